@@ -1,0 +1,62 @@
+"""The rows in memory, in model units, as Lightning asks for them."""
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from vae_lightning.data.base import Dataset
+from vae_lightning.data.loader import BatchLoader
+from vae_lightning.data.preprocess import Binarize, Preprocess
+
+EVALUATION_BATCH = 4096
+
+
+class VectorDataModule(LightningDataModule):
+    """Preprocesses every row once and serves batches by tensor indexing; no worker processes.
+
+    Args:
+        dataset: the split rows in data units.
+        preprocess: fitted on the training rows.
+        batch_size: rows per training step.
+        seed: orders the rows of each epoch together with the epoch's number.
+    """
+
+    def __init__(self, dataset: Dataset, preprocess: Preprocess, batch_size: int = 128, seed: int = 0) -> None:
+        super().__init__()
+        self.batch_size = batch_size
+        self.seed = seed
+        # Re-sampled binarisation keeps grey levels for training; validation and test rows are drawn once, for good.
+        self.resample = isinstance(preprocess, Binarize) and preprocess.resample
+        self.rows: dict[str, Tensor] = {}
+        for index, name in enumerate(("train", "valid", "test")):
+            x = torch.from_numpy(getattr(dataset, name).x)
+            if self.resample and name == "train":
+                self.rows[name] = preprocess.levels(x)  # type: ignore[operator]
+            else:
+                self.rows[name] = preprocess.transform(x, torch.Generator().manual_seed(seed + index))
+
+    def on_device(self, name: str, device: torch.device) -> Tensor:
+        """The rows of a split on ``device``; moved there once and kept."""
+        if self.rows[name].device != device:
+            self.rows[name] = self.rows[name].to(device)
+        return self.rows[name]
+
+    def _loader(self, name: str, batch_size: int, shuffle: bool) -> BatchLoader:
+        assert self.trainer is not None
+        return BatchLoader(
+            self.on_device(name, self.trainer.strategy.root_device),
+            batch_size=batch_size,
+            shuffle=shuffle,
+            seed=self.seed,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+            draw=(lambda levels, generator: torch.bernoulli(levels, generator=generator))
+            if self.resample and name == "train"
+            else None,
+        )
+
+    def train_dataloader(self) -> BatchLoader:
+        return self._loader("train", self.batch_size, shuffle=True)
+
+    def val_dataloader(self) -> BatchLoader:
+        return self._loader("valid", EVALUATION_BATCH, shuffle=False)

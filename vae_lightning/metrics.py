@@ -1,0 +1,65 @@
+"""Metrics of an evaluation pass, as torchmetrics so that they reduce across devices."""
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+ACTIVE_UNIT_VARIANCE = 0.01
+BOUND_SHARE = 0.95
+
+
+class ELBOMeter(Metric):
+    """Means over rows of the ELBO's terms, and the health of the latent code.
+
+    ``compute`` returns 0-dim tensors, nats per row in model units: ``reconstruction`` = -E_q[log p(x|z)], ``kl``,
+    ``nelbo`` = reconstruction + kl; ``active_units``, the latent dimensions with Var_x(E[z|x]) > 0.01 (Burda et al.
+    2015, section 5.3); ``log_var_at_bound``, the share of posterior log-variances past 95 % of their bound;
+    ``variance_at_floor``, the share of likelihood variances at theirs.
+
+    Args:
+        latent_dim: latent dimensions L.
+        log_var_bound: the bound of the posterior's log-variance.
+    """
+
+    full_state_update = False
+
+    def __init__(self, latent_dim: int, log_var_bound: float) -> None:
+        super().__init__()
+        self.log_var_bound = log_var_bound
+        self.add_state("rows", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("log_px", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("at_bound", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("at_floor", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        for name in ("kl", "loc", "loc_squared"):
+            self.add_state(name, torch.zeros(latent_dim, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, log_px: Tensor, kl: Tensor, loc: Tensor, log_var: Tensor, at_floor: Tensor) -> None:
+        """Add B rows.
+
+        Args:
+            log_px: log p(x|z) per draw and row, ``(S, B)``.
+            kl: KL per row and latent dimension, ``(B, L)``.
+            loc: posterior means, ``(B, L)``.
+            log_var: posterior log-variances, ``(B, L)``.
+            at_floor: share of the likelihood's variances at their floor, 0-dim.
+        """
+        self.rows += loc.shape[0]
+        self.log_px += log_px.mean(0).sum(dtype=torch.float64)
+        self.kl += kl.sum(0, dtype=torch.float64)
+        loc = loc.double()
+        self.loc += loc.sum(0)
+        self.loc_squared += loc.square().sum(0)
+        self.at_bound += (log_var.abs() > BOUND_SHARE * self.log_var_bound).double().mean(-1).sum()
+        self.at_floor += at_floor * loc.shape[0]
+
+    def compute(self) -> dict[str, Tensor]:
+        reconstruction, kl = -self.log_px / self.rows, self.kl.sum() / self.rows
+        variance = self.loc_squared / self.rows - (self.loc / self.rows).square()
+        return {
+            "nelbo": reconstruction + kl,
+            "reconstruction": reconstruction,
+            "kl": kl,
+            "active_units": (variance > ACTIVE_UNIT_VARIANCE).sum().double(),
+            "log_var_at_bound": self.at_bound / self.rows,
+            "variance_at_floor": self.at_floor / self.rows,
+        }

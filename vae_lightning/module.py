@@ -1,0 +1,128 @@
+"""Training as Lightning drives it: one step, the optimiser, the logging."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from vae_lightning.metrics import ELBOMeter
+from vae_lightning.model import VAEModel, random_stream
+from vae_lightning.objectives import ELBO
+from vae_lightning.version import __version__
+
+MONITOR = "val/nelbo"
+
+
+class VAEModule(LightningModule):
+    """Minimises the configured objective; logs NELBO, reconstruction and KL (β = 1, nats per row, data units).
+
+    Args:
+        model: the VAE with its preprocessing.
+        objective: what training minimises.
+        optimizer: parameters → optimiser.
+        scheduler: optimiser → learning-rate scheduler, stepped once an epoch.
+        seed: every epoch's draws follow from it and the epoch's number, so a resumed run repeats them.
+        config: the run's configuration as plain values; kept in the checkpoint, enough to build the model again.
+    """
+
+    def __init__(
+        self,
+        model: VAEModel,
+        objective: ELBO,
+        optimizer: Callable[[Iterable[Tensor]], Optimizer],
+        scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        seed: int = 0,
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        self.seed = seed
+        self.config = config or {}
+        self.shift = -model.log_abs_det()
+        self.meter = ELBOMeter(model.vae.latent_dim, model.vae.log_var_bound)
+        #: (loss, reconstruction, kl) of each training step of this epoch, model units, still on the device.
+        self.steps: list[Tensor] = []
+        self._step_rows: list[int] = []
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = self.make_optimizer(self.parameters())
+        if self.make_scheduler is None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self.make_scheduler(optimizer), "interval": "epoch", "monitor": MONITOR},
+        }
+
+    def lr_scheduler_step(self, scheduler: LRScheduler, metric: Any) -> None:
+        # Lightning steps a plateau scheduler after the epoch's checkpoint is written, and a resumed run would miss
+        # that step; on_train_epoch_end below steps it in time.
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            super().lr_scheduler_step(scheduler, metric)
+
+    def beta(self) -> float:
+        """β of the current step."""
+        return self.objective.beta_at(self.global_step / self.trainer.num_training_batches)
+
+    def on_train_epoch_start(self) -> None:
+        # A stream of its own for every epoch and device: a run resumed here draws what the unbroken one drew.
+        torch.manual_seed(hash((self.seed, self.current_epoch, self.global_rank)) % 2**63)
+        self.steps.clear()
+        self._step_rows.clear()
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:  # noqa: ARG002
+        vae = self.model.vae
+        output = vae(batch, self.objective.num_samples)
+        terms = vae.terms(batch, output)
+        loss = -self.objective(terms, self.beta()).mean()
+        # Kept as tensors: reading a number here would make every step wait for the device.
+        self.steps.append(torch.stack((loss, -terms.log_px.mean(), terms.kl.sum(-1).mean())).detach())
+        self._step_rows.append(batch.shape[0])
+        vae.likelihood.observe(output.px, batch)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        weights = torch.tensor(self._step_rows, dtype=torch.float64)
+        loss, reconstruction, kl = ((weights / weights.sum()) @ torch.stack(self.steps).cpu().double()).tolist()
+        self._log_terms("train", {"reconstruction": reconstruction, "kl": kl, "nelbo": reconstruction + kl})
+        optimizer = self.trainer.optimizers[0]
+        self.log_dict(
+            {"train/loss": loss, "train/beta": self.beta(), "lr": optimizer.param_groups[0]["lr"]}, sync_dist=True
+        )
+        scheduler = self.lr_schedulers()
+        if isinstance(scheduler, ReduceLROnPlateau) and MONITOR in self.trainer.callback_metrics:
+            scheduler.step(self.trainer.callback_metrics[MONITOR])
+
+    def on_validation_epoch_start(self) -> None:
+        self.meter.reset()
+        # The same draws at every validation: the curve then shows the model, not the dice.
+        self._stream = random_stream(self.seed)
+        self._stream.__enter__()
+
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:  # noqa: ARG002
+        vae = self.model.vae
+        output = vae(batch)
+        terms = vae.terms(batch, output)
+        self.meter.update(terms.log_px, terms.kl, *output.posterior, vae.likelihood.at_floor(output.px))
+
+    def on_validation_epoch_end(self) -> None:
+        self._stream.__exit__(None, None, None)
+        self._log_terms("val", {name: float(value) for name, value in self.meter.compute().items()})
+
+    def _log_terms(self, stage: str, terms: dict[str, float]) -> None:
+        in_data_units = {name: value + self.shift * (name in ("nelbo", "reconstruction")) for name, value in terms.items()}
+        self.log_dict({f"{stage}/{name}": value for name, value in in_data_units.items()}, sync_dist=stage == "train")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["vae_lightning"] = {
+            "version": __version__,
+            "config": self.config,
+            "columns": [[column.name, column.dtype] for column in self.model.columns],
+        }

@@ -1,0 +1,263 @@
+"""One run and its directory: train, evaluate the best checkpoint, write the summary; and load it again."""
+
+import errno
+import importlib.metadata
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint
+from rich.table import Table
+
+from vae_lightning.build import Built, build, rebuild_model
+from vae_lightning.callbacks.guard import LossGuard
+from vae_lightning.console import console, log, start_logging, stop_logging
+from vae_lightning.data.base import Column
+from vae_lightning.errors import RunError
+from vae_lightning.evaluation import Evaluation, evaluate
+from vae_lightning.model import VAEModel
+from vae_lightning.module import MONITOR
+from vae_lightning.version import __version__
+
+Config = Mapping[str, Any]
+PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pandas")
+
+
+def run(config: Config, overrides: Sequence[str] = ()) -> float:
+    """Train as configured in ``config["run_dir"]``, evaluate, and write ``summary.json`` last.
+
+    Args:
+        config: the resolved configuration, plain values.
+        overrides: what the user typed, for the record.
+
+    Returns:
+        ``val/nelbo`` of the best epoch, nats per row in data units: what sweeps minimise.
+
+    Raises:
+        UserError: for everything that one message can explain.
+    """
+    started = time.perf_counter()
+    run_dir = Path(config["run_dir"])
+    run_dir.mkdir(parents=True, exist_ok=True)
+    # A summary means a finished run; while this one is under way there is none.
+    (run_dir / "summary.json").unlink(missing_ok=True)
+    start_logging(run_dir / "train.log")
+    try:
+        _set_up_torch(config)
+        built = build(config)
+        _fit(built, config, run_dir)
+        best = _load_best(built, run_dir)
+        trained = time.perf_counter() - started
+        return _finish(built, config, run_dir, best, trained, overrides)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise RunError(f"The disk is full: {error.filename or run_dir} could not be written. {_resume(run_dir)}") from error
+        raise
+    finally:
+        stop_logging()
+
+
+def load(run_dir: str | Path) -> VAEModel:
+    """The trained model of a run directory, ready to encode, reconstruct, sample and score.
+
+    Reads the best checkpoint (the last one where no best exists). Only tensors and plain values are read, and only
+    classes of this package are built: loading a stranger's run runs none of their code.
+
+    Raises:
+        RunError: when the directory holds no checkpoint, or one that is damaged or of another program.
+    """
+    path = _checkpoint(Path(run_dir))
+    if path is None:
+        raise RunError(f"{run_dir} holds no checkpoint: expected {Path(run_dir) / 'checkpoints' / 'best.ckpt'}.")
+    checkpoint = _read_checkpoint(path)
+    columns = [Column(str(name), str(dtype)) for name, dtype in checkpoint["vae_lightning"]["columns"]]
+    model = rebuild_model(checkpoint["vae_lightning"]["config"], columns)
+    _load_weights(model, checkpoint, path)
+    return model.eval()
+
+
+def _set_up_torch(config: Config) -> None:
+    seed_everything(config["seed"], verbose=False)
+    settings = config["torch"]
+    torch.set_float32_matmul_precision(settings["matmul_precision"])
+    if settings["threads"]:
+        torch.set_num_threads(settings["threads"])
+    # Collapsed latents and old Adam moments decay into subnormal numbers, which CPUs handle many times slower.
+    torch.set_flush_denormal(True)
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    log.info(f"vae_lightning {__version__}, torch {torch.__version__}, {device}, seed {config['seed']}.")
+
+
+def _fit(built: Built, config: Config, run_dir: Path) -> None:
+    vae = built.module.model.vae
+    parameters = sum(p.numel() for p in vae.parameters())
+    log.info(
+        f"Model: {parameters:,} parameters, {vae.latent_dim} latent dimensions, {type(vae.likelihood).__name__} "
+        f"likelihood. No loss below {built.module.model.loss_floor():.2f} nats per row is possible."
+    )
+    resume_from = _resume_point(built, config, run_dir)
+    try:
+        built.trainer.fit(built.module, built.datamodule, ckpt_path=resume_from, weights_only=True)
+    except RuntimeError as error:
+        if resume_from and "size mismatch" in str(error):
+            raise RunError(
+                f"{resume_from} holds a model of another shape than the one configured. Resume without model.* and "
+                "likelihood.* overrides, or start a new run."
+            ) from error
+        raise
+    except KeyboardInterrupt:
+        raise RunError(f"Interrupted. {_resume(run_dir)}") from None
+    if built.trainer.interrupted:
+        raise RunError(f"Interrupted. {_resume(run_dir)}")
+
+
+def _resume_point(built: Built, config: Config, run_dir: Path) -> str | None:
+    if not config["resume"]:
+        return None
+    path = run_dir / "checkpoints" / "last.ckpt"
+    if not path.exists():
+        log.info(f"{run_dir} holds no checkpoint yet: starting from the beginning.")
+        return None
+    record = _read_checkpoint(path)
+    fingerprint = record["vae_lightning"]["config"]["data"]["fingerprint"]
+    if fingerprint != built.dataset.fingerprint:
+        raise RunError(
+            f"The rows are not those {run_dir} was trained on (fingerprint {built.dataset.fingerprint}, was "
+            f"{fingerprint}). Restore the data, or start a new run."
+        )
+    log.info(f"Resuming after epoch {record['epoch'] + 1} from {path}.")
+    return str(path)
+
+
+def _load_best(built: Built, run_dir: Path) -> float:
+    """Put the best epoch's weights into the module; returns its val/nelbo."""
+    monitored = [
+        c for c in built.trainer.callbacks if isinstance(c, ModelCheckpoint) and c.monitor == MONITOR  # type: ignore[attr-defined]
+    ]
+    path = _checkpoint(run_dir)
+    if monitored and path is not None and monitored[0].best_model_score is not None:
+        _load_weights(built.module.model, _read_checkpoint(path), path)
+        best = float(monitored[0].best_model_score)
+    else:
+        best = float(built.trainer.callback_metrics.get(MONITOR, math.nan))
+    built.module.model.eval()
+    return best
+
+
+def _finish(
+    built: Built, config: Config, run_dir: Path, best: float, seconds_training: float, overrides: Sequence[str]
+) -> float:
+    device = built.module.device
+    rows, training_rows = (built.datamodule.on_device(name, device) for name in ("test", "train"))
+    started = time.perf_counter()
+    result = _evaluate_with_bar(built.module.model, rows, training_rows, config["test"]["num_samples"], config["seed"])
+    for logger in built.trainer.loggers:
+        logger.log_metrics({f"test/{k}": v for k, v in result.as_dict().items()}, step=built.trainer.global_step)
+        logger.finalize("success")
+    summary = {
+        "val/nelbo": best,
+        "test": result.as_dict(),
+        "epochs": built.trainer.current_epoch,
+        "parameters": sum(p.numel() for p in built.module.model.vae.parameters()),
+        "seconds": {"training": seconds_training, "evaluation": time.perf_counter() - started},
+        "warnings": [w for c in built.trainer.callbacks if isinstance(c, LossGuard) for w in c.warnings],  # type: ignore[attr-defined]
+        "data": {
+            "name": built.dataset.name,
+            "fingerprint": built.dataset.fingerprint,
+            "columns": len(built.dataset.columns),
+            "rows": {s: len(getattr(built.dataset, s)) for s in ("train", "valid", "test")},
+            "preprocess": built.module.model.preprocess.kind,
+        },
+        "versions": {"python": platform.python_version(), "vae-lightning": __version__, **_versions()},
+        "overrides": list(overrides),
+    }
+    _print_table(result, best, bool(built.module.model.vae.likelihood.discrete))
+    _write_json(run_dir / "summary.json", summary)
+    console.print(f"Everything is in {_shown(run_dir)}: summary.json, checkpoints/best.ckpt, metrics.csv, train.log.")
+    if (run_dir / "tensorboard").exists():
+        console.print(f"tensorboard --logdir {_shown(run_dir)}")
+    return best
+
+
+def _evaluate_with_bar(
+    model: VAEModel, rows: torch.Tensor, training_rows: torch.Tensor, num_samples: int, seed: int
+) -> Evaluation:
+    from rich.progress import Progress
+
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"test NLL, {num_samples} importance samples a row", total=len(rows))
+        return evaluate(model, rows, training_rows, num_samples, seed, lambda n: progress.advance(task, n))
+
+
+def _print_table(result: Evaluation, best: float, discrete: bool) -> None:
+    table = Table(title=f"Test, {result.num_rows:,} rows", caption="nats per row, in data units", title_justify="left")
+    table.add_column("")
+    table.add_column("", justify="right")
+    table.add_column("")
+    verdict = "better than" if result.nll < result.baseline else "NOT better than"
+    unit = "" if discrete else " (a density: a change of units shifts it)"
+    rows = [
+        ("NELBO", f"{result.nelbo:.3f}", "= reconstruction + KL"),
+        ("reconstruction", f"{result.reconstruction:.3f}", ""),
+        ("KL", f"{result.kl:.3f}", ""),
+        ("NLL", f"{result.nll:.3f}", f"± {result.nll_standard_error:.3f}, {result.num_samples:,} importance samples"),
+        ("baseline", f"{result.baseline:.3f}", f"independent columns; the model is {verdict} that"),
+        ("least possible", f"{result.entropy_floor:.3f}", "for these rows"),
+        ("per column", f"{result.nll_per_column:.4f}", f"nats = {result.bits_per_column:.4f} bits{unit}"),
+        ("active units", f"{result.active_units} of {result.latent_dim}", "latent dimensions the encoder uses"),
+        ("best val NELBO", f"{best:.3f}", "what sweeps optimise"),
+    ]
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def _checkpoint(run_dir: Path) -> Path | None:
+    paths = [run_dir / "checkpoints" / name for name in ("best.ckpt", "last.ckpt")]
+    return next((path for path in paths if path.exists()), None)
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # Damage shows itself as any of a dozen errors, from zipfile's to the unpickler's refusal of foreign classes.
+        raise RunError(f"{path} cannot be read: it is damaged, or holds more than tensors and plain values.") from error
+    if not isinstance(checkpoint, dict) or "vae_lightning" not in checkpoint:
+        raise RunError(f"{path} is no checkpoint of vae_lightning.")
+    return checkpoint
+
+
+def _load_weights(model: VAEModel, checkpoint: dict[str, Any], path: Path) -> None:
+    prefix = "model."
+    weights = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise RunError(f"{path} does not fit the model it describes: {str(error).splitlines()[-1].strip()}") from error
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _resume(run_dir: Path) -> str:
+    return f"python train.py resume={_shown(run_dir)} goes on after the last finished epoch."
+
+
+def _shown(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return relative if not relative.startswith("..") else str(path)

@@ -1,0 +1,150 @@
+"""From a configuration node to the object it names: every key is checked against the constructor's signature.
+
+The yaml files hold only what differs from the constructors' defaults, so the signatures are what is legal.
+"""
+
+import difflib
+import functools
+import importlib
+import inspect
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from vae_lightning.errors import ConfigError, UserError, check_parameter
+
+
+def nearest(word: str, legal: Iterable[str]) -> str:
+    """A sentence that names what ``word`` was probably meant to be, or everything it could have been.
+
+    >>> nearest("varience", ["variance", "scale"])
+    "Did you mean 'variance'?"
+    >>> nearest("qqq", ["variance", "scale"])
+    'Legal are: scale, variance.'
+    """
+    names = sorted(legal)
+    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+    return f"Did you mean {close[0]!r}?" if close else f"Legal are: {', '.join(names)}."
+
+
+def locate(target: str, path: str) -> Callable[..., Any]:
+    """Import the class or function that ``target`` names.
+
+    Raises:
+        ConfigError: when there is none of that name.
+    """
+    module, _, name = target.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{path}._target_={target} names nothing that can be imported: {error}.") from None
+
+
+def legal_keys(target: Callable[..., Any], given: Iterable[str] = ()) -> list[str]:
+    """Names of the parameters of ``target``, less those that the program gives itself."""
+    parameters = inspect.signature(target).parameters.values()
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in given]
+
+
+def completed(node: Mapping[str, Any], target: Callable[..., Any]) -> dict[str, Any]:
+    """``node`` with the constructor's defaults filled in: a record that later defaults cannot change."""
+    parameters = inspect.signature(target).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in {**defaults, **node}.items()}
+
+
+def construct(node: Mapping[str, Any], path: str, target: Callable[..., Any] | None = None, **given: Any) -> Any:
+    """Build what ``node`` describes.
+
+    Args:
+        node: ``_target_`` (unless ``target`` is passed) and keyword arguments; with ``_partial_`` the result waits for
+            more arguments.
+        path: where the node stands in the configuration, for messages.
+        target: the class, where the program knows it.
+        **given: arguments the program adds.
+
+    Raises:
+        ConfigError: for a key the constructor does not know, naming the nearest one it does, and for a value it
+            refuses.
+    """
+    if target is None:
+        if "_target_" not in node:
+            raise ConfigError(f"{path} has no _target_, so nothing can be built from it.")
+        target = locate(node["_target_"], path)
+    arguments = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
+    check_keys(arguments, legal_keys(target, given), path)
+    check_types(target, arguments)
+    if node.get("_partial_"):
+        return functools.partial(target, **arguments, **given)
+    return called(target, path, **arguments, **given)
+
+
+def called(target: Callable[..., Any], path: str, *args: Any, **arguments: Any) -> Any:
+    """``target(*args, **arguments)``, a refusal told in one sentence instead of a traceback.
+
+    Raises:
+        ConfigError: when a TypeError, ValueError or Lightning's own misconfiguration error comes back.
+    """
+    try:
+        return target(*args, **arguments)
+    except UserError:
+        raise
+    except Exception as error:
+        if isinstance(error, (TypeError, ValueError)) or type(error).__name__ == "MisconfigurationException":
+            raise ConfigError(f"{path} cannot be built as configured: {error}") from error
+        raise
+
+
+def check_keys(keys: Iterable[str], legal: Iterable[str], path: str) -> None:
+    """Raises:
+    ConfigError: for the first key that is not legal.
+    """
+    legal = list(legal)
+    for key in keys:
+        if key not in legal:
+            raise ConfigError(f"There is no setting {path}.{key}. {nearest(key, legal)}")
+
+
+def check_types(target: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """Hold plain values against the annotations of ``target``.
+
+    Raises:
+        ConfigError: for a word where a number belongs, and the like.
+    """
+    function = target.__init__ if inspect.isclass(target) else target
+    try:
+        hints = get_type_hints(function)
+    except (NameError, TypeError):  # annotations of other packages may refer to names that only their checkers see
+        return
+    for name, value in arguments.items():
+        if name in hints:
+            owner = getattr(target, "__name__", str(target))
+            check_parameter(owner, name, _matches(value, hints[name]), _words(hints[name]), value)
+
+
+def _matches(value: Any, hint: Any) -> bool:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return any(_matches(value, option) for option in get_args(hint))
+    if origin is Literal:
+        return value in get_args(hint)
+    if inspect.isclass(origin) and issubclass(origin, Sequence):
+        items = get_args(hint)[0] if get_args(hint) else Any
+        return isinstance(value, (list, tuple)) and all(_matches(item, items) for item in value)
+    if hint in (int, float):
+        return isinstance(value, (int, float) if hint is float else int) and not isinstance(value, bool)
+    if hint in (bool, str, type(None)):
+        return isinstance(value, hint)
+    return True
+
+
+def _words(hint: Any) -> str:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_words(option) for option in get_args(hint))
+    if origin is Literal:
+        return f"one of {', '.join(map(str, get_args(hint)))}"
+    if origin is not None and get_args(hint):
+        return f"a list of {_words(get_args(hint)[0])}"
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
+    return names.get(hint, getattr(hint, "__name__", str(hint)))
