@@ -3,6 +3,7 @@
 A configuration here is plain values (dict, list, str, numbers): resolved, and without Hydra.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from lightning.pytorch import Trainer
 
 from vae_lightning.checkpoints import AtomicCheckpointIO
 from vae_lightning.console import log
-from vae_lightning.data.base import Column, Dataset
+from vae_lightning.data.base import Column, Dataset, Source
 from vae_lightning.data.preprocess import Binarize, Identity, MinMax, Preprocess, Standardize, build_preprocess
 from vae_lightning.data.support import check_batch_size, check_support
 from vae_lightning.datamodule import VectorDataModule
@@ -20,13 +21,14 @@ from vae_lightning.errors import ConfigError, check_parameter
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.model import VAEModel
 from vae_lightning.module import VAEModule
-from vae_lightning.settings import check_keys, completed, construct, legal_keys, locate
+from vae_lightning.settings import called, check_keys, checked, completed, construct, legal_keys, locate, nearest
 from vae_lightning.vae import VAE
 
 Config = Mapping[str, Any]
 PREPROCESSES: dict[str, type[Preprocess]] = {p.kind: p for p in (Identity, Standardize, MinMax, Binarize)}
 DATA_OPTIONS = {"batch_size": 128, "preprocess": None, "threshold": 0.5, "resample": False}
 """Settings of the ``data`` node that are not the source's own."""
+PRECISIONS = ("highest", "high", "medium")
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,13 @@ class Built:
 def build(config: Config) -> Built:
     """Load the data, fit the preprocessing, hold the rows against the support, build model and trainer.
 
+    The configuration has passed :func:`check_config`.
+
     Raises:
         DataError: when the data cannot be read or the likelihood cannot accept them.
         ConfigError: for settings that do not exist or make no sense.
     """
-    data = dict(config["data"])
+    data = {**DATA_OPTIONS, **config["data"]}
     dataset = build_source(data).load()
     likelihood = build_likelihood(config["likelihood"], len(dataset.columns))
     preprocess, reason = build_preprocess(
@@ -68,39 +72,75 @@ def build(config: Config) -> Built:
     return Built(dataset, datamodule, build_module(config, model, dataset), build_trainer(config))
 
 
-def build_source(data: dict[str, Any]) -> Any:
-    """The source a ``data`` node names; fills the node's own options in with their defaults."""
-    source = locate(data.get("_target_", ""), "data")
-    check_keys(set(data) - {"_target_"}, [*legal_keys(source), *DATA_OPTIONS], "data")
-    data.update({**DATA_OPTIONS, **data})
-    check_parameter("data", "batch_size", _is_count(data["batch_size"]), "a whole number of at least 1", data["batch_size"])
-    return construct({k: v for k, v in data.items() if k not in DATA_OPTIONS}, "data")
+def check_config(config: Config) -> None:
+    """Hold every key and plain value against the constructors, before any data are read.
+
+    Raises:
+        ConfigError: for the first that does not fit, naming the nearest legal one.
+    """
+    check_parameter("train.py", "seed", _is_count(config["seed"], 0), "a whole number from 0 on", config["seed"])
+    threads, num_samples = config["torch"]["threads"], config["test"]["num_samples"]
+    precision, batch_size = config["torch"]["matmul_precision"], config["data"].get("batch_size", 1)
+    check_parameter("torch", "threads", threads is None or _is_count(threads), "a positive number or null", threads)
+    check_parameter("torch", "matmul_precision", precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}", precision)
+    check_parameter("test", "num_samples", _is_count(num_samples), "a whole number from 1 on", num_samples)
+    check_parameter("data", "batch_size", _is_count(batch_size), "a whole number from 1 on", batch_size)
+    source = locate(str(config["data"].get("_target_")), "data")
+    check_keys(set(config["data"]) - {"_target_"}, [*legal_keys(source), *DATA_OPTIONS], "data")
+    checked(config["model"], "model", VAE, ["likelihood"])
+    checked(config["likelihood"], "likelihood", _likelihood_class(config["likelihood"]), ["num_columns"])
+    checked(config["objective"], "objective")
+    checked(config["optimizer"], "optimizer", given=["params"])
+    checked(config["trainer"], "trainer", given=["callbacks", "logger", "plugins"])
+    if config["scheduler"]:
+        checked(config["scheduler"], "scheduler", given=["optimizer"])
+    for group in ("callbacks", "logger"):
+        for name, node in _nodes(config, group).items():
+            others = ", ".join(_nodes(config, group))
+            if not isinstance(node, Mapping) or "_target_" not in node:
+                raise ConfigError(
+                    f"There is no setting {group}.{name}: it names nothing to build. There are: {others}."
+                )
+            checked(node, f"{group}.{name}")
+
+
+def build_source(data: Config) -> Source:
+    """The source of rows that a ``data`` node names."""
+    return construct({key: value for key, value in data.items() if key not in DATA_OPTIONS}, "data")
 
 
 def build_likelihood(node: Config, num_columns: int) -> Likelihood:
-    """The likelihood a node names; only those of ``vae_lightning.likelihoods`` are accepted.
-
-    A run directory may come from a stranger, and what its configuration names must not become code that runs.
+    """The likelihood a node names.
 
     Raises:
-        ConfigError: when ``_target_`` is no likelihood of this package.
+        ConfigError: when ``_target_`` is no likelihood of this package, or does not take the settings.
     """
+    return construct(node, "likelihood", _likelihood_class(node), num_columns=num_columns)
+
+
+def _likelihood_class(node: Config) -> type[Likelihood]:
+    """Only likelihoods of this package: a run directory may be a stranger's, and its words must not run as code."""
     target = str(node.get("_target_"))
-    if not target.startswith("vae_lightning.likelihoods."):
+    if not re.fullmatch(r"vae_lightning\.likelihoods\.\w+\.\w+", target):
         raise ConfigError(f"likelihood._target_ must be a class of vae_lightning.likelihoods. Got {target!r} instead.")
     family = locate(target, "likelihood")
     if not (isinstance(family, type) and issubclass(family, Likelihood)):
         raise ConfigError(f"likelihood._target_ must be a Likelihood. Got {target!r} instead.")
-    return construct(node, "likelihood", num_columns=num_columns)
+    return family
 
 
 def build_module(config: Config, model: VAEModel, dataset: Dataset) -> VAEModule:
     """The LightningModule, with the record from which :func:`rebuild_model` makes the same model again."""
-    scheduler = config["scheduler"]
+    optimizer = construct(config["optimizer"], "optimizer")
+    scheduler = construct(config["scheduler"], "scheduler") if config["scheduler"] else None
+    # Tried on one number, so that a refused learning rate is known before training starts.
+    trial = called(optimizer, "optimizer", [torch.zeros(1, requires_grad=True)])
+    if scheduler is not None:
+        called(scheduler, "scheduler", trial)
     record = {
         "model": completed(config["model"], VAE),
         "likelihood": completed(config["likelihood"], type(model.vae.likelihood)),
-        "preprocess": {"kind": model.preprocess.kind, **model.preprocess.options()},
+        "preprocess": _preprocess_record(model.preprocess),
         "data": {"name": dataset.name, "fingerprint": dataset.fingerprint, "image_shape": dataset.image_shape},
     }
     for name in ("likelihood", "num_columns"):
@@ -109,8 +149,8 @@ def build_module(config: Config, model: VAEModel, dataset: Dataset) -> VAEModule
     return VAEModule(
         model,
         construct(config["objective"], "objective"),
-        construct(config["optimizer"], "optimizer"),
-        construct(scheduler, "scheduler") if scheduler else None,
+        optimizer,
+        scheduler,
         config["seed"],
         record,
     )
@@ -138,15 +178,20 @@ def build_trainer(config: Config) -> Trainer:
     if node.get("accelerator") == "auto" and not torch.cuda.is_available():
         # Statistics of the preprocessing are float64, which Apple's GPUs do not have.
         node["accelerator"] = "cpu"
-    callbacks = [_listed(name, child, "callbacks") for name, child in (config["callbacks"] or {}).items() if child]
-    loggers = [_listed(name, child, "logger") for name, child in (config["logger"] or {}).items() if child]
+    callbacks = [construct(child, f"callbacks.{name}") for name, child in _nodes(config, "callbacks").items()]
+    loggers = [construct(child, f"logger.{name}") for name, child in _nodes(config, "logger").items()]
     return construct(node, "trainer", callbacks=callbacks, logger=loggers or False, plugins=[AtomicCheckpointIO()])
 
 
-def _listed(name: str, node: Any, group: str) -> Any:
-    if not isinstance(node, Mapping) or "_target_" not in node:
-        raise ConfigError(f"There is no setting {group}.{name}: it names nothing to build (no _target_).")
-    return construct(node, f"{group}.{name}")
+def _nodes(config: Config, group: str) -> Config:
+    return {name: node for name, node in (config[group] or {}).items() if node is not None}
+
+
+def _preprocess_record(preprocess: Preprocess) -> dict[str, Any]:
+    record: dict[str, Any] = {"kind": preprocess.kind}
+    if isinstance(preprocess, Binarize):
+        record |= {"threshold": preprocess.threshold, "resample": preprocess.resample}
+    return record
 
 
 def _describe(dataset: Dataset, preprocess: Preprocess, reason: str) -> None:
@@ -172,7 +217,7 @@ def _check_rows(
             split=split,
             columns=columns,
             support=likelihood.support,
-            likelihood=type(likelihood).__name__,
+            likelihood=likelihood.family,
             support_words=likelihood.support_words,
             preprocess=preprocess.kind,
         )
@@ -185,7 +230,5 @@ def _check_rows(
         )
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
+def _is_count(value: object, least: int = 1) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least

@@ -10,8 +10,10 @@ from typing import Any, NoReturn
 
 import click
 import hydra
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -20,6 +22,7 @@ from vae_lightning.settings import nearest
 
 _PACKAGED = Path(__file__).parent / "conf"
 CONF = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.parent / "conf"
+_user_wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
 OVERRIDE = re.compile(r"^(?P<sign>[+~]{0,2})(?P<key>[\w./@\-]+)(?P<value>=.*)?$", re.DOTALL)
 
 
@@ -43,7 +46,7 @@ def train_command(context: click.Context) -> None:
 def train(arguments: Sequence[str] | None = None) -> None:
     """Compose the configuration from the command line and run it; a user's mistake ends in one message, status 1."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1" or "debug=true" in [a.lower() for a in arguments]
+    wants_traceback = _user_wants_tracebacks or "debug=true" in [a.lower() for a in arguments]
     # With this set Hydra hands its errors on instead of printing them in its own way.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     program = sys.argv[0]
@@ -61,7 +64,12 @@ def _job(config: DictConfig) -> float:
     from vae_lightning.run import run
 
     plain: Any = OmegaConf.to_container(config, resolve=True)
-    return run(plain, list(HydraConfig.get().overrides.task))
+    try:
+        return run(plain, list(HydraConfig.get().overrides.task))
+    except UserError as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise  # Hydra records it, goes on with the other jobs and hands it back at the end
+        _fail(error, config.debug or _user_wants_tracebacks)
 
 
 def _fail(error: Exception, wants_traceback: bool) -> NoReturn:
@@ -87,7 +95,7 @@ def prepared(arguments: Sequence[str], conf: Path = CONF) -> list[str]:
     arguments = _resumed(arguments)
     own_conf = any(a in ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn") for a in arguments)
     groups = {path.name for path in conf.iterdir() if path.is_dir()}
-    settings = set(OmegaConf.to_container(OmegaConf.load(conf / "train.yaml"), resolve=False)) - {"defaults"}  # type: ignore[call-overload]
+    settings = _flattened(yaml.safe_load((conf / "train.yaml").read_text(encoding="utf-8")))
     return [
         argument if argument.startswith("-") or own_conf else _checked(argument, groups, settings, conf)
         for argument in arguments
@@ -100,14 +108,30 @@ def _checked(argument: str, groups: set[str], settings: set[str], conf: Path) ->
         return argument
     sign, key, value = match["sign"], match["key"], match["value"]
     first = re.split(r"[./@]", key)[0]
-    if first not in groups | settings | {"hydra"} and not sign.startswith("+"):
-        raise ConfigError(f"There is no setting {key}. {nearest(first, groups | settings)}")
+    if first not in groups | settings | {"hydra"} and key not in settings and not sign.startswith("+"):
+        candidates = (
+            settings
+            if "." in key and first in {setting.partition(".")[0] for setting in settings}
+            else groups | settings
+        )
+        raise ConfigError(f"There is no setting {key}. {nearest(key if candidates is settings else first, candidates)}")
     if first == "hydra" or value is None or sign:
         return argument
     if key in groups:
         _check_choices(key, value[1:], conf)
         return argument
     return f"++{argument}" if first in groups else argument
+
+
+def _flattened(tree: dict[str, Any]) -> set[str]:
+    """Dotted names of the settings that belong to no group."""
+    names = set()
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            names |= {f"{name}.{child}" for child in value}
+        elif name != "defaults":
+            names.add(name)
+    return names
 
 
 def _check_choices(group: str, value: str, conf: Path) -> None:
@@ -128,6 +152,6 @@ def _resumed(arguments: Sequence[str]) -> list[str]:
     typed = run_dir / ".hydra" / "overrides.yaml"
     if not typed.exists():
         raise ConfigError(f"resume={run_dir} is no run directory: {typed} does not exist.")
-    earlier = [a.lstrip("+") for a in OmegaConf.load(typed) if not a.startswith("resume=")]
+    earlier = [a.lstrip("+") for a in yaml.safe_load(typed.read_text(encoding="utf-8")) if not a.startswith("resume=")]
     new = [a for a in arguments if not a.startswith("resume=")]
     return [*earlier, *new, f"resume={run_dir}", f"hydra.run.dir={run_dir}"]

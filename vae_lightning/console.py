@@ -1,6 +1,9 @@
 """The one console: log lines and the progress bar share it, so neither tears the other."""
 
 import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -29,6 +32,23 @@ def start_logging(log_file: Path | None = None) -> None:
         handler = logging.FileHandler(log_file, encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
+
+
+@contextmanager
+def quiet_frameworks() -> Iterator[None]:
+    """Keep tips, notes and warnings of torch and Lightning off the console: no user of ours can act on them."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "torch")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        for module in (r"lightning\b", r"torch\b", r"torchmetrics\b", r"tensorboard\b"):
+            warnings.filterwarnings("ignore", module=module)
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.ERROR)
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def stop_logging() -> None:

@@ -25,13 +25,14 @@ class VectorDataModule(LightningDataModule):
         super().__init__()
         self.batch_size = batch_size
         self.seed = seed
+        self.constant_share = len(dataset.constant_columns) / len(dataset.columns)
         # Re-sampled binarisation keeps grey levels for training; validation and test rows are drawn once, for good.
         self.resample = isinstance(preprocess, Binarize) and preprocess.resample
         self.rows: dict[str, Tensor] = {}
         for index, name in enumerate(("train", "valid", "test")):
             x = torch.from_numpy(getattr(dataset, name).x)
-            if self.resample and name == "train":
-                self.rows[name] = preprocess.levels(x)  # type: ignore[operator]
+            if name == "train" and isinstance(preprocess, Binarize) and preprocess.resample:
+                self.rows[name] = preprocess.levels(x)
             else:
                 self.rows[name] = preprocess.transform(x, torch.Generator().manual_seed(seed + index))
 
@@ -50,9 +51,7 @@ class VectorDataModule(LightningDataModule):
             seed=self.seed,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
-            draw=(lambda levels, generator: torch.bernoulli(levels, generator=generator))
-            if self.resample and name == "train"
-            else None,
+            draw=Binarize.draw if self.resample and name == "train" else None,
         )
 
     def train_dataloader(self) -> BatchLoader:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vae_lightning.errors import check_parameter
 from vae_lightning.vae import VAE, Posterior
@@ -39,9 +39,8 @@ def log_prob(vae: VAE, x: Tensor, num_samples: int = 1000, progress: Callable[[i
         ConfigError: when ``num_samples`` is below 1.
     """
     check_parameter("log_prob", "num_samples", num_samples >= 1, "at least 1", num_samples)
-    width = max(
-        [vae.output.out_features] + [m.out_features for m in vae.decoder.modules() if hasattr(m, "out_features")]
-    )
+    layers = [vae.output, *(m for m in vae.decoder.modules() if isinstance(m, nn.Linear))]
+    width = max(layer.out_features for layer in layers)
     draws = max(1, min(num_samples, MAX_ELEMENTS // width))
     rows = max(1, MAX_ELEMENTS // (width * draws))
     parts = []

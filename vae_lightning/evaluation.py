@@ -82,7 +82,8 @@ def evaluate(
         for batch in rows.split(ROWS_AT_ONCE):
             output = vae(batch)
             terms = vae.terms(batch, output)
-            meter.update(terms.log_px, terms.kl, *output.posterior, vae.likelihood.at_floor(output.px))
+            loc, log_var = output.posterior
+            meter.update(terms.log_px, terms.kl, loc, log_var, vae.likelihood.at_floor(output.px))
         means = {name: float(value) for name, value in meter.compute().items()}
         nll = shift - log_prob(vae, rows, num_samples, progress).log_prob.double()
     marginal = vae.likelihood.marginal(training_rows)

@@ -22,6 +22,13 @@ class ELBOMeter(Metric):
     """
 
     full_state_update = False
+    rows: Tensor
+    log_px: Tensor
+    kl: Tensor
+    loc: Tensor
+    loc_squared: Tensor
+    at_bound: Tensor
+    at_floor: Tensor
 
     def __init__(self, latent_dim: int, log_var_bound: float) -> None:
         super().__init__()

@@ -45,7 +45,7 @@ class EpochCSVLogger(Logger):
         return str(self._path.parent)
 
     @rank_zero_only
-    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
         """Hyper-parameters are in the run's configuration; there is nothing to add."""
 
     @rank_zero_only

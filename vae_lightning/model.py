@@ -40,8 +40,11 @@ class VAEModel(nn.Module):
         self.columns = tuple(columns)
 
     def log_abs_det(self) -> float:
-        """log |det du/dx| of the preprocessing, nats per row: what a model-unit log-density lacks in data units."""
-        return float(self.preprocess.log_abs_det())
+        """log |det du/dx| of the preprocessing, nats per row: what a model-unit log-density lacks in data units.
+
+        0 for discrete likelihoods: a probability does not change with the units.
+        """
+        return 0.0 if self.vae.likelihood.discrete else float(self.preprocess.log_abs_det())
 
     def loss_floor(self) -> float:
         """The least NELBO any parameters can reach, nats per row in data units: -sum(max_log_prob) - log|det|."""
@@ -97,8 +100,8 @@ class VAEModel(nn.Module):
             ConfigError: when ``num_samples`` is below 1.
         """
         with random_stream(seed):
-            values = torch.cat([log_prob(self.vae, u, num_samples).log_prob for u in self._model_units(rows)])
-        values = values.double().cpu().numpy() + self.log_abs_det()
+            parts = [log_prob(self.vae, u, num_samples).log_prob for u in self._model_units(rows)]
+        values = torch.cat(parts).double().cpu().numpy() + self.log_abs_det()
         return pd.Series(values, index=rows.index, name="log_prob") if isinstance(rows, pd.DataFrame) else values
 
     def _model_units(self, rows: Data) -> tuple[Tensor, ...]:
@@ -109,7 +112,7 @@ class VAEModel(nn.Module):
             split="the given",
             columns=self.columns,
             support=likelihood.support,
-            likelihood=type(likelihood).__name__,
+            likelihood=likelihood.family,
             support_words=likelihood.support_words,
             preprocess=self.preprocess.kind,
         )

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from vae_lightning.data.loader import BatchLoader
 from vae_lightning.metrics import ELBOMeter
 from vae_lightning.model import VAEModel, random_stream
 from vae_lightning.objectives import ELBO
@@ -74,10 +75,13 @@ class VAEModule(LightningModule):
     def on_train_epoch_start(self) -> None:
         # A stream of its own for every epoch and device: a run resumed here draws what the unbroken one drew.
         torch.manual_seed(hash((self.seed, self.current_epoch, self.global_rank)) % 2**63)
+        loader = self.trainer.train_dataloader
+        if isinstance(loader, BatchLoader):
+            loader.set_epoch(self.current_epoch)
         self.steps.clear()
         self._step_rows.clear()
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:  # noqa: ARG002
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         vae = self.model.vae
         output = vae(batch, self.objective.num_samples)
         terms = vae.terms(batch, output)
@@ -106,18 +110,21 @@ class VAEModule(LightningModule):
         self._stream = random_stream(self.seed)
         self._stream.__enter__()
 
-    def validation_step(self, batch: Tensor, batch_idx: int) -> None:  # noqa: ARG002
+    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         vae = self.model.vae
         output = vae(batch)
         terms = vae.terms(batch, output)
-        self.meter.update(terms.log_px, terms.kl, *output.posterior, vae.likelihood.at_floor(output.px))
+        loc, log_var = output.posterior
+        self.meter.update(terms.log_px, terms.kl, loc, log_var, vae.likelihood.at_floor(output.px))
 
     def on_validation_epoch_end(self) -> None:
         self._stream.__exit__(None, None, None)
         self._log_terms("val", {name: float(value) for name, value in self.meter.compute().items()})
 
     def _log_terms(self, stage: str, terms: dict[str, float]) -> None:
-        in_data_units = {name: value + self.shift * (name in ("nelbo", "reconstruction")) for name, value in terms.items()}
+        in_data_units = {
+            name: value + self.shift * (name in ("nelbo", "reconstruction")) for name, value in terms.items()
+        }
         self.log_dict({f"{stage}/{name}": value for name, value in in_data_units.items()}, sync_dist=stage == "train")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import seed_everything
+from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from rich.table import Table
 
-from vae_lightning.build import Built, build, rebuild_model
+from vae_lightning.build import Built, build, check_config, rebuild_model
 from vae_lightning.callbacks.guard import LossGuard
-from vae_lightning.console import console, log, start_logging, stop_logging
+from vae_lightning.console import console, log, quiet_frameworks, start_logging, stop_logging
 from vae_lightning.data.base import Column
 from vae_lightning.errors import RunError
 from vae_lightning.evaluation import Evaluation, evaluate
@@ -44,21 +44,25 @@ def run(config: Config, overrides: Sequence[str] = ()) -> float:
         UserError: for everything that one message can explain.
     """
     started = time.perf_counter()
+    check_config(config)
     run_dir = Path(config["run_dir"])
     run_dir.mkdir(parents=True, exist_ok=True)
     # A summary means a finished run; while this one is under way there is none.
     (run_dir / "summary.json").unlink(missing_ok=True)
     start_logging(run_dir / "train.log")
     try:
-        _set_up_torch(config)
-        built = build(config)
-        _fit(built, config, run_dir)
-        best = _load_best(built, run_dir)
-        trained = time.perf_counter() - started
-        return _finish(built, config, run_dir, best, trained, overrides)
+        with quiet_frameworks():
+            _set_up_torch(config)
+            built = build(config)
+            _fit(built, config, run_dir)
+            best = _load_best(built, run_dir)
+            trained = time.perf_counter() - started
+            return _finish(built, config, run_dir, best, trained, overrides)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise RunError(f"The disk is full: {error.filename or run_dir} could not be written. {_resume(run_dir)}") from error
+            raise RunError(
+                f"The disk is full: {error.filename or run_dir} could not be written. {_resume(run_dir)}"
+            ) from error
         raise
     finally:
         stop_logging()
@@ -100,7 +104,7 @@ def _fit(built: Built, config: Config, run_dir: Path) -> None:
     parameters = sum(p.numel() for p in vae.parameters())
     log.info(
         f"Model: {parameters:,} parameters, {vae.latent_dim} latent dimensions, {type(vae.likelihood).__name__} "
-        f"likelihood. No loss below {built.module.model.loss_floor():.2f} nats per row is possible."
+        f"likelihood. No loss below {_plain_zero(built.module.model.loss_floor()):.2f} nats per row is possible."
     )
     resume_from = _resume_point(built, config, run_dir)
     try:
@@ -138,9 +142,7 @@ def _resume_point(built: Built, config: Config, run_dir: Path) -> str | None:
 
 def _load_best(built: Built, run_dir: Path) -> float:
     """Put the best epoch's weights into the module; returns its val/nelbo."""
-    monitored = [
-        c for c in built.trainer.callbacks if isinstance(c, ModelCheckpoint) and c.monitor == MONITOR  # type: ignore[attr-defined]
-    ]
+    monitored = [c for c in _callbacks(built) if isinstance(c, ModelCheckpoint) and c.monitor == MONITOR]
     path = _checkpoint(run_dir)
     if monitored and path is not None and monitored[0].best_model_score is not None:
         _load_weights(built.module.model, _read_checkpoint(path), path)
@@ -149,6 +151,10 @@ def _load_best(built: Built, run_dir: Path) -> float:
         best = float(built.trainer.callback_metrics.get(MONITOR, math.nan))
     built.module.model.eval()
     return best
+
+
+def _callbacks(built: Built) -> list[Callback]:
+    return built.trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it, but does not declare it
 
 
 def _finish(
@@ -178,7 +184,7 @@ def _finish(
         "versions": {"python": platform.python_version(), "vae-lightning": __version__, **_versions()},
         "overrides": list(overrides),
     }
-    _print_table(result, best, bool(built.module.model.vae.likelihood.discrete))
+    _print_table(result, best)
     _write_json(run_dir / "summary.json", summary)
     console.print(f"Everything is in {_shown(run_dir)}: summary.json, checkpoints/best.ckpt, metrics.csv, train.log.")
     if (run_dir / "tensorboard").exists():
@@ -196,27 +202,39 @@ def _evaluate_with_bar(
         return evaluate(model, rows, training_rows, num_samples, seed, lambda n: progress.advance(task, n))
 
 
-def _print_table(result: Evaluation, best: float, discrete: bool) -> None:
-    table = Table(title=f"Test, {result.num_rows:,} rows", caption="nats per row, in data units", title_justify="left")
-    table.add_column("")
-    table.add_column("", justify="right")
-    table.add_column("")
-    verdict = "better than" if result.nll < result.baseline else "NOT better than"
-    unit = "" if discrete else " (a density: a change of units shifts it)"
+def _print_table(result: Evaluation, best: float) -> None:
+    verdict = "the model beats it" if result.nll < result.baseline else "the model does NOT beat it"
     rows = [
-        ("NELBO", f"{result.nelbo:.3f}", "= reconstruction + KL"),
+        (
+            "NLL",
+            f"{result.nll:.3f}",
+            f"± {result.nll_standard_error:.3f}, -log p(x) from {result.num_samples:,} samples a row",
+        ),
+        ("baseline NLL", f"{result.baseline:.3f}", f"independent columns; {verdict}"),
+        (
+            "least possible",
+            f"{_plain_zero(result.entropy_floor):.3f}",
+            "no model of this family goes lower on these rows",
+        ),
+        ("NELBO", f"{result.nelbo:.3f}", "= reconstruction + KL, an upper bound of the NLL"),
         ("reconstruction", f"{result.reconstruction:.3f}", ""),
-        ("KL", f"{result.kl:.3f}", ""),
-        ("NLL", f"{result.nll:.3f}", f"± {result.nll_standard_error:.3f}, {result.num_samples:,} importance samples"),
-        ("baseline", f"{result.baseline:.3f}", f"independent columns; the model is {verdict} that"),
-        ("least possible", f"{result.entropy_floor:.3f}", "for these rows"),
-        ("per column", f"{result.nll_per_column:.4f}", f"nats = {result.bits_per_column:.4f} bits{unit}"),
-        ("active units", f"{result.active_units} of {result.latent_dim}", "latent dimensions the encoder uses"),
-        ("best val NELBO", f"{best:.3f}", "what sweeps optimise"),
+        ("KL", f"{result.kl:.3f}", f"{result.active_units} of {result.latent_dim} latent dimensions active"),
+        ("NLL per column", f"{result.nll_per_column:.4f}", f"nats = {result.bits_per_column:.4f} bits"),
+        ("validation NELBO", f"{best:.3f}", "of the best epoch: what sweeps minimise"),
     ]
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
     for row in rows:
         table.add_row(*row)
+    console.print(f"\nTest, {result.num_rows:,} rows, nats per row in data units:")
     console.print(table)
+    console.print()
+
+
+def _plain_zero(value: float) -> float:
+    return value + 0.0  # -0.0 prints its sign
 
 
 def _checkpoint(run_dir: Path) -> Path | None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 
-def none(progress: float) -> float:  # noqa: ARG001
+def none(progress: float) -> float:
     """1 throughout."""
     return 1.0
 

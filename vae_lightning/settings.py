@@ -67,16 +67,28 @@ def construct(node: Mapping[str, Any], path: str, target: Callable[..., Any] | N
         ConfigError: for a key the constructor does not know, naming the nearest one it does, and for a value it
             refuses.
     """
-    if target is None:
-        if "_target_" not in node:
-            raise ConfigError(f"{path} has no _target_, so nothing can be built from it.")
-        target = locate(node["_target_"], path)
-    arguments = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
-    check_keys(arguments, legal_keys(target, given), path)
-    check_types(target, arguments)
+    target, arguments = checked(node, path, target, given)
     if node.get("_partial_"):
         return functools.partial(target, **arguments, **given)
     return called(target, path, **arguments, **given)
+
+
+def checked(
+    node: Mapping[str, Any], path: str, target: Callable[..., Any] | None = None, given: Iterable[str] = ()
+) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The class a node names and the arguments for it, once keys and plain values are known to be legal.
+
+    Raises:
+        ConfigError: as :func:`construct`, but for what only the constructor itself can tell.
+    """
+    if target is None:
+        if "_target_" not in node:
+            raise ConfigError(f"{path} names nothing to build: it has no _target_.")
+        target = locate(str(node["_target_"]), path)
+    arguments = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
+    check_keys(arguments, legal_keys(target, given), path)
+    check_types(target, arguments)
+    return target, arguments
 
 
 def called(target: Callable[..., Any], path: str, *args: Any, **arguments: Any) -> Any:
@@ -145,6 +157,6 @@ def _words(hint: Any) -> str:
     if origin is Literal:
         return f"one of {', '.join(map(str, get_args(hint)))}"
     if origin is not None and get_args(hint):
-        return f"a list of {_words(get_args(hint)[0])}"
+        return f"a list, each item {_words(get_args(hint)[0])}"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
     return names.get(hint, getattr(hint, "__name__", str(hint)))

@@ -1,7 +1,7 @@
 """Watches training for what an honest loss cannot do, and for what an honest model should not."""
 
 import math
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -40,17 +40,19 @@ class LossGuard(Callback):
         self._epochs: dict[str, int] = {}
         self._said_negative = False
 
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]  # noqa: ARG002
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: VAEModule) -> None:
         self._checked = 0
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: VAEModule, outputs, batch, batch_idx: int) -> None:  # type: ignore[no-untyped-def,override]  # noqa: ARG002, E501
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: VAEModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         if (batch_idx + 1) % self.every_n_steps == 0:
             self._check_steps(trainer, pl_module)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
         self._check_steps(trainer, pl_module)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]
+    def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
         if trainer.sanity_checking:
             return
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -118,9 +120,9 @@ class LossGuard(Callback):
                 "a smaller variance.",
             ),
             "floor": (
-                values["val/variance_at_floor"] > self.share,
-                f"{values['val/variance_at_floor']:.1%} of the likelihood's variances sit at their floor. Columns that "
-                "never vary do that; otherwise lower likelihood.min_scale.",
+                values["val/variance_at_floor"] > self.share + getattr(trainer.datamodule, "constant_share", 0.0),  # type: ignore[attr-defined]
+                f"{values['val/variance_at_floor']:.1%} of the likelihood's variances sit at their floor: the model "
+                "wants to be surer than likelihood.min_scale lets it. Lower that, or look for copied columns.",
             ),
             "bound": (
                 values["val/log_var_at_bound"] > self.share,

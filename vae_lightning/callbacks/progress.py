@@ -1,6 +1,7 @@
 """The progress bar: one line for the whole run, drawn now and then rather than at every step."""
 
 import time
+from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar
@@ -29,7 +30,7 @@ class EpochProgress(ProgressBar):
         self._started = 0.0
         self._terms = ""
 
-    def on_train_start(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]  # noqa: ARG002
+    def on_train_start(self, trainer: Trainer, pl_module: VAEModule) -> None:
         self._started, self._rows = time.perf_counter(), 0
         if not console.is_terminal or not trainer.is_global_zero:
             return
@@ -43,31 +44,35 @@ class EpochProgress(ProgressBar):
             auto_refresh=False,
         )
         total = (trainer.max_epochs or 0) * trainer.num_training_batches
-        done = trainer.current_epoch * trainer.num_training_batches
+        done = int(trainer.current_epoch * trainer.num_training_batches)
         self._task = self._bar.add_task("epoch", total=total, completed=done, rate="", terms="")
         self._bar.start()
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: VAEModule, outputs, batch, batch_idx: int) -> None:  # type: ignore[no-untyped-def,override]  # noqa: ARG002, E501
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: VAEModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         self._rows += len(batch)
         if self._bar is not None and time.perf_counter() - self._drawn > self.refresh_seconds:
             self._draw(trainer, trainer.current_epoch * trainer.num_training_batches + batch_idx + 1)
 
-    def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]  # noqa: ARG002
+    def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
         if trainer.sanity_checking:
             return
         values = {name: float(trainer.callback_metrics[f"val/{name}"]) for name in ("nelbo", "reconstruction", "kl")}
-        self._terms = f"val nelbo {values['nelbo']:.2f} = reconstruction {values['reconstruction']:.2f} + kl {values['kl']:.2f}"
+        self._terms = (
+            f"val nelbo {values['nelbo']:.2f} = reconstruction {values['reconstruction']:.2f} + kl {values['kl']:.2f}"
+        )
         epoch, total = trainer.current_epoch + 1, trainer.max_epochs or 0
         every = max(1, total // self.lines)
         if self._bar is None and trainer.is_global_zero and (epoch % every == 0 or epoch in (1, total)):
             log.info(f"epoch {epoch}/{total}  {self._rate()}  {self._terms}")
 
-    def on_train_end(self, trainer: Trainer, pl_module: VAEModule) -> None:  # type: ignore[override]  # noqa: ARG002
+    def on_train_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
         if self._bar is not None:
             self._draw(trainer, trainer.current_epoch * trainer.num_training_batches)
         self._close()
 
-    def on_exception(self, trainer: Trainer, pl_module: VAEModule, exception: BaseException) -> None:  # type: ignore[override]  # noqa: ARG002, E501
+    def on_exception(self, trainer: Trainer, pl_module: VAEModule, exception: BaseException) -> None:
         self._close()
 
     def _draw(self, trainer: Trainer, completed: float) -> None:

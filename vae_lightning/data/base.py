@@ -81,7 +81,7 @@ class Dataset:
         digest = hashlib.sha256(repr([(column.name, column.dtype) for column in self.columns]).encode())
         for part in (self.train, self.valid, self.test):
             digest.update(f"{part.x.shape} {part.x.dtype.str}".encode())
-            digest.update(memoryview(np.ascontiguousarray(part.x)).cast("B") if part.x.size else b"")
+            digest.update(np.ascontiguousarray(part.x).data)
         return digest.hexdigest()[:16]
 
     @property
@@ -200,7 +200,8 @@ def override(key: str, names: Sequence[str]) -> str:
         plain = re.fullmatch(r"[A-Za-z_][\w-]*|0|[1-9]\d*", name, re.ASCII)
         if plain and name.lower() not in {"true", "false", "null", "nan", "inf"}:
             return name
-        return '"' + re.sub(r'(\\*)"', r'\1\1\\"', name) + '"'
+        # Hydra reads a backslash as one only where a quote follows it.
+        return '"' + re.sub(r'(\\+)(?="|\Z)', r"\1\1", name).replace('"', r"\"") + '"'
 
     text = f"{key}=[{','.join(map(quoted, names))}]"
     return text if text == f"{key}=[{','.join(names)}]" else shlex.quote(text)

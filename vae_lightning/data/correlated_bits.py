@@ -4,16 +4,19 @@ import numpy as np
 
 from vae_lightning.data.base import Column, Dataset, Rows, Source, check_count, check_seed
 
-LOADING_SCALE = 3.0
-BIAS_SCALE = 1.0
+LOADING_SCALE = 4.0
+BIAS_SCALE = 2.0
 
 
 class CorrelatedBits(Source):
     r"""Rows of bits :math:`x_d = 1[w_d \cdot z + b_d + e > 0]` with :math:`z \sim N(0, I)` and e logistic noise.
 
     Given the factors z, the columns are independent coins with :math:`p(x_d = 1 | z) = \sigma(w_d \cdot z + b_d)`,
-    so a Bernoulli VAE can match the rows; without z, they are correlated. The lengths of the :math:`w_d` average
-    about 3 and the biases are standard normal, so single columns are 1 in about a tenth to nine tenths of the rows.
+    so a Bernoulli VAE can match the rows; without z, they are correlated. The weight of a column on factor k is normal
+    with standard deviation 4 / k, as the factors behind real data also differ in strength, and its bias is normal with
+    standard deviation 2.
+
+    By default, independent columns with the training rows' frequencies need 139.9 nats per test row, the truth 69.4.
 
     Args:
         num_columns: C, the number of bits.
@@ -50,7 +53,8 @@ class CorrelatedBits(Source):
         self.num_test = num_test
         self.seed = seed
         truth = np.random.default_rng([seed, 0])
-        self.weight = truth.normal(scale=LOADING_SCALE / np.sqrt(num_factors), size=(num_columns, num_factors))
+        strength = LOADING_SCALE / np.arange(1, num_factors + 1)
+        self.weight = strength * truth.normal(size=(num_columns, num_factors))
         self.bias = truth.normal(scale=BIAS_SCALE, size=num_columns)
 
     def load(self) -> Dataset:

@@ -5,6 +5,7 @@ import hashlib
 import http.client
 import os
 import tempfile
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -190,6 +191,8 @@ def _download(name: str, md5: str, folder: Path) -> None:
         temporary.replace(folder / name)
         temporary = None
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # It holds the connection for as long as the chain of errors lives.
         raise DataError(_fetch_by_hand(folder, f"{MIRROR}{name}: {error}")) from error
     finally:
         if temporary is not None:

@@ -1,7 +1,7 @@
 """From data units to what the networks see, and back: statistics in buffers, fitted on the training rows only."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Self
 
 import numpy as np
@@ -47,6 +47,10 @@ class Preprocess(nn.Module, ABC):
 
     def _fit(self, x: np.ndarray) -> None:
         """Nothing to learn, unless a kind says otherwise."""
+
+    def options(self) -> dict[str, object]:
+        """The constructor's arguments besides ``num_columns``, in plain values, to rebuild the module from."""
+        return {}
 
     @abstractmethod
     def transform(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -133,7 +137,7 @@ class MinMax(Preprocess):
     low: Tensor
     scale: Tensor
 
-    def __init__(self, num_columns: int, value_range: tuple[float, float] | None = None) -> None:
+    def __init__(self, num_columns: int, value_range: Sequence[float] | None = None) -> None:
         super().__init__(num_columns)
         low, high = (0.0, 1.0) if value_range is None else value_range
         if not (low < high and np.isfinite([low, high]).all()):
@@ -141,18 +145,21 @@ class MinMax(Preprocess):
                 f"The 'value_range' parameter of {type(self).__name__} must be a lowest and a higher, finite value. "
                 f"Got {value_range!r} instead."
             )
-        self.declared = value_range is not None
+        self.value_range = None if value_range is None else (float(low), float(high))
         self.register_buffer("low", torch.full((num_columns,), float(low), dtype=torch.float64))
         self.register_buffer("scale", torch.full((num_columns,), float(high - low), dtype=torch.float64))
 
     def _fit(self, x: np.ndarray) -> None:
-        if self.declared:
+        if self.value_range is not None:
             return
         low = x.min(axis=0).astype(np.float64)
         scale = x.max(axis=0).astype(np.float64) - low
         scale[scale == 0] = 1.0
         self.low.copy_(torch.from_numpy(low))
         self.scale.copy_(torch.from_numpy(scale))
+
+    def options(self) -> dict[str, object]:
+        return {"value_range": None if self.value_range is None else list(self.value_range)}
 
     def levels(self, x: Tensor) -> Tensor:
         """Rows in data units to float32 values in [0, 1], shape kept."""
@@ -194,7 +201,7 @@ class Binarize(MinMax):
     def __init__(
         self,
         num_columns: int,
-        value_range: tuple[float, float] | None = None,
+        value_range: Sequence[float] | None = None,
         threshold: float = 0.5,
         resample: bool = False,
     ) -> None:
@@ -205,6 +212,9 @@ class Binarize(MinMax):
             )
         self.threshold = threshold
         self.resample = resample
+
+    def options(self) -> dict[str, object]:
+        return {**super().options(), "threshold": self.threshold, "resample": self.resample}
 
     def transform(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         if self.resample and generator is not None:
@@ -243,7 +253,7 @@ def build_preprocess(
         resample: For ``"binarize"``.
 
     Returns:
-        The fitted module, and one plain sentence for the log.
+        The fitted module, and why it is this one: a plain clause that starts with "as", for the log.
 
     Raises:
         DataError: An unknown kind.
@@ -251,7 +261,7 @@ def build_preprocess(
     if kind is None:
         kind, reason = _choose(support, discrete, data)
     else:
-        reason = f"data.preprocess={kind}, as asked for."
+        reason = "as asked for"
     if kind not in KINDS:
         raise DataError(
             f"The 'preprocess' parameter of data must be one of {', '.join(KINDS)}, or null to let the likelihood "
@@ -274,19 +284,19 @@ def _choose(support: constraints.Constraint, discrete: bool, data: Dataset) -> t
     while isinstance(support, constraints.independent):
         support = support.base_constraint
     if isinstance(support, type(constraints.real)):
-        return "standardize", "data.preprocess=standardize, as the likelihood takes all real numbers."
+        return "standardize", "as the likelihood takes all real numbers"
     if not _within_unit_interval(support):
-        return "none", f"data.preprocess=none, as the likelihood takes {support} as it is."
+        return "none", f"as the likelihood takes {support} as it is"
     x = data.train.x
     if x.min() >= 0 and x.max() <= 1:
-        return "none", "data.preprocess=none, as all training values lie in [0, 1] already."
+        return "none", "as all training values lie in [0, 1] already"
     if data.value_range is not None:
         low, high = data.value_range
-        return "minmax", f"data.preprocess=minmax, as these are grey levels from {low:g} to {high:g}."
+        return "minmax", f"as these are grey levels from {low:g} to {high:g}"
     if not discrete:
-        return "minmax", "data.preprocess=minmax, as the likelihood takes values in [0, 1]."
+        return "minmax", "as the likelihood takes values in [0, 1]"
     # A table beyond [0, 1] is no set of probabilities or bits: left alone, so that the support check says so.
-    return "none", "data.preprocess=none, as a table is never binarised or squeezed into [0, 1] unasked."
+    return "none", "as a table is never binarised or squeezed into [0, 1] unasked"
 
 
 def _within_unit_interval(support: constraints.Constraint) -> bool:

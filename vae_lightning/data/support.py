@@ -24,10 +24,10 @@ def check_support(
 
     Args:
         u: Shape ``(N, C)``: rows as the likelihood sees them, that is after the preprocessing.
-        split: Which part they are: ``"train"``, ``"valid"`` or ``"test"``.
+        split: Which rows they are, as an adjective: ``"train"``, ``"valid"``, ``"test"``.
         columns: Length C.
         support: What is legal, per value.
-        likelihood: Its name, as it is typed.
+        likelihood: Its name.
         support_words: The support in words, such as ``"values in [0, 1]"``.
         preprocess: The kind of preprocessing that the rows went through, as it is typed.
 
@@ -42,12 +42,13 @@ def check_support(
     row, column = divmod(int(bad.flatten().byte().argmax()), u.shape[1])
     where = bad.any(dim=0).nonzero().flatten().tolist()
     names = [f"'{columns[index].name}'" for index in where]
+    first = f"{u[row, column].item():.6g} in row {row + 1}, column '{columns[column].name}'"
     share = f"in {count(len(names), 'column')} of {len(columns):,}" if len(columns) > 1 else "in the only column"
     raise DataError(
-        f"The data do not fit likelihood={likelihood}, whose values must be {support_words}: {num_bad:,} of "
+        f"The data do not fit the {likelihood} likelihood, whose values must be {support_words}: {num_bad:,} of "
         f"{count(bad.numel(), 'value')} of the {split} rows (after data.preprocess={preprocess}) "
-        f"{'is' if num_bad == 1 else 'are'} something else, {share}: {listed(names)}. The first is {u[row, column].item():.6g} in row {row + 1}, "
-        f"column '{columns[column].name}'. {_advice(base, likelihood, preprocess, u[bad])}"
+        f"{'is' if num_bad == 1 else 'are'} something else, {share}: {listed(names)}. The first is {first}. "
+        f"{_advice(base, likelihood, preprocess, u[bad])}"
     )
 
 
@@ -72,10 +73,11 @@ def _advice(support: constraints.Constraint, likelihood: str, preprocess: str, b
     if not bool(torch.isfinite(bad).all()):
         return "Values must be finite and below 3.4e38: drop those rows or columns, or rescale them."
     binary = isinstance(support, type(constraints.boolean))
-    if not binary and not isinstance(support, type(constraints.unit_interval)):
+    unit = isinstance(support, constraints.interval) and (support.lower_bound, support.upper_bound) == (0, 1)
+    if not binary and not unit:
         return "Type likelihood=gaussian, which takes all real numbers."
     ways = []
-    if likelihood != "gaussian":
+    if likelihood.lower() != "gaussian":
         ways.append("likelihood=gaussian (takes all real numbers)")
     if not binary and preprocess != "minmax":
         ways.append("data.preprocess=minmax (each column rescaled to [0, 1])")

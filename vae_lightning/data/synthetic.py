@@ -7,8 +7,9 @@ from vae_lightning.errors import DataError
 
 
 class LinearGaussian(Source):
-    r"""Rows :math:`x = W z + \mu + s \epsilon` with :math:`z, \epsilon \sim N(0, I)`: :math:`x \sim N(\mu, W W^T + s^2 I)`.
+    r"""Rows :math:`x = W z + \mu + s \epsilon` with standard normal z and :math:`\epsilon`.
 
+    Hence :math:`x \sim N(\mu, W W^T + s^2 I)`.
     A Gaussian VAE with linear networks can match it exactly, so its loss can be held against the truth.
 
     Args:

@@ -56,6 +56,11 @@ class Likelihood(nn.Module, ABC):
         check_parameter(type(self).__name__, "num_columns", num_columns >= 1, "at least 1", num_columns)
         self.num_columns = num_columns
 
+    @property
+    def family(self) -> str:
+        """The name it is chosen by: likelihood=NAME."""
+        return type(self).__module__.rpartition(".")[-1]
+
     @abstractmethod
     def forward(self, raw: Tensor) -> Distribution:
         """The distribution of x given the decoder's output.

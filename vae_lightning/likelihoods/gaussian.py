@@ -42,6 +42,7 @@ class Gaussian(Likelihood):
     support = constraints.real
     support_words = "real numbers"
     discrete = False
+    fitted_scale: Tensor
 
     def __init__(
         self,
