@@ -96,11 +96,9 @@ def check_config(config: Config) -> None:
         checked(config["scheduler"], "scheduler", given=["optimizer"])
     for group in ("callbacks", "logger"):
         for name, node in _nodes(config, group).items():
-            others = ", ".join(_nodes(config, group))
             if not isinstance(node, Mapping) or "_target_" not in node:
-                raise ConfigError(
-                    f"There is no setting {group}.{name}: it names nothing to build. There are: {others}."
-                )
+                others = set(_nodes(config, group)) - {name}
+                raise ConfigError(f"There is no {group}.{name}: nothing says what to build. {nearest(name, others)}")
             checked(node, f"{group}.{name}")
 
 

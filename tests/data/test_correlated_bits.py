@@ -1,5 +1,7 @@
 """The bits hang together as their documentation says: the truth is far better than independent columns."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,15 @@ from torch.distributions import Bernoulli, MultivariateNormal, Normal
 
 from vae_lightning.data.correlated_bits import CorrelatedBits
 from vae_lightning.errors import DataError
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Batches of tiny linear systems are slower, by far, on several threads of a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def true_log_prob(source: CorrelatedBits, x: Tensor, num_samples: int) -> Tensor:
@@ -35,6 +46,7 @@ def true_log_prob(source: CorrelatedBits, x: Tensor, num_samples: int) -> Tensor
     return log_weight.logsumexp(0) - np.log(num_samples)
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_numbers_in_the_documentation() -> None:
     torch.manual_seed(0)
     source = CorrelatedBits()

@@ -212,5 +212,5 @@ class TestChoice:
             assert preprocess.options() == {"value_range": None, "threshold": 0.3, "resample": True}
 
     def test_unknown_kind(self) -> None:
-        with pytest.raises(DataError, match="Got 'standardise' instead. Did you mean 'standardize'?"):
+        with pytest.raises(DataError, match=r"Got 'standardise' instead\. Did you mean 'standardize'\?"):
             build_preprocess("standardise", num_columns=2, support=constraints.real, discrete=False, data=dataset(WIDE))
