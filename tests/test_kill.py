@@ -1,0 +1,39 @@
+"""Killing the process at any moment loses at most one epoch, and the resumed run ends bit-equal."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+KILLS = 20
+
+
+def test_twenty_kills_lose_at_most_an_epoch_each_and_change_no_bit(tmp_path: Path) -> None:
+    driver = Path(__file__).with_name("kill_driver.py")
+    process = subprocess.run(
+        [sys.executable, str(driver), str(tmp_path), str(KILLS), "0"], capture_output=True, text=True, timeout=500
+    )
+    assert process.returncode == 0, process.stderr
+    report = json.loads(process.stdout.splitlines()[-1])
+    assert report["status"] == [0, 0]
+    assert len(report["lives"]) == KILLS, "the run ended before it was killed often enough"
+    for before, saved, logged, killed, finished, partial in report["lives"]:
+        assert killed
+        assert not finished
+        assert not partial
+        assert saved >= before
+        assert saved >= logged - 1
+    assert report["lives"][-1][1] > 20, "the run never got far: nothing was tested"
+
+    whole, torn = (
+        torch.load(tmp_path / name / "checkpoints" / "last.ckpt", weights_only=True) for name in ("whole", "torn")
+    )
+    assert whole["epoch"] == torn["epoch"] == 299
+    assert all(torch.equal(whole["state_dict"][key], torn["state_dict"][key]) for key in whole["state_dict"])
+    curves = [pd.read_csv(tmp_path / name / "metrics.csv") for name in ("whole", "torn")]
+    pd.testing.assert_frame_equal(*curves, check_exact=True)
+    summaries = [json.loads((tmp_path / name / "summary.json").read_text()) for name in ("whole", "torn")]
+    assert summaries[0]["test"] == summaries[1]["test"]
