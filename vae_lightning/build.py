@@ -138,7 +138,7 @@ def build_module(config: Config, model: VAEModel, dataset: Dataset) -> VAEModule
     record = {
         "model": completed(config["model"], VAE),
         "likelihood": completed(config["likelihood"], type(model.vae.likelihood)),
-        "preprocess": _preprocess_record(model.preprocess),
+        "preprocess": {"kind": model.preprocess.kind, **model.preprocess.options()},
         "data": {"name": dataset.name, "fingerprint": dataset.fingerprint, "image_shape": dataset.image_shape},
     }
     for name in ("likelihood", "num_columns"):
@@ -183,13 +183,6 @@ def build_trainer(config: Config) -> Trainer:
 
 def _nodes(config: Config, group: str) -> Config:
     return {name: node for name, node in (config[group] or {}).items() if node is not None}
-
-
-def _preprocess_record(preprocess: Preprocess) -> dict[str, Any]:
-    record: dict[str, Any] = {"kind": preprocess.kind}
-    if isinstance(preprocess, Binarize):
-        record |= {"threshold": preprocess.threshold, "resample": preprocess.resample}
-    return record
 
 
 def _describe(dataset: Dataset, preprocess: Preprocess, reason: str) -> None:

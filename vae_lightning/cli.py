@@ -93,6 +93,8 @@ def prepared(arguments: Sequence[str], conf: Path = CONF) -> list[str]:
         ConfigError: for an unknown group, choice or top-level setting, naming the nearest one.
     """
     arguments = _resumed(arguments)
+    # Hydra's parser refuses a flag between overrides: `data=digits -m seed=0,1`.
+    arguments = sorted(arguments, key=lambda argument: argument not in ("-m", "--multirun"))
     own_conf = any(a in ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn") for a in arguments)
     groups = {path.name for path in conf.iterdir() if path.is_dir()}
     settings = _flattened(yaml.safe_load((conf / "train.yaml").read_text(encoding="utf-8")))

@@ -31,10 +31,15 @@ class VectorDataModule(LightningDataModule):
         self.rows: dict[str, Tensor] = {}
         for index, name in enumerate(("train", "valid", "test")):
             x = torch.from_numpy(getattr(dataset, name).x)
-            if name == "train" and isinstance(preprocess, Binarize) and preprocess.resample:
-                self.rows[name] = preprocess.levels(x)
-            else:
-                self.rows[name] = preprocess.transform(x, torch.Generator().manual_seed(seed + index))
+            draws = torch.Generator().manual_seed(seed + index)
+            # In slices: the float64 arithmetic of a whole table at once would need several times its memory.
+            self.rows[name] = torch.cat([self._model_units(part, name, preprocess, draws) for part in x.split(8192)])
+
+    @staticmethod
+    def _model_units(x: Tensor, split: str, preprocess: Preprocess, draws: torch.Generator) -> Tensor:
+        if split == "train" and isinstance(preprocess, Binarize) and preprocess.resample:
+            return preprocess.levels(x)
+        return preprocess.transform(x, draws)
 
     def on_device(self, name: str, device: torch.device) -> Tensor:
         """The rows of a split on ``device``; moved there once and kept."""

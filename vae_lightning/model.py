@@ -109,7 +109,7 @@ class VAEModel(nn.Module):
         likelihood = self.vae.likelihood
         check_support(
             u,
-            split="the given",
+            split="given",
             columns=self.columns,
             support=likelihood.support,
             likelihood=likelihood.family,

@@ -53,7 +53,7 @@ def completed(node: Mapping[str, Any], target: Callable[..., Any]) -> dict[str, 
     return {name: list(value) if isinstance(value, tuple) else value for name, value in {**defaults, **node}.items()}
 
 
-def construct(node: Mapping[str, Any], path: str, target: Callable[..., Any] | None = None, **given: Any) -> Any:
+def construct(node: Mapping[str, Any], path: str, target: Callable[..., Any] | None = None, /, **given: Any) -> Any:
     """Build what ``node`` describes.
 
     Args:
@@ -91,7 +91,7 @@ def checked(
     return target, arguments
 
 
-def called(target: Callable[..., Any], path: str, *args: Any, **arguments: Any) -> Any:
+def called(target: Callable[..., Any], path: str, /, *args: Any, **arguments: Any) -> Any:
     """``target(*args, **arguments)``, a refusal told in one sentence instead of a traceback.
 
     Raises:

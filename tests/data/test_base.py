@@ -1,26 +1,16 @@
 """Splits, fingerprints, and the words that messages are made of."""
 
 import shlex
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from vae_lightning.data.base import (
-    Column,
-    Dataset,
-    Rows,
-    check_seed,
-    count,
-    listed,
-    nearest,
-    override,
-    pixel_names,
-    read_arrays,
-    split_off,
-    split_rows,
-)
+from vae_lightning.data.base import Column, Dataset, Rows, check_seed, split_off, split_rows
+from vae_lightning.data.base.files import read_arrays
+from vae_lightning.data.base.words import count, listed, nearest, override, pixel_names
 from vae_lightning.errors import DataError
 
 
@@ -146,3 +136,10 @@ def test_read_arrays_never_unpickles(tmp_path: Path) -> None:
     arrays = read_arrays(tmp_path / "my.npz")
     assert arrays["objects"] is None
     assert arrays["x"] is not None
+
+
+def test_read_arrays_refuses_a_damaged_member(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "my.npz", "w") as archive:
+        archive.writestr("x.npy", b"\x93NUMPY\x01\x00\x05\x00nope\n")
+    with pytest.raises(DataError, match="cannot be read as an NPZ archive"):
+        read_arrays(tmp_path / "my.npz")

@@ -154,8 +154,8 @@ class TestText:
         ("text", "told"),
         [
             ("a,b,c\n1,2,3\n\n4,5\n6,7,8\n", "Line 4 of .* has 2 fields, the first line has 3"),
-            ("a,b,c\n1,2,3\n4,5,6,7\n", "Expected 3 fields in line 3, saw 4"),
-            ("a,b,c\n1,2,3,4\n1,2,3,4\n", "cannot be read as delimited text"),
+            ("a,b,c\n1,2,3\n4,5,6,7\n", "Line 3 of .* has 4 fields, the first line has 3"),
+            ("a,b,c\n1,2,3,4\n1,2,3,4\n", "Line 2 of .* has 4 fields, the first line has 3"),
             ('a,b\n1,3\n2,"x\n3,4\n', "EOF inside string"),
         ],
     )

@@ -1,6 +1,7 @@
 """The 8×8 handwritten digits that ship with scikit-learn."""
 
-from vae_lightning.data.base import Column, Dataset, Rows, Source, pixel_names, split_rows
+from vae_lightning.data.base import Column, Dataset, Rows, Source, split_rows
+from vae_lightning.data.base.words import pixel_names
 
 
 class Digits(Source):

@@ -11,19 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_lightning.data.base import (
-    UNREADABLE,
-    Column,
-    Dataset,
-    Rows,
-    Source,
-    existing_path,
-    listed,
-    pixel_names,
-    read_arrays,
-    split_off,
-    unreadable,
-)
+from vae_lightning.data.base import Column, Dataset, Rows, Source, split_off
+from vae_lightning.data.base.files import UNREADABLE, existing_path, read_arrays, unreadable
+from vae_lightning.data.base.words import listed, pixel_names
 from vae_lightning.errors import DataError
 
 MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from vae_lightning.data.base import Dataset, nearest
+from vae_lightning.data.base import Dataset
+from vae_lightning.data.base.words import nearest
 from vae_lightning.errors import DataError
 
 KINDS = ("none", "standardize", "minmax", "binarize")

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from vae_lightning.data.base import Column, check_count, count, listed
+from vae_lightning.data.base import Column, check_count
+from vae_lightning.data.base.words import count, listed
 from vae_lightning.errors import DataError
 
 

@@ -1,35 +1,17 @@
 """The user's own file: delimited text, Parquet, Feather, NPY or NPZ."""
 
-import csv
-import gzip
 import re
-import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vae_lightning.data.base import (
-    UNREADABLE,
-    Column,
-    Dataset,
-    Rows,
-    Source,
-    count,
-    existing_path,
-    listed,
-    nearest,
-    override,
-    pixel_names,
-    read_arrays,
-    split_off,
-    split_rows,
-    unreadable,
-)
+from vae_lightning.data.base import Column, Dataset, Rows, Source, split_off, split_rows
+from vae_lightning.data.base.files import existing_path, read_arrays
+from vae_lightning.data.base.sheets import Sheet, array_sheet, check_unique, read_arrow, read_npy, read_text
+from vae_lightning.data.base.words import count, listed, nearest, override
 from vae_lightning.errors import DataError
 
 if TYPE_CHECKING:
@@ -38,22 +20,9 @@ if TYPE_CHECKING:
 TEXT_ENDINGS = (".csv", ".tsv", ".txt")
 ENDINGS = (*TEXT_ENDINGS, ".parquet", ".feather", ".arrow", ".npy", ".npz")
 DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
-# Of two delimiters that fit equally well, the earlier wins: a comma may be a decimal comma, a space is anywhere.
-CANDIDATES = ("\t", ";", "|", ",", " ")
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # Byte order marks
 PARTS = ("train", "valid", "test")
 DATE = r"\d{4}-\d\d?-\d\d?|\d\d?[./-]\d\d?[./-]\d{2,4}"
 TYPEABLE = 30  # Above this many column names, nobody types them
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """What was read of one file: its columns, what to call it in messages, and where in the file a row stands."""
-
-    frame: "pd.DataFrame"
-    name: str
-    place: Callable[[int], str] = lambda row: f"row {row + 1}"
-    image_shape: tuple[int, int] | None = None
 
 
 class Table(Source):
@@ -135,12 +104,12 @@ class Table(Source):
             hint = f", such as {listed(inside, 3)}" if inside else ""
             raise DataError(f"'{path}' is a folder: name a file in it{hint}.")
         if ending in TEXT_ENDINGS:
-            return {"train": _read_text(path, self.delimiter)}
+            return {"train": read_text(path, self.delimiter)}
         match path.suffix.lower():
             case ".parquet" | ".feather" | ".arrow":
-                return {"train": _read_arrow(path)}
+                return {"train": read_arrow(path)}
             case ".npy":
-                return {"train": _array_sheet(_read_npy(path), path.name)}
+                return {"train": array_sheet(read_npy(path), path.name)}
             case ".npz":
                 return self._read_archive(path, part)
         raise DataError(
@@ -182,7 +151,7 @@ class Table(Source):
                 f"The array '{key}' of '{path}' holds pickled objects, which could run foreign code and are never "
                 "loaded. Save it as numbers: numpy.savez(path, x=rows.astype(float))."
             )
-        sheet = _array_sheet(array, f"{path.name}, array '{key}'", arrays.get("columns"))
+        sheet = array_sheet(array, f"{path.name}, array '{key}'", arrays.get("columns"))
         candidates = (f"{key}_{self.label}", f"{self.label}_{key}") if split else (self.label,)
         label = next((name for name in candidates if name in arrays), None)
         if self.label is None or label is None or self.label in sheet.frame.columns:
@@ -231,7 +200,7 @@ class Table(Source):
                 if name not in present:
                     hint = nearest(name, present) or f" Its columns are {listed(present, 10)}."
                     raise DataError(f"data.{parameter}: there is no column '{name}' in {sheet.name}.{hint}")
-        _check_unique(self.columns or [], "data.columns")
+        check_unique(self.columns or [], "data.columns")
         kept = present if self.columns is None else self.columns
         names = [name for name in kept if name not in self.drop and name != self.label]
         if not names:
@@ -331,12 +300,6 @@ def _names(names: Sequence[str | int] | str | int) -> list[str]:
     return [str(names)] if isinstance(names, str | int) else [str(name) for name in names]
 
 
-def _check_unique(names: Sequence[str], where: str) -> None:
-    twice = [f"'{name}' ({times} times)" for name, times in Counter(names).items() if times > 1]
-    if twice:
-        raise DataError(f"{where} must name each column once. Got {listed(twice)} instead.")
-
-
 def _labels(frame: "pd.DataFrame", label: str | None) -> np.ndarray | None:
     if label is None or label not in frame.columns:
         return None
@@ -356,174 +319,7 @@ def _as_numbers(series: "pd.Series") -> tuple["pd.Series", np.ndarray]:
     return numbers, (numbers.isna() & series.notna()).to_numpy()
 
 
-def _array_sheet(array: np.ndarray, name: str, names: np.ndarray | None = None) -> Sheet:
-    import pandas as pd
-
-    if array.dtype.kind not in "biuf":
-        what = "complex numbers: save real and imaginary parts as columns" if array.dtype.kind == "c" else "no numbers"
-        raise DataError(f"{name} must hold numbers. Got dtype {array.dtype} instead, {what}.")
-    if array.ndim not in (2, 3) or not array.size:
-        raise DataError(
-            f"{name} must have shape (rows, columns), or (rows, height, width) for images, with at least one row and "
-            f"column. Got shape {array.shape} instead."
-        )
-    image_shape = None
-    if array.ndim == 3:
-        image_shape = (array.shape[1], array.shape[2])
-        array = array.reshape(len(array), -1)
-    titles = [str(index) for index in range(array.shape[1])] if image_shape is None else pixel_names(*image_shape)
-    if names is not None and names.dtype.kind in "US" and names.shape == (array.shape[1],):
-        titles = [str(title) for title in names.astype(str)]
-        _check_unique(titles, f"{name}: its array 'columns'")
-    dtype = array.dtype.newbyteorder("=") if array.dtype.itemsize <= 8 else np.dtype(np.float64)
-    return Sheet(pd.DataFrame(array.astype(dtype, copy=False), columns=titles), name, image_shape=image_shape)
-
-
 def _contents(arrays: dict[str, np.ndarray | None]) -> str:
     if not arrays:
         return "no arrays"
     return listed([f"{key} ({'objects' if array is None else array.shape})" for key, array in arrays.items()], 12)
-
-
-def _read_npy(path: Path) -> np.ndarray:
-    try:
-        with path.open("rb") as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
-    except UNREADABLE as error:
-        if "allow_pickle" in str(error):
-            raise DataError(
-                f"'{path}' holds pickled objects, which could run foreign code and are never loaded. "
-                "Save it as numbers: numpy.save(path, rows.astype(float))."
-            ) from error
-        raise unreadable(path, "an NPY array", error) from error
-
-
-def _read_arrow(path: Path) -> Sheet:
-    import pyarrow as pa
-    from pyarrow import feather, parquet
-
-    kind = "Parquet" if path.suffix.lower() == ".parquet" else "Feather"
-    try:
-        table = parquet.ParquetFile(path).read() if kind == "Parquet" else feather.read_table(path)
-    except (pa.ArrowException, OSError) as error:
-        raise unreadable(path, kind, error) from error
-    _check_unique(table.column_names, f"'{path}'")
-    frame = table.to_pandas()
-    frame.columns = frame.columns.map(str)
-    if not len(frame) or not len(frame.columns):
-        raise DataError(f"'{path}' has {count(len(frame.columns), 'column')} but {count(len(frame), 'row')}.")
-    return Sheet(frame.reset_index(drop=True), path.name)
-
-
-def _open_text(path: Path) -> TextIO:
-    opened = gzip.open if path.suffix.lower() == ".gz" else open
-    with opened(path, "rb") as file:
-        # Excel's "Unicode text" is UTF-16, its "CSV UTF-8" starts with a byte order mark.
-        encoding = "utf-16" if file.read(2) in UTF_16 else "utf-8-sig"
-    return cast(TextIO, opened(path, "rt", encoding=encoding, newline=""))
-
-
-def _records(lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """The last line number and the fields of each record that is not blank."""
-    if delimiter == " ":
-        lines = (f"{line.strip()}\n" for line in lines)
-    reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
-    for fields in reader:
-        if len(fields) > 1 or any(field.strip() for field in fields):
-            yield reader.line_num, fields
-
-
-def _sniff(lines: list[str]) -> str:
-    """The delimiter with which most lines have as many fields, more than one, as the first line."""
-
-    def fit(delimiter: str) -> float:
-        widths = [len(fields) for _, fields in _records(lines, delimiter)]
-        return 0.0 if not widths or widths[0] < 2 else widths.count(widths[0]) / len(widths)
-
-    best = max(CANDIDATES, key=fit)
-    return best if fit(best) else ","
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _read_text(path: Path, delimiter: str | None) -> Sheet:
-    import pandas as pd
-
-    try:
-        return _parse_text(path, delimiter)
-    except DataError:
-        raise
-    except UnicodeError as error:
-        raise DataError(f"'{path}' is not UTF-8 text{_first_bad_byte(path)}. Save it as UTF-8.") from error
-    except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error, *UNREADABLE) as error:
-        raise unreadable(path, "delimited text", error) from error
-
-
-def _parse_text(path: Path, delimiter: str | None) -> Sheet:
-    import pandas as pd
-
-    with _open_text(path) as file:
-        sample = list(islice(file, 200))
-    delimiter = delimiter or _sniff(sample)
-    _, first = next(_records(sample, delimiter), (0, []))
-    if not first:
-        raise DataError(f"'{path}' is empty: there is no line with anything in it.")
-    header = not all(map(_is_number, first))
-    names = (
-        [name.strip() or f"Unnamed: {index}" for index, name in enumerate(first)]
-        if header
-        else [str(index) for index in range(len(first))]
-    )
-    _check_unique(names, f"The first line of '{path}'")
-
-    def place(row: int) -> str:
-        with _open_text(path) as file:
-            line, _ = next(islice(_records(file, delimiter), row + header, None), ("?", []))
-        return f"row {row + 1} (line {line} of {path.name})"
-
-    with _open_text(path) as file, warnings.catch_warnings():
-        # pandas would only warn that it cuts off fields without a name.
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        frame = pd.read_csv(
-            file,
-            sep=r"\s+" if delimiter == " " else delimiter,
-            names=names,
-            header=0 if header else None,
-            index_col=False,
-            skipinitialspace=True,
-            low_memory=False,
-        )
-    if not len(frame):
-        raise DataError(f"'{path}' has a header of {count(len(names), 'column')} but no rows.")
-    if frame.isna().to_numpy().any():
-        _check_widths(path, delimiter, len(names))
-    return Sheet(frame, path.name, place)
-
-
-def _check_widths(path: Path, delimiter: str, width: int) -> None:
-    """pandas fills a record that is too short with missing values: tell that from values that are missing."""
-    with _open_text(path) as file:
-        for line, fields in _records(file, delimiter):
-            if len(fields) < width:
-                raise DataError(
-                    f"Line {line} of '{path}' has {count(len(fields), 'field')}, the first line has {width}."
-                )
-
-
-def _first_bad_byte(path: Path) -> str:
-    opened = gzip.open if path.suffix.lower() == ".gz" else open
-    with opened(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError as error:
-                if number == 1 and line.startswith(UTF_16):
-                    break  # It is no UTF-8 to begin with.
-                return f": line {number} holds the byte 0x{line[error.start]:02x}"
-    return ""

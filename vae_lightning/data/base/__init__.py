@@ -1,23 +1,14 @@
-"""What every source of rows shares: columns, rows, the three parts, and how a mistake in the data is worded."""
+"""What every source of rows gives: columns, rows and the three parts."""
 
-import difflib
 import hashlib
-import re
-import shlex
-import zipfile
-import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
+from vae_lightning.data.base.words import count
 from vae_lightning.errors import DataError
-
-# Whatever numpy and its zip and zlib layers raise on a file that is cut off or is not what its name says.
-UNREADABLE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -166,105 +157,3 @@ def check_count(owner: str, name: str, value: int, least: int = 1) -> None:
         raise DataError(
             f"The '{name}' parameter of {owner} must be a whole number of at least {least}. Got {value!r} instead."
         )
-
-
-def pixel_names(height: int, width: int) -> list[str]:
-    """Column names of a flattened image, row by row: ``pixel_0_0``, ``pixel_0_1`` ..."""
-    return [f"pixel_{row}_{column}" for row in range(height) for column in range(width)]
-
-
-def count(number: int, noun: str) -> str:
-    """``1 row``, ``2 rows``, ``12,000 rows``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def listed(items: Iterable[str], limit: int = 5) -> str:
-    """``a, b, c and 31 more``: a list that stays readable however long it is."""
-    items = list(items)
-    if len(items) <= limit + 1:  # "and 1 more" would be no shorter than the name itself
-        return ", ".join(items)
-    return f"{', '.join(items[:limit])} and {len(items) - limit:,} more"
-
-
-def nearest(word: str, legal: Iterable[str]) -> str:
-    """``" Did you mean 'x'?"`` for the legal word that is most like ``word``, or nothing if none is like it."""
-    by_lower_case = {name.lower(): name for name in legal}
-    close = difflib.get_close_matches(word.lower(), by_lower_case, n=1, cutoff=0.5)
-    return f" Did you mean '{by_lower_case[close[0]]}'?" if close else ""
-
-
-def override(key: str, names: Sequence[str]) -> str:
-    """``data.drop=[a,b]`` as it can be typed in a shell, quoted where a name needs it."""
-
-    def quoted(name: str) -> str:
-        plain = re.fullmatch(r"[A-Za-z_][\w-]*|0|[1-9]\d*", name, re.ASCII)
-        if plain and name.lower() not in {"true", "false", "null", "nan", "inf"}:
-            return name
-        # Hydra reads a backslash as one only where a quote follows it.
-        return '"' + re.sub(r'(\\+)(?="|\Z)', r"\1\1", name).replace('"', r"\"") + '"'
-
-    text = f"{key}=[{','.join(map(quoted, names))}]"
-    return text if text == f"{key}=[{','.join(names)}]" else shlex.quote(text)
-
-
-def existing_path(path: str | None, owner: str, wanted: str, *, parameter: str = "path") -> Path:
-    """The path of a file or folder that is there, or a DataError that says what is there instead.
-
-    Args:
-        path: As the user typed it.
-        owner: The class whose parameter it is.
-        wanted: What the parameter must be, in words.
-        parameter: The parameter's name.
-    """
-    if path is None or not str(path).strip():
-        got = "None" if path is None else repr(path)
-        raise DataError(
-            f"The '{parameter}' parameter of {owner} must be {wanted}. Got {got} instead: type data.{parameter}=..."
-        )
-    found = Path(path).expanduser()
-    if not found.exists():
-        folder = found.absolute().parent
-        if not folder.is_dir():
-            raise DataError(f"There is no file '{path}': there is no folder '{folder}'.")
-        hint = nearest(found.name, (entry.name for entry in folder.iterdir()))
-        raise DataError(f"There is no file '{path}' (looked in '{folder}').{hint}")
-    if found.is_file() and found.stat().st_size == 0:
-        raise DataError(f"'{path}' is empty: it has 0 bytes.")
-    return found
-
-
-def unreadable(path: Path, kind: str, error: BaseException | str) -> DataError:
-    """The DataError for a file that is not what its name says, or that was cut off."""
-    detail = " ".join(str(error).split()) or type(error).__name__
-    return DataError(f"'{path}' cannot be read as {kind}: it is truncated, damaged or something else ({detail}).")
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray | None]:
-    """Read an NPZ archive, never unpickling anything.
-
-    Returns:
-        Its arrays by key; None for one that holds pickled objects, which only matters if that one is needed.
-
-    Raises:
-        DataError: The file is no archive or is damaged.
-    """
-    if not zipfile.is_zipfile(path):
-        raise unreadable(path, "an NPZ archive", "no zip directory in it")
-    arrays: dict[str, np.ndarray | None] = {}
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            for key in archive.files:
-                arrays[key] = _member(archive, key)
-    except UNREADABLE as error:
-        raise unreadable(path, "an NPZ archive", error) from error
-    return arrays
-
-
-def _member(archive: "np.lib.npyio.NpzFile", key: str) -> np.ndarray | None:
-    try:
-        array = archive[key]
-    except ValueError as error:
-        if "allow_pickle" in str(error):
-            return None
-        raise
-    return array if isinstance(array, np.ndarray) else None
