@@ -1,11 +1,17 @@
 """What every test may ask for."""
 
+import functools
+import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from omegaconf import DictConfig, OmegaConf
 
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
 
@@ -30,11 +36,137 @@ def shared_data() -> Callable[[str], dict[str, np.ndarray]]:
 
 
 @pytest.fixture
-def fast_cpu() -> Iterator[None]:
-    """One thread and no subnormal numbers while a test trains: small networks run several times faster so."""
+def one_thread() -> Iterator[None]:
+    """Small tensors gain nothing from a second thread and lose much where the machine is busy."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def flush_denormal() -> Iterator[None]:
+    """No subnormal numbers while a test trains: collapsed latents make them, and they are slow."""
     torch.set_flush_denormal(True)
     yield
     torch.set_flush_denormal(False)
-    torch.set_num_threads(threads)
+
+
+CONF = Path(__file__).parents[1] / "conf"
+SMALL = {
+    "data": "synthetic",
+    "likelihood": "gaussian",
+    "trainer": "cpu",
+    "logger": "csv",
+    "data.batch_size": "32",
+    "model.latent_dim": "2",
+    "model.hidden_dims": "[8]",
+    "optimizer.lr": "0.01",
+    "trainer.max_epochs": "2",
+    "test.num_samples": "10",
+}
+SMALL_SOURCES = {
+    "synthetic": {"data.num_rows": "200", "data.num_columns": "4", "data.latent_dim": "2", "data.seed": "2"},
+    "correlated_bits": {
+        "data.num_columns": "16",
+        "data.num_train": "256",
+        "data.num_valid": "32",
+        "data.num_test": "32",
+    },
+}
+
+
+@functools.cache
+def _composed(groups: tuple[str, ...]) -> DictConfig:
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("train", list(groups))
+
+
+@pytest.fixture(scope="session")
+def compose_config() -> Callable[..., dict[str, Any]]:
+    """``compose_config(run_dir, *overrides)``: plain values, as the command line hands them to ``run``; a tiny run.
+
+    An override with nothing behind its ``=`` takes back what makes the run tiny.
+    """
+
+    def composed(run_dir: Path, *overrides: str) -> dict[str, Any]:
+        typed = dict(override.partition("=")[::2] for override in overrides)
+        settings = {**SMALL, **SMALL_SOURCES.get(typed.get("data", SMALL["data"]), {}), **typed}
+        given = [f"{key}={value}" for key, value in settings.items() if value]
+        groups = [word for word in given if (CONF / word.partition("=")[0]).is_dir()]
+        rest = OmegaConf.from_dotlist([word for word in given if word not in groups])
+        config = _composed(tuple(groups)).copy()
+        OmegaConf.set_struct(config, False)
+        config.merge_with({"run_dir": str(run_dir)}, rest)
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+        return plain
+
+    return composed
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: what it returned, and what it wrote."""
+
+    run_dir: Path
+    config: dict[str, Any]
+    value: float
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        content: dict[str, Any] = json.loads((self.run_dir / "summary.json").read_text())
+        return content
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        return pd.read_csv(self.run_dir / "metrics.csv")
+
+    def checkpoint(self, name: str = "last") -> dict[str, Any]:
+        content: dict[str, Any] = torch.load(self.run_dir / "checkpoints" / f"{name}.ckpt", weights_only=True)
+        return content
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the best checkpoint says of how its model is built."""
+        content: dict[str, Any] = json.loads(self.checkpoint("best")["vae_lightning"])
+        return content
+
+    def weights(self, name: str = "last") -> dict[str, torch.Tensor]:
+        weights: dict[str, torch.Tensor] = self.checkpoint(name)["state_dict"]
+        return weights
+
+
+@pytest.fixture(scope="session")
+def train(compose_config: Callable[..., dict[str, Any]]) -> Callable[..., Run]:
+    """``train(run_dir, *overrides, **callbacks)``: compose and run in this process; ``callbacks`` are nodes to add."""
+
+    def trained(run_dir: Path, *overrides: str, **callbacks: Any) -> Run:
+        from vae_lightning.run import run
+
+        config = compose_config(run_dir, *overrides)
+        config["callbacks"] = {**config["callbacks"], **callbacks}
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            return Run(run_dir, config, run(config, overrides))
+        finally:
+            torch.set_flush_denormal(False)
+            torch.set_num_threads(threads)
+
+    return trained
+
+
+@pytest.fixture(scope="session")
+def gaussian_run(train: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A model that has learned something: 4 correlated columns, Gaussian. Read only."""
+    run_dir = tmp_path_factory.mktemp("runs") / "gaussian"
+    return train(run_dir, "data.num_rows=600", "trainer.max_epochs=20", "optimizer.lr=0.03", "seed=0")
+
+
+@pytest.fixture(scope="session")
+def bernoulli_run(train: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A model of 16 correlated bits. Read only."""
+    run_dir = tmp_path_factory.mktemp("runs") / "bernoulli"
+    return train(run_dir, "data=correlated_bits", "likelihood=bernoulli", "trainer.max_epochs=10", "optimizer.lr=0.03")

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 
 from vae_lightning.checkpoints import AtomicCheckpointIO
 from vae_lightning.console import log
@@ -92,6 +93,14 @@ def check_config(config: Config) -> None:
     checked(config["objective"], "objective")
     checked(config["optimizer"], "optimizer", given=["params"])
     checked(config["trainer"], "trainer", given=["callbacks", "logger", "plugins"])
+    clip, algorithm = config["trainer"].get("gradient_clip_val"), config["trainer"].get("gradient_clip_algorithm")
+    check_parameter("trainer", "gradient_clip_val", clip is None or clip > 0, "positive or null", clip)
+    legal = algorithm in (None, "norm", "value")
+    check_parameter("trainer", "gradient_clip_algorithm", legal, "norm or value", algorithm)
+    batches = config["trainer"].get("accumulate_grad_batches", 1)
+    check_parameter(
+        "trainer", "accumulate_grad_batches", batches == 1, "1: set data.batch_size, the rows are in memory", batches
+    )
     if config["scheduler"]:
         checked(config["scheduler"], "scheduler", given=["optimizer"])
     for group in ("callbacks", "logger"):
@@ -149,6 +158,8 @@ def build_module(config: Config, model: VAEModel, dataset: Dataset) -> VAEModule
         construct(config["objective"], "objective"),
         optimizer,
         scheduler,
+        config["trainer"].get("gradient_clip_val"),
+        config["trainer"].get("gradient_clip_algorithm") or "norm",
         config["seed"],
         record,
     )
@@ -172,12 +183,16 @@ def rebuild_model(record: Config, columns: Sequence[Column]) -> VAEModel:
 
 def build_trainer(config: Config) -> Trainer:
     """Lightning's Trainer with the configured callbacks and loggers."""
-    node = dict(config["trainer"])
+    # The module clips by itself, and Lightning refuses a Trainer that wants to do it too.
+    node = {key: value for key, value in config["trainer"].items() if not key.startswith("gradient_clip_")}
     if node.get("accelerator") == "auto" and not torch.cuda.is_available():
         # Statistics of the preprocessing are float64, which Apple's GPUs do not have.
         node["accelerator"] = "cpu"
     callbacks = [construct(child, f"callbacks.{name}") for name, child in _nodes(config, "callbacks").items()]
     loggers = [construct(child, f"logger.{name}") for name, child in _nodes(config, "logger").items()]
+    # Left alone, Lightning would add a bar and a checkpoint folder of its own.
+    node.setdefault("enable_progress_bar", any(isinstance(callback, ProgressBar) for callback in callbacks))
+    node.setdefault("enable_checkpointing", any(isinstance(callback, Checkpoint) for callback in callbacks))
     return construct(node, "trainer", callbacks=callbacks, logger=loggers or False, plugins=[AtomicCheckpointIO()])
 
 

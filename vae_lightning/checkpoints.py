@@ -1,6 +1,7 @@
 """Checkpoints that a kill at any moment cannot tear."""
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,36 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes beside the target and renames: the file is the old one or the new one, never half of one.
 
     Lightning's own writer goes through the system's temporary folder, which may lie on another disk, where a move is
-    a copy and no longer atomic. Reading admits tensors and plain values only.
+    a copy and no longer atomic. The second checkpoint of the same step (best, then last) is the first under another
+    name. Reading admits tensors and plain values only.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._newest: tuple[tuple[int, int], Path] | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.partial")
+        partial.unlink(missing_ok=True)
+        moment = (checkpoint["epoch"], checkpoint["global_step"])
         try:
-            torch.save(checkpoint, partial)
+            if self._newest is not None and self._newest[0] == moment and self._newest[1].exists():
+                _link(self._newest[1], partial)
+            else:
+                torch.save(checkpoint, partial)
             os.replace(partial, target)
         finally:
             partial.unlink(missing_ok=True)
+        self._newest = (moment, target)
 
     def load_checkpoint(self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True) -> Any:
         return torch.load(path, map_location=map_location, weights_only=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)

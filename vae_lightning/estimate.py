@@ -15,10 +15,17 @@ MAX_ELEMENTS = 2**22
 
 
 class Estimate(NamedTuple):
-    """log p(x) of each row in nats and its Monte-Carlo standard error, both of shape ``(N,)``."""
+    """Per row, shape ``(N,)``, nats.
+
+    Attributes:
+        log_prob: the estimate of log p(x).
+        standard_error: its Monte-Carlo standard error.
+        log_px: the mean of log p(x|z) over the same draws: the ELBO's first term, with as little noise.
+    """
 
     log_prob: Tensor
     standard_error: Tensor
+    log_px: Tensor
 
 
 @torch.no_grad()
@@ -51,20 +58,22 @@ def log_prob(vae: VAE, x: Tensor, num_samples: int = 1000, progress: Callable[[i
     return Estimate(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def _estimate_chunk(vae: VAE, x: Tensor, num_samples: int, draws: int) -> tuple[Tensor, Tensor]:
+def _estimate_chunk(vae: VAE, x: Tensor, num_samples: int, draws: int) -> tuple[Tensor, Tensor, Tensor]:
     posterior = vae.encode(x)
-    log_sum = torch.full((x.shape[0],), -torch.inf, device=x.device)
+    sum_log_px = torch.zeros(x.shape[0], device=x.device)
+    log_sum = torch.full_like(sum_log_px, -torch.inf)
     log_sum_of_squares = log_sum.clone()
     for start in range(0, num_samples, draws):
-        log_weights = _log_weights(vae, x, posterior, min(draws, num_samples - start))
+        log_px, log_weights = _log_weights(vae, x, posterior, min(draws, num_samples - start))
+        sum_log_px += log_px.sum(0)
         log_sum = torch.logaddexp(log_sum, log_weights.logsumexp(0))
         log_sum_of_squares = torch.logaddexp(log_sum_of_squares, (2 * log_weights).logsumexp(0))
     # Var(w) / (K mean(w)²) = Σw² / (Σw)² - 1/K, in logarithms up to here because weights span hundreds of nats.
     relative_variance = (torch.exp(log_sum_of_squares - 2 * log_sum) - 1 / num_samples).clamp_min(0)
-    return log_sum - math.log(num_samples), relative_variance.sqrt()
+    return log_sum - math.log(num_samples), relative_variance.sqrt(), sum_log_px / num_samples
 
 
-def _log_weights(vae: VAE, x: Tensor, posterior: Posterior, num_samples: int) -> Tensor:
+def _log_weights(vae: VAE, x: Tensor, posterior: Posterior, num_samples: int) -> tuple[Tensor, Tensor]:
     z = posterior.rsample(num_samples)
     log_px = vae.decode(z).log_prob(x).sum(-1)
-    return log_px + vae.prior.log_prob(z) - posterior.distribution.log_prob(z)
+    return log_px, log_px + vae.prior.log_prob(z) - posterior.distribution.log_prob(z)

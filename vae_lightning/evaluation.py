@@ -18,7 +18,7 @@ class Evaluation:
 
     Attributes:
         nelbo: reconstruction + kl, β = 1.
-        reconstruction: -E_q[log p(x|z)].
+        reconstruction: -E_q[log p(x|z)], over the draws that ``nll`` uses.
         kl: KL(q(z|x) ‖ p(z)).
         nll: importance-sampled -log p(x), at most ``nelbo`` up to its standard error.
         nll_standard_error: of ``nll`` as a mean over rows, the sampling of rows and of z together.
@@ -85,12 +85,14 @@ def evaluate(
             loc, log_var = output.posterior
             meter.update(terms.log_px, terms.kl, loc, log_var, vae.likelihood.at_floor(output.px))
         means = {name: float(value) for name, value in meter.compute().items()}
-        nll = shift - log_prob(vae, rows, num_samples, progress).log_prob.double()
+        estimate = log_prob(vae, rows, num_samples, progress)
+    nll = shift - estimate.log_prob.double()
+    reconstruction = shift - float(estimate.log_px.double().mean())
     marginal = vae.likelihood.marginal(training_rows)
     baseline = sum(-marginal.log_prob(batch).double().sum() for batch in rows.split(ROWS_AT_ONCE)) / len(rows)
     return Evaluation(
-        nelbo=means["nelbo"] + shift,
-        reconstruction=means["reconstruction"] + shift,
+        nelbo=reconstruction + means["kl"],
+        reconstruction=reconstruction,
         kl=means["kl"],
         nll=float(nll.mean()),
         nll_standard_error=float(nll.std() / math.sqrt(len(nll))) if len(nll) > 1 else math.nan,

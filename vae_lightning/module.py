@@ -1,5 +1,6 @@
 """Training as Lightning drives it: one step, the optimiser, the logging."""
 
+import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -26,7 +27,9 @@ class VAEModule(LightningModule):
         model: the VAE with its preprocessing.
         objective: what training minimises.
         optimizer: parameters → optimiser.
-        scheduler: optimiser → learning-rate scheduler, stepped once an epoch.
+        scheduler: optimiser → learning-rate scheduler, stepped once an epoch; a plateau scheduler watches val/nelbo.
+        gradient_clip_val: largest norm (or, with "value", largest entry) of a gradient; None leaves them alone.
+        gradient_clip_algorithm: "norm" or "value".
         seed: every epoch's draws follow from it and the epoch's number, so a resumed run repeats them.
         config: the run's configuration as plain values; kept in the checkpoint, enough to build the model again.
     """
@@ -37,14 +40,20 @@ class VAEModule(LightningModule):
         objective: ELBO,
         optimizer: Callable[[Iterable[Tensor]], Optimizer],
         scheduler: Callable[[Optimizer], LRScheduler] | None = None,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str = "norm",
         seed: int = 0,
         config: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        # Lightning's own optimisation loop costs a small network a tenth of its step; these four lines do the same.
+        self.automatic_optimization = False
         self.model = model
         self.objective = objective
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
+        self.gradient_clip_val = gradient_clip_val
+        self.gradient_clip_algorithm = gradient_clip_algorithm
         self.seed = seed
         self.config = config or {}
         self.shift = -model.log_abs_det()
@@ -57,16 +66,7 @@ class VAEModule(LightningModule):
         optimizer = self.make_optimizer(self.parameters())
         if self.make_scheduler is None:
             return optimizer
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self.make_scheduler(optimizer), "interval": "epoch", "monitor": MONITOR},
-        }
-
-    def lr_scheduler_step(self, scheduler: LRScheduler, metric: Any) -> None:
-        # Lightning steps a plateau scheduler after the epoch's checkpoint is written, and a resumed run would miss
-        # that step; on_train_epoch_end below steps it in time.
-        if not isinstance(scheduler, ReduceLROnPlateau):
-            super().lr_scheduler_step(scheduler, metric)
+        return [optimizer], [self.make_scheduler(optimizer)]
 
     def beta(self) -> float:
         """β of the current step."""
@@ -81,7 +81,16 @@ class VAEModule(LightningModule):
         self.steps.clear()
         self._step_rows.clear()
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Tensor, batch_idx: int) -> None:
+        loss = self._loss(batch)
+        optimizer: Any = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        if self.gradient_clip_val is not None:
+            self.clip_gradients(optimizer, self.gradient_clip_val, self.gradient_clip_algorithm)
+        optimizer.step()
+
+    def _loss(self, batch: Tensor) -> Tensor:
         vae = self.model.vae
         output = vae(batch, self.objective.num_samples)
         terms = vae.terms(batch, output)
@@ -93,16 +102,18 @@ class VAEModule(LightningModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        weights = torch.tensor(self._step_rows, dtype=torch.float64)
-        loss, reconstruction, kl = ((weights / weights.sum()) @ torch.stack(self.steps).cpu().double()).tolist()
+        weights = torch.tensor(self._step_rows, dtype=torch.float32, device=self.device)
+        means = (weights / weights.sum()) @ torch.stack(self.steps)
+        loss, reconstruction, kl = self.trainer.strategy.reduce(means, reduce_op="mean").tolist()
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         self._log_terms("train", {"reconstruction": reconstruction, "kl": kl, "nelbo": reconstruction + kl})
-        optimizer = self.trainer.optimizers[0]
-        self.log_dict(
-            {"train/loss": loss, "train/beta": self.beta(), "lr": optimizer.param_groups[0]["lr"]}, sync_dist=True
-        )
-        scheduler = self.lr_schedulers()
-        if isinstance(scheduler, ReduceLROnPlateau) and MONITOR in self.trainer.callback_metrics:
+        self._log({"train/loss": loss, "train/beta": self.beta(), "lr": rate})
+        # Before the epoch's checkpoint is written, so that a resumed run does not miss the step.
+        scheduler: Any = self.lr_schedulers()
+        if isinstance(scheduler, ReduceLROnPlateau):
             scheduler.step(self.trainer.callback_metrics[MONITOR])
+        elif scheduler is not None:
+            scheduler.step()
 
     def on_validation_epoch_start(self) -> None:
         self.meter.reset()
@@ -122,14 +133,24 @@ class VAEModule(LightningModule):
         self._log_terms("val", {name: float(value) for name, value in self.meter.compute().items()})
 
     def _log_terms(self, stage: str, terms: dict[str, float]) -> None:
-        in_data_units = {
-            name: value + self.shift * (name in ("nelbo", "reconstruction")) for name, value in terms.items()
-        }
-        self.log_dict({f"{stage}/{name}": value for name, value in in_data_units.items()}, sync_dist=stage == "train")
+        densities = ("nelbo", "reconstruction")
+        self._log({f"{stage}/{k}": v + self.shift if k in densities else v for k, v in terms.items()})
+
+    def _log(self, values: dict[str, float]) -> None:
+        """Hand finished numbers to callbacks and loggers.
+
+        ``self.log`` prepares every value for reductions that are already made; at a dozen values an epoch it would
+        cost a small network more than the validation itself.
+        """
+        self.trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
+        for logger in self.trainer.loggers:
+            logger.log_metrics({**values, "epoch": self.current_epoch}, step=self.global_step)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["vae_lightning"] = {
+        record = {
             "version": __version__,
             "config": self.config,
             "columns": [[column.name, column.dtype] for column in self.model.columns],
         }
+        # As one string: a thousand columns as lists of lists would be most of what there is to write each epoch.
+        checkpoint["vae_lightning"] = json.dumps(record)

@@ -81,8 +81,9 @@ def load(run_dir: str | Path) -> VAEModel:
     if path is None:
         raise RunError(f"{run_dir} holds no checkpoint: expected {Path(run_dir) / 'checkpoints' / 'best.ckpt'}.")
     checkpoint = _read_checkpoint(path)
-    columns = [Column(str(name), str(dtype)) for name, dtype in checkpoint["vae_lightning"]["columns"]]
-    model = rebuild_model(checkpoint["vae_lightning"]["config"], columns)
+    record = _record(checkpoint, path)
+    columns = [Column(str(name), str(dtype)) for name, dtype in record["columns"]]
+    model = rebuild_model(record["config"], columns)
     _load_weights(model, checkpoint, path)
     return model.eval()
 
@@ -129,14 +130,14 @@ def _resume_point(built: Built, config: Config, run_dir: Path) -> str | None:
     if not path.exists():
         log.info(f"{run_dir} holds no checkpoint yet: starting from the beginning.")
         return None
-    record = _read_checkpoint(path)
-    fingerprint = record["vae_lightning"]["config"]["data"]["fingerprint"]
+    checkpoint = _read_checkpoint(path)
+    fingerprint = _record(checkpoint, path)["config"]["data"]["fingerprint"]
     if fingerprint != built.dataset.fingerprint:
         raise RunError(
             f"The rows are not those {run_dir} was trained on (fingerprint {built.dataset.fingerprint}, was "
             f"{fingerprint}). Restore the data, or start a new run."
         )
-    log.info(f"Resuming after epoch {record['epoch'] + 1} from {path}.")
+    log.info(f"Resuming after epoch {checkpoint['epoch'] + 1} from {path}.")
     return str(path)
 
 
@@ -251,6 +252,14 @@ def _read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict) or "vae_lightning" not in checkpoint:
         raise RunError(f"{path} is no checkpoint of vae_lightning.")
     return checkpoint
+
+
+def _record(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(checkpoint["vae_lightning"])
+        return {"config": record["config"], "columns": record["columns"]}
+    except (TypeError, ValueError, KeyError) as error:
+        raise RunError(f"{path} does not say how its model is built: it is damaged.") from error
 
 
 def _load_weights(model: VAEModel, checkpoint: dict[str, Any], path: Path) -> None:

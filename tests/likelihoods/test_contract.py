@@ -18,6 +18,8 @@ from torch.distributions import Distribution, constraints, transform_to
 import vae_lightning.likelihoods as package
 from vae_lightning.likelihoods.base import Likelihood
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FOLDER = Path(package.__file__).parent
 CONF = FOLDER.parents[1] / "conf" / "likelihood"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in ("__init__", "base"))
@@ -105,13 +107,12 @@ def own_parameters_at(likelihood: Likelihood, value: float | None) -> None:
             parameter.data.fill_(value)
 
 
-def learn_constant_data(likelihood: Likelihood) -> None:
+def learn_constant_data(likelihood: Likelihood, dtype: torch.dtype) -> None:
     """Show the family rows without any spread, as often as it takes: what it does not learn shrinks to its floor."""
-    rows = torch.zeros(8, likelihood.num_columns, dtype=likelihood.max_log_prob().dtype)
+    rows = torch.zeros(8, likelihood.num_columns, dtype=dtype)
     likelihood.start_from(rows)
     for _ in range(300):
-        raw = raw_grid(likelihood, (0.0,), rows.dtype)
-        likelihood.observe(likelihood(raw), rows)
+        likelihood.observe(likelihood(raw_grid(likelihood, (0.0,), dtype)), rows)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -152,6 +153,23 @@ def test_samples_lie_in_the_support(make: Make, dtype: torch.dtype) -> None:
     x = p.sample((2000,))
     assert likelihood.support.check(x).all()
     assert torch.isfinite(p.log_prob(x)).all()
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e-2, 0.1, 1.0])
+def test_single_precision_agrees_with_double(make: Make, scale: float) -> None:
+    """Mean, spread, log-density and its gradient: raw outputs near zero are where every training starts."""
+    single, double = make(1), make(1, torch.float64)
+    raw = scale * torch.linspace(-3, 3, 1001)[:, None].repeat(1, single.raw_size)
+    x = data_like(single, 1001)
+    results = []
+    for likelihood, dtype in ((single, torch.float32), (double, torch.float64)):
+        leaf = raw.to(dtype).requires_grad_()
+        p = likelihood(leaf)
+        log_prob = p.log_prob(x.to(dtype))
+        (gradient,) = torch.autograd.grad(log_prob.sum(), leaf)
+        results.append([value.detach().double() for value in (p.mean, p.stddev, log_prob, gradient)])
+    for ours, truth in zip(*results, strict=True):
+        torch.testing.assert_close(ours, truth, rtol=2e-4, atol=2e-4)
 
 
 def test_samples_have_the_mean_and_the_spread_that_the_distribution_states(make: Make) -> None:
@@ -196,7 +214,7 @@ def best_log_prob(make: Make, dtype: torch.dtype) -> float:
         own_parameters_at(likelihood, value)
         found.append(best_on_a_grid(likelihood, dtype))
     constant = make(1, dtype)
-    learn_constant_data(constant)
+    learn_constant_data(constant, dtype)
     return max(*found, best_on_a_grid(constant, dtype), best_by_ascent(make(1, dtype), dtype))
 
 

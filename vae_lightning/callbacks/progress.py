@@ -19,7 +19,7 @@ class EpochProgress(ProgressBar):
         lines: how many lines a run prints where the output is no terminal.
     """
 
-    def __init__(self, refresh_seconds: float = 0.25, lines: int = 10) -> None:
+    def __init__(self, refresh_seconds: float = 0.5, lines: int = 10) -> None:
         super().__init__()
         self.refresh_seconds = refresh_seconds
         self.lines = lines
@@ -58,7 +58,8 @@ class EpochProgress(ProgressBar):
     def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
         if trainer.sanity_checking:
             return
-        values = {name: float(trainer.callback_metrics[f"val/{name}"]) for name in ("nelbo", "reconstruction", "kl")}
+        metrics = trainer.callback_metrics
+        values = {name: float(metrics[f"val/{name}"]) for name in ("nelbo", "reconstruction", "kl")}
         self._terms = (
             f"val nelbo {values['nelbo']:.2f} = reconstruction {values['reconstruction']:.2f} + kl {values['kl']:.2f}"
         )

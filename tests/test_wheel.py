@@ -1,0 +1,42 @@
+"""The built wheel carries the configuration and a command, and trains in an empty directory."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    return next(folder.glob("*.whl"))
+
+
+def test_wheel_holds_every_configuration_file(wheel: Path) -> None:
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".yaml")}
+    assert packed == {f"vae_lightning/{path.relative_to(ROOT).as_posix()}" for path in ROOT.glob("conf/**/*.yaml")}
+
+
+def test_installed_wheel_trains_without_a_checkout(wheel: Path, tmp_path: Path) -> None:
+    site, empty = tmp_path / "site", tmp_path / "empty"
+    empty.mkdir()
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]
+    subprocess.run(install, check=True, capture_output=True, timeout=300)
+    # First on the path, so that this is the wheel's package and not the checkout the tests run from.
+    program = (
+        f"import sys; sys.path.insert(0, {str(site)!r}); from vae_lightning.cli import main, CONF; print(CONF); main()"
+    )
+    arguments = ["train", "trainer.max_epochs=2", "test.num_samples=5", "hydra.run.dir=run"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], cwd=empty, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(site))
+    assert (empty / "run" / "summary.json").exists()
+    assert (site / "bin" / "vae-lightning").exists()
