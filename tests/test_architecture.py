@@ -20,6 +20,7 @@ FLOORS = [
     {"callbacks", "checkpoints", "metrics_csv"},
     {"settings"},
     {"build"},
+    {"loading"},
     {"run"},
     {"cli"},
 ]

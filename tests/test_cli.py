@@ -1,4 +1,4 @@
-"""The command line as a person meets it: in processes of its own for what is printed, in this one for what is checked."""
+"""The command line as a person meets it: what is printed, what is refused, what is left behind."""
 
 import json
 import os
@@ -75,7 +75,7 @@ def test_what_the_command_line_does_not_know_is_refused_before_hydra_sees_it(arg
         ("callbacks.early_stopping.patiense=3", "Did you mean 'patience'?"),
         ("model.latent_dim=two", "The 'latent_dim' parameter of VAE must be a whole number. Got 'two' instead."),
         ("model.latent_dim=0", "The 'latent_dim' parameter of VAE must be at least 1. Got 0 instead."),
-        ("seed=-1", "The 'seed' parameter of train.py must be a whole number from 0 on. Got -1 instead."),
+        ("seed=-1", "The 'seed' parameter of train.py must be a whole number from 0 to 4294967295. Got -1 instead."),
         ("optimizer.lr=-1", "optimizer cannot be built as configured: Invalid learning rate: -1"),
         ("data.path=x", "There is no setting data.path."),
         ("likelihood._target_=os.system", "must be a class of vae_lightning.likelihoods"),

@@ -118,10 +118,8 @@ def nodes() -> Iterator[tuple[str, str, dict[str, Any]]]:
 def settings() -> list[Any]:
     """One parameter set for each key of each yaml."""
     reserved = {"_target_", "_partial_", "defaults"}
-    restated = {"optimizer/adam.lr", "optimizer/adamw.lr", "trainer/auto.accelerator"}
-    mark = pytest.mark.xfail(strict=True, reason="the yaml restates the constructor's default")
     return [
-        pytest.param(where, target, key, node[key], id=f"{where}.{key}", marks=[mark] * (f"{where}.{key}" in restated))
+        pytest.param(where, target, key, node[key], id=f"{where}.{key}")
         for where, target, node in nodes()
         for key in node
         if key not in reserved

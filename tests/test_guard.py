@@ -96,7 +96,6 @@ def test_a_term_that_is_not_finite_is_named_with_its_epoch_and_step(
     assert message.startswith(f"Stopped in epoch 2, step 3: {what}.")
 
 
-@pytest.mark.xfail(strict=True, reason="on_validation_end comes before on_train_epoch_end: the step is never looked at")
 def test_a_term_that_is_not_finite_is_named_with_its_step_by_default(
     train: Train, tmp_path: Path, spoil: Callable[..., None]
 ) -> None:

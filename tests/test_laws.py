@@ -325,7 +325,7 @@ def test_forward_leaves_the_model_as_it_was(likelihood: Likelihood) -> None:
     ("options", "sentence"),
     [
         ({"latent_dim": 0}, "The 'latent_dim' parameter of VAE must be at least 1. Got 0 instead."),
-        ({"log_var_bound": 0.0}, "The 'log_var_bound' parameter of VAE must be positive. Got 0.0 instead."),
+        ({"log_var_bound": 0.0}, "The 'log_var_bound' parameter of VAE must be positive and finite. Got 0.0 instead."),
     ],
 )
 def test_bad_parameters_get_the_one_sentence(options: dict, sentence: str) -> None:

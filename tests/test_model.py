@@ -90,7 +90,6 @@ def test_the_last_checkpoint_serves_where_no_best_exists(gaussian_run: Any, tmp_
     assert load(run_dir).encode(rows).shape == (len(rows), 2)
 
 
-@pytest.mark.xfail(strict=True, reason="rebuild_model draws first weights from the global stream")
 def test_loading_leaves_the_global_stream_alone(gaussian_run: Any) -> None:
     state = torch.get_rng_state()
     load(gaussian_run.run_dir)
@@ -370,10 +369,7 @@ def test_a_record_that_makes_no_sense_is_one_message(
         load(forged(gaussian_run, tmp_path, record))
 
 
-PARTIAL = pytest.mark.xfail(strict=True, reason="AttributeError: construct heeds a record's _partial_")
-
-
-@pytest.mark.parametrize("part", ["model", pytest.param("likelihood", marks=PARTIAL), "preprocess"])
+@pytest.mark.parametrize("part", ["model", "likelihood", "preprocess"])
 def test_a_record_cannot_choose_what_is_built_around_it(gaussian_run: Any, tmp_path: Path, part: str) -> None:
     record = gaussian_run.record
     record["config"][part]["_partial_"] = True
@@ -395,9 +391,6 @@ def test_a_record_that_lacks_a_part_is_one_message(gaussian_run: Any, tmp_path: 
         load(forged(gaussian_run, tmp_path, record))
 
 
-DAMAGE = pytest.mark.xfail(strict=True, reason="load takes the insides of the record for granted")
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -409,13 +402,11 @@ DAMAGE = pytest.mark.xfail(strict=True, reason="load takes the insides of the re
     ],
     ids=str,
 )
-@DAMAGE
 def test_a_record_of_another_shape_is_one_message(gaussian_run: Any, tmp_path: Path, change: dict[str, Any]) -> None:
     with pytest.raises(UserError):
         load(forged(gaussian_run, tmp_path, {**gaussian_run.record, **change})).sample(1)
 
 
-@DAMAGE
 def test_a_checkpoint_without_weights_is_one_message(gaussian_run: Any, tmp_path: Path) -> None:
     checkpoint = gaussian_run.checkpoint("best")
     del checkpoint["state_dict"]

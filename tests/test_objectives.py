@@ -76,7 +76,7 @@ def test_the_configured_objective_is_the_pure_function() -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"beta": -1.0}, "The 'beta' parameter of ELBO must be at least 0. Got -1.0 instead."),
+        ({"beta": -1.0}, "The 'beta' parameter of ELBO must be at least 0 and finite. Got -1.0 instead."),
         ({"num_samples": 0}, "The 'num_samples' parameter of ELBO must be at least 1. Got 0 instead."),
         (
             {"warmup": "ramp"},

@@ -21,14 +21,9 @@ from torch.distributions import Bernoulli, Normal
 
 from vae_lightning.build import build
 from vae_lightning.errors import ConfigError, DataError, RunError, UserError
-from vae_lightning.run import load
+from vae_lightning.loading import load
 
 Train = Callable[..., Any]
-
-
-def bug(reason: str) -> pytest.MarkDecorator:
-    """A law the package does not keep yet."""
-    return pytest.mark.xfail(strict=True, reason=reason)
 
 
 @pytest.fixture
@@ -184,7 +179,7 @@ def test_a_seed_fixes_every_bit_and_zero_is_a_seed_like_any_other(train: Train, 
     assert runs["zero"].value != runs["one"].value
 
 
-TOO_LARGE = pytest.param(2**32, marks=bug("lightning's seed_everything raises ValueError"))
+TOO_LARGE = 2**32
 
 
 @pytest.mark.parametrize("seed", [-1, 1.5, True, "x", TOO_LARGE])
@@ -356,7 +351,6 @@ def test_without_loggers_no_metrics_are_written(train: Train, tmp_path: Path) ->
     assert np.isfinite(run.value)
 
 
-@bug("_finish names checkpoints/best.ckpt and metrics.csv whether they exist or not")
 @pytest.mark.parametrize(
     ("words", "absent"), [(["callbacks=none"], "best.ckpt"), (["logger=none"], "metrics.csv")], ids=["saves", "logs"]
 )
@@ -427,7 +421,6 @@ def test_a_run_leaves_the_frameworks_loggers_and_all_warnings_as_they_were(
     assert state() == before
 
 
-@bug("start_logging and stop_logging remove every handler, and leave propagate and level changed")
 def test_a_run_leaves_its_hosts_handlers_alone(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     logger = logging.getLogger("vae_lightning")
     host = logging.NullHandler()
@@ -455,7 +448,6 @@ def test_a_full_disk_is_one_message_that_names_the_way_on(
     assert not (tmp_path / "summary.json").exists()
 
 
-@bug("torch.save to a path raises RuntimeError, not OSError, where the disk is really full")
 def test_a_file_that_may_not_grow_is_told_like_a_full_disk(train: Train, tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
@@ -514,7 +506,6 @@ def test_a_setting_that_makes_no_sense_is_one_message(
     assert not (tmp_path / "checkpoints").exists()
 
 
-@bug("ValueError: Expected more than 1 value per channel when training")
 def test_batch_normalisation_survives_a_last_batch_of_one_row(train: Train, tmp_path: Path) -> None:
     words = ["model.normalization=batch", "data.num_rows=193", "data.batch_size=67"]
     assert np.isfinite(train(tmp_path, *words, "trainer.max_epochs=1").value)
@@ -568,7 +559,6 @@ def test_a_resumed_run_ends_bit_equal_to_an_unbroken_one(train: Train, tmp_path:
     assert torn.summary["test"] == whole.summary["test"]
 
 
-@bug("Lightning turns KeyboardInterrupt into SystemExit(1), which _fit does not catch, and leaves SIGINT ignored")
 def test_ctrl_c_says_how_to_go_on(train: Train, tmp_path: Path) -> None:
     handler = signal.getsignal(signal.SIGINT)
     try:
@@ -614,9 +604,6 @@ def test_resuming_without_early_stopping_patience_left_stops_at_once(train: Trai
     assert run.summary["epochs"] == 3
 
 
-KEYS = bug("load_state_dict's missing or unexpected keys are let through: _fit looks for 'size mismatch' only")
-
-
 @pytest.fixture(scope="module")
 def one_epoch(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one epoch, to copy and resume."""
@@ -631,11 +618,11 @@ def one_epoch(train: Train, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["model.hidden_dims=[9]"], "of another shape"),
         (["model.latent_dim=3"], "of another shape"),
         (["likelihood.variance=shared"], "of another shape"),
-        pytest.param(["model.hidden_dims=[8,8]"], "of another shape", marks=KEYS),
-        pytest.param(["model.normalization=layer"], "of another shape", marks=KEYS),
-        pytest.param(["likelihood.variance=fixed"], "of another shape", marks=KEYS),
-        pytest.param(["data.preprocess=none"], "of another shape", marks=KEYS),
-        pytest.param(["optimizer._target_=torch.optim.SGD"], "optimizer", marks=bug("KeyError: 'momentum'")),
+        pytest.param(["model.hidden_dims=[8,8]"], "of another shape"),
+        pytest.param(["model.normalization=layer"], "of another shape"),
+        pytest.param(["likelihood.variance=fixed"], "of another shape"),
+        pytest.param(["data.preprocess=none"], "of another shape"),
+        pytest.param(["optimizer._target_=torch.optim.SGD"], "optimizer"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
@@ -645,14 +632,14 @@ def test_what_cannot_be_resumed_is_one_message(
     run_dir = shutil.copytree(one_epoch, tmp_path / "run")
     with pytest.raises(RunError, match=message):
         train(run_dir, *words, f"resume={run_dir}", "trainer.max_epochs=2")
-    assert not (run_dir / "summary.json").exists()
+    # Refused before anything was touched: the finished run is still a finished run.
+    assert (run_dir / "summary.json").read_text() == (one_epoch / "summary.json").read_text()
 
 
-@bug("the optimiser's state in the checkpoint brings the old rate back, and nothing says so")
-def test_what_is_typed_with_resume_counts(train: Train, one_epoch: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_keeps_its_learning_rate_and_says_so(train: Train, one_epoch: Path, tmp_path: Path) -> None:
     run_dir = shutil.copytree(one_epoch, tmp_path / "run")
-    run = train(run_dir, f"resume={run_dir}", "trainer.max_epochs=2", "optimizer.lr=0.001")
-    assert run.metrics["lr"].iloc[-1] == pytest.approx(0.001)
+    with pytest.raises(RunError, match=r"was trained with optimizer .* resume without it"):
+        train(run_dir, f"resume={run_dir}", "trainer.max_epochs=2", "optimizer.lr=0.123")
 
 
 def test_a_damaged_checkpoint_is_not_resumed(train: Train, one_epoch: Path, tmp_path: Path) -> None:

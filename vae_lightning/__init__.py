@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from vae_lightning.version import __version__
 
 if TYPE_CHECKING:
-    from vae_lightning.run import load
+    from vae_lightning.loading import load
 
 __all__ = ["__version__", "load"]
 
@@ -18,7 +18,7 @@ __all__ = ["__version__", "load"]
 def __getattr__(name: str) -> Any:
     # torch and lightning take seconds to import; the command line's --help should not wait for them.
     if name == "load":
-        from vae_lightning.run import load
+        from vae_lightning.loading import load
 
         return load
     raise AttributeError(f"module 'vae_lightning' has no attribute {name!r}")

@@ -79,7 +79,9 @@ def check_config(config: Config) -> None:
     Raises:
         ConfigError: for the first that does not fit, naming the nearest legal one.
     """
-    check_parameter("train.py", "seed", _is_count(config["seed"], 0), "a whole number from 0 on", config["seed"])
+    seed = config["seed"]
+    legal_seed = _is_count(seed, 0) and seed < 2**32
+    check_parameter("train.py", "seed", legal_seed, "a whole number from 0 to 4294967295", seed)
     threads, num_samples = config["torch"]["threads"], config["test"]["num_samples"]
     precision, batch_size = config["torch"]["matmul_precision"], config["data"].get("batch_size", 1)
     check_parameter("torch", "threads", threads is None or _is_count(threads), "a positive number or null", threads)
@@ -148,6 +150,7 @@ def build_module(config: Config, model: VAEModel, dataset: Dataset) -> VAEModule
         "model": completed(config["model"], VAE),
         "likelihood": completed(config["likelihood"], type(model.vae.likelihood)),
         "preprocess": {"kind": model.preprocess.kind, **model.preprocess.options()},
+        **{group: _record(config[group], group) for group in ("optimizer", "scheduler")},
         "data": {"name": dataset.name, "fingerprint": dataset.fingerprint, "image_shape": dataset.image_shape},
     }
     for name in ("likelihood", "num_columns"):
@@ -163,6 +166,10 @@ def build_module(config: Config, model: VAEModel, dataset: Dataset) -> VAEModule
         config["seed"],
         record,
     )
+
+
+def _record(node: Config, group: str) -> dict[str, Any]:
+    return completed(node, locate(node["_target_"], group)) if node else {}
 
 
 def rebuild_model(record: Config, columns: Sequence[Column]) -> VAEModel:
@@ -185,7 +192,7 @@ def build_trainer(config: Config) -> Trainer:
     """Lightning's Trainer with the configured callbacks and loggers."""
     # The module clips by itself, and Lightning refuses a Trainer that wants to do it too.
     node = {key: value for key, value in config["trainer"].items() if not key.startswith("gradient_clip_")}
-    if node.get("accelerator") == "auto" and not torch.cuda.is_available():
+    if node.get("accelerator", "auto") == "auto" and not torch.cuda.is_available():
         # Statistics of the preprocessing are float64, which Apple's GPUs do not have.
         node["accelerator"] = "cpu"
     callbacks = [construct(child, f"callbacks.{name}") for name, child in _nodes(config, "callbacks").items()]

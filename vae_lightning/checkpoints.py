@@ -1,5 +1,6 @@
 """Checkpoints that a kill at any moment cannot tear."""
 
+import io
 import os
 import shutil
 from pathlib import Path
@@ -31,7 +32,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             if self._newest is not None and self._newest[0] == moment and self._newest[1].exists():
                 _link(self._newest[1], partial)
             else:
-                torch.save(checkpoint, partial)
+                # Not straight to the file: there torch reports a full disk as a nameless RuntimeError.
+                buffer = io.BytesIO()
+                torch.save(checkpoint, buffer)
+                partial.write_bytes(buffer.getbuffer())
             os.replace(partial, target)
         finally:
             partial.unlink(missing_ok=True)

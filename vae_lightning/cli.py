@@ -47,16 +47,19 @@ def train(arguments: Sequence[str] | None = None) -> None:
     """Compose the configuration from the command line and run it; a user's mistake ends in one message, status 1."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     wants_traceback = _user_wants_tracebacks or "debug=true" in [a.lower() for a in arguments]
-    # With this set Hydra hands its errors on instead of printing them in its own way.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    program = sys.argv[0]
+    program, full_error = sys.argv[0], os.environ.get("HYDRA_FULL_ERROR")
     try:
+        # With this set Hydra hands its errors on instead of printing them in its own way.
+        os.environ["HYDRA_FULL_ERROR"] = "1"
         sys.argv = [program, *prepared(arguments)]
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(_job)()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _fail(error, wants_traceback)
     finally:
         sys.argv = [program, *arguments]
+        os.environ.pop("HYDRA_FULL_ERROR")
+        if full_error is not None:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
 
 
 def _job(config: DictConfig) -> float:

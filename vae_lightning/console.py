@@ -22,16 +22,27 @@ class _PlainHandler(RichHandler):
         console.print(f"{prefix}{record.getMessage()}", style=style, markup=False)
 
 
-def start_logging(log_file: Path | None = None) -> None:
-    """Send the package's log lines to the console and, with times, to ``log_file``; replaces earlier handlers."""
-    stop_logging()
+@contextmanager
+def logging_to(log_file: Path) -> Iterator[None]:
+    """Send the package's log lines to the console and, with times, to ``log_file``; afterwards all is as it was."""
+    to_file = logging.FileHandler(log_file, encoding="utf-8")
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handlers: list[logging.Handler] = [_PlainHandler(), to_file]
+    level, propagate, disabled = log.level, log.propagate, log.disabled
     log.setLevel(logging.INFO)
     log.propagate = False
-    log.addHandler(_PlainHandler())
-    if log_file is not None:
-        handler = logging.FileHandler(log_file, encoding="utf-8")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.disabled = False  # Hydra's set-up of logging disables every logger that it finds
+    for handler in handlers:
         log.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            log.removeHandler(handler)
+            handler.close()
+        log.setLevel(level)
+        log.propagate = propagate
+        log.disabled = disabled
 
 
 @contextmanager
@@ -49,10 +60,3 @@ def quiet_frameworks() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
-
-
-def stop_logging() -> None:
-    """Close every handler, so that the next run of this process does not write into this one's file."""
-    for handler in list(log.handlers):
-        log.removeHandler(handler)
-        handler.close()

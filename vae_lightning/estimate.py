@@ -19,7 +19,7 @@ class Estimate(NamedTuple):
 
     Attributes:
         log_prob: the estimate of log p(x).
-        standard_error: its Monte-Carlo standard error.
+        standard_error: its Monte-Carlo standard error; NaN from a single sample.
         log_px: the mean of log p(x|z) over the same draws: the ELBO's first term, with as little noise.
     """
 
@@ -60,7 +60,7 @@ def log_prob(vae: VAE, x: Tensor, num_samples: int = 1000, progress: Callable[[i
 
 def _estimate_chunk(vae: VAE, x: Tensor, num_samples: int, draws: int) -> tuple[Tensor, Tensor, Tensor]:
     posterior = vae.encode(x)
-    sum_log_px = torch.zeros(x.shape[0], device=x.device)
+    sum_log_px = posterior.loc.new_zeros(x.shape[0])
     log_sum = torch.full_like(sum_log_px, -torch.inf)
     log_sum_of_squares = log_sum.clone()
     for start in range(0, num_samples, draws):
@@ -70,6 +70,8 @@ def _estimate_chunk(vae: VAE, x: Tensor, num_samples: int, draws: int) -> tuple[
         log_sum_of_squares = torch.logaddexp(log_sum_of_squares, (2 * log_weights).logsumexp(0))
     # Var(w) / (K mean(w)²) = Σw² / (Σw)² - 1/K, in logarithms up to here because weights span hundreds of nats.
     relative_variance = (torch.exp(log_sum_of_squares - 2 * log_sum) - 1 / num_samples).clamp_min(0)
+    if num_samples == 1:
+        relative_variance.fill_(torch.nan)
     return log_sum - math.log(num_samples), relative_variance.sqrt(), sum_log_px / num_samples
 
 

@@ -142,7 +142,8 @@ class VAEModule(LightningModule):
         ``self.log`` prepares every value for reductions that are already made; at a dozen values an epoch it would
         cost a small network more than the validation itself.
         """
-        self.trainer.callback_metrics.update({name: torch.tensor(value) for name, value in values.items()})
+        metrics = {name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()}
+        self.trainer.callback_metrics.update(metrics)
         for logger in self.trainer.loggers:
             logger.log_metrics({**values, "epoch": self.current_epoch}, step=self.global_step)
 

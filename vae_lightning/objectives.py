@@ -1,5 +1,6 @@
 """Objectives: pure functions from the terms of a forward pass to one bound per example."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -70,7 +71,7 @@ class ELBO:
     warmup_epochs: float = 10
 
     def __post_init__(self) -> None:
-        check_parameter("ELBO", "beta", self.beta >= 0, "at least 0", self.beta)
+        check_parameter("ELBO", "beta", 0 <= self.beta < math.inf, "at least 0 and finite", self.beta)
         check_parameter("ELBO", "num_samples", self.num_samples >= 1, "at least 1", self.num_samples)
         check_parameter("ELBO", "warmup", self.warmup in SCHEDULES, f"one of {', '.join(SCHEDULES)}", self.warmup)
         check_parameter("ELBO", "warmup_epochs", self.warmup_epochs > 0, "positive", self.warmup_epochs)

@@ -21,9 +21,10 @@ class StandardNormal(nn.Module):
         """log p(z) of draws ``z`` (..., L) -> (...), nats."""
         return -0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)
 
-    def sample(self, num_rows: int, device: torch.device | None = None) -> Tensor:
-        """Draws, shape ``(num_rows, L)``, from torch's global random stream."""
-        return torch.randn(num_rows, self.latent_dim, device=device)
+    def sample(self, num_rows: int, like: Tensor | None = None) -> Tensor:
+        """Draws, shape ``(num_rows, L)``, from torch's global random stream; device and dtype as ``like`` has them."""
+        like = torch.empty(0) if like is None else like
+        return torch.randn(num_rows, self.latent_dim, device=like.device, dtype=like.dtype)
 
     def kl(self, loc: Tensor, log_var: Tensor) -> Tensor:
         """KL(N(loc, exp(log_var)) ‖ N(0, 1)) per latent dimension, nats, same shape as ``loc``.

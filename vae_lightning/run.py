@@ -1,4 +1,4 @@
-"""One run and its directory: train, evaluate the best checkpoint, write the summary; and load it again."""
+"""One run and its directory: train, evaluate the best checkpoint, write the summary."""
 
 import errno
 import importlib.metadata
@@ -6,8 +6,10 @@ import json
 import math
 import os
 import platform
+import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +18,18 @@ from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from rich.table import Table
 
-from vae_lightning.build import Built, build, check_config, rebuild_model
+from vae_lightning.build import Built, build, check_config
 from vae_lightning.callbacks.guard import LossGuard
-from vae_lightning.console import console, log, quiet_frameworks, start_logging, stop_logging
-from vae_lightning.data.base import Column
+from vae_lightning.console import console, log, logging_to, quiet_frameworks
 from vae_lightning.errors import RunError
 from vae_lightning.evaluation import Evaluation, evaluate
+from vae_lightning.loading import CHECKPOINTS, find_checkpoint, load_weights, read_checkpoint, read_record
 from vae_lightning.model import VAEModel
 from vae_lightning.module import MONITOR
 from vae_lightning.version import __version__
 
 Config = Mapping[str, Any]
+PARTS = ("summary.json", "metrics.csv", "train.log")
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pandas")
 
 
@@ -47,14 +50,13 @@ def run(config: Config, overrides: Sequence[str] = ()) -> float:
     check_config(config)
     run_dir = Path(config["run_dir"])
     run_dir.mkdir(parents=True, exist_ok=True)
-    # A summary means a finished run; while this one is under way there is none.
-    (run_dir / "summary.json").unlink(missing_ok=True)
-    start_logging(run_dir / "train.log")
     try:
-        with quiet_frameworks():
-            _set_up_torch(config)
+        with logging_to(run_dir / "train.log"), quiet_frameworks(), _torch_settings(config):
             built = build(config)
-            _fit(built, config, run_dir)
+            resume_from = _resume_point(built, config, run_dir)
+            # A summary means a finished run; while this one is under way there is none.
+            (run_dir / "summary.json").unlink(missing_ok=True)
+            _fit(built, run_dir, resume_from)
             best = _load_best(built, run_dir)
             trained = time.perf_counter() - started
             return _finish(built, config, run_dir, best, trained, overrides)
@@ -64,89 +66,81 @@ def run(config: Config, overrides: Sequence[str] = ()) -> float:
                 f"The disk is full: {error.filename or run_dir} could not be written. {_resume(run_dir)}"
             ) from error
         raise
-    finally:
-        stop_logging()
 
 
-def load(run_dir: str | Path) -> VAEModel:
-    """The trained model of a run directory, ready to encode, reconstruct, sample and score.
-
-    Reads the best checkpoint (the last one where no best exists). Only tensors and plain values are read, and only
-    classes of this package are built: loading a stranger's run runs none of their code.
-
-    Raises:
-        RunError: when the directory holds no checkpoint, or one that is damaged or of another program.
-    """
-    path = _checkpoint(Path(run_dir))
-    if path is None:
-        raise RunError(f"{run_dir} holds no checkpoint: expected {Path(run_dir) / 'checkpoints' / 'best.ckpt'}.")
-    checkpoint = _read_checkpoint(path)
-    record = _record(checkpoint, path)
-    columns = [Column(str(name), str(dtype)) for name, dtype in record["columns"]]
-    model = rebuild_model(record["config"], columns)
-    _load_weights(model, checkpoint, path)
-    return model.eval()
-
-
-def _set_up_torch(config: Config) -> None:
+@contextmanager
+def _torch_settings(config: Config) -> Iterator[None]:
+    """Seeds, threads and precision of one run; the process gets its own threads and precision back."""
+    threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     seed_everything(config["seed"], verbose=False)
-    settings = config["torch"]
-    torch.set_float32_matmul_precision(settings["matmul_precision"])
-    if settings["threads"]:
-        torch.set_num_threads(settings["threads"])
+    torch.set_num_threads(config["torch"]["threads"] or threads)
+    torch.set_float32_matmul_precision(config["torch"]["matmul_precision"])
     # Collapsed latents and old Adam moments decay into subnormal numbers, which CPUs handle many times slower.
     torch.set_flush_denormal(True)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     log.info(f"vae_lightning {__version__}, torch {torch.__version__}, {device}, seed {config['seed']}.")
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_float32_matmul_precision(precision)
 
 
-def _fit(built: Built, config: Config, run_dir: Path) -> None:
+def _fit(built: Built, run_dir: Path, resume_from: Path | None) -> None:
     vae = built.module.model.vae
     parameters = sum(p.numel() for p in vae.parameters())
     log.info(
         f"Model: {parameters:,} parameters, {vae.latent_dim} latent dimensions, {type(vae.likelihood).__name__} "
         f"likelihood. No loss below {_plain_zero(built.module.model.loss_floor()):.2f} nats per row is possible."
     )
-    resume_from = _resume_point(built, config, run_dir)
+    on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         built.trainer.fit(built.module, built.datamodule, ckpt_path=resume_from, weights_only=True)
-    except RuntimeError as error:
-        if resume_from and "size mismatch" in str(error):
-            raise RunError(
-                f"{resume_from} holds a model of another shape than the one configured. Resume without model.* and "
-                "likelihood.* overrides, or start a new run."
-            ) from error
-        raise
-    except KeyboardInterrupt:
+    except SystemExit:  # Lightning's answer to Ctrl-C
         raise RunError(f"Interrupted. {_resume(run_dir)}") from None
-    if built.trainer.interrupted:
-        raise RunError(f"Interrupted. {_resume(run_dir)}")
+    finally:
+        signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves it ignored
 
 
-def _resume_point(built: Built, config: Config, run_dir: Path) -> str | None:
+def _resume_point(built: Built, config: Config, run_dir: Path) -> Path | None:
     if not config["resume"]:
         return None
     path = run_dir / "checkpoints" / "last.ckpt"
     if not path.exists():
         log.info(f"{run_dir} holds no checkpoint yet: starting from the beginning.")
         return None
-    checkpoint = _read_checkpoint(path)
-    fingerprint = _record(checkpoint, path)["config"]["data"]["fingerprint"]
+    checkpoint = read_checkpoint(path)
+    recorded = read_record(checkpoint, path)["config"]
+    fingerprint = recorded.get("data", {}).get("fingerprint")
     if fingerprint != built.dataset.fingerprint:
         raise RunError(
             f"The rows are not those {run_dir} was trained on (fingerprint {built.dataset.fingerprint}, was "
             f"{fingerprint}). Restore the data, or start a new run."
         )
+    for group in ("optimizer", "scheduler"):
+        if recorded.get(group) != built.module.config[group]:
+            # Their state comes back from the checkpoint and would silently override what was typed.
+            raise RunError(
+                f"{run_dir} was trained with {group} {recorded.get(group)}, and a resumed run keeps it. Got "
+                f"{built.module.config[group]} instead: resume without it, or start a new run."
+            )
+    try:
+        load_weights(built.module.model, checkpoint, path)
+    except RunError as error:
+        raise RunError(
+            f"{path} holds a model of another shape than the one configured. Resume without model.*, likelihood.* and "
+            "data.preprocess overrides, or start a new run."
+        ) from error
     log.info(f"Resuming after epoch {checkpoint['epoch'] + 1} from {path}.")
-    return str(path)
+    return path
 
 
 def _load_best(built: Built, run_dir: Path) -> float:
     """Put the best epoch's weights into the module; returns its val/nelbo."""
     monitored = [c for c in _callbacks(built) if isinstance(c, ModelCheckpoint) and c.monitor == MONITOR]
-    path = _checkpoint(run_dir)
+    path = find_checkpoint(run_dir)
     if monitored and path is not None and monitored[0].best_model_score is not None:
-        _load_weights(built.module.model, _read_checkpoint(path), path)
+        load_weights(built.module.model, read_checkpoint(path), path)
         best = float(monitored[0].best_model_score)
     else:
         best = float(built.trainer.callback_metrics.get(MONITOR, math.nan))
@@ -187,7 +181,8 @@ def _finish(
     }
     _print_table(result, best)
     _write_json(run_dir / "summary.json", summary)
-    console.print(f"Everything is in {_shown(run_dir)}: summary.json, checkpoints/best.ckpt, metrics.csv, train.log.")
+    parts = [part for part in (*PARTS, f"checkpoints/{CHECKPOINTS[0]}") if (run_dir / part).exists()]
+    console.print(f"Everything is in {_shown(run_dir)}: {', '.join(parts)}.")
     if (run_dir / "tensorboard").exists():
         console.print(f"tensorboard --logdir {_shown(run_dir)}")
     return best
@@ -236,39 +231,6 @@ def _print_table(result: Evaluation, best: float) -> None:
 
 def _plain_zero(value: float) -> float:
     return value + 0.0  # -0.0 prints its sign
-
-
-def _checkpoint(run_dir: Path) -> Path | None:
-    paths = [run_dir / "checkpoints" / name for name in ("best.ckpt", "last.ckpt")]
-    return next((path for path in paths if path.exists()), None)
-
-
-def _read_checkpoint(path: Path) -> dict[str, Any]:
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        # Damage shows itself as any of a dozen errors, from zipfile's to the unpickler's refusal of foreign classes.
-        raise RunError(f"{path} cannot be read: it is damaged, or holds more than tensors and plain values.") from error
-    if not isinstance(checkpoint, dict) or "vae_lightning" not in checkpoint:
-        raise RunError(f"{path} is no checkpoint of vae_lightning.")
-    return checkpoint
-
-
-def _record(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(checkpoint["vae_lightning"])
-        return {"config": record["config"], "columns": record["columns"]}
-    except (TypeError, ValueError, KeyError) as error:
-        raise RunError(f"{path} does not say how its model is built: it is damaged.") from error
-
-
-def _load_weights(model: VAEModel, checkpoint: dict[str, Any], path: Path) -> None:
-    prefix = "model."
-    weights = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise RunError(f"{path} does not fit the model it describes: {str(error).splitlines()[-1].strip()}") from error
 
 
 def _versions() -> dict[str, str]:

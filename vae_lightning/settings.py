@@ -47,10 +47,11 @@ def legal_keys(target: Callable[..., Any], given: Iterable[str] = ()) -> list[st
 
 
 def completed(node: Mapping[str, Any], target: Callable[..., Any]) -> dict[str, Any]:
-    """``node`` with the constructor's defaults filled in: a record that later defaults cannot change."""
+    """``node`` with the constructor's plain defaults filled in: a record that later defaults cannot change."""
     parameters = inspect.signature(target).parameters.values()
-    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in {**defaults, **node}.items()}
+    defaults = {p.name: list(p.default) if isinstance(p.default, tuple) else p.default for p in parameters}
+    plain = (bool, int, float, str, list, type(None))
+    return {**{name: value for name, value in defaults.items() if isinstance(value, plain)}, **node}
 
 
 def construct(node: Mapping[str, Any], path: str, target: Callable[..., Any] | None = None, /, **given: Any) -> Any:
@@ -67,8 +68,9 @@ def construct(node: Mapping[str, Any], path: str, target: Callable[..., Any] | N
         ConfigError: for a key the constructor does not know, naming the nearest one it does, and for a value it
             refuses.
     """
+    waits = target is None and node.get("_partial_")
     target, arguments = checked(node, path, target, given)
-    if node.get("_partial_"):
+    if waits:
         return functools.partial(target, **arguments, **given)
     return called(target, path, **arguments, **given)
 
@@ -81,11 +83,13 @@ def checked(
     Raises:
         ConfigError: as :func:`construct`, but for what only the constructor itself can tell.
     """
+    # A class that the program itself chose is always built at once.
+    directives = ("_target_",) if target is not None else ("_target_", "_partial_")
     if target is None:
         if "_target_" not in node:
             raise ConfigError(f"{path} names nothing to build: it has no _target_.")
         target = locate(str(node["_target_"]), path)
-    arguments = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
+    arguments = {key: value for key, value in node.items() if key not in directives}
     check_keys(arguments, legal_keys(target, given), path)
     check_types(target, arguments)
     return target, arguments
@@ -156,7 +160,7 @@ def _words(hint: Any) -> str:
         return " or ".join(_words(option) for option in get_args(hint))
     if origin is Literal:
         return f"one of {', '.join(map(str, get_args(hint)))}"
-    if origin is not None and get_args(hint):
+    if inspect.isclass(origin) and issubclass(origin, Sequence):
         return f"a list, each item {_words(get_args(hint)[0])}"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
     return names.get(hint, getattr(hint, "__name__", str(hint)))

@@ -1,5 +1,6 @@
 """The variational autoencoder as a torch module: encode, decode, terms, reconstruct, sample."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -73,7 +74,7 @@ class VAE(nn.Module):
     ) -> None:
         super().__init__()
         check_parameter("VAE", "latent_dim", latent_dim >= 1, "at least 1", latent_dim)
-        check_parameter("VAE", "log_var_bound", log_var_bound > 0, "positive", log_var_bound)
+        check_parameter("VAE", "log_var_bound", 0 < log_var_bound < math.inf, "positive and finite", log_var_bound)
         encoder_dims = list(hidden_dims)
         decoder_dims = encoder_dims[::-1] if decoder_dims is None else list(decoder_dims)
         options = (activation, normalization, dropout, residual)
@@ -144,5 +145,5 @@ class VAE(nn.Module):
 
     def sample(self, num_rows: int, mean: bool = False) -> Tensor:
         """New rows (num_rows, C) in model units: draws from p(x|z), z from the prior; or p(x|z)'s means."""
-        px = self.decode(self.prior.sample(num_rows, self.output.weight.device))
+        px = self.decode(self.prior.sample(num_rows, like=self.output.weight))
         return px.mean if mean else px.sample()

@@ -16,8 +16,19 @@ def seen(loader: BatchLoader) -> list[int]:
     return torch.cat(list(loader)).flatten().int().tolist()
 
 
+@pytest.mark.parametrize(("num_rows", "batch_size", "sizes"), [(7, 3, [3, 4]), (1, 3, [1]), (2, 1, [1, 1])])
+def test_a_single_left_over_training_row_joins_the_batch_before_it(
+    num_rows: int, batch_size: int, sizes: list[int]
+) -> None:
+    loader = BatchLoader(torch.arange(float(num_rows))[:, None], batch_size=batch_size, shuffle=True)
+    batches = list(loader)
+    assert [len(batch) for batch in batches] == sizes
+    assert len(loader) == len(sizes)
+    assert sorted(torch.cat(batches).flatten().tolist()) == list(range(num_rows))
+
+
 @pytest.mark.parametrize("shuffle", [False, True])
-@pytest.mark.parametrize(("num_rows", "batch_size", "sizes"), [(7, 3, [3, 3, 1]), (6, 3, [3, 3]), (2, 5, [2])])
+@pytest.mark.parametrize(("num_rows", "batch_size", "sizes"), [(8, 3, [3, 3, 2]), (6, 3, [3, 3]), (2, 5, [2])])
 def test_every_row_once(shuffle: bool, num_rows: int, batch_size: int, sizes: list[int]) -> None:
     loader = BatchLoader(numbered(num_rows), batch_size=batch_size, shuffle=shuffle)
     assert [len(batch) for batch in loader] == sizes

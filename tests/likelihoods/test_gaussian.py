@@ -187,8 +187,8 @@ def test_a_change_of_units_changes_the_loss_by_the_sum_of_log_factors(variance: 
             "The 'variance' parameter of Gaussian must be one of fixed, shared, per_column, predicted, optimal. "
             "Got 'diagonal' instead.",
         ),
-        ({"scale": 0.0}, "The 'scale' parameter of Gaussian must be positive. Got 0.0 instead."),
-        ({"scale": math.nan}, "The 'scale' parameter of Gaussian must be positive. Got nan instead."),
+        ({"scale": 0.0}, "The 'scale' parameter of Gaussian must be positive and finite. Got 0.0 instead."),
+        ({"scale": math.nan}, "The 'scale' parameter of Gaussian must be positive and finite. Got nan instead."),
         ({"min_scale": 0.0}, "The 'min_scale' parameter of Gaussian must be between 0 and 1. Got 0.0 instead."),
         ({"min_scale": 1.0}, "The 'min_scale' parameter of Gaussian must be between 0 and 1. Got 1.0 instead."),
         ({"momentum": 0.0}, "The 'momentum' parameter of Gaussian must be above 0 and at most 1. Got 0.0 instead."),

@@ -55,6 +55,8 @@ class LossGuard(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
         if trainer.sanity_checking:
             return
+        # Validation comes before the epoch's end: look at the steps first, they know where it began.
+        self._check_steps(trainer, pl_module)
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self._check_validation(trainer, pl_module, values)
         self._watch(trainer, values, pl_module)
@@ -84,10 +86,14 @@ class LossGuard(Callback):
             self._stop(trainer, module, f"the NELBO is {value} nats in model units, below the floor {floor:g}", step)
 
     def _check_validation(self, trainer: Trainer, module: VAEModule, values: dict[str, float]) -> None:
-        for name in ("reconstruction", "kl"):
-            if not math.isfinite(values.get(f"val/{name}", 0.0)):
-                shown = {"kl": "KL"}.get(name, name)
+        for name, shown in (("reconstruction", "reconstruction"), ("kl", "KL")):
+            if not math.isfinite(values[f"val/{name}"]):
                 self._stop(trainer, module, f"the validation {shown} is {values[f'val/{name}']:g}", None)
+        if values["val/kl"] < -TOLERANCE:
+            self._stop(trainer, module, f"the validation KL is {values['val/kl']:g} nats, and no KL is below 0", None)
+        floor, nelbo = module.model.loss_floor(), values["val/nelbo"]
+        if nelbo < floor - TOLERANCE * (1 + abs(floor)):
+            self._stop(trainer, module, f"the validation NELBO is {nelbo:g} nats, below the floor {floor:g}", None)
 
     def _stop(self, trainer: Trainer, module: VAEModule, what: str, step: int | None) -> NoReturn:
         where = f"epoch {trainer.current_epoch + 1}" + ("" if step is None else f", step {step + 1}")

@@ -64,7 +64,7 @@ class EpochProgress(ProgressBar):
             f"val nelbo {values['nelbo']:.2f} = reconstruction {values['reconstruction']:.2f} + kl {values['kl']:.2f}"
         )
         epoch, total = trainer.current_epoch + 1, trainer.max_epochs or 0
-        every = max(1, total // self.lines)
+        every = max(1, -(-total // self.lines))
         if self._bar is None and trainer.is_global_zero and (epoch % every == 0 or epoch in (1, total)):
             log.info(f"epoch {epoch}/{total}  {self._rate()}  {self._terms}")
 

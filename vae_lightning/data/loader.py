@@ -22,7 +22,8 @@ class BatchLoader:
 
     Args:
         rows: Shape ``(N, C)``. Unshuffled batches are views of it: do not write into them.
-        batch_size: Rows in a batch; the last one of an epoch may be smaller.
+        batch_size: Rows in a batch; the last one of an epoch may be smaller, but a single left-over training row joins
+            the batch before it.
         shuffle: Whether the order changes each epoch.
         seed: Of the order and of ``draw``.
         rank: Which of the processes this one is.
@@ -84,7 +85,11 @@ class BatchLoader:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return -(-self.num_rows // self.batch_size)
+        return -(-self.num_rows // self.batch_size) - self._joins_last_row()
+
+    def _joins_last_row(self) -> bool:
+        """Whether a shuffled epoch would end in a batch of one row, of which batch normalisation has no variance."""
+        return self.shuffle and self.batch_size > 1 and self.num_rows % self.batch_size == 1 and self.num_rows > 1
 
     def __iter__(self) -> Iterator[Tensor]:
         batches = self._shuffled() if self.shuffle else self._sequential()
@@ -108,7 +113,13 @@ class BatchLoader:
             padded = torch.arange(self.num_rows * self.world_size) % len(order)
             order = order[padded][self.rank :: self.world_size]
         order = order.to(self.rows.device)
-        for index in order.split(self.batch_size):
+        sizes = [self.batch_size] * (len(order) // self.batch_size)
+        remainder = len(order) % self.batch_size
+        if self._joins_last_row():
+            sizes[-1] += 1
+        elif remainder:
+            sizes.append(remainder)
+        for index in order.split(sizes):
             yield self.rows.index_select(0, index)
 
     def _drawn(self, batches: Iterator[Tensor], draw: Callable[[Tensor, torch.Generator], Tensor]) -> Iterator[Tensor]:

@@ -37,7 +37,7 @@ class ContinuousBernoulli(Likelihood):
         self.max_logit = max_logit
 
     def forward(self, raw: Tensor) -> ContinuousBernoulliDistribution:
-        return ContinuousBernoulliDistribution(logits=smooth_bound(raw, self.max_logit), validate_args=False)
+        return _distribution(smooth_bound(raw, self.max_logit))
 
     def max_log_prob(self) -> Tensor:
         # At x = 1: C(λ) λ = l / tanh(l/2) * s(l) = l / (1 - exp(-l)), increasing in the logit l.
@@ -50,6 +50,12 @@ class ContinuousBernoulli(Likelihood):
         high = -low
         for _ in range(50):
             middle = (low + high) / 2
-            too_low = ContinuousBernoulliDistribution(logits=middle, validate_args=False).mean < target
+            too_low = _distribution(middle).mean < target
             low, high = torch.where(too_low, middle, low), torch.where(too_low, high, middle)
-        return ContinuousBernoulliDistribution(logits=((low + high) / 2).to(x.dtype), validate_args=False)
+        return _distribution(((low + high) / 2).to(x.dtype))
+
+
+def _distribution(logits: Tensor) -> ContinuousBernoulliDistribution:
+    # torch switches to a series only within 0.001 of λ = ½, where float32 has long lost C(λ): the mean is then wrong in
+    # the third digit and the variance below 0, at the very point where training starts.
+    return ContinuousBernoulliDistribution(logits=logits, lims=(0.45, 0.55), validate_args=False)

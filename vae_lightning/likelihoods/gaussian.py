@@ -56,7 +56,7 @@ class Gaussian(Likelihood):
         check_parameter(
             "Gaussian", "variance", variance in get_args(Variance), f"one of {', '.join(get_args(Variance))}", variance
         )
-        check_parameter("Gaussian", "scale", scale > 0, "positive", scale)
+        check_parameter("Gaussian", "scale", 0 < scale < math.inf, "positive and finite", scale)
         check_parameter("Gaussian", "min_scale", 0 < min_scale < 1, "between 0 and 1", min_scale)
         check_parameter("Gaussian", "momentum", 0 < momentum <= 1, "above 0 and at most 1", momentum)
         self.variance: Variance = variance
@@ -104,7 +104,7 @@ class Gaussian(Likelihood):
             return mean.to(x.dtype), self.fitted_scale
         if self.variance in ("shared", "optimal"):
             squared_error = squared_error.mean()
-        return mean.to(x.dtype), squared_error.sqrt().clamp_min(self.min_scale).to(x.dtype)
+        return mean.to(x.dtype), squared_error.sqrt().clamp(self.min_scale, 1 / self.min_scale).to(x.dtype)
 
     def at_floor(self, p: Distribution) -> Tensor:
         if self.variance == "fixed":
@@ -116,4 +116,4 @@ class Gaussian(Likelihood):
     def observe(self, p: Distribution, x: Tensor) -> None:
         if self.variance == "optimal":
             variance = torch.lerp(self.fitted_scale.square(), (x - p.mean).square().mean(), self.momentum)
-            self.fitted_scale.copy_(variance.sqrt().clamp_min(self.min_scale))
+            self.fitted_scale.copy_(variance.sqrt().clamp(self.min_scale, 1 / self.min_scale))

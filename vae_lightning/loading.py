@@ -1,0 +1,92 @@
+"""From a run directory to the trained model, whoever made the directory."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vae_lightning.build import rebuild_model
+from vae_lightning.data.base import Column
+from vae_lightning.errors import RunError, UserError
+from vae_lightning.model import VAEModel, random_stream
+
+CHECKPOINTS = ("best.ckpt", "last.ckpt")
+
+
+def load(run_dir: str | Path) -> VAEModel:
+    """The trained model of a run directory, ready to encode, reconstruct, sample and score.
+
+    Reads the best checkpoint (the last one where no best exists). Only tensors and plain values are read, and only
+    classes of this package are built: loading a stranger's run runs none of their code.
+
+    Raises:
+        RunError: when the directory holds no checkpoint, or one that is damaged or of another program.
+        ConfigError: when the checkpoint names a class that this package does not have.
+    """
+    path = find_checkpoint(Path(run_dir))
+    if path is None:
+        raise RunError(f"{run_dir} holds no checkpoint: expected {Path(run_dir) / 'checkpoints' / CHECKPOINTS[0]}.")
+    checkpoint = read_checkpoint(path)
+    record = read_record(checkpoint, path)
+    try:
+        columns = [Column(str(name), str(np.dtype(dtype))) for name, dtype in record["columns"]]
+        with random_stream(0):  # the weights are drawn only to be replaced: leave the caller's stream alone
+            model = rebuild_model(record["config"], columns)
+    except UserError:
+        raise
+    except Exception as error:
+        # What a stranger may have written there is beyond listing; none of it is worth a traceback.
+        raise RunError(f"{path} does not say how its model is built: {error}.") from error
+    load_weights(model, checkpoint, path)
+    return model.eval()
+
+
+def find_checkpoint(run_dir: Path) -> Path | None:
+    """The best checkpoint of a run, else the last, else None."""
+    paths = [run_dir / "checkpoints" / name for name in CHECKPOINTS]
+    return next((path for path in paths if path.is_file()), None)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Tensors and plain values of a checkpoint.
+
+    Raises:
+        RunError: when the file is damaged, holds anything else, or is no checkpoint of this program.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # Damage shows itself as any of a dozen errors, from zipfile's to the unpickler's refusal of foreign classes.
+        raise RunError(f"{path} cannot be read: it is damaged, or holds more than tensors and plain values.") from error
+    if not isinstance(checkpoint, dict) or not {"vae_lightning", "state_dict"} <= checkpoint.keys():
+        raise RunError(f"{path} is no checkpoint of vae_lightning.")
+    return checkpoint
+
+
+def read_record(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
+    """What a checkpoint says of its own making: ``version``, ``config`` and ``columns``.
+
+    Raises:
+        RunError: when it says nothing that can be read.
+    """
+    try:
+        record = json.loads(checkpoint["vae_lightning"])
+        return {"version": record["version"], "config": dict(record["config"]), "columns": list(record["columns"])}
+    except (TypeError, ValueError, KeyError) as error:
+        raise RunError(f"{path} does not say how its model is built: it is damaged.") from error
+
+
+def load_weights(model: VAEModel, checkpoint: dict[str, Any], path: Path) -> None:
+    """Put a checkpoint's weights and statistics into ``model``.
+
+    Raises:
+        RunError: when they do not fit.
+    """
+    prefix = "model."
+    try:
+        weights = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+        model.load_state_dict(weights)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise RunError(f"{path} does not fit the model it describes: {str(error).splitlines()[-1].strip()}") from error
