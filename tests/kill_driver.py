@@ -50,7 +50,8 @@ def child(arguments: list[str]) -> int:
 
 def arguments(run_dir: Path) -> list[str]:
     """What a person types: a resume where there is something to resume."""
-    started = (run_dir / ".hydra" / "overrides.yaml").exists()
+    typed = run_dir / ".hydra" / "overrides.yaml"
+    started = typed.exists() and typed.read_text()
     return [f"resume={run_dir}"] if started else [*OVERRIDES, f"hydra.run.dir={run_dir}"]
 
 

@@ -30,7 +30,12 @@ def module(
     data = data or dataset()
     made = VectorDataModule(data, preprocess.fit(data.train.x), batch_size, seed)
     made.trainer = SimpleNamespace(  # type: ignore[assignment]
-        strategy=SimpleNamespace(root_device=CPU), global_rank=0, world_size=1
+        strategy=SimpleNamespace(root_device=CPU),
+        global_rank=0,
+        world_size=1,
+        limit_train_batches=1.0,
+        val_check_interval=1.0,
+        max_steps=-1,
     )
     return made
 
@@ -53,13 +58,22 @@ def test_constant_columns_are_counted_in_training_rows() -> None:
 
 
 def test_every_training_row_comes_once_an_epoch_in_a_new_order() -> None:
-    loader = module(Identity(3)).train_dataloader()
+    loader = module(Identity(3)).train_dataloader().batches
     assert [len(batch) for batch in loader] == [16, 16, 8]
     first, second = epoch(loader, 0), epoch(loader, 1)
     assert not torch.equal(first, second)
     assert torch.equal(first.sort(0).values, second.sort(0).values)
-    assert torch.equal(epoch(module(Identity(3)).train_dataloader(), 1), second)
-    assert not torch.equal(epoch(module(Identity(3), seed=1).train_dataloader(), 1), second)
+    assert torch.equal(epoch(module(Identity(3)).train_dataloader().batches, 1), second)
+    assert not torch.equal(epoch(module(Identity(3), seed=1).train_dataloader().batches, 1), second)
+
+
+def test_lightning_gets_several_batches_at_a_time_unless_its_settings_count_them() -> None:
+    made = module(Identity(3))
+    assert [[len(batch) for batch in block] for block in made.train_dataloader()] == [[16, 16, 8]]
+    for name, value in (("limit_train_batches", 2), ("val_check_interval", 1), ("max_steps", 5)):
+        counted = module(Identity(3))
+        setattr(counted.trainer, name, value)
+        assert [len(block) for block in counted.train_dataloader()] == [1, 1, 1]
 
 
 def test_validation_rows_come_in_order_and_in_few_batches() -> None:
@@ -72,7 +86,7 @@ def test_resampled_bits_are_drawn_anew_each_epoch_and_fixed_elsewhere() -> None:
     data = dataset()
     data.valid.x[:] /= 3
     made = module(Binarize(3, (0.0, 1.0), resample=True), batch_size=40, data=data)
-    loader = made.train_dataloader()
+    loader = made.train_dataloader().batches
     draws = torch.stack([epoch(loader, number).sort(0).values for number in range(200)])
     assert set(draws.unique().tolist()) == {0.0, 1.0}
     assert draws[0].mean(0).tolist() != draws[1].mean(0).tolist()
@@ -97,7 +111,7 @@ def test_the_fixed_bits_follow_from_the_seed(split: str) -> None:
 def test_bits_by_threshold_are_the_same_everywhere() -> None:
     made = module(Binarize(3, (0.0, 1.0)))
     assert not made.resample
-    assert made.train_dataloader().draw is None
+    assert made.train_dataloader().batches.draw is None
     assert torch.equal(made.rows["train"], torch.from_numpy(dataset().train.x > 0.5).float())
 
 

@@ -1,7 +1,6 @@
 """One training step, as Lightning drives it."""
 
 import json
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,8 +27,9 @@ def at_step(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Let a module believe that it stands at a step of epochs with ten."""
 
     def place(made: VAEModule, step: int) -> VAEModule:
-        monkeypatch.setattr(VAEModule, "global_step", step)
-        monkeypatch.setattr(VAEModule, "trainer", SimpleNamespace(num_training_batches=10))
+        monkeypatch.setattr(VAEModule, "current_epoch", step // 10)
+        made._steps_per_epoch = 10
+        made.steps[:] = [torch.zeros(3)] * (step % 10)
         monkeypatch.setattr(VAEModule, "optimizers", lambda self: torch.optim.SGD(self.parameters(), lr=0.0))
         monkeypatch.setattr(VAEModule, "manual_backward", lambda _, loss: loss.backward())
         return made
@@ -39,13 +39,20 @@ def at_step(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_beta_follows_the_warm_up_by_steps(at_step: Any) -> None:
     warming = ELBO(beta=2.0, warmup="linear", warmup_epochs=4)
-    assert [at_step(module(warming), step).beta() for step in (0, 10, 20, 40, 99)] == [0.0, 0.5, 1.0, 2.0, 2.0]
+    assert [at_step(module(warming), step).beta() for step in (0, 10, 15, 20, 40, 99)] == [
+        0.0,
+        0.5,
+        0.75,
+        1.0,
+        2.0,
+        2.0,
+    ]
 
 
 @pytest.mark.parametrize("beta", [1.0, 3.0])
 def test_the_loss_is_the_objective_and_the_terms_are_its_terms(at_step: Any, beta: float) -> None:
     made = at_step(module(ELBO(beta=beta)), 0)
-    made.training_step(torch.zeros(6, 3), 0)
+    made.training_step((torch.zeros(6, 3),), 0)
     loss, reconstruction, kl = made.steps[0]
     assert not made.steps[0].requires_grad
     torch.testing.assert_close(loss, reconstruction + beta * kl)
@@ -55,7 +62,7 @@ def test_doubling_the_batch_moves_neither_loss_nor_gradient(at_step: Any) -> Non
     made, x, gradients = at_step(module(), 0), torch.randn(6, 3), []
     for batch in (x, torch.cat([x, x])):
         made.zero_grad()
-        made.training_step(batch, 0)
+        made.training_step((batch,), 0)
         gradients.append(made.model.vae.output.bias.grad.clone())
     # The untrained decoder ignores z, so the draws do not matter.
     torch.testing.assert_close(*made.steps)
@@ -64,7 +71,7 @@ def test_doubling_the_batch_moves_neither_loss_nor_gradient(at_step: Any) -> Non
 
 def test_more_draws_are_averaged(at_step: Any) -> None:
     made = at_step(module(ELBO(num_samples=5)), 0)
-    made.training_step(torch.zeros(6, 3), 0)
+    made.training_step((torch.zeros(6, 3),), 0)
     assert made.steps[0].shape == (3,)
 
 

@@ -35,7 +35,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 # Not straight to the file: there torch reports a full disk as a nameless RuntimeError.
                 buffer = io.BytesIO()
                 torch.save(checkpoint, buffer)
-                partial.write_bytes(buffer.getbuffer())
+                _write(partial, buffer.getbuffer())
             os.replace(partial, target)
         finally:
             partial.unlink(missing_ok=True)
@@ -43,6 +43,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def load_checkpoint(self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True) -> Any:
         return torch.load(path, map_location=map_location, weights_only=True)
+
+
+def _write(path: Path, content: memoryview) -> None:
+    with path.open("wb") as file:
+        if hasattr(os, "posix_fallocate"):
+            # A full disk is known before anything is written, and renaming over the old file need not wait for the
+            # new one's blocks to be allocated.
+            os.posix_fallocate(file.fileno(), 0, len(content))
+        file.write(content)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -155,8 +155,13 @@ def _resumed(arguments: Sequence[str]) -> list[str]:
         return list(arguments)
     run_dir = Path(wanted[-1])
     typed = run_dir / ".hydra" / "overrides.yaml"
-    if not typed.exists():
-        raise ConfigError(f"resume={run_dir} is no run directory: {typed} does not exist.")
-    earlier = [a.lstrip("+") for a in yaml.safe_load(typed.read_text(encoding="utf-8")) if not a.startswith("resume=")]
+    earlier = yaml.safe_load(typed.read_text(encoding="utf-8")) if typed.exists() else None
+    if not isinstance(earlier, list):
+        raise ConfigError(f"resume={run_dir} is no run directory, or was killed before it began: {typed} says nothing.")
     new = [a for a in arguments if not a.startswith("resume=")]
-    return [*earlier, *new, f"resume={run_dir}", f"hydra.run.dir={run_dir}"]
+    both = [*(a.lstrip("+") for a in earlier if not a.startswith("resume=")), *new]
+    # The next resume needs these too. Hydra would write them anew at every start, and a kill could leave half a file.
+    partial = typed.with_name(".overrides.yaml.partial")
+    partial.write_text(yaml.safe_dump(both), encoding="utf-8")
+    os.replace(partial, typed)
+    return [*both, f"resume={run_dir}", f"hydra.run.dir={run_dir}", "hydra.output_subdir=null"]

@@ -5,10 +5,12 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from vae_lightning.data.base import Dataset
-from vae_lightning.data.loader import BatchLoader
+from vae_lightning.data.loader import BatchLoader, BlockLoader
 from vae_lightning.data.preprocess import Binarize, Preprocess
 
 EVALUATION_BATCH = 4096
+MAX_BLOCK = 16
+ROWS_IN_BLOCK = 4096
 
 
 class VectorDataModule(LightningDataModule):
@@ -59,8 +61,16 @@ class VectorDataModule(LightningDataModule):
             draw=Binarize.draw if self.resample and name == "train" else None,
         )
 
-    def train_dataloader(self) -> BatchLoader:
-        return self._loader("train", self.batch_size, shuffle=True)
+    def train_dataloader(self) -> BlockLoader:
+        return BlockLoader(self._loader("train", self.batch_size, shuffle=True), self._block_size())
+
+    def _block_size(self) -> int:
+        """Batches that Lightning gets at a time: one where its settings count batches, else a few thousand rows."""
+        trainer = self.trainer
+        assert trainer is not None
+        counts = (trainer.limit_train_batches, trainer.val_check_interval)
+        counted = trainer.max_steps != -1 or any(isinstance(count, int) and count for count in counts)
+        return 1 if counted else max(1, min(MAX_BLOCK, ROWS_IN_BLOCK // self.batch_size))
 
     def val_dataloader(self) -> BatchLoader:
         return self._loader("valid", EVALUATION_BATCH, shuffle=False)

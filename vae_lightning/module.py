@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from vae_lightning.data.loader import BatchLoader
 from vae_lightning.metrics import ELBOMeter
 from vae_lightning.model import VAEModel, random_stream
 from vae_lightning.objectives import ELBO
@@ -46,7 +45,7 @@ class VAEModule(LightningModule):
         config: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        # Lightning's own optimisation loop costs a small network a tenth of its step; these four lines do the same.
+        # Lightning's own optimisation loop costs a small network a tenth of its step; _step does the same.
         self.automatic_optimization = False
         self.model = model
         self.objective = objective
@@ -60,7 +59,9 @@ class VAEModule(LightningModule):
         self.meter = ELBOMeter(model.vae.latent_dim, model.vae.log_var_bound)
         #: (loss, reconstruction, kl) of each training step of this epoch, model units, still on the device.
         self.steps: list[Tensor] = []
+        self._trained = list(model.parameters())
         self._step_rows: list[int] = []
+        self._steps_per_epoch: float = 1
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self.make_optimizer(self.parameters())
@@ -70,21 +71,30 @@ class VAEModule(LightningModule):
 
     def beta(self) -> float:
         """β of the current step."""
-        return self.objective.beta_at(self.global_step / self.trainer.num_training_batches)
+        return self.objective.beta_at(self.current_epoch + len(self.steps) / self._steps_per_epoch)
 
     def on_train_epoch_start(self) -> None:
         # A stream of its own for every epoch and device: a run resumed here draws what the unbroken one drew.
         torch.manual_seed(hash((self.seed, self.current_epoch, self.global_rank)) % 2**63)
-        loader = self.trainer.train_dataloader
-        if isinstance(loader, BatchLoader):
-            loader.set_epoch(self.current_epoch)
+        loader: Any = self.trainer.train_dataloader
+        loader.batches.set_epoch(self.current_epoch)
+        self._steps_per_epoch = min(len(loader.batches), self.trainer.num_training_batches * loader.size)
         self.steps.clear()
         self._step_rows.clear()
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> None:
-        loss = self._loss(batch)
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        return batch  # the rows are on the device already; Lightning would search the batch for something to move
+
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
+        """One step of the optimiser for each of the batches that come at a time (see ``BlockLoader``)."""
+        for rows in batch:
+            self._step(rows)
+
+    def _step(self, rows: Tensor) -> None:
+        loss = self._loss(rows)
         optimizer: Any = self.optimizers()
-        optimizer.zero_grad()
+        for parameter in self._trained:  # what zero_grad() does, less its bookkeeping
+            parameter.grad = None
         self.manual_backward(loss)
         if self.gradient_clip_val is not None:
             self.clip_gradients(optimizer, self.gradient_clip_val, self.gradient_clip_algorithm)
@@ -96,7 +106,8 @@ class VAEModule(LightningModule):
         terms = vae.terms(batch, output)
         loss = -self.objective(terms, self.beta()).mean()
         # Kept as tensors: reading a number here would make every step wait for the device.
-        self.steps.append(torch.stack((loss, -terms.log_px.mean(), terms.kl.sum(-1).mean())).detach())
+        with torch.no_grad():
+            self.steps.append(torch.stack((loss, -terms.log_px.mean(), terms.kl.sum() / len(batch))))
         self._step_rows.append(batch.shape[0])
         vae.likelihood.observe(output.px, batch)
         return loss
@@ -106,8 +117,8 @@ class VAEModule(LightningModule):
         means = (weights / weights.sum()) @ torch.stack(self.steps)
         loss, reconstruction, kl = self.trainer.strategy.reduce(means, reduce_op="mean").tolist()
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        self._log_terms("train", {"reconstruction": reconstruction, "kl": kl, "nelbo": reconstruction + kl})
-        self._log({"train/loss": loss, "train/beta": self.beta(), "lr": rate})
+        terms = {"reconstruction": reconstruction, "kl": kl, "nelbo": reconstruction + kl, "loss": loss}
+        self._log({**self._named("train", terms), "train/beta": self.beta(), "lr": rate})
         # Before the epoch's checkpoint is written, so that a resumed run does not miss the step.
         scheduler: Any = self.lr_schedulers()
         if isinstance(scheduler, ReduceLROnPlateau):
@@ -130,11 +141,12 @@ class VAEModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         self._stream.__exit__(None, None, None)
-        self._log_terms("val", {name: float(value) for name, value in self.meter.compute().items()})
+        self._log(self._named("val", {name: float(value) for name, value in self.meter.compute().items()}))
 
-    def _log_terms(self, stage: str, terms: dict[str, float]) -> None:
+    def _named(self, stage: str, terms: dict[str, float]) -> dict[str, float]:
+        """``stage/term``, log-densities in data units."""
         densities = ("nelbo", "reconstruction")
-        self._log({f"{stage}/{k}": v + self.shift if k in densities else v for k, v in terms.items()})
+        return {f"{stage}/{k}": v + self.shift if k in densities else v for k, v in terms.items()}
 
     def _log(self, values: dict[str, float]) -> None:
         """Hand finished numbers to callbacks and loggers.

@@ -67,7 +67,8 @@ def test_many_columns_are_told_briefly() -> None:
 
 
 def test_one_column() -> None:
-    assert "is something else, in the only column: 'c0'" in message(torch.tensor([[2.0]]), constraints.boolean)
+    said = message(torch.tensor([[2.0]]), constraints.boolean)
+    assert "is something else (from 2 to 2), in the only column: 'c0'" in said
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ class LossGuard(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: VAEModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if (batch_idx + 1) % self.every_n_steps == 0:
+        if len(pl_module.steps) - self._checked >= self.every_n_steps:
             self._check_steps(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: VAEModule) -> None:

@@ -51,7 +51,7 @@ class EpochProgress(ProgressBar):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: VAEModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._rows += len(batch)
+        self._rows += sum(len(rows) for rows in batch)
         if self._bar is not None and time.perf_counter() - self._drawn > self.refresh_seconds:
             self._draw(trainer, trainer.current_epoch * trainer.num_training_batches + batch_idx + 1)
 

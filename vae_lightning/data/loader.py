@@ -1,6 +1,7 @@
 """Batches of rows that are already in memory."""
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 import numpy as np
 import torch
@@ -131,3 +132,32 @@ class BatchLoader:
         # SeedSequence mixes the numbers so that (seed, epoch + 1) and (seed + 1, epoch) have nothing in common.
         state = np.random.SeedSequence([self.seed, self.epoch, *purpose]).generate_state(1, np.uint64)
         return torch.Generator(device=device).manual_seed(int(state[0]))
+
+
+class BlockLoader:
+    """Hands batches over a few at a time, as tuples.
+
+    A training loop that does much around every batch does it once per block instead; the batches are the same.
+
+    Args:
+        batches: the loader of the single batches.
+        size: batches in a block; the last block of an epoch may be smaller.
+
+    Example:
+        >>> blocks = BlockLoader(BatchLoader(torch.arange(5.0)[:, None], batch_size=1), size=2)
+        >>> [len(block) for block in blocks], len(blocks)
+        ([2, 2, 1], 3)
+    """
+
+    def __init__(self, batches: BatchLoader, size: int) -> None:
+        check_count("BlockLoader", "size", size)
+        self.batches = batches
+        self.size = size
+
+    def __len__(self) -> int:
+        return -(-len(self.batches) // self.size)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+        batches = iter(self.batches)
+        while block := tuple(islice(batches, self.size)):
+            yield block

@@ -43,13 +43,14 @@ def check_support(
     row, column = divmod(int(bad.flatten().byte().argmax()), u.shape[1])
     where = bad.any(dim=0).nonzero().flatten().tolist()
     names = [f"'{columns[index].name}'" for index in where]
+    low, high = u[bad].min().item(), u[bad].max().item()
     first = f"{u[row, column].item():.6g} in row {row + 1}, column '{columns[column].name}'"
     share = f"in {count(len(names), 'column')} of {len(columns):,}" if len(columns) > 1 else "in the only column"
     raise DataError(
         f"The data do not fit the {likelihood} likelihood, whose values must be {support_words}: {num_bad:,} of "
         f"{count(bad.numel(), 'value')} of the {split} rows (after data.preprocess={preprocess}) "
-        f"{'is' if num_bad == 1 else 'are'} something else, {share}: {listed(names)}. The first is {first}. "
-        f"{_advice(base, likelihood, preprocess, u[bad])}"
+        f"{'is' if num_bad == 1 else 'are'} something else (from {low:.6g} to {high:.6g}), {share}: {listed(names)}. "
+        f"The first is {first}. {_advice(base, likelihood, preprocess, u[bad])}"
     )
 
 
