@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+import vae_lightning.run  # before a test exchanges the console that it imports
 from vae_lightning.errors import RunError
 
 Train = Callable[..., Any]
@@ -19,8 +20,8 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Console:
     """The program's console as a terminal that can be read."""
     console = Console(force_terminal=True, file=io.StringIO(), width=200, highlight=False, soft_wrap=True)
-    for module in ("console", "run", "callbacks.progress"):
-        monkeypatch.setattr(f"vae_lightning.{module}.console", console)
+    for module in (vae_lightning.console, vae_lightning.run, vae_lightning.callbacks.progress):
+        monkeypatch.setattr(module, "console", console)
     return console
 
 

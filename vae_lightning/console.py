@@ -23,8 +23,29 @@ class _PlainHandler(RichHandler):
 
 
 @contextmanager
-def logging_to(log_file: Path) -> Iterator[None]:
-    """Send the package's log lines to the console and, with times, to ``log_file``; afterwards all is as it was."""
+def console_muted() -> Iterator[None]:
+    """Neither log lines nor tables."""
+    propagate, was_quiet = log.propagate, console.quiet
+    log.propagate, console.quiet = False, True
+    handler = logging.NullHandler()
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.propagate, console.quiet = propagate, was_quiet
+
+
+@contextmanager
+def logging_to(log_file: Path, quiet: bool = False) -> Iterator[None]:
+    """Send the package's log lines to the console and, with times, to ``log_file``; afterwards all is as it was.
+
+    ``quiet`` drops them instead: several processes that train together would all say the same.
+    """
+    if quiet:
+        with console_muted():
+            yield
+        return
     to_file = logging.FileHandler(log_file, encoding="utf-8")
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     handlers: list[logging.Handler] = [_PlainHandler(), to_file]

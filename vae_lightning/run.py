@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import signal
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -51,7 +52,7 @@ def run(config: Config, overrides: Sequence[str] = ()) -> float:
     run_dir = Path(config["run_dir"])
     run_dir.mkdir(parents=True, exist_ok=True)
     try:
-        with logging_to(run_dir / "train.log"), quiet_frameworks(), _torch_settings(config):
+        with logging_to(run_dir / "train.log", quiet=_is_helper()), quiet_frameworks(), _torch_settings(config):
             built = build(config)
             resume_from = _resume_point(built, config, run_dir)
             # A summary means a finished run; while this one is under way there is none.
@@ -66,6 +67,11 @@ def run(config: Config, overrides: Sequence[str] = ()) -> float:
                 f"The disk is full: {error.filename or run_dir} could not be written. {_resume(run_dir)}"
             ) from error
         raise
+
+
+def _is_helper() -> bool:
+    """Whether Lightning started this process to train beside the one that the user started."""
+    return os.environ.get("LOCAL_RANK", "0") != "0"
 
 
 @contextmanager
@@ -99,7 +105,8 @@ def _fit(built: Built, run_dir: Path, resume_from: Path | None) -> None:
     except SystemExit:  # Lightning's answer to Ctrl-C
         raise RunError(f"Interrupted. {_resume(run_dir)}") from None
     finally:
-        signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves it ignored
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves it ignored
 
 
 def _resume_point(built: Built, config: Config, run_dir: Path) -> Path | None:
@@ -159,6 +166,8 @@ def _finish(
     rows, training_rows = (built.datamodule.on_device(name, device) for name in ("test", "train"))
     started = time.perf_counter()
     result = _evaluate_with_bar(built.module.model, rows, training_rows, config["test"]["num_samples"], config["seed"])
+    if not built.trainer.is_global_zero:
+        return best
     for logger in built.trainer.loggers:
         logger.log_metrics({f"test/{k}": v for k, v in result.as_dict().items()}, step=built.trainer.global_step)
         logger.finalize("success")

@@ -29,10 +29,19 @@ class EpochProgress(ProgressBar):
         self._rows = 0
         self._started = 0.0
         self._terms = ""
+        self._enabled = True
+
+    def disable(self) -> None:
+        """Draw nothing: Lightning's wish for every process but the first."""
+        self._enabled = False
+
+    def enable(self) -> None:
+        """Draw again."""
+        self._enabled = True
 
     def on_train_start(self, trainer: Trainer, pl_module: VAEModule) -> None:
         self._started, self._rows = time.perf_counter(), 0
-        if not console.is_terminal or not trainer.is_global_zero:
+        if not console.is_terminal or not self._enabled:
             return
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -65,7 +74,7 @@ class EpochProgress(ProgressBar):
         )
         epoch, total = trainer.current_epoch + 1, trainer.max_epochs or 0
         every = max(1, -(-total // self.lines))
-        if self._bar is None and trainer.is_global_zero and (epoch % every == 0 or epoch in (1, total)):
+        if self._bar is None and self._enabled and (epoch % every == 0 or epoch in (1, total)):
             log.info(f"epoch {epoch}/{total}  {self._rate()}  {self._terms}")
 
     def on_train_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
