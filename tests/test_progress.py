@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+import vae_lightning.callbacks.progress
 import vae_lightning.run  # before a test exchanges the console that it imports
 from vae_lightning.errors import RunError
 
