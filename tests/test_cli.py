@@ -2,9 +2,9 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -149,12 +149,14 @@ def test_nothing_but_our_own_lines_is_printed(here: Path) -> None:
 
 
 def test_help_is_quick_and_lists_what_can_be_chosen(here: Path) -> None:
-    started = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = train("--help", cwd=here)
-    seconds = time.perf_counter() - started
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Processor time, because other work on the machine does not count against us.
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert done.returncode == 0
     assert "likelihood: bernoulli, continuous_bernoulli, gaussian" in done.stdout
     assert "torch" not in subprocess.run(
         [sys.executable, "-X", "importtime", str(ROOT / "train.py"), "--help"], cwd=here, capture_output=True, text=True
     ).stderr.replace("vae_lightning", "")
-    assert seconds < 4, "2 s are promised on an idle machine; this bound leaves room for a busy one"
+    assert seconds < 4, "2 s are promised; this bound leaves room for a slow machine"
