@@ -15,14 +15,30 @@ FLOORS = [
     {"estimate"},
     {"model"},
     {"evaluation"},
-    {"console"},
+    {"console", "doctor"},
     {"datamodule", "module"},
     {"callbacks", "checkpoints", "metrics_csv"},
     {"settings"},
     {"build"},
     {"loading"},
-    {"run"},
+    {"run", "checkup"},
     {"cli"},
+]
+# The same inside the one folder that is a program of its own; a base.py lies under everything in its folder.
+DOCTOR_FLOORS = [
+    {"base", "blackbox.arrays", "blackbox.deadline", "cases.base"},
+    {"blackbox.gradients", "curves"},
+    {"blackbox.box"},
+    {"blackbox.reductions", "posterior.noise", "posterior.sigma"},
+    {"posterior.sampler", "posterior.terms", "posterior.divergence"},
+    {"posterior.verdict", "reconstruction.layout", "reconstruction.exponential"},
+    {"posterior.agreement", "reconstruction.reach", "reconstruction.supports", "reconstruction.classes"},
+    {"reconstruction.measure", "rows", "balance", "parts", "whole"},
+    {"functions", "history", "table", "trained"},
+    {"file", "cases.question"},
+    {"cases.recipe", "cases.wrong"},
+    {"cases.generate", "cases.silent"},
+    {"selftest"},
 ]
 LIGHTNING_FROM = "datamodule"
 HYDRA_FROM = "cli"
@@ -37,10 +53,16 @@ def place(path: Path) -> str:
     return relative.parts[0] if len(relative.parts) > 1 else relative.stem
 
 
-def floor(name: str) -> int:
-    floors = [number for number, names in enumerate(FLOORS) if name in names]
+def floor(name: str, plan: list[set[str]] = FLOORS) -> int:
+    floors = [number for number, names in enumerate(plan) if name in names]
     assert floors, f"{name} stands on no floor: give it one in FLOORS"
     return floors[0]
+
+
+def room(parts: tuple[str, ...]) -> str:
+    """The name in DOCTOR_FLOORS of the module that `vae_lightning.doctor.PARTS` names or takes a name from."""
+    rooms = set().union(*DOCTOR_FLOORS)
+    return next((name for name in (".".join(parts[:2]), parts[0]) if name in rooms), ".".join(parts))
 
 
 def imports(path: Path) -> list[str]:
@@ -57,13 +79,19 @@ def imports(path: Path) -> list[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_downwards(path: Path) -> None:
     here = place(path)
-    if here == "__init__":
+    if here == "__init__" or (here == "doctor" and path.name == "__init__.py"):
         return
     for name in imports(path):
         parts = name.split(".")
         if parts[0] != "vae_lightning" or parts[1] == "__version__":
             continue
         there = parts[1]
+        if here == there == "doctor":
+            inner = room(path.relative_to(PACKAGE / "doctor").with_suffix("").parts)
+            assert floor(room(tuple(parts[2:])), DOCTOR_FLOORS) < floor(inner, DOCTOR_FLOORS), (
+                f"{path.name} may not import {name}"
+            )
+            continue
         own_base = there == here and parts[2] == "base"
         assert own_base or floor(there) < floor(here), f"{path.name} may not import {name}"
 
@@ -84,6 +112,12 @@ def test_frameworks_stay_on_their_floors(path: Path) -> None:
 def test_every_name_on_a_floor_exists() -> None:
     present = {place(path) for path in FILES} - {"__init__"}
     assert set().union(*FLOORS) == present
+    rooms = {
+        ".".join(path.relative_to(PACKAGE / "doctor").with_suffix("").parts)
+        for path in FILES
+        if place(path) == "doctor" and path.name != "__init__.py"
+    }
+    assert set().union(*DOCTOR_FLOORS) == rooms
 
 
 def test_nothing_is_called_utils() -> None:

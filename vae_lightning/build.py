@@ -118,6 +118,22 @@ def build_source(data: Config) -> Source:
     return construct({key: value for key, value in data.items() if key not in DATA_OPTIONS}, "data")
 
 
+def recorded_source(record: Config) -> Source:
+    """The source that a checkpoint's record names.
+
+    Raises:
+        ConfigError: when it is none of this package's sources: a run directory may be a stranger's.
+    """
+    node = record.get("data", {}).get("source") or {}
+    target = str(node.get("_target_"))
+    if not re.fullmatch(r"vae_lightning\.data\.\w+\.\w+", target):
+        raise ConfigError(f"The run says that its rows come from {target!r}, which is no source of vae_lightning.data.")
+    source = locate(target, "data")
+    if not (isinstance(source, type) and issubclass(source, Source)):
+        raise ConfigError(f"The run says that its rows come from {target!r}, which is no source of rows.")
+    return construct(node, "data")
+
+
 def build_likelihood(node: Config, num_columns: int) -> Likelihood:
     """The likelihood a node names.
 
@@ -151,7 +167,14 @@ def build_module(config: Config, model: VAEModel, dataset: Dataset) -> VAEModule
         "likelihood": completed(config["likelihood"], type(model.vae.likelihood)),
         "preprocess": {"kind": model.preprocess.kind, **model.preprocess.options()},
         **{group: _record(config[group], group) for group in ("optimizer", "scheduler")},
-        "data": {"name": dataset.name, "fingerprint": dataset.fingerprint, "image_shape": dataset.image_shape},
+        "objective": _record(config["objective"], "objective"),
+        "seed": config["seed"],
+        "data": {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "image_shape": dataset.image_shape,
+            "source": {key: value for key, value in config["data"].items() if key not in DATA_OPTIONS},
+        },
     }
     for name in ("likelihood", "num_columns"):
         record["model"].pop(name, None)

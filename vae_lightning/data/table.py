@@ -86,16 +86,25 @@ class Table(Source):
         Raises:
             DataError: The file cannot be read, or not every column to train on is a column of finite numbers.
         """
-        path = existing_path(self.path, "Table", f"a file ({', '.join(ENDINGS)})")
-        sheets = self._read(path, "train")
-        for part, other in self.paths.items():
-            if other is not None:
-                sheets[part] = self._read_part(other, part)
+        sheets = self.sheets()
+        path = Path(str(self.path))
         columns, given = self._rows(sheets)
         shape = sheets["train"].image_shape
         if shape is not None and (self.columns is not None or len(columns) != shape[0] * shape[1]):
             shape = None
         return Dataset(Path(path.name.removesuffix(".gz")).stem, columns, *self._split(given), image_shape=shape)
+
+    def sheets(self) -> dict[str, Sheet]:
+        """What the file and its companions hold, by part and unchecked; ``train`` is always there.
+
+        Raises:
+            DataError: A file cannot be read.
+        """
+        sheets = self._read(existing_path(self.path, "Table", f"a file ({', '.join(ENDINGS)})"), "train")
+        for part, other in self.paths.items():
+            if other is not None:
+                sheets[part] = self._read_part(other, part)
+        return sheets
 
     def _read(self, path: Path, part: str) -> dict[str, Sheet]:
         ending = Path(path.name.lower().removesuffix(".gz")).suffix
@@ -237,11 +246,11 @@ class Table(Source):
         bad = {}
         for name in names:
             series = frame[name]
-            if isinstance(series.dtype, np.dtype) and series.dtype.kind in "biuf":
-                continue
-            converted[name], wrong = _as_numbers(series)
+            numbers, wrong = as_numbers(series)
             if wrong.any():
                 bad[name] = wrong
+            elif numbers is not series:
+                converted[name] = numbers
         if bad:
             raise self._not_numbers(sheet, names, bad)
         return frame.assign(**converted) if converted else frame
@@ -307,9 +316,12 @@ def _labels(frame: "pd.DataFrame", label: str | None) -> np.ndarray | None:
     return values.copy() if values.dtype.kind in "biuf" else values.astype(str)
 
 
-def _as_numbers(series: "pd.Series") -> tuple["pd.Series", np.ndarray]:
+def as_numbers(series: "pd.Series") -> tuple["pd.Series", np.ndarray]:
     """A column as numpy numbers, and which of its values are not numbers (missing ones are no text: they are NaN)."""
     import pandas as pd
+
+    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "biuf":
+        return series, np.zeros(len(series), dtype=bool)
 
     if series.dtype.kind in "mMc":
         return series, series.notna().to_numpy()

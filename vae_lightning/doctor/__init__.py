@@ -1,0 +1,14 @@
+"""The doctor: says exactly what is wrong with a VAE loss.
+
+>>> from vae_lightning.doctor import diagnose
+>>> report = diagnose(kl=lambda m, s: 0.5 * (m**2 + s.exp() - 1 - s).sum(1).mean())
+>>> report.ok
+True
+"""
+
+from vae_lightning.doctor.base import CODES, Finding, Report
+from vae_lightning.doctor.file import examine_file
+from vae_lightning.doctor.functions import diagnose
+from vae_lightning.doctor.history import examine_history
+
+__all__ = ["CODES", "Finding", "Report", "diagnose", "examine_file", "examine_history"]

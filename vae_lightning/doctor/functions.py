@@ -1,0 +1,294 @@
+"""`diagnose`: one examination of somebody's VAE loss, from whatever parts of it are given."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from vae_lightning.doctor.balance import Balance, weigh
+from vae_lightning.doctor.base import Finding, Report
+from vae_lightning.doctor.blackbox.arrays import Array
+from vae_lightning.doctor.blackbox.box import BlackBox, CallFailed, undisturbed
+from vae_lightning.doctor.blackbox.deadline import OutOfTimeError, Worker
+from vae_lightning.doctor.parts import arguments_of, kl_of, reconstruction_of, separable
+from vae_lightning.doctor.posterior.agreement import compare
+from vae_lightning.doctor.posterior.divergence import KLReading, measure_kl
+from vae_lightning.doctor.posterior.sampler import SamplerReading, measure_sampler
+from vae_lightning.doctor.posterior.verdict import KLVerdict, name_kl
+from vae_lightning.doctor.reconstruction.layout import ReconstructionReading, Term
+from vae_lightning.doctor.reconstruction.measure import measure_reconstruction
+from vae_lightning.doctor.rows import as_rows, check_rows, surviving_latents
+from vae_lightning.doctor.whole import examine_whole
+from vae_lightning.errors import check_parameter
+
+COLUMNS = 11
+SECONDS = 20.0
+_T = TypeVar("_T")
+
+
+def diagnose(
+    kl: Callable[..., Any] | None = None,
+    sample: Callable[..., Any] | None = None,
+    reconstruction: Callable[..., Any] | None = None,
+    loss: Callable[..., Any] | None = None,
+    data: Any = None,
+    model: Any = None,
+    *,
+    likelihood: str | None = None,
+    beta: float = 1.0,
+    seconds: float = SECONDS,
+) -> Report:
+    r"""Examine the parts of a VAE loss as black boxes, and say which law each breaks.
+
+    The laws: :math:`z = m + \sigma(s)\,\epsilon` with :math:`\epsilon` standard normal and new for every row, draw and
+    dimension; :math:`\mathrm{KL} = \tfrac12 \sum (m^2 + \sigma(s)^2 - 1 - 2\log\sigma(s))` with that same σ(s);
+    exp(−reconstruction) a density of x for every output; both terms summed over their columns and averaged over rows.
+    Only values are looked at, never names. Every array is float64 unless the functions insist on single precision.
+
+    Args:
+        kl: ``kl(m, s)`` with both heads of shape (B, L): a number, one per row, or one per element; in nats.
+        sample: ``sample(m, s)``: a draw z of that shape.
+        reconstruction: ``reconstruction(x, out)`` with x of shape (B, D): −log p(x|z), shaped as for `kl`. `out` is
+            (B, D), or k numbers per column as a tuple, in k blocks or on a last axis, or scores of classes.
+        loss: The whole: ``loss(x, out, m, s)``, ``loss(model, x)`` or ``loss(x)``; only the first can be taken apart.
+        data: The user's rows (N, D), as an array, tensor or data frame.
+        model: What ``loss(model, x)`` is handed.
+        likelihood: The family meant, for a loss of x alone: ``bernoulli``, ``gaussian``, ...
+        beta: The β that is meant; any other effective one is a finding.
+        seconds: The time that the examination of one function may take.
+
+    Returns:
+        The findings and what was measured. A function that raises, stalls or returns nonsense is a finding, too.
+
+    Raises:
+        ConfigError: `beta` or `seconds` is not positive.
+
+    Source:
+        Kingma & Welling 2013, appendix B; the closed forms are those of ``docs`` and ``scripts/negative_loss.py``.
+
+    >>> import torch
+    >>> report = diagnose(kl=lambda m, s: 0.5 * (1 + s - m**2 - s.exp()).sum(1).mean())
+    >>> report.codes
+    ('SIGN-FLIP',)
+    """
+    check_parameter("diagnose", "beta", beta > 0, "positive", beta)
+    check_parameter("diagnose", "seconds", seconds > 0, "positive", seconds)
+    worker = Worker()
+    patient = _Examination(worker, beta, seconds)
+    try:
+        with undisturbed():
+            patient.data(data)
+            patient.whole(loss, model, likelihood, given=(kl is not None, reconstruction is not None))
+            patient.parts(kl, sample, reconstruction)
+    finally:
+        worker.close()
+    if all(part is None for part in (kl, sample, reconstruction, loss)):
+        says = "No function was given."
+        patient.findings.append(Finding("NOTHING", None, says, "Give kl=, sample=, reconstruction= or loss=."))
+    return Report(patient.findings, patient.measured)
+
+
+@dataclass
+class _Examination:
+    worker: Worker
+    beta: float
+    seconds: float
+    rows: Array | None = None
+    findings: list[Finding] = field(default_factory=list)
+    measured: dict[str, Any] = field(default_factory=dict)
+    derived: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    boxes: list[BlackBox] = field(default_factory=list)
+
+    @property
+    def columns(self) -> int:
+        """The number of columns to examine with: the user's where it can be told from rows, heads and their doubles."""
+        known = None if self.rows is None else self.rows.shape[1]
+        return known if known is not None and known > 2 and known not in (5, 10) else COLUMNS
+
+    def data(self, data: Any) -> None:
+        if data is None:
+            return
+        try:
+            self.rows = as_rows(data)
+        except CallFailed as failure:
+            self.findings.append(_failed("data", failure))
+
+    def box(self, name: str, function: Callable[..., Any], leading: tuple[Any, ...] = ()) -> BlackBox:
+        box = BlackBox(name, function, leading)
+        self.boxes.append(box)
+        return box
+
+    def timed(self, job: Callable[[], _T]) -> _T:
+        """`job()`, which calls a function of the user, against the clock."""
+        try:
+            return self.worker.run(job, self.seconds + 1.0)  # a second for our own arithmetic
+        except OutOfTimeError:
+            raise CallFailed(
+                "SLOW", f"its calls take more than the {self.seconds:g} seconds that they may take together"
+            ) from None
+        except CallFailed:
+            raise
+        except (ArithmeticError, ValueError, IndexError) as error:  # LinAlgError is a ValueError
+            # Values that no arithmetic of ours survives: the user gets an answer, not our traceback.
+            message = f"its values make no sense to the examination ({type(error).__name__}: {error})"
+            raise CallFailed("NOT-FINITE", message) from error
+
+    def whole(
+        self, loss: Callable[..., Any] | None, model: Any, likelihood: str | None, given: tuple[bool, bool]
+    ) -> None:
+        if loss is None:
+            return
+        box = self.box("loss", loss, () if model is None else (model,))
+        try:
+            if model is None and arguments_of(loss) == 4:
+                self._take_apart(loss)
+                if all(given) and self.derived:
+                    self._compare_with_parts()
+            else:
+                self.findings += self.timed(lambda: examine_whole(box, self.rows, likelihood, model))
+        except CallFailed as failure:
+            self.findings.append(_failed("loss", failure))
+        self._manners(box)
+
+    def _take_apart(self, loss: Callable[..., Any]) -> None:
+        box, full = self.box("loss", reconstruction_of(loss)), self.box("loss", loss)
+
+        def separate() -> Term | None:
+            term = Term(box, self.columns)
+            full.framework = box.framework
+            return term if separable(full, term) else None
+
+        term = self.timed(separate)
+        if term is None:
+            says = "The loss is no sum of a term of (x, out) and a term of (m, s); it cannot be taken apart."
+            self.findings.append(Finding("SCALE", None, says, about="loss"))
+            return
+        self.derived = {"reconstruction": reconstruction_of(loss), "kl": kl_of(loss, term.layout, self.columns)}
+
+    def _compare_with_parts(self) -> None:
+        kl = self._kl(self.derived["kl"], None, "loss", free_constant=True)
+        reconstruction = self._reconstruction(self.derived["reconstruction"], kl[1], "loss")
+        columns = None if self.rows is None else self.rows.shape[1]
+        self.findings += weigh(*kl, reconstruction, columns, self.beta).findings
+
+    def parts(
+        self,
+        kl: Callable[..., Any] | None,
+        sample: Callable[..., Any] | None,
+        reconstruction: Callable[..., Any] | None,
+    ) -> None:
+        sampler = self._sampler(sample)
+        taken_apart = kl is None and "kl" in self.derived
+        kl_reading, verdict = self._kl(kl or self.derived.get("kl"), sampler, "kl", taken_apart)
+        if sampler is not None:
+            self.findings += compare(sampler, kl_reading, verdict)
+        found = self._reconstruction(reconstruction or self.derived.get("reconstruction"), verdict, "reconstruction")
+        columns = None if self.rows is None else self.rows.shape[1]
+        balance = weigh(kl_reading, verdict, found, columns, self.beta)
+        self.findings += balance.findings
+        self._state(balance)
+
+    def _sampler(self, sample: Callable[..., Any] | None) -> SamplerReading | None:
+        if sample is None:
+            return None
+        box = self.box("sample", sample)
+        try:
+            reading = self.timed(lambda: measure_sampler(box))
+        except CallFailed as failure:
+            self.findings.append(_failed("sample", failure))
+            return None
+        finally:
+            self._manners(box)
+        self.findings += reading.findings
+        if reading.sigma is not None:
+            self.measured["sampler: σ(s)"] = "constant" if reading.constant else reading.text
+        self._skipped(box, "sample")
+        return reading
+
+    def _kl(
+        self, kl: Callable[..., Any] | None, sampler: SamplerReading | None, name: str, free_constant: bool
+    ) -> tuple[KLReading | None, KLVerdict | None]:
+        if kl is None:
+            return None, None
+        box = self.box(name, kl)
+        try:
+            reading = self.timed(lambda: measure_kl(box, free_constant))
+            verdict = None if reading.dead else name_kl(reading, sampler, box.rough)
+        except CallFailed as failure:
+            self.findings.append(_failed(name, failure))
+            return None, None
+        finally:
+            self._manners(box)
+        self.findings += reading.findings
+        self.measured["KL: reduction"] = reading.reduction.text("latent dimensions")
+        if reading.errors is not None:
+            self.measured["KL: random"] = "a Monte-Carlo estimate; its mean was judged, to a few per cent"
+        if verdict is not None:
+            self.findings += verdict.findings
+            if verdict.reading is not None:
+                self.measured["KL: σ(s)"] = verdict.reading.text
+            if verdict.weight is not None:
+                self.measured["KL: factor"] = verdict.weight
+        if reading.errors is None:
+            self._skipped(box, name)
+        return reading, verdict
+
+    def _reconstruction(
+        self, function: Callable[..., Any] | None, verdict: KLVerdict | None, name: str
+    ) -> ReconstructionReading | None:
+        if function is None:
+            return None
+        box = self.box(name, function)
+        weight = verdict.weight if verdict is not None and verdict.consistent else None
+        try:
+            reading, about_rows = self.timed(lambda: self._reconstruction_and_rows(box, weight))
+        except CallFailed as failure:
+            self.findings.append(_failed(name, failure))
+            return None
+        finally:
+            self._manners(box)
+        self.findings += [*about_rows, *reading.findings]
+        self.measured["reconstruction: family"] = reading.family or "unknown"
+        self.measured["reconstruction: output"] = reading.term.layout.text
+        self.measured["reconstruction: reduction"] = reading.term.reduction.text("columns")
+        if reading.curvature is not None:
+            self.measured["reconstruction: factor of the squared error"] = reading.curvature
+        self._skipped(box, name)
+        return reading
+
+    def _reconstruction_and_rows(
+        self, box: BlackBox, weight: float | None
+    ) -> tuple[ReconstructionReading, list[Finding]]:
+        reading = measure_reconstruction(box, self.columns, weight)
+        return reading, check_rows(self.rows, reading) if self.rows is not None else []
+
+    def _state(self, balance: Balance) -> None:
+        if balance.beta:
+            self.measured["effective β"] = balance.beta
+        if balance.variance is None:
+            return
+        self.measured["implied σ (β = 1)"] = balance.variance**0.5
+        if self.rows is not None and bool((abs(self.rows) < float("inf")).all()):
+            alive, eigenvalues = surviving_latents(self.rows, balance.variance)
+            self.measured["latents that can survive"] = f"{alive} (covariance eigenvalues above σ²)"
+            self.measured["largest eigenvalues"] = [float(f"{value:.4g}") for value in eigenvalues[:5]]
+
+    def _skipped(self, box: BlackBox, name: str) -> None:
+        if not box.has_gradient:
+            self.measured[f"{name}: gradients"] = f"not checked: a function of {box.language} gives none"
+
+    def _manners(self, box: BlackBox) -> None:
+        if box.mutates:
+            says = f"{box.name} changes the arrays that it is given."
+            advice = "Work on copies: the caller's next use of m, s or x sees the change."
+            self.findings.append(Finding("MUTATES", False, says, advice, about=box.name))
+
+
+def _failed(name: str, failure: CallFailed) -> Finding:
+    advice = {
+        "RAISES": "Nothing could be measured. Arrays are float64: (B, L) = (5, 7) for m and s, (5, 11) for x.",
+        "SLOW": "Hand over a smaller function, or raise seconds=.",
+        "SHAPE": "Return a number, one per row or one per element.",
+        "NOT-FINITE": "Look for the log or square root of something that can be zero or negative.",
+    }.get(failure.code, "")
+    says = f"{name}: {failure.message}."
+    return Finding(failure.code, False if failure.code != "DATA" else None, says, advice, about=name)

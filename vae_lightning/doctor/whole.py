@@ -1,0 +1,163 @@
+"""A loss of which only the whole is at hand: ``loss(x)`` or ``loss(model, x)``."""
+
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+
+from vae_lightning.doctor.base import Finding
+from vae_lightning.doctor.blackbox.arrays import Array
+from vae_lightning.doctor.blackbox.box import BlackBox, CallFailed, seed
+
+DRAWS = 24
+BATCH = 32
+DISCRETE = ("bernoulli", "categorical", "poisson", "negative_binomial")
+
+
+def examine_whole(box: BlackBox, rows: Array | None, likelihood: str | None, model: Any) -> list[Finding]:
+    """What a whole loss shows by itself.
+
+    Args:
+        box: The loss.
+        rows: The user's data; nothing can be asked without them.
+        likelihood: The name of the family, if the user says it.
+        model: The model handed to the loss, if any.
+
+    Raises:
+        CallFailed: It gives no numbers.
+    """
+    if rows is None:
+        says = "A loss of x alone can only be examined on rows that it accepts."
+        return [Finding("NOTHING", None, says, "Give data=, or the terms themselves: kl=, sample=, reconstruction=.")]
+    batch = rows[:BATCH]
+    box.settle(batch)
+    seed(0)
+    values = _draws(box, batch)
+    if not np.all(np.isfinite(values)):
+        raise CallFailed("NOT-FINITE", "on the user's own rows its value is NaN or infinite")
+    findings = [_reduction(box, batch, values)]
+    findings += _floor(values, rows, likelihood)
+    findings += _total(box, rows, likelihood, values.ndim == 2)
+    if isinstance(model, torch.nn.Module):
+        findings += _model(box, model, batch)
+    says = "From the whole alone neither the KL's terms nor β can be told."
+    advice = "Give kl=, sample= and reconstruction=, or a loss of four arguments (x, out, m, s)."
+    return [*findings, Finding("SCALE", None, says, advice, about="loss")]
+
+
+def _draws(box: BlackBox, batch: Array) -> Array:
+    """(DRAWS,) means over the batch, or (DRAWS, rows) where the loss is given per row."""
+    first = box(batch)
+    if first.size not in (1, len(batch)):
+        raise CallFailed("SHAPE", f"for {len(batch)} rows it returns the shape {first.shape}")
+    values = [first, *(box(batch) for _ in range(DRAWS - 1))]
+    return np.array([value.ravel() if value.size > 1 else float(value.ravel()[0]) for value in values])
+
+
+def _reduction(box: BlackBox, batch: Array, values: Array) -> Finding:
+    if values.ndim == 2:
+        return Finding("SCALE", True, "The loss is given per row.", about="loss")
+    doubled = _draws(box, np.concatenate([batch, batch]))
+    ratio = float(doubled.mean() / values.mean()) if values.mean() else np.nan
+    kind = "averaged over rows" if abs(ratio - 1) < 0.2 else "summed over rows" if abs(ratio - 2) < 0.3 else "neither"
+    says = f"Doubling the batch multiplies the loss by {ratio:.3g}: it is {kind}."
+    if kind == "neither":
+        return Finding("SCALE", None, says, "Average every term over rows.", {"ratio": ratio}, about="loss")
+    advice = "" if kind.startswith("averaged") else "Sums make loss and step size depend on the batch size."
+    return Finding("SCALE", True, says, advice, {"ratio": ratio}, about="loss")
+
+
+def _floor(values: Array, rows: Array, likelihood: str | None) -> list[Finding]:
+    least = float(values.mean(axis=0).min())
+    error = float(np.max(values.std(axis=0))) / np.sqrt(DRAWS)
+    findings = []
+    if likelihood == "bernoulli" and (rows.min() < 0 or rows.max() > 1):
+        says = f"The data range from {rows.min():.4g} to {rows.max():.4g}; a Bernoulli's are 0 and 1."
+        advice = "Cross-entropy is unbounded below there. Use a Gaussian likelihood, or scale the data."
+        findings.append(Finding("BCE-RANGE", False, says, advice, about="data"))
+    if least >= -6 * error - 1e-9:
+        return findings
+    if likelihood in DISCRETE:
+        says = f"The loss is {least:.6g}; with a discrete likelihood −log p(x) and the KL are both at least 0."
+        advice = "Look for a flipped sign, or for cross-entropy on data outside [0, 1]."
+        findings.append(Finding("BELOW-FLOOR", False, says, advice, {"loss": least}, about="loss"))
+    else:
+        says = f"The loss is {least:.6g}: legal for a density of real data, impossible for discrete data."
+        findings.append(Finding("BELOW-FLOOR", True, says, "Say likelihood= to have it judged.", about="loss"))
+    return findings
+
+
+def _total(box: BlackBox, rows: Array, likelihood: str | None, per_row: bool) -> list[Finding]:
+    """Σ over all binary rows of exp(−loss): at most one for any bound on log p(x)."""
+    columns = rows.shape[1]
+    binary = bool(np.all((rows == 0) | (rows == 1)))
+    if not binary or columns > 10 or likelihood not in (None, "bernoulli") or (not per_row and columns > 7):
+        return []
+    everything = np.array(list(product((0.0, 1.0), repeat=columns)))
+    draws = np.stack([_each(box, everything, per_row) for _ in range(DRAWS)])
+    mean, error = draws.mean(axis=0), draws.std(axis=0, ddof=1) / np.sqrt(DRAWS)
+    masses = np.exp(-np.clip(mean, -700, 700))
+    total, noise = float(masses.sum()), float(np.sqrt(np.sum((masses * error) ** 2)))
+    evidence = {"sum of exp(-loss)": total, "standard error": noise}
+    if total <= 1 + 6 * noise + 1e-6:
+        says = f"Over all {len(everything)} binary rows exp(−loss) adds up to {total:.4g}, at most one: a bound."
+        return [Finding("ESTIMATOR", True, says, evidence=evidence, about="loss")]
+    says = f"Over all {len(everything)} binary rows exp(−loss) adds up to {total:.4g}: it is no bound on log p(x)."
+    advice = "An importance-weighted bound is −log mean_k exp(log p(x, z_k) − log q(z_k|x)), nothing outside the log."
+    others = ("MEAN-SUM: the loss is averaged over columns", "SIGN-FLIP: a term has the wrong sign")
+    return [Finding("ESTIMATOR", False, says, advice, evidence, others, about="loss")]
+
+
+def _each(box: BlackBox, rows: Array, per_row: bool) -> Array:
+    if per_row:
+        return box(rows).ravel()
+    return np.array([float(box(row[None]).ravel()[0]) for row in rows])
+
+
+def _model(box: BlackBox, model: torch.nn.Module, batch: Array) -> list[Finding]:
+    findings = []
+    training = model.training
+    try:
+        by_mode = []
+        for mode in (True, False):
+            model.train(mode)
+            values = _draws(box, batch)
+            by_mode.append(
+                (float(values.mean()), float(values.mean(axis=-1).std() if values.ndim > 1 else values.std()))
+            )
+        (train, noise), (evaluate, other) = by_mode
+        layers = [type(part).__name__ for part in model.modules() if _changes(part)]
+        if abs(train - evaluate) > 6 * (noise + other) / np.sqrt(DRAWS) + 1e-6 * abs(train) and not layers:
+            says = f"In training mode the loss is {train:.6g}, in evaluation mode {evaluate:.6g}; no layer explains it."
+            advice = "Use one function for training and evaluation: the same draw, weights and β."
+            findings.append(Finding("EVAL", False, says, advice, about="loss"))
+        findings += _reached(box, model, batch)
+    finally:
+        model.train(training)
+    return findings
+
+
+def _changes(part: torch.nn.Module) -> bool:
+    return isinstance(part, torch.nn.modules.dropout._DropoutNd | torch.nn.modules.batchnorm._NormBase)
+
+
+def _reached(box: BlackBox, model: torch.nn.Module, batch: Array) -> list[Finding]:
+    model.train()
+    before = [parameter.grad for parameter in model.parameters()]
+    for parameter in model.parameters():
+        parameter.grad = None
+    try:
+        box.backward(batch)
+        unreached = [
+            name
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad and (parameter.grad is None or not bool(parameter.grad.any()))
+        ]
+    finally:
+        for parameter, gradient in zip(model.parameters(), before, strict=True):
+            parameter.grad = gradient
+    if not unreached:
+        return [Finding("Z-UNUSED", True, "A gradient reaches every parameter.", about="model")]
+    says = f"No gradient reaches {', '.join(unreached[:6])}{' and others' if len(unreached) > 6 else ''}."
+    return [Finding("Z-UNUSED", False, says, "Check that the draw is decoded and nothing is detached.", about="model")]
