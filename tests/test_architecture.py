@@ -22,6 +22,7 @@ FLOORS = [
     {"build"},
     {"loading"},
     {"run", "checkup"},
+    {"commands"},
     {"cli"},
 ]
 # The same inside the one folder that is a program of its own; a base.py lies under everything in its folder.

@@ -17,6 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from vae_lightning.commands.doctor import doctor
 from vae_lightning.errors import ConfigError, UserError
 from vae_lightning.settings import nearest
 
@@ -30,6 +31,9 @@ OVERRIDE = re.compile(r"^(?P<sign>[+~]{0,2})(?P<key>[\w./@\-]+)(?P<value>=.*)?$"
 @click.version_option(package_name="vae-lightning")
 def main() -> None:
     """Train variational autoencoders whose loss can be trusted."""
+
+
+main.add_command(doctor)
 
 
 @main.command(

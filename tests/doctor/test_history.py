@@ -137,6 +137,7 @@ def test_lightning_csv(tmp_path) -> None:
         ),
         ("Epoch 1 loss 3\nloss = 5.0\nEpoch 2\nloss = 4.0", [5, 4], []),
         ("3.0\n2.5\n2.0\n", [3, 2.5, 2], []),
+        ("loss\n3.0\n2.5\n", [3, 2.5], []),
         ("\x1b[1mEpoch 1\x1b[0m\nloss: -1e+04\nEpoch 2\nloss: -2.5E+18", [-1e4, -2.5e18], []),
     ],
 )

@@ -118,7 +118,8 @@ def _from_text(text: str) -> Curves:
 def _csv_table(text: str) -> dict[str, Array]:
     """Columns of a CSV with a header; rows of the same epoch are averaged, as loggers write several."""
     lines = [line for line in text.splitlines() if line.strip()]
-    if len(lines) < 2 or not any(mark in lines[0] for mark in ",;\t"):
+    single = all(_number(line.strip()) is not None for line in lines[1:])  # one column needs no delimiter
+    if len(lines) < 2 or not (single or any(mark in lines[0] for mark in ",;\t")):
         return {}
     mark = max(",;\t", key=lines[0].count)
     rows = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=mark))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 REPEATED = 0.5  # of the rows: a value that more of them share is a point mass to a density
 SKEWED = 3.0
-DEPENDENT = 1e-9  # of the greatest eigenvalue of the correlations: rounding, not variation
+DEPENDENT = 1e-13  # of the greatest eigenvalue of the correlations: rounding, not variation
 
 
 def families() -> dict[str, type[Likelihood]]:
@@ -87,13 +87,13 @@ def examine_data(data: "str | PathLike[str] | pd.DataFrame | Array", likelihood:
         usable, findings = _usable_columns(frame)
         if usable.shape[1] == 0:
             return Report([*findings, Finding("DATA", None, "No column of numbers is left to judge.", about="data")])
-        dataset = _split(usable)
+        dataset = _split(data, usable)
     except UserError as error:
         return Report([Finding("DATA", None, str(error), about="data")])
     fits = {name: _fit(name, family, dataset) for name, family in known.items()}
-    suggested = _suggestion(usable.to_numpy())
+    x = np.concatenate([part.x for part in _parts(dataset)]).astype(np.float64)
+    suggested = _suggestion(x)
     judged = likelihood or suggested
-    x = usable.to_numpy()
     measured: dict[str, Any] = {"rows": len(x), "columns": f"{x.shape[1]}: {_kinds(x)}", "suggested": suggested}
     measured |= {f"likelihood={name}": _told(fit) for name, fit in fits.items()}
     findings.append(_support(fits[judged], dataset, meant=likelihood is not None))
@@ -102,6 +102,16 @@ def examine_data(data: "str | PathLike[str] | pd.DataFrame | Array", likelihood:
         findings += _degenerate(x, list(usable.columns), fits[judged])
         findings += _skewed(x, list(usable.columns), judged)
     return Report(findings, measured)
+
+
+def read_rows(path: str | PathLike[str]) -> Array:
+    """All rows (N, C) of a file, float64.
+
+    Raises:
+        DataError: It cannot be read, or not every column is one of finite numbers.
+    """
+    dataset = Table(str(path)).load()
+    return np.concatenate([part.x for part in _parts(dataset)]).astype(np.float64)
 
 
 def _frame_of(data: Any) -> "pd.DataFrame":
@@ -140,7 +150,9 @@ def _usable_columns(frame: "pd.DataFrame") -> tuple["pd.DataFrame", list[Finding
     return usable, [Finding("COLUMNS", False, says, advice, about="data")]
 
 
-def _split(usable: "pd.DataFrame") -> Dataset:
+def _split(data: Any, usable: "pd.DataFrame") -> Dataset:
+    if isinstance(data, str | PathLike):
+        return Table(str(data), columns=list(usable.columns)).load()
     columns = tuple(Column(str(name), "float64") for name in usable.columns)
     return Dataset("data", columns, *split_rows(Rows(np.ascontiguousarray(usable.to_numpy())), 0.1, 0.1, seed=0))
 

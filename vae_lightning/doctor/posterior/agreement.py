@@ -109,7 +109,10 @@ def relation(sampler: SamplerReading, used: Sigma) -> str:
 def _scale_finding(sampler: SamplerReading, factor: float) -> Finding:
     if abs(factor - 1) <= max(0.01, 6 * sampler.error) or not sampler.normal or sampler.error > 0.1:
         says = f"Sampler and KL use the same σ(s){'' if sampler.label is None else ' = ' + sampler.text}."
-        return Finding("MISMATCH", True, says, about="sample and kl")
+        advice = ""
+        if sampler.label is STD and sampler.signed:
+            advice = "s itself is the standard deviation, of either sign: keep it positive, or use exp(s/2)."
+        return Finding("MISMATCH", True, says, advice, about="sample and kl")
     return _wrong_scale(factor)
 
 
