@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 SLICE = 0.25  # seconds
+ASLEEP = 0.02  # the share of a processor below which a thread waits rather than works
 
 
 class OutOfTimeError(Exception):
@@ -61,18 +62,30 @@ class Worker:
         raise answer
 
     def _wait(self, seconds: float) -> tuple[bool, Any]:
-        # In slices, none of which counts for more than twice its length: a machine that was suspended or starved for a
-        # minute must not make a quick function look slow.
-        waited = 0.0
+        # In slices. Where the worker computes, it is charged for the processor time that it gets: a busy or suspended
+        # machine must not make a quick function look slow. Where it only sleeps, for the time that passes.
+        waited, worked = 0.0, self._processor_time()
         while True:
             length = min(SLICE, max(seconds - waited, 0.001))
-            start = time.monotonic()
             try:
                 return self._answers.get(timeout=length)
             except Empty:
-                waited += min(time.monotonic() - start, 2 * length)
+                before, worked = worked, self._processor_time()
+                waited += worked - before if worked - before > ASLEEP * length else length
                 if waited >= seconds:
                     raise
+
+    def _processor_time(self) -> float:
+        """Seconds of processor time that the worker has used; always 0 where the system does not tell."""
+        thread = self._thread
+        if (
+            thread is None
+            or thread.ident is None
+            or not thread.is_alive()
+            or not hasattr(time, "pthread_getcpuclockid")
+        ):
+            return 0.0
+        return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
 
     def close(self) -> None:
         """Let the thread end."""
