@@ -186,7 +186,8 @@ def _formula(ratio: float, powers: dict[str, int], columns: int | None) -> str:
     text = " · ".join(parts)
     others = [name for name, power in powers.items() if power and name != "D"]
     if columns and powers["D"] and not others:
-        text += f" = {ratio * columns ** powers['D']:.4g} for D = {columns}"
+        size = f"{ratio * columns ** powers['D']:.4g}"
+        text += f" = {size}" if text == "D" else f" = {size} for D = {columns}"
     return text
 
 

@@ -1,5 +1,6 @@
 """`diagnose`: one examination of somebody's VAE loss, from whatever parts of it are given."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from vae_lightning.doctor.whole import examine_whole
 from vae_lightning.errors import check_parameter
 
 COLUMNS = 11
+LARGEST = 100_000  # columns that a function is tried with
 SECONDS = 20.0
 _T = TypeVar("_T")
 
@@ -97,18 +99,37 @@ class _Examination:
     measured: dict[str, Any] = field(default_factory=dict)
     derived: dict[str, Callable[..., Any]] = field(default_factory=dict)
     boxes: list[BlackBox] = field(default_factory=list)
+    known_columns: int | None = None
 
     @property
     def columns(self) -> int:
         """The number of columns to examine with: the user's where it can be told from rows, heads and their doubles."""
-        known = None if self.rows is None else self.rows.shape[1]
+        known = self.known_columns
         return known if known is not None and known > 2 and known not in (5, 10) else COLUMNS
+
+    def sized(self, job: Callable[[], _T]) -> _T:
+        """`job()`, and again with the number of columns that a complaint about sizes names (``view(-1, 784)``)."""
+        try:
+            return job()
+        except CallFailed as failure:
+            if self.rows is not None or failure.code != "RAISES":
+                raise
+            for size in dict.fromkeys(int(digits) for digits in re.findall(r"\d+", failure.message)):
+                self.known_columns = size
+                try:
+                    if COLUMNS < size <= LARGEST:
+                        return job()
+                except CallFailed:
+                    continue
+            self.known_columns = None
+            raise
 
     def data(self, data: Any) -> None:
         if data is None:
             return
         try:
             self.rows = as_rows(data)
+            self.known_columns = self.rows.shape[1]
         except CallFailed as failure:
             self.findings.append(_failed("data", failure))
 
@@ -157,18 +178,20 @@ class _Examination:
             full.framework = box.framework
             return term if separable(full, term) else None
 
-        term = self.timed(separate)
+        term = self.sized(lambda: self.timed(separate))
         if term is None:
             says = "The loss is no sum of a term of (x, out) and a term of (m, s); it cannot be taken apart."
             self.findings.append(Finding("SCALE", None, says, about="loss"))
             return
-        self.derived = {"reconstruction": reconstruction_of(loss), "kl": kl_of(loss, term.layout, self.columns)}
+        self.derived = {
+            "reconstruction": reconstruction_of(loss),
+            "kl": kl_of(loss, term.layout, self.columns, term.pair[0]),
+        }
 
     def _compare_with_parts(self) -> None:
         kl = self._kl(self.derived["kl"], None, "loss", free_constant=True)
         reconstruction = self._reconstruction(self.derived["reconstruction"], kl[1], "loss")
-        columns = None if self.rows is None else self.rows.shape[1]
-        self.findings += weigh(*kl, reconstruction, columns, self.beta).findings
+        self.findings += weigh(*kl, reconstruction, self.known_columns, self.beta).findings
 
     def parts(
         self,
@@ -182,8 +205,7 @@ class _Examination:
         if sampler is not None:
             self.findings += compare(sampler, kl_reading, verdict)
         found = self._reconstruction(reconstruction or self.derived.get("reconstruction"), verdict, "reconstruction")
-        columns = None if self.rows is None else self.rows.shape[1]
-        balance = weigh(kl_reading, verdict, found, columns, self.beta)
+        balance = weigh(kl_reading, verdict, found, self.known_columns, self.beta)
         self.findings += balance.findings
         self._state(balance)
 
@@ -213,6 +235,10 @@ class _Examination:
         try:
             reading = self.timed(lambda: measure_kl(box, free_constant))
             verdict = None if reading.dead else name_kl(reading, sampler, box.rough)
+            if verdict is not None and not verdict.consistent and self._exchanged(kl, free_constant):
+                says = "With its two arguments exchanged, kl(s, m), it is the exact KL of a normal posterior."
+                self.findings.append(Finding("ARG-SWAP", False, says, "Give the mean first: kl(m, s).", about=name))
+                return None, None
         except CallFailed as failure:
             self.findings.append(_failed(name, failure))
             return None, None
@@ -232,6 +258,14 @@ class _Examination:
             self._skipped(box, name)
         return reading, verdict
 
+    def _exchanged(self, kl: Callable[..., Any], free_constant: bool) -> bool:
+        box = BlackBox("kl", lambda m, s: kl(s, m))
+        try:
+            reading = self.timed(lambda: measure_kl(box, free_constant))
+            return not reading.dead and name_kl(reading, None, box.rough).consistent
+        except CallFailed:
+            return False
+
     def _reconstruction(
         self, function: Callable[..., Any] | None, verdict: KLVerdict | None, name: str
     ) -> ReconstructionReading | None:
@@ -240,7 +274,10 @@ class _Examination:
         box = self.box(name, function)
         weight = verdict.weight if verdict is not None and verdict.consistent else None
         try:
-            reading, about_rows = self.timed(lambda: self._reconstruction_and_rows(box, weight))
+            taken_out = function is self.derived.get("reconstruction")
+            reading, about_rows = self.sized(
+                lambda: self.timed(lambda: self._reconstruction_and_rows(box, weight, taken_out))
+            )
         except CallFailed as failure:
             self.findings.append(_failed(name, failure))
             return None
@@ -256,9 +293,9 @@ class _Examination:
         return reading
 
     def _reconstruction_and_rows(
-        self, box: BlackBox, weight: float | None
+        self, box: BlackBox, weight: float | None, taken_out: bool
     ) -> tuple[ReconstructionReading, list[Finding]]:
-        reading = measure_reconstruction(box, self.columns, weight)
+        reading = measure_reconstruction(box, self.columns, weight, taken_out)
         return reading, check_rows(self.rows, reading) if self.rows is not None else []
 
     def _state(self, balance: Balance) -> None:

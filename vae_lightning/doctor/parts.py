@@ -31,23 +31,34 @@ def _like(template: Any, shape: tuple[int, ...], value: float) -> Any:
     return np.full(shape, value, dtype=getattr(template, "dtype", np.float64))
 
 
+def _finite(value: Any) -> bool:
+    return bool(abs(value * 0.0).sum() == 0.0)  # NaN and infinity times zero are NaN, in every framework
+
+
 def reconstruction_of(loss: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-    """(x, out) -> loss at m = 0, s = 1, less its value at x = 0 and an output of 0.35: the KL drops out."""
+    """(x, out) -> loss at m = 0, s = 1, less its value at x = 0 and an output of 0.35: the KL drops out.
+
+    Where the loss is not finite at x = 0 (a density of positive numbers), x = 0.3 serves.
+    """
 
     def reconstruction(x: Any, out: Any) -> Any:
         m, s = _like(x, (x.shape[0], LATENTS), 0.0), _like(x, (x.shape[0], LATENTS), 1.0)
         usual = tuple(part * 0 + 0.35 for part in out) if isinstance(out, tuple) else out * 0 + 0.35
-        return loss(x, out, m, s) - loss(x * 0, usual, m, s)
+        value = loss(x, out, m, s)
+        if isinstance(value, tuple | list | dict):
+            return value  # which is refused by its name
+        base = loss(x * 0, usual, m, s)
+        return value - (base if _finite(base) else loss(x * 0 + 0.3, usual, m, s))
 
     return reconstruction
 
 
-def kl_of(loss: Callable[..., Any], layout: Layout, columns: int) -> Callable[[Any, Any], Any]:
-    """(m, s) -> loss at x = 0 and an output of 0.35, less its value at m = 0, s = 1: the reconstruction drops out."""
+def kl_of(loss: Callable[..., Any], layout: Layout, columns: int, zero: float) -> Callable[[Any, Any], Any]:
+    """(m, s) -> loss at x = `zero` and an output of 0.35, less that at m = 0, s = 1: the reconstruction drops out."""
 
     def kl(m: Any, s: Any) -> Any:
         rows = m.shape[0]
-        x = _like(m, (rows, columns), 0.0)
+        x = _like(m, (rows, columns), zero)
         shapes = {"plain": (rows, columns), "concat": (rows, columns * layout.heads)}
         if layout.kind == "tuple":
             out: Any = tuple(_like(m, (rows, columns), 0.35) for _ in range(layout.heads))
@@ -64,7 +75,7 @@ def separable(box: BlackBox, term: Term) -> bool:
     rows = 5
 
     def loss(which: int, other: int) -> float:
-        x = (np.arange(rows * term.columns).reshape(rows, -1) % (2 + which)) % 2.0
+        x = np.asarray(term.pair)[(np.arange(rows * term.columns).reshape(rows, -1) % (2 + which)) % 2]
         heads = [np.full(x.shape, 0.3 + 0.2 * which + 0.05 * i) for i in range(term.layout.heads)]
         m: Array = latents[other]
         return float(np.mean(box(x, term.layout.out(heads), m, np.abs(m) + 0.3)))

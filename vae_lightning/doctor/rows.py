@@ -8,7 +8,7 @@ from vae_lightning.doctor.base import Finding
 from vae_lightning.doctor.blackbox.arrays import Array
 from vae_lightning.doctor.blackbox.box import CallFailed
 from vae_lightning.doctor.reconstruction.layout import ReconstructionReading
-from vae_lightning.doctor.reconstruction.reach import mean_reach
+from vae_lightning.doctor.reconstruction.reach import mean_reach, mode_reach, rate_reach
 
 
 def as_rows(data: Any) -> Array:
@@ -41,12 +41,12 @@ def check_rows(rows: Array, reading: ReconstructionReading) -> list[Finding]:
         return _bernoulli(rows, reading)
     if reading.family in ("counts", "Poisson"):
         bad = (rows < 0) | (rows != np.round(rows))
-        return _outside(rows, bad, "whole numbers from 0 on", "a likelihood of counts")
+        return _outside(rows, bad, "whole numbers from 0 on", "a likelihood of counts") + _rates(rows, reading)
     if reading.family == "unit":
         return _outside(rows, (rows < 0) | (rows > 1), "in [0, 1]", "a density on [0, 1]", "BCE-RANGE")
     if reading.family == "positive":
         return _outside(rows, rows <= 0, "positive", "a density of positive numbers")
-    if reading.family == "squared error":
+    if reading.family in ("squared error", "real"):
         return _reach(rows, reading)
     return []
 
@@ -92,12 +92,32 @@ def _floor(rows: Array, reading: ReconstructionReading) -> str:
     return f"{total:.4g} for the worst column, and below with larger outputs" if total < 0 else "minus infinity"
 
 
+def _rates(rows: Array, reading: ReconstructionReading) -> list[Finding]:
+    low, high = rate_reach(reading.term, reading.sign, GRID[np.abs(GRID) < 10])
+    means, errors = rows.mean(axis=0), 3 * rows.std(axis=0) / np.sqrt(len(rows))
+    bad = (means + errors < low - 0.02) | (means - errors > high + 0.02)
+    if not bad.any():
+        return []
+    says = (
+        f"Inside the reconstruction the rate is kept between {low:.4g} and {high:.4g}; the means of {int(bad.sum())} "
+    )
+    says += f"of {bad.size} columns lie beyond (from {means.min():.4g} to {means.max():.4g})."
+    advice = "Let the decoder end in a linear layer, and take its exponential as the rate."
+    return [Finding("OUT-ACT", False, says, advice, {"least rate": low, "greatest rate": high}, about="data")]
+
+
+GRID = np.array([-1e3, -30.0, -8.0, -3.0, -1.0, -0.3, 0.0, 0.3, 1.0, 3.0, 8.0, 30.0, 1e3])
+"""Decoder outputs from end to end."""
+
+
 def _reach(rows: Array, reading: ReconstructionReading) -> list[Finding]:
-    grid = np.array([-1e3, -30.0, -8.0, -3.0, -1.0, -0.3, 0.0, 0.3, 1.0, 3.0, 8.0, 30.0, 1e3])
-    low, high = mean_reach(reading.term, reading.sign, grid)
+    reach = mean_reach if reading.family == "squared error" else mode_reach
+    low, high = reach(reading.term, reading.sign, GRID)
+    # What only the ends of the grid limit has no limit.
+    low, high = (-np.inf if low < -300 else low), (np.inf if high > 300 else high)
     slack = 0.01 * float(np.ptp(rows))
     bad = (rows < low - slack) | (rows > high + slack)
-    if not bad.any() or high - low > 1e3 * max(1.0, float(np.ptp(rows))):
+    if not bad.any():
         return [Finding("OUT-ACT", True, "The decoder's mean can reach every value of the data.", about="data")]
     says = f"Inside the reconstruction the mean is kept between {low:.4g} and {high:.4g}; {_share(bad)} lie beyond."
     advice = "Let the decoder end in a linear layer, or scale the data into its range."

@@ -119,23 +119,57 @@ def _model(box: BlackBox, model: torch.nn.Module, batch: Array) -> list[Finding]
     findings = []
     training = model.training
     try:
-        by_mode = []
-        for mode in (True, False):
-            model.train(mode)
-            values = _draws(box, batch)
-            by_mode.append(
-                (float(values.mean()), float(values.mean(axis=-1).std() if values.ndim > 1 else values.std()))
-            )
-        (train, noise), (evaluate, other) = by_mode
+        train, evaluate = _seeded(box, model, batch, True), _seeded(box, model, batch, False)
         layers = [type(part).__name__ for part in model.modules() if _changes(part)]
-        if abs(train - evaluate) > 6 * (noise + other) / np.sqrt(DRAWS) + 1e-6 * abs(train) and not layers:
-            says = f"In training mode the loss is {train:.6g}, in evaluation mode {evaluate:.6g}; no layer explains it."
+        if not layers and _differ(train, evaluate, seeded=_same(train, _seeded(box, model, batch, True))):
+            says = (
+                f"In training mode the loss is {train.mean():.6g}, in evaluation mode {evaluate.mean():.6g} with the "
+            )
+            says += "same seeds; no layer explains it."
             advice = "Use one function for training and evaluation: the same draw, weights and β."
             findings.append(Finding("EVAL", False, says, advice, about="loss"))
+        findings += _noise(box, model, batch, train)
         findings += _reached(box, model, batch)
     finally:
         model.train(training)
     return findings
+
+
+def _seeded(box: BlackBox, model: torch.nn.Module, batch: Array, mode: bool) -> Array:
+    """The mean loss for several seeds."""
+    model.train(mode)
+    values = []
+    for number in range(DRAWS):
+        seed(number)
+        values.append(float(box(batch).mean()))
+    return np.array(values)
+
+
+def _same(one: Array, other: Array) -> bool:
+    return bool(np.allclose(one, other, rtol=1e-5, atol=1e-7))
+
+
+def _differ(train: Array, evaluate: Array, seeded: bool) -> bool:
+    if seeded:
+        return not _same(train, evaluate)
+    noise = (train.std() + evaluate.std()) / np.sqrt(DRAWS)
+    return bool(abs(train.mean() - evaluate.mean()) > 6 * noise + 1e-6 * abs(train.mean()))
+
+
+def _noise(box: BlackBox, model: torch.nn.Module, batch: Array, values: Array) -> list[Finding]:
+    """Whether the loss is random at all: a posterior that is drawn from and decoded makes it so."""
+    model.train()
+    state = torch.get_rng_state(), str(np.random.get_state())
+    box(batch)
+    draws = not torch.equal(state[0], torch.get_rng_state()) or state[1] != str(np.random.get_state())
+    if np.ptp(values) > 1e-9 * max(1.0, float(np.abs(values).max())):
+        return []
+    if draws:
+        says = "Noise is drawn, and the loss is the same whatever it is: the draw is never decoded."
+        return [Finding("Z-UNUSED", False, says, "Decode z, not the mean or the hidden layer.", about="model")]
+    says = "The loss is the same at every call: nothing is drawn from the posterior."
+    same = ("EPS-FROZEN: noise that is drawn once, or from a fixed seed",)
+    return [Finding("NO-NOISE", False, says, "Decode z = m + σ(s)·eps with eps drawn anew.", {}, same, about="model")]
 
 
 def _changes(part: torch.nn.Module) -> bool:

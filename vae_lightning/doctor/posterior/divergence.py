@@ -12,7 +12,9 @@ from vae_lightning.doctor.posterior.noise import LATENTS, ROWS, filled
 from vae_lightning.doctor.posterior.sigma import POSITIVE_GRID, REAL_GRID
 
 REPEATS = 10
+STEPS = (1e-5, 1e-2)
 MANY_ROWS = 1000
+NOISE_OF_ONE_DRAW = 0.1  # of the KL of 50 rows, relative, when it is estimated from one draw a row
 
 
 @dataclass
@@ -30,6 +32,7 @@ class KLReading:
         dead: Whether nothing more can be read from it.
         free_constant: Whether its constant is unknown (it was taken out of a whole loss).
         bent: Whether it is no parabola in m.
+        cut_mean: Whether it stops growing with m: an activation on m.
     """
 
     grid: Array
@@ -42,6 +45,7 @@ class KLReading:
     dead: bool = False
     free_constant: bool = False
     bent: bool = False
+    cut_mean: bool = False
     findings: list[Finding] = field(default_factory=list)
     notes: dict[str, float] = field(default_factory=dict)
 
@@ -56,8 +60,14 @@ class _Probe:
         first = box(m, s)
         seed(1)
         self.random = not np.array_equal(first, box(m, s), equal_nan=True)
-        self.rows = MANY_ROWS if self.random else ROWS
+        self.rows = self._rows() if self.random else ROWS
         self.error = 0.0
+
+    def _rows(self) -> int:
+        """Rows enough for the noise that there is: a KL that averages many draws itself needs few."""
+        values = [float(np.mean(self.box(filled(1.3, 50), filled(0.8, 50)))) for _ in range(REPEATS)]
+        noise = float(np.std(values)) / max(abs(float(np.mean(values))), 1e-12)
+        return int(np.clip(MANY_ROWS * (noise / NOISE_OF_ONE_DRAW) ** 2, 50, MANY_ROWS))
 
     def array(self, m: float, s: float, rows: int, latents: int = LATENTS) -> Array:
         if not self.random:
@@ -127,6 +137,11 @@ def _values(probe: _Probe, grid: Array, reduction: Reduction) -> KLReading:
         reading.dead = True
         reading.findings.append(dead)
         return reading
+    if _caps(probe, reduction, 1.0):
+        reading.cut_mean = True
+        says = "For large m, of at least one sign, the KL does not change with m: an activation cuts the mean's range."
+        same = ("MISMATCH: the sampler may use m itself",)
+        reading.findings.append(Finding("HEAD-ACT", False, says, "Leave the mean head linear.", {}, same, about="kl"))
     small = 1e-6 * max(float(np.max(np.abs(a))), 1e-12)
     other = unit(probe.array(3.3, float(grid[-4]), probe.rows), reduction, probe.rows, LATENTS)
     expected = zero[-4] + 3.3**2 * a[-4] + 3.3 * b[-4]
@@ -145,11 +160,21 @@ def _dead(probe: _Probe, table: Array, reduction: Reduction) -> Finding | None:
     if np.ptp(table) <= 1e-12 * max(1.0, float(np.max(np.abs(table)))):
         says = f"The KL is {float(table.flat[0]):.6g} whatever m and s are."
         return Finding("KL-DEAD", False, says, "Remove the clamp or factor that silences it.", about="kl")
-    far = [unit(probe.array(m, 1.0, ROWS), reduction, ROWS, LATENTS) for m in (12.0, 20.0, 30.0)]
-    if np.ptp(far) <= 1e-12 * max(1.0, abs(far[0])):
-        says = f"The KL is capped: at m = 12 and m = 30 it is {far[0]:.6g}, and its gradient is zero."
-        return Finding("KL-DEAD", False, says, "Do not clamp the KL from above.", {"cap": far[0]}, about="kl")
+    caps = _caps(probe, reduction, 1.0)
+    if len(caps) == 2 and caps == _caps(probe, reduction, 2.0):
+        says = f"The KL is capped: at m = 12 and m = 30 it is {caps[0]:.6g}, and its gradient is zero."
+        return Finding("KL-DEAD", False, says, "Do not clamp the KL from above.", {"cap": caps[0]}, about="kl")
     return None
+
+
+def _caps(probe: _Probe, reduction: Reduction, s: float) -> list[float]:
+    """The values at which the KL stays for large m of either sign; none for a sign where it goes on growing."""
+    caps = []
+    for sign in (1.0, -1.0):
+        far = [unit(probe.array(sign * m, s, ROWS), reduction, ROWS, LATENTS) for m in (12.0, 20.0, 30.0)]
+        if np.ptp(far) <= 1e-6 * max(1.0, abs(far[0])):
+            caps.append(float(far[0]))
+    return caps
 
 
 def _from_afar(probe: _Probe, reading: KLReading, near: dict[float, Array]) -> None:
@@ -189,7 +214,8 @@ def _range(box: BlackBox, probe: _Probe, grid: Array) -> list[Finding]:
         return [Finding("OVERFLOW", False, says, "Work with log σ itself, and bound s smoothly.", about="kl")]
     far = [s for s in (-1e4, 1e4) if (s > 0 or grid[0] < 0) and not probe.finite(0.3, s)]
     if not far:
-        return [Finding("OVERFLOW", True, "The KL is finite for s up to ±10,000.", about="kl")]
+        says = f"The KL is finite for s up to {'±' if grid[0] < 0 else ''}10,000."
+        return [Finding("OVERFLOW", True, says, about="kl")]
     says = f"The KL is finite for |s| up to {limit:g}, and no longer at {' and '.join(f'{s:g}' for s in far)}."
     advice = "Nothing keeps s in range here; in single precision e^s ends at s = 88. A smooth bound on s is safer."
     return [Finding("OVERFLOW", True, says, advice, about="kl")]
@@ -204,10 +230,10 @@ def _gradients(box: BlackBox, probe: _Probe) -> list[Finding]:
     from_graph = box.gradient(m, s)
     if from_graph is not None and not from_graph:
         return []
-    step = 1e-2 if box.rough else 1e-5
+    # Two steps: the wider one for functions that compute in single precision inside.
     slopes = [
-        float(np.sum(box(m + step, s) - box(m - step, s))) / (2 * step),
-        float(np.sum(box(m, s + step) - box(m, s - step))) / (2 * step),
+        [float(np.sum(box(m + step, s) - box(m - step, s))) / (2 * step) for step in STEPS],
+        [float(np.sum(box(m, s + step) - box(m, s - step))) / (2 * step) for step in STEPS],
     ]
     lost = []
     for index, (name, slope) in enumerate(zip("ms", slopes, strict=True)):
@@ -215,7 +241,7 @@ def _gradients(box: BlackBox, probe: _Probe) -> list[Finding]:
         if not np.isfinite(gradient):
             says = f"At ordinary m and s the gradient of the KL with respect to {name} is NaN or infinite."
             return [Finding("OVERFLOW", False, says, "Look for a square root, log or where() at its edge.", about="kl")]
-        if abs(gradient - slope) > 0.05 * max(abs(slope), 1e-3):
+        if all(abs(gradient - one) > 0.05 * max(abs(one), 1e-3) for one in slope):
             lost.append(name)
     if lost:
         says = f"The KL changes with {' and '.join(lost)}, but its gradient does not say so: it is cut off."

@@ -169,15 +169,21 @@ def _gradients(box: BlackBox, noise: Noise) -> list[Finding]:
         return [_no_gradient("m and s", "the draw is cut off from both")]
     if not from_graph:
         return []
-    step = 1e-3 if box.rough else 1e-6
-    slopes = [
-        (draw(box, m + step, s, 5) - draw(box, m - step, s, 5)) / (2 * step),
-        (draw(box, m, s + step, 5) - draw(box, m, s - step, 5)) / (2 * step),
-    ]
+    wrong: list[set[str]] = []
+    for step, tolerance in ((1e-6, 1e-4), (1e-3, 0.05)):  # the wider for samplers in single precision, inside or out
+        slopes = (
+            (draw(box, m + step, s, 5) - draw(box, m - step, s, 5)) / (2 * step),
+            (draw(box, m, s + step, 5) - draw(box, m, s - step, 5)) / (2 * step),
+        )
+        misfits = [
+            np.max(np.abs(g - slope) / max(1.0, np.max(np.abs(slope))))
+            for g, slope in zip(from_graph, slopes, strict=True)
+        ]
+        wrong.append({name for name, misfit in zip("ms", misfits, strict=True) if misfit > tolerance})
     missing = [
         (name, "none passes" if not np.any(gradient) else "another passes")
-        for name, gradient, slope in zip(("m", "s"), from_graph, slopes, strict=True)
-        if np.max(np.abs(gradient - slope)) > (0.05 if box.rough else 1e-4) * max(1.0, float(np.max(np.abs(slope))))
+        for name, gradient in zip("ms", from_graph, strict=True)
+        if all(name in names for names in wrong)
     ]
     if missing:
         name = " and ".join(name for name, _ in missing)

@@ -70,7 +70,7 @@ def name_kl(kl: KLReading, sampler: SamplerReading | None, rough: bool = False) 
         verdict = _unread(kl, grid, values, sigma, m_squared)
     else:
         verdict = _judged(chosen, own is not None and chosen is own, tolerance)
-    if m_squared is None and moved is None:
+    if m_squared is None and moved is None and not kl.cut_mean:
         verdict.findings.append(_bent_mean(kl))
     if kl.m_squared.size and inside.sum() < inside.size:
         verdict.findings.append(_clamp_note(kl, inside))
@@ -190,7 +190,7 @@ def _judged(reading: Reading, by_sampler: bool, tolerance: float) -> KLVerdict:
         verdict.consistent = True
         verdict.findings.append(_right(reading))
     else:
-        verdict.findings += [wrong_term(reading, name) for name in defects]
+        verdict.findings += [wrong_term(reading, name, tolerance) for name in defects]
     return verdict
 
 
@@ -219,23 +219,24 @@ def _right(reading: Reading) -> Finding:
     return Finding("MIXED", True, says, evidence={"factors": reading.factors}, about="kl")
 
 
-def wrong_term(reading: Reading, name: str) -> Finding:
-    """The finding for one wrong coefficient."""
+def wrong_term(reading: Reading, name: str, tolerance: float = CLOSE) -> Finding:
+    """The finding for one wrong coefficient, known up to `tolerance`."""
     factor = reading.factors[name]
+    nothing = tolerance if tolerance >= ROUGHLY else 1e-6
     terms = {"m": "m²", "variance": "σ²", "log": "log σ", "constant": "constant"}
     half = any(abs(factor - value) < 0.01 * value for value in (0.5, 2.0))
     if name == "log":
-        code = "LOG-SIGN" if factor < -1e-6 else "LOG-FACTOR"
+        code = "LOG-SIGN" if factor < -nothing else "LOG-FACTOR"
     elif name == "constant":
         code = "CONST"
-    elif factor < -1e-6:
+    elif factor < -nothing:
         code = "SIGN-FLIP"
-    elif abs(factor) < 1e-6:
+    elif abs(factor) < nothing:
         code = "KL-DEAD" if name == "m" else "MIXED"
     else:
         code = "HALF" if half else "MIXED"
     says = f"With σ = {reading.text} the {terms[name]} term has {factor:.5g} times the coefficient it should have."
-    if abs(factor) < 1e-6:
+    if abs(factor) < nothing:
         says = f"With σ = {reading.text} the {terms[name]} term is missing."
     alternatives = []
     if half and code != "HALF":

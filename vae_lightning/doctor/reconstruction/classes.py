@@ -110,10 +110,17 @@ def one_hot_likelihood(box: BlackBox, reading: ReconstructionReading, columns: i
             return np.nan
         return float(np.sum(value)) / ROWS if form == "element" else float(np.mean(value)) / ROWS**power
 
-    if not _classes(reading, cost, columns, expected):
+    if not _of_labels(box, arguments(0, scores, ROWS)) or not _classes(reading, cost, columns, expected):
         return False
     reading.term.reduction = Reduction(form, power, 0)
     return True
+
+
+def _of_labels(box: BlackBox, arguments: tuple[Array, Array]) -> bool:
+    """Whether doubled one-hot rows cost twice as much (x · log p) or the same (their argmax); unlike counts."""
+    x, scores = arguments
+    once, twice = box(x, scores), box.attempt(2 * x, scores)
+    return twice is None or any(np.allclose(twice, factor * once, rtol=1e-4) for factor in (1.0, 2.0))
 
 
 def examine_coupled(box: BlackBox, reading: ReconstructionReading, columns: int, expected: Sequence[float]) -> None:

@@ -11,7 +11,7 @@ from vae_lightning.doctor.blackbox.box import BlackBox, CallFailed
 from vae_lightning.doctor.blackbox.reductions import Reduction, form_of, read_reduction, unit
 
 ROWS = 5
-ORDINARY = (0.35, 0.6, 0.7)
+ORDINARY = (0.35, 0.6, 0.7, 0.45, 0.8, 0.55)
 """Heads that are legal as probabilities, rates, scales, logits and log-variances alike."""
 
 
@@ -50,14 +50,12 @@ class Layout:
 
 LAYOUTS = (
     Layout("plain", 1),
-    Layout("tuple", 2),
-    Layout("concat", 2),
-    Layout("stack", 2),
-    Layout("tuple", 3),
-    Layout("concat", 3),
-    Layout("stack", 3),
+    *(Layout(kind, heads) for heads in range(2, len(ORDINARY) + 1) for kind in ("tuple", "concat", "stack")),
 )
 CLASSES = 4
+CLASS_LAYOUTS = ("class stack", "classes", "class columns")
+EDGES, INSIDE = (0.0, 1.0), (0.3, 0.8)
+"""Two values of x that most likelihoods take, and two for densities on open intervals."""
 
 
 class Term:
@@ -67,74 +65,109 @@ class Term:
         box: The user's function.
         columns: The number of columns to try it with.
 
+    Attributes:
+        layout: How the decoder's output is packed.
+        pair: Two values of x at which it is finite.
+        reduction: How rows and columns are reduced.
+
     Raises:
-        CallFailed: No layout gives a number.
+        CallFailed: No layout gives a number, or none that is finite.
     """
 
     def __init__(self, box: BlackBox, columns: int) -> None:
         self.box = box
         self.columns = columns
         self._known: dict[tuple[float, ...], float] = {}
+        self.pair = EDGES
         self.layout = self._find_layout()
         self.reduction = Reduction("scalar", 0, 0)
         if self.layout.kind in ("classes", "class columns", "class stack"):
             return
-        # Differences between x = 1 and x = 0: a constant may be reduced otherwise than the rest.
+        self.pair = next((pair for pair in (EDGES, INSIDE) if self._finite(pair)), EDGES)
+        if not self._finite(self.pair):
+            raise CallFailed("NOT-FINITE", "for x from 0 to 1 beside an output of 0.35 its value is NaN or infinite")
+        low, high = self.pair
+        # Differences between two values of x: a constant may be reduced otherwise than the rest.
         self.reduction = read_reduction(
-            lambda rows, columns: self._raw(1.0, ORDINARY, rows, columns) - self._raw(0.0, ORDINARY, rows, columns),
+            lambda rows, columns: self._raw(high, ORDINARY, rows, columns) - self._raw(low, ORDINARY, rows, columns),
             ROWS,
             columns,
         )
 
+    def _finite(self, pair: tuple[float, float]) -> bool:
+        values = [self.box.attempt(*self._arguments(x, ORDINARY, ROWS, self.columns)) for x in pair]
+        return all(value is not None and bool(np.all(np.isfinite(value))) for value in values)
+
     def _find_layout(self) -> Layout:
-        first: CallFailed | None = None
-        accepted = []
-        for layout in LAYOUTS:
+        failures: list[CallFailed] = []
+        accepted: list[Layout] = []
+        found = self._first(LAYOUTS[:1], accepted, failures) or self._first(LAYOUTS[1:7], accepted, failures)
+        # A function of two numbers on the last axis may be one of any number of classes.
+        if found is None or found == Layout("stack", 2):
+            found = self._class_layout(CLASS_LAYOUTS[:1] if found else CLASS_LAYOUTS) or found
+        found = found or self._first(LAYOUTS[7:], accepted, failures) or next(iter(accepted), None)
+        if found is None:
+            raise failures[0]
+        if not found.kind.startswith("class"):
+            self.box.settle(*self._example(found))
+        return found
+
+    def _first(self, layouts: Sequence[Layout], accepted: list[Layout], failures: list[CallFailed]) -> Layout | None:
+        """The first layout of which every head counts; those that are merely accepted are added to `accepted`."""
+        for layout in layouts:
             try:
                 self.box.settle(*self._example(layout))
                 form_of(self.box(*self._example(layout)), ROWS, self.columns)
-                # Indexing makes sense of wrong layouts (out[0] of a matrix is its first row): every head must count.
+                self.box(*self._example(layout, rows=ROWS + 2))  # five rows unpack like five heads; seven do not
+                # Indexing makes sense of wrong layouts (out[0] of a matrix is its first row).
                 if all(self._counts(layout, head) for head in range(layout.heads)):
                     return layout
                 accepted.append(layout)
             except CallFailed as failure:
-                first = first or failure
-        if accepted:
-            self.box.settle(*self._example(accepted[0]))
-            return accepted[0]
-        generator = np.random.default_rng(0)
-        for kind, shape, out in (
-            ("classes", (ROWS,), (ROWS, CLASSES)),
-            ("class columns", (ROWS, self.columns), (ROWS, CLASSES, self.columns)),
-            ("class stack", (ROWS, self.columns), (ROWS, self.columns, CLASSES)),
-        ):
-            x, scores = generator.integers(0, CLASSES, shape), generator.uniform(0.2, 0.8, out)
+                failures.append(failure)
+        return None
+
+    def _class_layout(self, kinds: Sequence[str]) -> Layout | None:
+        """The layout of scores of classes, if exchanging two classes in labels and scores changes nothing."""
+        shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
+            "class stack": ((ROWS, self.columns), (ROWS, self.columns, CLASSES), 2),
+            "classes": ((ROWS,), (ROWS, CLASSES), 1),
+            "class columns": ((ROWS, self.columns), (ROWS, CLASSES, self.columns), 1),
+        }
+        for kind in kinds:
+            shape, out, axis = shapes[kind]
+            scores = np.random.default_rng(0).uniform(0.2, 0.8, out)
+            exchanged = np.take(scores, [2, 1, 0, 3], axis=axis)
+            first, third = np.zeros(shape, dtype=np.int64), np.full(shape, 2)
             try:
-                self.box.settle(x, scores)
-                value, other = self.box(x, scores), self.box(x, generator.uniform(0.2, 0.8, out))
+                self.box.settle(first, scores)
+                value, same, other = self.box(first, scores), self.box(third, exchanged), self.box(third, scores)
             except CallFailed:
                 continue
-            if value.shape in ((), (1,), (ROWS,), shape) and not np.array_equal(value, other):
+            usual = value.shape in ((), (1,), (ROWS,), shape)
+            if usual and np.allclose(value, same, rtol=1e-5) and not np.allclose(value, other, rtol=1e-4):
                 return Layout(kind, CLASSES)
-        assert first is not None
-        raise first
+        return None
 
-    def _example(self, layout: Layout, touched: int | None = None) -> tuple[Array, Argument]:
+    def _example(self, layout: Layout, touched: int | None = None, rows: int = ROWS) -> tuple[Array, Argument]:
         """x and an output; the head `touched` differs in the last entry."""
-        heads = [np.full((ROWS, self.columns), value) for value in ORDINARY[: layout.heads]]
+        heads = [np.full((rows, self.columns), value) for value in ORDINARY[: layout.heads]]
         if touched is not None:
             heads[touched][-1, -1] += 0.1
-        x = np.zeros((ROWS, self.columns))
-        x[::2, ::2] = 1.0
+        x = np.zeros((rows, self.columns))
+        x[::2, ::2] = 1.0  # which makes the last entry a one: finite in every family
         return x, layout.out(heads)
 
     def _counts(self, layout: Layout, head: int) -> bool:
         plain, touched = self.box(*self._example(layout)), self.box(*self._example(layout, head))
         return not np.array_equal(plain, touched)
 
-    def _raw(self, x: float, heads: Sequence[float], rows: int, columns: int) -> Array:
+    def _arguments(self, x: float, heads: Sequence[float], rows: int, columns: int) -> tuple[Array, Argument]:
         arrays = [np.full((rows, columns), float(head)) for head in heads[: self.layout.heads]]
-        return self.box(np.full((rows, columns), float(x)), self.layout.out(arrays))
+        return np.full((rows, columns), float(x)), self.layout.out(arrays)
+
+    def _raw(self, x: float, heads: Sequence[float], rows: int, columns: int) -> Array:
+        return self.box(*self._arguments(x, heads, rows, columns))
 
     def value(self, x: float, heads: Sequence[float]) -> float:
         """The value of one entry; NaN where the function refuses. Asked twice, the function is called once."""
@@ -145,8 +178,7 @@ class Term:
 
     def fresh(self, x: float, heads: Sequence[float]) -> float:
         """The same by a new call."""
-        arrays = [np.full((ROWS, self.columns), float(head)) for head in heads[: self.layout.heads]]
-        result = self.box.attempt(np.full((ROWS, self.columns), float(x)), self.layout.out(arrays))
+        result = self.box.attempt(*self._arguments(x, heads, ROWS, self.columns))
         if result is None:
             return np.nan
         return unit(result, self.reduction, ROWS, self.columns)
@@ -180,6 +212,7 @@ class ReconstructionReading:
         tail: By how much a location family other than the squared error rises per unit far out; None elsewhere.
         likelihood: Whether it is a likelihood.
         log_z: log Z per entry: minus the constant that is missing.
+        free_constant: Whether that constant is unknown.
     """
 
     term: Term
@@ -190,4 +223,5 @@ class ReconstructionReading:
     tail: float | None = None
     likelihood: bool | None = None
     log_z: float = 0.0
+    free_constant: bool = False
     findings: list[Finding] = field(default_factory=list)

@@ -6,7 +6,7 @@ import numpy as np
 
 from vae_lightning.doctor.base import Finding
 from vae_lightning.doctor.blackbox.arrays import Array
-from vae_lightning.doctor.blackbox.box import BlackBox, CallFailed
+from vae_lightning.doctor.blackbox.box import BlackBox
 from vae_lightning.doctor.posterior.sigma import POSITIVE_GRID, named
 from vae_lightning.doctor.reconstruction.classes import examine_classes, examine_coupled, one_hot_likelihood
 from vae_lightning.doctor.reconstruction.exponential import natural_family
@@ -15,25 +15,26 @@ from vae_lightning.doctor.reconstruction.reach import bernoulli_reach
 from vae_lightning.doctor.reconstruction.supports import Normalisation, normalise
 
 
-def measure_reconstruction(box: BlackBox, columns: int, kl_weight: float | None = None) -> ReconstructionReading:
+def measure_reconstruction(
+    box: BlackBox, columns: int, kl_weight: float | None = None, free_constant: bool = False
+) -> ReconstructionReading:
     """Examine ``reconstruction(x, out)``.
 
     Args:
         box: The function.
         columns: The number of columns to try it with.
         kl_weight: The factor in front of the KL, where it is known: a common factor is no mistake.
+        free_constant: Whether its constant is unknown (it was taken out of a whole loss).
 
     Raises:
         CallFailed: It gives no numbers.
     """
     term = Term(box, columns)
-    reading = ReconstructionReading(term)
+    reading = ReconstructionReading(term, free_constant=free_constant)
     expected = [1.0] if kl_weight is None else list(dict.fromkeys([1.0, abs(kl_weight)]))
     if term.layout.kind.startswith("class"):
         examine_classes(box, reading, expected)
         return reading
-    if not np.isfinite(term.value(1.0, ORDINARY)) or not np.isfinite(term.value(0.0, ORDINARY)):
-        raise CallFailed("NOT-FINITE", "for x = 0 or 1 beside an output of 0.35 its value is NaN or infinite")
     if _random(term):
         says = "Two calls with the same arguments differ: the reconstruction is random, so nothing can be read off it."
         advice = "Take dropout and noise out of the loss function."
@@ -53,17 +54,18 @@ def measure_reconstruction(box: BlackBox, columns: int, kl_weight: float | None 
 
 
 def _random(term: Term) -> bool:
-    return any(term.fresh(1.0, ORDINARY) != term.fresh(1.0, ORDINARY) for _ in range(2))
+    return any(term.fresh(term.pair[1], ORDINARY) != term.fresh(term.pair[1], ORDINARY) for _ in range(2))
 
 
 def _additive(term: Term) -> bool:
-    x = np.zeros((ROWS, term.columns))
-    x[::2, ::3] = 1.0
-    heads = [np.where(x > 0, ORDINARY[i], ORDINARY[i] + 0.1) for i in range(term.layout.heads)]
-    share = float(x.mean())
-    one = float(np.mean(_fill(term, 1.0, 0.0)))
-    other = float(np.mean(_fill(term, 0.0, 0.1)))
-    seen = term.box.attempt(x, term.layout.out(heads))
+    low, high = term.pair
+    chosen = np.zeros((ROWS, term.columns), dtype=bool)
+    chosen[::2, ::3] = True
+    heads = [np.where(chosen, ORDINARY[i], ORDINARY[i] + 0.1) for i in range(term.layout.heads)]
+    share = float(chosen.mean())
+    one = float(np.mean(_fill(term, high, 0.0)))
+    other = float(np.mean(_fill(term, low, 0.1)))
+    seen = term.box.attempt(np.where(chosen, high, low), term.layout.out(heads))
     if seen is None:
         return False
     tolerance = 1e-4 if term.box.rough else 1e-5
@@ -80,12 +82,13 @@ def _sign(reading: ReconstructionReading) -> bool:
     """Read the sign; False if x and out do not even meet."""
     term = reading.term
     meeting = []
+    left, right = term.pair
     for head in range(term.layout.heads):
         low, high = list(ORDINARY), list(ORDINARY)
         low[head], high[head] = 0.35, 0.7
-        crossed = term.value(1.0, low) + term.value(0.0, high) - term.value(1.0, high) - term.value(0.0, low)
+        crossed = term.value(right, low) + term.value(left, high) - term.value(right, high) - term.value(left, low)
         meeting.append(crossed)
-    size = abs(term.value(1.0, ORDINARY)) + abs(term.value(0.0, ORDINARY)) + 1e-9
+    size = abs(term.value(right, ORDINARY)) + abs(term.value(left, ORDINARY)) + 1e-9
     if max(abs(crossed) for crossed in meeting) < 1e-9 * size:
         says = "The reconstruction does not compare x with out: the effect of one does not depend on the other."
         advice = "Compare the decoder's output with the row it came from."
@@ -162,7 +165,10 @@ def _accept(reading: ReconstructionReading, found: Normalisation, kl_weight: flo
     plain = abs(found.log_z) < 0.01 * abs(found.weight or 1.0)
     data = {"binary": "0/1 data", "counts": "counts", "unit": "data in [0, 1]", "positive": "positive data"}
     says = f"exp(−reconstruction) is normalised over {data.get(found.support, 'real data')}"
-    says += "." if plain else f", up to the factor exp({found.log_z:.4g}) per column, which no gradient sees."
+    if reading.free_constant:
+        says += ", up to a constant."
+    else:
+        says += "." if plain else f", up to the factor exp({found.log_z:.4g}) per column, which no gradient sees."
     reading.findings.append(Finding("UNNORMALISED", True, says, about="reconstruction"))
     weight = found.weight
     usual = (1.0,) if kl_weight is None else (1.0, abs(kl_weight))
@@ -226,8 +232,8 @@ def _gradient(box: BlackBox, columns: int, reading: ReconstructionReading) -> li
     term = reading.term
     if not box.has_gradient:
         return []
-    x = np.zeros((ROWS, columns))
-    x[::2, ::2] = 1.0
+    x = np.full((ROWS, columns), term.pair[0])
+    x[::2, ::2] = term.pair[1]
     heads = [np.full((ROWS, columns), ORDINARY[index]) for index in range(term.layout.heads)]
     out = term.layout.out(heads)
     gradients = box.gradient(x, out)
@@ -239,7 +245,7 @@ def _gradient(box: BlackBox, columns: int, reading: ReconstructionReading) -> li
             return [Finding("NO-GRAD", True, "A gradient reaches the decoder's output.", about="reconstruction")]
         if reading.likelihood is False:
             return []  # a consequence of what has been found already
-        says = "The gradient of the reconstruction is NaN or infinite at x = 0 or 1 and an output of 0.35."
+        says = "The gradient of the reconstruction is NaN or infinite at ordinary x and an output of 0.35."
         return [Finding("OVERFLOW", False, says, about="reconstruction")]
     says = "No gradient reaches the decoder's output: the decoder cannot learn."
     return [Finding("NO-GRAD", False, says, "No detach(), round() or argmax() in the loss.", about="reconstruction")]

@@ -4,7 +4,10 @@ import numpy as np
 
 from vae_lightning.doctor.base import Finding
 from vae_lightning.doctor.blackbox.arrays import Array
-from vae_lightning.doctor.reconstruction.layout import Term
+from vae_lightning.doctor.reconstruction.layout import ORDINARY, Term
+from vae_lightning.doctor.reconstruction.supports import centre_of
+
+NEAR = np.array([-1.5, -0.5, 0.3, 0.9, 2.0])
 
 
 def _probability(term: Term, factor: float, out: float) -> float:
@@ -37,11 +40,62 @@ def bernoulli_reach(term: Term, factor: float) -> list[Finding]:
         return [Finding("OUT-ACT", False, says, advice, evidence, about="reconstruction")]
     # A plain probability is refused on both sides of [0, 1]; an activation such as tanh takes every positive output.
     plain = max(abs(p - out) for out, p in inside.items() if np.isfinite(p)) < 0.02
+    distant = _probability(term, factor, 100.0)
+    if takes_all and not np.isfinite(distant):
+        says = (
+            "At an output of ±100 the cross-entropy is NaN or infinite: a sigmoid that rounds to 0 or 1 before its log."
+        )
+        advice = (
+            "Use cross-entropy on logits, or keep probabilities away from 0 and 1; single precision fails from 17 on."
+        )
+        return [Finding("OVERFLOW", True, says, advice, about="reconstruction")]
     if not plain and np.isnan(far[-1.0]) and np.isfinite(far[2.0]):
         says = "Negative outputs give NaN: the activation before the cross-entropy leaves [0, 1]."
         advice = "Use cross-entropy on logits, with no activation before it."
         return [Finding("OUT-ACT", False, says, advice, evidence, about="reconstruction")]
     return []
+
+
+def mode_reach(term: Term, sign: float, grid: Array) -> tuple[float, float]:
+    """The least and the greatest x that a density of real x can have as its mode, over outputs in `grid`."""
+    places = []
+    for head in range(term.layout.heads):
+
+        def modes(outs: Array, head: int = head) -> list[float]:
+            several = [(*ORDINARY[:head], float(out), *ORDINARY[head + 1 : term.layout.heads]) for out in outs]
+            return [centre_of(term, sign, heads)[0] for heads in several]
+
+        if np.nanmax(near := np.array(modes(NEAR))) - np.nanmin(near) < 1e-3:
+            continue  # a scale, not a mean
+        # Beyond what is searched counts as without limit.
+        places += [
+            place if np.isfinite(place) else np.copysign(np.inf, out)
+            for out, place in zip(grid, modes(grid), strict=True)
+        ]
+    return (min(places), max(places)) if places else (-np.inf, np.inf)
+
+
+def rate_reach(term: Term, sign: float, grid: Array) -> tuple[float, float]:
+    """The least and the greatest mean that a likelihood of counts can have, over outputs in `grid`.
+
+    A term of x alone (log x!) is no concern of the optimiser and may be missing, so the mean is read off as the count
+    between which and the next ρ neither rises nor falls with the output: at the mean, dρ/d out = 0.
+    """
+    x = np.arange(0.0, 61.0)
+    means = []
+    for head in range(term.layout.heads):
+        for out in grid:
+            near = [(*ORDINARY[:head], out + step, *ORDINARY[head + 1 : term.layout.heads]) for step in (-1e-3, 1e-3)]
+            slope = sign * (term.values(x, near[1]) - term.values(x, near[0]))
+            if not np.all(np.isfinite(slope)) or np.ptp(slope) < 1e-12:
+                continue
+            turn = np.flatnonzero(np.diff(np.sign(slope)) != 0)
+            if turn.size:
+                left = int(turn[0])
+                means.append(left + float(slope[left] / (slope[left] - slope[left + 1])))
+            else:
+                means.append(np.inf if abs(slope[0]) > abs(slope[-1]) else 0.0)
+    return (min(means), max(means)) if means else (0.0, np.inf)
 
 
 def mean_reach(term: Term, sign: float, grid: Array) -> tuple[float, float]:

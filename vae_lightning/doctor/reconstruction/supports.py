@@ -89,7 +89,7 @@ def _normalise(term: Term, sign: float, expected: Sequence[float]) -> Normalisat
             continue
         table = tables[support] = nodes(term, sign, points)
         good = [] if table is None else [weight for weight in (*expected, *_OTHERS) if _fine(table, 1 / weight)]
-        if table is None or not good:
+        if table is None or not good or not _holds_for_other_heads(support, term, sign, 1 / good[0]):
             continue  # not on this support
         if all(weight in good for weight in _OTHERS):
             return Normalisation(support, None, float(np.median(table.log_z(1 / expected[0]))))
@@ -137,6 +137,19 @@ def _holds_far_out(support: str, term: Term, sign: float, t: float) -> bool:
     return table is None or table.spread(t) < 0.01
 
 
+def _holds_for_other_heads(support: str, term: Term, sign: float, t: float) -> bool:
+    """Whether Z stays what it is where one head after the other is far out, as far as it can be computed there."""
+    if term.layout.heads == 1:
+        return True
+    usual = HEADS[:1] * term.layout.heads
+    for head in range(term.layout.heads):
+        points = [(*usual[:head], value, *usual[head + 1 :]) for value in (HEADS[0], -0.7, 1.7, 3.0)]
+        table = _SUPPORTS[support](term, sign, points)
+        if table is not None and table.spread(t) > 0.02:
+            return False
+    return True
+
+
 def _moves(table: _Table, t: float) -> bool:
     """Whether the distribution over x depends on the output; one point that holds all mass is normalised trivially."""
     masses = np.exp(-t * table.rho + table.log_weights - table.log_z(t)[:, None])
@@ -179,8 +192,10 @@ def _counts(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table 
 
 
 def _unit_interval(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | None:
-    nodes, weights = np.polynomial.legendre.leggauss(32)
-    return _at(term, sign, points, (nodes + 1) / 2, np.log(weights / 2))
+    # On a logistic scale, where densities that rise to infinity at 0 or 1 are smooth.
+    u = np.arange(-14.0, 14.01, 0.5)
+    x = 1 / (1 + np.exp(-u))
+    return _at(term, sign, points, x, np.log(0.5 * x * (1 - x)))
 
 
 def _positive(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | None:
@@ -197,7 +212,7 @@ def _real(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | 
     rows, logs = [], []
     u = np.arange(-11.1, 11.11, 0.3)
     for heads in points:
-        centre, width = _centre(term, sign, heads)
+        centre, width = centre_of(term, sign, heads)
         if not np.isfinite(centre) or not np.isfinite(width):
             return None
         rho = sign * term.values(centre + width * np.sinh(u), heads)
@@ -214,8 +229,8 @@ def _real(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | 
     return _Table(np.array(rows), np.array(logs))
 
 
-def _centre(term: Term, sign: float, heads: tuple[float, ...]) -> tuple[float, float]:
-    """The x with the least ρ, and the distance at which ρ has risen by about one."""
+def centre_of(term: Term, sign: float, heads: tuple[float, ...]) -> tuple[float, float]:
+    """The x with the least ρ, and the distance at which ρ has risen by about one; NaN where there is none."""
     x = np.concatenate([-np.logspace(2, -1, 6), np.linspace(-0.05, 1.05, 12), np.logspace(0.1, 2, 6)])
     rho = sign * term.values(x, heads)
     if not np.all(np.isfinite(rho)):
