@@ -18,9 +18,9 @@ def _neighbour(name: str) -> ModuleType:
     return module
 
 
-SECOND = _neighbour("adversary_second")
-RIGHT = {**_neighbour("adversary_right").right(), **SECOND.RIGHT}
-WRONG = [*_neighbour("adversary_wrong").wrong(), *SECOND.WRONG]
+SECOND, THIRD = _neighbour("adversary_second"), _neighbour("adversary_third")
+RIGHT = {**_neighbour("adversary_right").right(), **SECOND.RIGHT, **THIRD.RIGHT}
+WRONG = [*_neighbour("adversary_wrong").wrong(), *SECOND.WRONG, *THIRD.WRONG]
 
 
 @pytest.mark.parametrize("name", RIGHT)

@@ -1,0 +1,222 @@
+"""Losses that an earlier doctor judged wrongly: open supports, many classes, many heads, and faults it did not see."""
+
+import math
+
+import numpy as np
+import torch
+from torch import nn
+from torch.distributions import Beta, Categorical, Gamma, LogNormal, Normal, Weibull
+from torch.nn import functional as F
+
+_random = np.random.default_rng(7)
+REAL = _random.normal(size=(200, 9))
+BITS = (_random.random((200, 9)) < 0.4).astype(np.float32)
+COUNTS = _random.poisson(4.0, (200, 9)).astype(float)
+RARE = _random.poisson(0.2, (200, 9)).astype(float)
+BYTES = np.round(_random.random((200, 9)) * 255)
+FIVE = _random.integers(0, 5, (200, 9))
+POSITIVE = _random.gamma(2.0, 1.0, (200, 9))
+
+
+def kl_of_log_variance(m, s):
+    return -0.5 * torch.sum(1 + s - m**2 - s.exp(), 1)
+
+
+def draw(m, s):
+    return m + torch.exp(0.5 * s) * torch.randn_like(s)
+
+
+def bce(x, out):
+    return F.binary_cross_entropy_with_logits(out, x, reduction="none").sum(-1)
+
+
+def inverse_gamma(x, out):
+    a, b = F.softplus(out[0]) + 0.5, F.softplus(out[1]) + 0.1
+    return (-a * torch.log(b) + torch.lgamma(a) + (a + 1) * torch.log(x) + b / x).sum(1)
+
+
+def shaped(family, first, second):
+    def reconstruction(x, out):
+        a, b = F.softplus(out[0]) + first, F.softplus(out[1]) + second
+        return -family(a, b, validate_args=False).log_prob(x).sum(1)
+
+    return reconstruction
+
+
+def log_normal(x, out):
+    return -LogNormal(out[0], F.softplus(out[1]) + 1e-3, validate_args=False).log_prob(x).sum(1)
+
+
+def gamma_inside(x, out, m, s):
+    return (shaped(Gamma, 0.01, 0.01)(x, out) + kl_of_log_variance(m, s)).mean()
+
+
+def classes(x, out):
+    flat = F.cross_entropy(out.reshape(-1, out.shape[-1]), x.long().reshape(-1), reduction="none")
+    return flat.reshape(x.shape).sum(1)
+
+
+def classes_by_hand(x, out):
+    log_p = out - torch.logsumexp(out, -1, keepdim=True)
+    return -log_p.gather(-1, x.long().unsqueeze(-1)).squeeze(-1).sum(1)
+
+
+def two_normals(first, second, scale, other):
+    return lambda x: torch.logaddexp(Normal(first, scale.exp()).log_prob(x), Normal(second, other.exp()).log_prob(x))
+
+
+def mixture(x, out):
+    return -(two_normals(*out.unbind(-1))(x) - math.log(2)).sum(1)
+
+
+def mixture_in_a_tuple(x, out):
+    one, other, scale, second = out
+    return -(two_normals(one, other, scale, second)(x) - math.log(2)).sum(1)
+
+
+def weighted_mixture(x, out):
+    weight, *heads = out
+    first, second, scale, other = heads
+    one, two = Normal(first, scale.exp()).log_prob(x), Normal(second, other.exp()).log_prob(x)
+    return -torch.logaddexp(F.logsigmoid(weight) + one, F.logsigmoid(-weight) + two).sum(1)
+
+
+def single_precision_inside(m, s):
+    return m + torch.exp(0.5 * s.float()).to(m.dtype) * torch.randn_like(m)
+
+
+def sampled_kl(count):
+    def kl(m, s):
+        q = Normal(m, torch.exp(s))
+        z = q.rsample((count,))
+        return (q.log_prob(z) - Normal(0.0, 1.0).log_prob(z)).mean(0).sum(1)
+
+    return kl
+
+
+def fixed_size(x, out, m, s):
+    return F.binary_cross_entropy(out, x.view(-1, 784), reduction="sum") + kl_of_log_variance(m, s).sum()
+
+
+RIGHT = {
+    "gamma": {"reconstruction": shaped(Gamma, 0.01, 0.01), "data": POSITIVE},
+    "gamma in a whole loss": {"loss": gamma_inside},
+    "log-normal": {"reconstruction": log_normal, "data": np.exp(REAL)},
+    "beta": {"reconstruction": shaped(Beta, 0.1, 0.1), "data": _random.beta(2, 3, (200, 9))},
+    "weibull": {"reconstruction": shaped(Weibull, 0.1, 0.5), "data": _random.weibull(1.5, (200, 9)) + 0.01},
+    "inverse gamma": {"reconstruction": inverse_gamma, "data": 1 / POSITIVE},
+    "five classes": {"reconstruction": classes, "data": FIVE, "kl": kl_of_log_variance, "sample": draw},
+    "categorical of five": {
+        "reconstruction": lambda x, out: -Categorical(logits=out, validate_args=False).log_prob(x).sum(1),
+        "data": FIVE,
+    },
+    "three classes by hand": {"reconstruction": classes_by_hand, "data": FIVE % 3},
+    "mixture on the last axis": {"reconstruction": mixture},
+    "mixture in a tuple": {"reconstruction": mixture_in_a_tuple},
+    "weighted mixture in a tuple of five": {"reconstruction": weighted_mixture},
+    "single precision inside": {"kl": kl_of_log_variance, "sample": single_precision_inside},
+    "KL of 64 draws": {"kl": sampled_kl(64)},
+    "784 columns written into the code": {"loss": fixed_size},
+    "naive sigmoid": {
+        "reconstruction": lambda x, out: -(x * out.sigmoid().log() + (1 - x) * (1 - out.sigmoid()).log()).sum(1)
+    },
+}
+
+
+class Model(nn.Module):
+    """A small VAE; `decode` says what its decoder sees."""
+
+    def __init__(self, decode: str = "draw") -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            self.hidden, self.mean, self.second = nn.Linear(9, 3), nn.Linear(3, 3), nn.Linear(3, 3)
+            self.output = nn.Linear(3, 9)
+        self.decode = decode
+
+    def forward(self, x):
+        h = torch.tanh(self.hidden(x))
+        m, s = self.mean(h), self.second(h)
+        return self.output({"draw": draw(m, s), "hidden": h, "mean": m}[self.decode]), m, s
+
+
+def another_weight_in_evaluation(model, x):
+    out, m, s = model(x)
+    return (bce(x, out) + (0.00025 if model.training else 1.0) * kl_of_log_variance(m, s)).mean()
+
+
+def without_noise(model, x):
+    h = torch.tanh(model.hidden(x))
+    m, s = model.mean(h), model.second(h)
+    return (bce(x, model.output(m)) + kl_of_log_variance(m, s)).mean()
+
+
+def whole(model, x):
+    out, m, s = model(x)
+    return (bce(x, out) + kl_of_log_variance(m, s)).mean()
+
+
+def double_softmax(x, out):
+    return F.cross_entropy(torch.softmax(out, -1).permute(0, 2, 1), x.long(), reduction="none").sum(1)
+
+
+def heads_exchanged(mean, log_variance):
+    return -0.5 * torch.sum(1 + mean - log_variance**2 - mean.exp(), dim=1)
+
+
+def without_rate(x, out):
+    return (-x * out + torch.lgamma(x + 1)).sum(1)
+
+
+def sampled_without_log(m, s):
+    noise = torch.randn_like(m)
+    return (0.5 * (m + torch.exp(s) * noise) ** 2 - 0.5 * noise**2).sum(1)
+
+
+def student_without_gamma(x, out):
+    mean, raw = out
+    freedom = F.softplus(raw) + 2
+    return (0.5 * (freedom + 1) * torch.log1p((x - mean) ** 2 / freedom)).sum(1)
+
+
+def softplus_mean(x, out):
+    mean, log_variance = out
+    return (0.5 * (x - F.softplus(mean)) ** 2 / log_variance.exp() + 0.5 * log_variance).sum(1)
+
+
+def sigmoid_mean_inside(x, out, m, s):
+    mean, log_variance = out
+    error = (x - torch.sigmoid(mean)) ** 2
+    return (0.5 * (log_variance + error / log_variance.exp()).sum(1) + kl_of_log_variance(m, s)).mean()
+
+
+def rate_of_relu(x, out):
+    return F.poisson_nll_loss(F.relu(out), x, log_input=True, full=True, reduction="none").sum(-1)
+
+
+WRONG = [
+    ("softmax twice", {"DOUBLE-SIGMOID"}, {"reconstruction": double_softmax}),
+    ("softmax twice, with data", {"DOUBLE-SIGMOID"}, {"reconstruction": double_softmax, "data": FIVE}),
+    ("heads exchanged in the KL", {"ARG-SWAP"}, {"kl": heads_exchanged}),
+    ("Poisson without its rate", {"UNNORMALISED"}, {"reconstruction": without_rate, "data": COUNTS}),
+    ("another weight in evaluation", {"EVAL"}, {"loss": another_weight_in_evaluation, "model": Model(), "data": BITS}),
+    ("the hidden layer is decoded", {"Z-UNUSED"}, {"loss": whole, "model": Model("hidden"), "data": BITS}),
+    ("noise is never drawn", {"NO-NOISE"}, {"loss": without_noise, "model": Model(), "data": BITS}),
+    ("sampled KL without log σ", {"LOG-FACTOR"}, {"kl": sampled_without_log}),
+    ("tanh on the mean, in the KL", {"HEAD-ACT"}, {"kl": lambda m, s: kl_of_log_variance(torch.tanh(m), s)}),
+    ("ReLU on the mean, in the KL", {"HEAD-ACT"}, {"kl": lambda m, s: kl_of_log_variance(torch.relu(m), s)}),
+    ("Student with learned ν", {"UNNORMALISED"}, {"reconstruction": student_without_gamma}),
+    ("softplus mean, real data", {"OUT-ACT"}, {"reconstruction": softplus_mean, "data": REAL}),
+    ("sigmoid mean, bytes", {"OUT-ACT"}, {"loss": sigmoid_mean_inside, "data": BYTES}),
+    (
+        "ReLU and absolute error",
+        {"OUT-ACT"},
+        {"reconstruction": lambda x, out: np.sum(np.abs(x - np.maximum(out, 0)), axis=1), "data": REAL},
+    ),
+    ("rate of at least one", {"OUT-ACT"}, {"reconstruction": rate_of_relu, "data": RARE}),
+    (
+        "a loss of three numbers",
+        {"SHAPE"},
+        {"loss": lambda x, out, m, s: (bce(x, out), kl_of_log_variance(m, s), 0.0)},
+    ),
+]
