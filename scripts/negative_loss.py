@@ -7,8 +7,10 @@ probabilities clipped at 1e-7; the training loss is averaged over the epoch's ba
 end. The activation is ReLU.
 
 The asker's rows were not published. The ones used here come from four hidden factors and lie in [0, 1], most of them
-near 0 (or, with --rows z, they are the same rows standardised, which cross-entropy cannot take). Of the third version
-only the KL was published; it is given the first one's reconstruction.
+near 0. With --rows bits they are drawn as 0 and 1 with these probabilities: then some rows are all 0, their s is
+exactly 0 in the untrained network, and the first version's log s² ends in NaN at once. With --rows z they are
+standardised, which cross-entropy cannot take. Of the third version only the KL was published; it is given the first
+one's reconstruction.
 
     python scripts/negative_loss.py --out outputs/negative_loss
 """
@@ -16,18 +18,31 @@ only the KL was published; it is given the first one's reconstruction.
 import argparse
 import math
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib
 import torch
 from torch import Tensor, nn
 
-from vae_lightning.doctor import diagnose, examine_history
+from vae_lightning.doctor import Finding, diagnose, examine_data, examine_history
 from vae_lightning.doctor.cases.question import PUBLISHED, VERSIONS, keras_version, numpy_version, torch_version
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
 
 COLUMNS, LATENTS, TRAIN, VALIDATION = 224, 16, 3974, 994
 FACTORS = 4
 WIDTHS = (256, 128, 64, 32, 16)
+
+
+LABELS = {
+    "first": "first: KL flipped",
+    "second": "second: s is no σ",
+    "third": "third: half the log term",
+    "corrected": "corrected",
+}
 
 
 class Network(nn.Module):
@@ -52,11 +67,13 @@ def _stack(inputs: int, widths: tuple[int, ...]) -> nn.Sequential:
 
 
 def make_rows(kind: str, seed: int) -> tuple[Tensor, Tensor]:
-    """Training and validation rows: ``unit``, in [0, 1], or ``z``, the same standardised."""
+    """Training and validation rows: ``grey``, in [0, 1]; ``bits`` drawn from these; or ``z``, these standardised."""
     generator = torch.Generator().manual_seed(seed)
     factors = torch.randn(TRAIN + VALIDATION, FACTORS, generator=generator)
     loadings = torch.randn(FACTORS, COLUMNS, generator=generator) / math.sqrt(FACTORS)
     rows = torch.sigmoid(6 * (factors @ loadings - 1))
+    if kind == "bits":
+        rows = torch.bernoulli(rows, generator=generator)
     if kind == "z":
         rows = (rows - rows[:TRAIN].mean(0)) / rows[:TRAIN].std(0)
     return rows[:TRAIN], rows[TRAIN:]
@@ -95,56 +112,62 @@ def train(
 def table(histories: dict[str, list[tuple[float, float]]]) -> str:
     """Epoch by epoch, beside what the asker published for the first version."""
     names = ["published", *histories]
-    lines = ["epoch  " + "".join(f"{name + ' train / validation':>34}" for name in names)]
+    lines = [
+        "Training / validation loss, as each version computes it",
+        "epoch" + "".join(f"{name:>23}" for name in names),
+    ]
     columns = {"published": list(PUBLISHED), **histories}
     for epoch in range(max(len(values) for values in histories.values())):
         cells = [columns[name][epoch] if epoch < len(columns[name]) else (math.nan, math.nan) for name in names]
-        lines.append(f"{epoch + 1:>5}  " + "".join(f"{f'{one:.3g} / {other:.3g}':>34}" for one, other in cells))
+        lines.append(f"{epoch + 1:>5}" + "".join(f"{f'{one:.2g} / {other:.2g}':>23}" for one, other in cells))
     return "\n".join(lines)
 
 
 def findings(histories: dict[str, list[tuple[float, float]]], rows: Tensor) -> str:
     """What the doctor says of each version: from the functions, and from the curve alone."""
-    lines = []
+    data = examine_data(rows.numpy(), "bernoulli")
+    lines = [f"\nrows\n  {data.verdict}", *(_indented(finding) for finding in data.wrong)]
     for version in histories:
-        report = diagnose(**torch_version(version), data=(rows > 0.5).double() if rows.min() >= 0 else rows)
+        report = diagnose(**torch_version(version))
         curve = examine_history([list(pair) for pair in histories[version]], columns=COLUMNS, likelihood="bernoulli")
         numpy = diagnose(**numpy_version(version))
-        lines.append(f"\n{version}\n  functions, torch: {report.verdict}\n  functions, numpy: {numpy.verdict}")
-        lines.append(f"  functions, Keras: {_keras(version)}\n  curve alone:      {curve.verdict}")
-        lines += [f"    {finding.code}: {finding.says}" for finding in (*report.wrong, *curve.wrong)]
+        lines.append(f"\n{version}\n  torch       {report.verdict}\n  numpy       {numpy.verdict}")
+        lines.append(f"  Keras       {_keras(version)}\n  curve alone {curve.verdict}")
+        lines += [_indented(finding) for finding in (*report.wrong, *curve.wrong)]
     return "\n".join(lines)
+
+
+def _indented(finding: Finding) -> str:
+    return textwrap.fill(f"{finding.code}: {finding.says}", 108, initial_indent="    ", subsequent_indent="      ")
 
 
 def _keras(version: str) -> str:
     try:
         return diagnose(**keras_version(version)).verdict
     except ImportError as error:
-        return f"skipped, {error}"
+        return f"Skipped: {error}."
 
 
-def picture(histories: dict[str, list[tuple[float, float]]], path: Path) -> str:
-    """Draw the training losses on a symmetric-log axis; the reason if that is not possible."""
-    try:
-        import matplotlib
-    except ImportError:
-        return "No picture: matplotlib is not installed."
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
+def picture(histories: dict[str, list[tuple[float, float]]], path: Path) -> None:
+    """Draw the training losses on a symmetric-log axis."""
     figure, axes = pyplot.subplots(figsize=(8, 5))
-    axes.plot(range(1, 11), [train for train, _ in PUBLISHED], "k--o", label="published")
+    axes.plot(range(1, 11), [train for train, _ in PUBLISHED], "k--o", label="published (first)")
     for version, values in histories.items():
-        axes.plot(range(1, len(values) + 1), [train for train, _ in values], "-o", label=version, markersize=4)
-    axes.set_yscale("symlog", linthresh=100.0)
+        axes.plot(range(1, len(values) + 1), [train for train, _ in values], "-o", label=LABELS[version], markersize=4)
+    axes.axhline(0, color="0.4", linewidth=0.8)
+    axes.annotate("no cross-entropy + KL goes below 0", (5.2, 0), (5.2, -5e4), color="0.3")
+    axes.set_yscale("symlog", linthresh=100.0, linscale=1.5)
+    axes.set_yticks([1e4, 1e2, 0, -1e2, *(-(10.0**power) for power in range(5, 26, 5))])
+    axes.set_ylim(-1e26, 1e6)
+    axes.set_xticks(range(1, 11))
     axes.set_xlabel("epoch")
-    axes.set_ylabel("training loss as written (symmetric log)")
-    axes.legend()
+    axes.set_ylabel("training loss, symmetric log scale")
+    axes.set_title('"My VAE\'s loss is −1.2e18": the published losses and their replay')
+    axes.legend(loc="lower left")
     axes.grid(alpha=0.3)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
-    return f"Picture: {path}"
 
 
 def main(arguments: list[str] | None = None, say: Callable[[str], object] = print) -> int:
@@ -152,7 +175,7 @@ def main(arguments: list[str] | None = None, say: Callable[[str], object] = prin
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--rows", choices=("unit", "z"), default="unit", help="rows in [0, 1], or standardised")
+    parser.add_argument("--rows", choices=("grey", "bits", "z"), default="grey", help="the rows, see above")
     parser.add_argument("--rate", type=float, default=1e-3, help="Adam's step size")
     parser.add_argument("--versions", nargs="+", choices=VERSIONS, default=list(VERSIONS))
     parser.add_argument("--out", type=Path, default=Path("outputs/negative_loss"))
@@ -171,7 +194,8 @@ def main(arguments: list[str] | None = None, say: Callable[[str], object] = prin
         body = "".join(f"{epoch},{one},{other}\n" for epoch, (one, other) in enumerate(values))
         (options.out / f"{version}.csv").write_text("epoch,loss,val_loss\n" + body, encoding="utf-8")
     say(findings(histories, rows))
-    say(picture(histories, options.out / "losses.png"))
+    picture(histories, options.out / "losses.png")
+    say(f"\nPicture and tables: {options.out}")
     if "first" not in histories:
         return 0
     least = min(min(pair) for pair in histories["first"])

@@ -132,7 +132,8 @@ def _below_floor(curves: Curves, floor: float | None, reason: str) -> list[Findi
         advice = "The loss is no bound on −log p(x). Look for a flipped sign in the KL, or data outside the support."
         evidence = {"floor": floor, "epoch": epoch, "least": float(finite.min())}
         return [Finding("BELOW-FLOOR", False, says, advice, evidence, about="history")]
-    least = min((float(np.nanmin(values)) for values in (curves.train, curves.validation) if values.size), default=0.0)
+    both = np.concatenate([curves.train, curves.validation])
+    least = float(min(both[np.isfinite(both)], default=0.0))
     if least < 0 and floor is None:
         says = f"The loss is negative ({least:.4g}): legal for the density of real data, impossible for discrete data."
         return [Finding("BELOW-FLOOR", True, says, "Say likelihood= and columns= to have it judged.", about="history")]
@@ -189,7 +190,7 @@ def _runaway(values: Array, columns: int | None, likelihood: str | None) -> list
 
 
 def _not_finite(curves: Curves) -> list[Finding]:
-    for name, values in (("training", curves.train), ("validation", curves.validation), ("KL", curves.kl)):
+    for name, values in (("training loss", curves.train), ("validation loss", curves.validation), ("KL", curves.kl)):
         place = first_bad(values)
         if place is None:
             continue
