@@ -202,9 +202,15 @@ def rewrite(run_dir: Path, change) -> Path:
     ("change", "told"),
     [
         (lambda c: c["data"]["source"].update(seed=99), "not those that the run was trained on"),
-        (lambda c: c["data"]["source"].update(_target_="os.system"), "no source of vae_lightning.data"),
-        (lambda c: c["data"]["source"].update(_target_="vae_lightning.data.base.Rows"), "no source of rows"),
-        (lambda c: c["data"].pop("source"), "no source of vae_lightning.data"),
+        (
+            lambda c: c["data"]["source"].update(_target_="os.system"),
+            "data._target_ must be a class of vae_lightning.data",
+        ),
+        (
+            lambda c: c["data"]["source"].update(_target_="vae_lightning.data.base.Rows"),
+            "data._target_ must be a Source",
+        ),
+        (lambda c: c["data"].pop("source"), "data._target_ must be a class of vae_lightning.data"),
     ],
 )
 def test_rows_that_cannot_be_trusted_are_not_judged(gaussian_run, tmp_path, change, told: str) -> None:

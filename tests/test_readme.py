@@ -18,9 +18,12 @@ SETUP = re.compile(
 )
 
 
+def environment() -> dict[str, str]:
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
 def run(*command: str, cwd: Path) -> str:
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=550, env=environment)
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=550, env=environment())
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     return done.stdout
 
@@ -42,6 +45,8 @@ def test_every_block_runs_in_order(copy: Path) -> None:
     for language, text in BLOCKS:
         if language == "python":
             run(sys.executable, "-W", "error", "-c", text, cwd=copy)
+            if text.startswith("# losses.py"):
+                (copy / "losses.py").write_text(text)
             continue
         for line in text.strip().splitlines():
             command = SETUP.sub(r"\1", line)
@@ -50,6 +55,13 @@ def test_every_block_runs_in_order(copy: Path) -> None:
     summaries = [json.loads(path.read_text()) for path in copy.rglob("summary.json")]
     assert len(summaries) == 16
     assert len(list(copy.glob("multirun/*/*/*/summary.json"))) == 8
+
+
+def test_the_doctor_says_what_the_readme_shows(copy: Path) -> None:
+    (shown,) = re.findall(r"^```console\n\$ (vae-lightning doctor losses\.py)\n(.*?)^```", README, re.M | re.S)
+    done = subprocess.run(shown[0].split(), cwd=copy, capture_output=True, text=True, check=False, env=environment())
+    assert done.returncode == 1
+    assert done.stdout.startswith(shown[1])
 
 
 @pytest.mark.parametrize("overrides", [[], ["likelihood=gaussian"], ["experiment=forum_question"]], ids=str)
@@ -61,6 +73,19 @@ def test_the_main_jobs_beat_the_baseline(copy: Path, overrides: list[str]) -> No
 
 
 def test_every_link_of_the_documents_leads_somewhere() -> None:
-    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "docs" / "design.md"]:
+    for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]:
         targets = re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8"))
         assert all((document.parent / target).exists() for target in targets)
+
+
+def test_the_examples_of_the_documents_run(tmp_path: Path) -> None:
+    for document in (ROOT / "docs").glob("*.md"):
+        for text in re.findall(r"^```python\n(.*?)^```", document.read_text(encoding="utf-8"), re.M | re.S):
+            run(sys.executable, "-W", "error", "-c", text, cwd=tmp_path)
+
+
+def test_every_code_is_documented() -> None:
+    from vae_lightning.doctor import CODES
+
+    table = (ROOT / "docs" / "doctor.md").read_text(encoding="utf-8")
+    assert all(f"| {code} | {words} |" in table for code, words in CODES.items())

@@ -6,7 +6,7 @@ A configuration here is plain values (dict, list, str, numbers): resolved, and w
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lightning.pytorch import Trainer
@@ -26,6 +26,7 @@ from vae_lightning.settings import called, check_keys, checked, completed, const
 from vae_lightning.vae import VAE
 
 Config = Mapping[str, Any]
+Own = TypeVar("Own")
 PREPROCESSES: dict[str, type[Preprocess]] = {p.kind: p for p in (Identity, Standardize, MinMax, Binarize)}
 DATA_OPTIONS = {"batch_size": 128, "preprocess": None, "threshold": 0.5, "resample": False}
 """Settings of the ``data`` node that are not the source's own."""
@@ -122,16 +123,10 @@ def recorded_source(record: Config) -> Source:
     """The source that a checkpoint's record names.
 
     Raises:
-        ConfigError: when it is none of this package's sources: a run directory may be a stranger's.
+        ConfigError: when it is none of this package's sources.
     """
     node = record.get("data", {}).get("source") or {}
-    target = str(node.get("_target_"))
-    if not re.fullmatch(r"vae_lightning\.data\.\w+\.\w+", target):
-        raise ConfigError(f"The run says that its rows come from {target!r}, which is no source of vae_lightning.data.")
-    source = locate(target, "data")
-    if not (isinstance(source, type) and issubclass(source, Source)):
-        raise ConfigError(f"The run says that its rows come from {target!r}, which is no source of rows.")
-    return construct(node, "data")
+    return construct(node, "data", _own_class(node, "data", Source))
 
 
 def build_likelihood(node: Config, num_columns: int) -> Likelihood:
@@ -144,14 +139,18 @@ def build_likelihood(node: Config, num_columns: int) -> Likelihood:
 
 
 def _likelihood_class(node: Config) -> type[Likelihood]:
-    """Only likelihoods of this package: a run directory may be a stranger's, and its words must not run as code."""
-    target = str(node.get("_target_"))
-    if not re.fullmatch(r"vae_lightning\.likelihoods\.\w+\.\w+", target):
-        raise ConfigError(f"likelihood._target_ must be a class of vae_lightning.likelihoods. Got {target!r} instead.")
-    family = locate(target, "likelihood")
-    if not (isinstance(family, type) and issubclass(family, Likelihood)):
-        raise ConfigError(f"likelihood._target_ must be a Likelihood. Got {target!r} instead.")
-    return family
+    return _own_class(node, "likelihood", Likelihood)  # type: ignore[type-abstract]
+
+
+def _own_class(node: Config, group: str, base: type[Own]) -> type[Own]:
+    """Only classes of this package: a run directory may be a stranger's, and its words must not run as code."""
+    target, package = str(node.get("_target_")), base.__module__.rpartition(".base")[0]
+    if not re.fullmatch(rf"{re.escape(package)}\.\w+\.\w+", target):
+        raise ConfigError(f"{group}._target_ must be a class of {package}. Got {target!r} instead.")
+    found = locate(target, group)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise ConfigError(f"{group}._target_ must be a {base.__name__}. Got {target!r} instead.")
+    return found
 
 
 def build_module(config: Config, model: VAEModel, dataset: Dataset) -> VAEModule:

@@ -171,3 +171,14 @@ def test_the_usual_examination_takes_less_than_five_seconds() -> None:
     )
     assert time.process_time() - start < 5 < SECONDS
     assert report.ok
+
+
+def test_gradient_cut_behind_noise_that_no_seed_governs() -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def cut(m, s):
+        return m + (s / 2).exp().detach() * torch.randn(m.shape, generator=generator, dtype=m.dtype)
+
+    assert "NO-GRAD" in diagnose(sample=cut).codes
+    whole = diagnose(sample=lambda m, s: m + (s / 2).exp() * torch.randn(m.shape, generator=generator, dtype=m.dtype))
+    assert whole.ok
