@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from vae_lightning.doctor import examine_data
-from vae_lightning.doctor.table import families
+from vae_lightning.doctor.fits import families
 from vae_lightning.errors import ConfigError
 
 SHARED_DATA = Path(__file__).parents[2].parent / "shared" / "data"

@@ -1,25 +1,18 @@
 """`examine_data`: which likelihoods can take a table, what stands in the way, and what its losses will be."""
 
-import importlib
-import pkgutil
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from vae_lightning import likelihoods
 from vae_lightning.data.base import Column, Dataset, Rows, split_rows
 from vae_lightning.data.base.words import count, listed, override
-from vae_lightning.data.preprocess import KINDS, Preprocess, build_preprocess
 from vae_lightning.data.table import Table, as_numbers
 from vae_lightning.doctor.base import Finding, Report
 from vae_lightning.doctor.blackbox.arrays import Array
+from vae_lightning.doctor.fits import Fit, families, fit_of, helping, parts_of
 from vae_lightning.errors import UserError, check_parameter
-from vae_lightning.likelihoods.base import Likelihood
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,39 +20,6 @@ if TYPE_CHECKING:
 REPEATED = 0.5  # of the rows: a value that more of them share is a point mass to a density
 SKEWED = 3.0
 DEPENDENT = 1e-13  # of the greatest eigenvalue of the correlations: rounding, not variation
-
-
-def families() -> dict[str, type[Likelihood]]:
-    """The likelihoods of this package by name: one for each file of its folder."""
-    found = {}
-    for module in pkgutil.iter_modules(likelihoods.__path__):
-        content = vars(importlib.import_module(f"{likelihoods.__name__}.{module.name}")).values()
-        own = [one for one in content if isinstance(one, type) and issubclass(one, Likelihood)]
-        for family in own:
-            if family.__module__.endswith(f".{module.name}") and module.name != "base":
-                found[module.name] = family
-    return found
-
-
-@dataclass(frozen=True)
-class Fit:
-    """How one likelihood takes the rows.
-
-    Args:
-        name: The likelihood.
-        kind: The preprocessing that the rows went through.
-        refused: For each column, how many training, validation and test values lie outside the support.
-        baseline: The loss of independent columns, nats per row in data units; None where values are refused.
-        floor: The least loss that any model can reach on these rows; None where values are refused.
-        continuous: Whether it is a density.
-    """
-
-    name: str
-    kind: str
-    refused: Array
-    baseline: float | None
-    floor: float | None
-    continuous: bool
 
 
 def examine_data(data: "str | PathLike[str] | pd.DataFrame | Array", likelihood: str | None = None) -> Report:
@@ -90,8 +50,8 @@ def examine_data(data: "str | PathLike[str] | pd.DataFrame | Array", likelihood:
         dataset = _split(data, usable)
     except UserError as error:
         return Report([Finding("DATA", None, str(error), about="data")])
-    fits = {name: _fit(name, family, dataset) for name, family in known.items()}
-    x = np.concatenate([part.x for part in _parts(dataset)]).astype(np.float64)
+    fits = {name: fit_of(name, family, dataset) for name, family in known.items()}
+    x = np.concatenate([part.x for part in parts_of(dataset)]).astype(np.float64)
     suggested = _suggestion(x)
     judged = likelihood or suggested
     measured: dict[str, Any] = {"rows": len(x), "columns": f"{x.shape[1]}: {_kinds(x)}", "suggested": suggested}
@@ -111,7 +71,7 @@ def read_rows(path: str | PathLike[str]) -> Array:
         DataError: It cannot be read, or not every column is one of finite numbers.
     """
     dataset = Table(str(path)).load()
-    return np.concatenate([part.x for part in _parts(dataset)]).astype(np.float64)
+    return np.concatenate([part.x for part in parts_of(dataset)]).astype(np.float64)
 
 
 def _frame_of(data: Any) -> "pd.DataFrame":
@@ -157,34 +117,6 @@ def _split(data: Any, usable: "pd.DataFrame") -> Dataset:
     return Dataset("data", columns, *split_rows(Rows(np.ascontiguousarray(usable.to_numpy())), 0.1, 0.1, seed=0))
 
 
-def _fit(name: str, family: type[Likelihood], dataset: Dataset) -> Fit:
-    likelihood = family(len(dataset.columns))
-    preprocess = _prepared(likelihood, dataset, None)
-    train, valid, test = (preprocess.transform(torch.from_numpy(part.x)) for part in _parts(dataset))
-    refused = sum(_outside(likelihood, u) for u in (train, valid, test))
-    if np.any(refused):
-        return Fit(name, preprocess.kind, np.asarray(refused), None, None, not likelihood.discrete)
-    shift = 0.0 if likelihood.discrete else -float(preprocess.log_abs_det())
-    baseline = -float(likelihood.marginal(train).log_prob(test).double().sum(-1).mean()) + shift
-    floor = float(likelihood.entropy_floor(test).double().mean()) + shift
-    return Fit(name, preprocess.kind, np.asarray(refused), baseline, floor, not likelihood.discrete)
-
-
-def _parts(dataset: Dataset) -> tuple[Rows, Rows, Rows]:
-    return dataset.train, dataset.valid, dataset.test
-
-
-def _prepared(likelihood: Likelihood, dataset: Dataset, kind: str | None) -> Preprocess:
-    size = len(dataset.columns)
-    return build_preprocess(
-        kind, num_columns=size, support=likelihood.support, discrete=likelihood.discrete, data=dataset
-    )[0]
-
-
-def _outside(likelihood: Likelihood, u: Tensor) -> Array:
-    return (~(likelihood.support.check(u) & torch.isfinite(u))).sum(0).numpy()
-
-
 def _suggestion(x: Array) -> str:
     if np.all((x == 0) | (x == 1)):
         return "bernoulli"
@@ -228,26 +160,15 @@ def _support(fit: Fit, dataset: Dataset, meant: bool) -> Finding:
         return Finding("SUPPORT", True, says, advice, about="data")
     likelihood = families()[fit.name](len(dataset.columns))
     bad = [column.name for column, size in zip(dataset.columns, fit.refused, strict=True) if size]
-    x = np.concatenate([part.x for part in _parts(dataset)])
+    x = np.concatenate([part.x for part in parts_of(dataset)])
     values = x[:, fit.refused > 0]
     says = f"likelihood={fit.name} takes {likelihood.support_words}; {int(fit.refused.sum()):,} values in {len(bad)} "
     says += f"of {count(len(dataset.columns), 'column')} are something else: {listed(bad)} (range {values.min():.6g} "
     says += f"to {values.max():.6g})."
     if fit.name == "bernoulli":
         says += " On such data cross-entropy has no lower end: the loss can fall without limit."
-    advice = f"Use likelihood={_suggestion(x)}" + _helping(likelihood, dataset) + "."
+    advice = f"Use likelihood={_suggestion(x)}" + helping(likelihood, dataset) + "."
     return Finding("BCE-RANGE" if fit.name == "bernoulli" else "SUPPORT", False, says, advice, about="data")
-
-
-def _helping(likelihood: Likelihood, dataset: Dataset) -> str:
-    """The preprocessings after which the likelihood accepts every value."""
-    helping = []
-    for kind in KINDS:
-        preprocess = _prepared(likelihood, dataset, kind)
-        parts = [preprocess.transform(torch.from_numpy(part.x)) for part in _parts(dataset)]
-        if not any(_outside(likelihood, u).any() for u in parts):
-            helping.append(f"data.preprocess={kind}")
-    return f", or keep it with {' or '.join(helping)}" if helping else ""
 
 
 def _grey(fit: Fit, x: Array) -> list[Finding]:

@@ -7,20 +7,25 @@ import numpy as np
 from vae_lightning.doctor.base import Finding
 from vae_lightning.doctor.blackbox.arrays import Array
 from vae_lightning.doctor.posterior.divergence import KLReading
+from vae_lightning.doctor.posterior.faults import (
+    NEAR,
+    ROUGHLY,
+    bent_mean,
+    clamp_note,
+    mixed_parameterisations,
+    strange_terms,
+    wrong_term,
+)
 from vae_lightning.doctor.posterior.sampler import SamplerReading, cut_range
 from vae_lightning.doctor.posterior.sigma import KNOWN, Sigma
 from vae_lightning.doctor.posterior.terms import (
     CLOSE,
     Reading,
-    fit,
     known_readings,
     prior_scale,
     read_with,
     sparse_terms,
 )
-
-NEAR = 3e-4  # an epsilon added inside a logarithm
-ROUGHLY = 0.08  # what the coefficients of a sampled KL are known to
 
 
 @dataclass
@@ -71,9 +76,9 @@ def name_kl(kl: KLReading, sampler: SamplerReading | None, rough: bool = False) 
     else:
         verdict = _judged(chosen, own is not None and chosen is own, tolerance)
     if m_squared is None and moved is None and not kl.cut_mean:
-        verdict.findings.append(_bent_mean(kl))
+        verdict.findings.append(bent_mean(kl))
     if kl.m_squared.size and inside.sum() < inside.size:
-        verdict.findings.append(_clamp_note(kl, inside))
+        verdict.findings.append(clamp_note(kl, inside))
     if verdict.consistent and verdict.reading is not None and verdict.reading.sigma is not None:
         verdict.findings += _reachable(verdict.reading.sigma, grid, kl, inside)
     return verdict
@@ -219,51 +224,16 @@ def _right(reading: Reading) -> Finding:
     return Finding("MIXED", True, says, evidence={"factors": reading.factors}, about="kl")
 
 
-def wrong_term(reading: Reading, name: str, tolerance: float = CLOSE) -> Finding:
-    """The finding for one wrong coefficient, known up to `tolerance`."""
-    factor = reading.factors[name]
-    nothing = tolerance if tolerance >= ROUGHLY else 1e-6
-    terms = {"m": "m²", "variance": "σ²", "log": "log σ", "constant": "constant"}
-    half = any(abs(factor - value) < 0.01 * value for value in (0.5, 2.0))
-    if name == "log":
-        code = "LOG-SIGN" if factor < -nothing else "LOG-FACTOR"
-    elif name == "constant":
-        code = "CONST"
-    elif factor < -nothing:
-        code = "SIGN-FLIP"
-    elif abs(factor) < nothing:
-        code = "KL-DEAD" if name == "m" else "MIXED"
-    else:
-        code = "HALF" if half else "MIXED"
-    says = f"With σ = {reading.text} the {terms[name]} term has {factor:.5g} times the coefficient it should have."
-    if abs(factor) < nothing:
-        says = f"With σ = {reading.text} the {terms[name]} term is missing."
-    alternatives = []
-    if half and code != "HALF":
-        alternatives.append("HALF: a ½ that does not reach this term")
-    if name in ("log", "variance") and half:
-        alternatives.append("MIXED: the log term and the variance term belong to two parameterisations")
-    return Finding(
-        code,
-        False,
-        says,
-        "The KL is ½ Σ (m² + σ² − 1 − 2 log σ); with s = log σ² it is ½ Σ (m² + exp(s) − 1 − s).",
-        {"weight": reading.weight, "factors": reading.factors},
-        tuple(alternatives),
-        about="kl",
-    )
-
-
 def _unread(kl: KLReading, grid: Array, values: Array, sigma: Array | None, a: float | None) -> KLVerdict:
     """No single σ(s) fits: mixed parameterisations, a squared logarithm, or something unknown."""
     weight = None if not a else 2 * a
     if kl.errors is None and a and abs(a) > 1e-9:
-        mixed = _mixed(grid, values, sigma, 2 * a, kl.free_constant)
+        mixed = mixed_parameterisations(grid, values, sigma, 2 * a, kl.free_constant)
         if mixed is not None:
             return KLVerdict(weight, findings=[mixed])
     terms = sparse_terms(grid, values) if kl.errors is None else {}
     if terms:
-        return KLVerdict(weight, findings=[_from_terms(terms)])
+        return KLVerdict(weight, findings=[strange_terms(terms)])
     least = float(values.min())
     if sigma is not None:
         says = "The KL is not the KL of the distribution that the sampler draws from, for any factor in front of it."
@@ -272,49 +242,3 @@ def _unread(kl: KLReading, grid: Array, values: Array, sigma: Array | None, a: f
     says = "The KL fits no known σ(s). "
     says += f"Its least value on the grid is {least:.4g} per latent dimension (a KL's is 0). Give the sampler too."
     return KLVerdict(weight, findings=[Finding("MIXED", None, says, about="kl")])
-
-
-def _mixed(grid: Array, values: Array, own: Array | None, weight: float, free_constant: bool) -> Finding | None:
-    """Whether K = w (½ σ₁² − log σ₂ − ½) with two different known σ."""
-    known: list[tuple[str, Array]] = [(sigma.text, sigma(grid)) for sigma in KNOWN[:12]]
-    if own is not None:
-        known.insert(0, ("the sampler's", own))
-    for first, one in known:
-        for second, other in known:
-            (v, g, c), residual = fit([one**2, np.log(other), np.ones_like(grid)], values)
-            right = abs(2 * v / weight - 1) < 2e-3 and abs(g / -weight - 1) < 2e-3
-            if residual < NEAR and right and (free_constant or abs(c / (-weight / 2) - 1) < 5e-3):
-                says = f"The variance term is that of σ = {first}, the log term that of σ = {second}."
-                advice = "Use one σ(s) in both terms, the sampler's."
-                return Finding("MIXED", False, says, advice, alternatives=("LOG-FACTOR: with the first σ",), about="kl")
-    return None
-
-
-def _from_terms(terms: dict[str, float]) -> Finding:
-    names = set(terms) - {"1"}
-    formula = " + ".join(f"{value:.4g}·{name}" if name != "1" else f"{value:.4g}" for name, value in terms.items())
-    says = f"Read off at m = 0: K = {formula}."
-    exponential = {name for name in names if name.startswith("e^")}
-    squared = names & {"log^2|s|", "log^2 softplus"} or ("s^2" in names and exponential and "s" not in names)
-    if squared:
-        says += " The logarithm of σ is squared."
-        advice = "The log term of a KL is −log σ, to the first power."
-        return Finding("LOG-SQUARED", False, says, advice, {"terms": terms}, about="kl")
-    says += " No single σ(s) gives these terms."
-    return Finding("MIXED", False, says, "Use one σ(s) in both terms, the sampler's.", {"terms": terms}, about="kl")
-
-
-def _bent_mean(kl: KLReading) -> Finding:
-    a, b = kl.m_squared, kl.m_linear
-    if np.max(np.abs(a)) < 1e-9 and np.max(np.abs(b)) > 1e-9:
-        says = "The KL grows with m, not with m²."
-    else:
-        says = "The KL is no parabola in m with a coefficient that is the same at every s."
-    advice = "The only term in m is ½ m²."
-    return Finding("MIXED", False, says, advice, {"coefficients of m²": a.tolist()[:5]}, about="kl")
-
-
-def _clamp_note(kl: KLReading, inside: Array) -> Finding:
-    low, high = float(kl.grid[inside][0]), float(kl.grid[inside][-1])
-    says = f"The KL depends on s only for s between about {low:g} and {high:g}: s is clamped; it was judged inside."
-    return Finding("OVERFLOW", True, says, about="kl")
