@@ -170,7 +170,7 @@ def _ratio(weight: float, reconstruction: ReconstructionReading) -> tuple[float,
     # a·SSE + b·KL is a Gaussian with σ² = b/(2a). Only where the squared error stands as people write it, with a = ½
     # or 1, is another factor in front of the KL a β rather than a variance.
     usual = any(abs(a / weight - value) < 0.01 for value in (0.5, 1.0)) or abs(weight - 1) < SAME
-    written = any(abs(a - value) < SAME for value in (0.5, 1.0))
+    written = any(abs(a - value) < 2e-4 for value in (0.5, 1.0))
     return (1.0, True) if usual or not written else (weight, False)
 
 

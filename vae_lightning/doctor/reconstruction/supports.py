@@ -93,7 +93,12 @@ def _normalise(term: Term, sign: float, expected: Sequence[float]) -> Normalisat
             continue  # not on this support
         if all(weight in good for weight in _OTHERS):
             return Normalisation(support, None, float(np.median(table.log_z(1 / expected[0]))))
-        wanted = [weight for weight in expected if weight in good]
+        # A bell over [0, 1] can add up to nearly the same at 0 and 1, but not for outputs far from both.
+        wanted = [
+            weight
+            for weight in expected
+            if weight in good and (support != "binary" or _holds_far_out(support, term, sign, 1 / weight))
+        ]
         if wanted:
             spreads = {one: table.spread(1 / one) for one in wanted}
             weight = min(spreads, key=lambda one: spreads[one])
