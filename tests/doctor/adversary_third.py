@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 from torch import nn
-from torch.distributions import Beta, Categorical, Gamma, LogNormal, Normal, Weibull
+from torch.distributions import Beta, Categorical, ContinuousBernoulli, Gamma, LogNormal, Normal, Weibull
 from torch.nn import functional as F
 
 _random = np.random.default_rng(7)
@@ -98,7 +98,32 @@ def fixed_size(x, out, m, s):
     return F.binary_cross_entropy(out, x.view(-1, 784), reduction="sum") + kl_of_log_variance(m, s).sum()
 
 
+def variance_of_either_sign(m, s):
+    return 0.5 * (m**2 + s.abs() - 1 - s.abs().log()).sum(1)
+
+
+def deviation_with_a_floor(m, s):
+    deviation = s.abs() + 1e-3
+    return (0.5 * (m**2 + deviation**2 - 1) - deviation.log()).sum(1)
+
+
+def means_of_everything(x, out, m, s):
+    return F.mse_loss(out, x) + kl_of_log_variance(m, s).sum() / x.numel()
+
+
 RIGHT = {
+    "variance |s|": {
+        "kl": variance_of_either_sign,
+        "sample": lambda m, s: m + s.abs().sqrt() * torch.randn_like(m),
+    },
+    "σ = |s| + 0.001": {
+        "kl": deviation_with_a_floor,
+        "sample": lambda m, s: m + (s.abs() + 1e-3) * torch.randn_like(m),
+    },
+    "σ = |s| + 0.001, the KL alone": {"kl": deviation_with_a_floor},
+    "divided by the number of entries": {"loss": means_of_everything},
+    "rounded ones": {"reconstruction": bce, "data": np.where(BITS > 0, 1 + 1e-7, 0)},
+    "constant of 16 latents": {"kl": lambda m, s: 0.5 * ((m**2 + s.exp() - s).sum(1) - 16)},
     "gamma": {"reconstruction": shaped(Gamma, 0.01, 0.01), "data": POSITIVE},
     "gamma in a whole loss": {"loss": gamma_inside},
     "log-normal": {"reconstruction": log_normal, "data": np.exp(REAL)},
@@ -138,6 +163,14 @@ class Model(nn.Module):
         h = torch.tanh(self.hidden(x))
         m, s = self.mean(h), self.second(h)
         return self.output({"draw": draw(m, s), "hidden": h, "mean": m}[self.decode]), m, s
+
+
+class Normalised(Model):
+    """The same with layers that differ between training and evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = nn.Sequential(nn.Linear(9, 3), nn.BatchNorm1d(3), nn.Dropout(0.1))
 
 
 def another_weight_in_evaluation(model, x):
@@ -194,7 +227,81 @@ def rate_of_relu(x, out):
     return F.poisson_nll_loss(F.relu(out), x, log_input=True, full=True, reduction="none").sum(-1)
 
 
+def summed_over_the_batch(model, x):
+    out, m, s = model(x)
+    return bce(x, out).mean() + kl_of_log_variance(m, s).sum()
+
+
+def sigmoid_exchanged(x, out):
+    p, q = torch.sigmoid(out), x.clamp(1e-6, 1 - 1e-6)
+    return -(p * q.log() + (1 - p) * (1 - q).log()).sum(1)
+
+
+def logits_exchanged(x, out):
+    return F.binary_cross_entropy_with_logits(x, out.sigmoid(), reduction="none").sum(1)
+
+
+def rate_exchanged(x, out):
+    return F.poisson_nll_loss(x, out.exp(), log_input=False, reduction="none").sum(1)
+
+
+def clipped_tanh(x, out):
+    p = torch.tanh(out).clamp(1e-6, 1 - 1e-6)
+    return -(x * p.log() + (1 - x) * (1 - p).log()).sum(1)
+
+
+def log_normal_without_log(x, out):
+    return (x.log() + 0.5 * ((x.log() - out[0]) / out[1].exp()) ** 2).sum(1)
+
+
+def focal(x, out):
+    right = torch.where(x > 0.5, out.sigmoid(), 1 - out.sigmoid())
+    return -((1 - right) ** 2 * torch.log(right + 1e-9)).sum(1)
+
+
+def continuous_bernoulli_twice(x, out):
+    return -ContinuousBernoulli(logits=torch.sigmoid(out), validate_args=False).log_prob(x).sum(1)
+
+
+def learned_scale(x, out):
+    return (0.5 * (x - out[0]) ** 2 / out[1].exp() + 0.5 * out[1]).sum(1)
+
+
 WRONG = [
+    ("Welsch", {"UNNORMALISED"}, {"reconstruction": lambda x, out: (1 - torch.exp(-((x - out) ** 2))).sum(1)}),
+    ("clipped square", {"UNNORMALISED"}, {"reconstruction": lambda x, out: ((x - out) ** 2).clamp(max=4).sum(1)}),
+    (
+        "bounded ratio",
+        {"UNNORMALISED"},
+        {"reconstruction": lambda x, out: ((x - out) ** 2 / (1 + (x - out) ** 2)).sum(1)},
+    ),
+    ("cosine", {"UNNORMALISED"}, {"reconstruction": lambda x, out: 1 - F.cosine_similarity(x, out, dim=1)}),
+    ("focal", {"UNNORMALISED"}, {"reconstruction": focal}),
+    ("one class only", {"UNNORMALISED"}, {"reconstruction": lambda x, out: -(x * F.logsigmoid(out)).sum(1)}),
+    (
+        "no class at all",
+        {"UNNORMALISED"},
+        {"reconstruction": lambda x, out: -(x * F.logsigmoid(out) + (1 - x) * F.logsigmoid(out)).sum(1)},
+    ),
+    ("log-normal without log σ", {"UNNORMALISED"}, {"reconstruction": log_normal_without_log, "data": POSITIVE}),
+    ("sigmoid exchanged", {"ARG-SWAP"}, {"reconstruction": sigmoid_exchanged}),
+    ("logits exchanged", {"ARG-SWAP"}, {"reconstruction": logits_exchanged}),
+    ("rate exchanged", {"ARG-SWAP"}, {"reconstruction": rate_exchanged, "data": COUNTS}),
+    ("clipped tanh", {"OUT-ACT"}, {"reconstruction": clipped_tanh}),
+    ("sigmoid before the logits", {"DOUBLE-SIGMOID"}, {"reconstruction": continuous_bernoulli_twice}),
+    ("exponential of the mean", {"MIXED"}, {"kl": lambda m, s: kl_of_log_variance(m.exp(), s)}),
+    ("heads exchanged in the sampler", {"ARG-SWAP"}, {"sample": lambda m, s: draw(s, m)}),
+    (
+        "another weight behind dropout",
+        {"EVAL"},
+        {"loss": another_weight_in_evaluation, "model": Normalised(), "data": BITS},
+    ),
+    ("KL summed, the rest averaged", {"KL-BATCH-SUM"}, {"loss": summed_over_the_batch, "model": Model(), "data": BITS}),
+    (
+        "a column of one value",
+        {"DEGENERATE"},
+        {"reconstruction": learned_scale, "data": np.column_stack([REAL, np.ones(200)])},
+    ),
     ("softmax twice", {"DOUBLE-SIGMOID"}, {"reconstruction": double_softmax}),
     ("softmax twice, with data", {"DOUBLE-SIGMOID"}, {"reconstruction": double_softmax, "data": FIVE}),
     ("heads exchanged in the KL", {"ARG-SWAP"}, {"kl": heads_exchanged}),
@@ -220,3 +327,11 @@ WRONG = [
         {"loss": lambda x, out, m, s: (bce(x, out), kl_of_log_variance(m, s), 0.0)},
     ),
 ]
+
+# Layers that differ between the modes are no fault, not even where single rows are asked for.
+RIGHT["batch normalisation and dropout"] = {"loss": whole, "model": Normalised(), "data": BITS[:, :9]}
+RIGHT["few bits behind batch normalisation"] = {
+    "loss": lambda model, x: whole(model, F.pad(x, (0, 4))),
+    "model": Normalised(),
+    "data": BITS[:, :5],
+}

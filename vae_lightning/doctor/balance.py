@@ -32,6 +32,7 @@ def weigh(
     reconstruction: ReconstructionReading | None,
     columns: int | None,
     intended: float = 1.0,
+    probed: int | None = None,
 ) -> Balance:
     """Compare the two terms, or judge the one that is there.
 
@@ -41,6 +42,7 @@ def weigh(
         reconstruction: The reconstruction's reading.
         columns: The number of columns of the user's data, if known.
         intended: The β that the user means to have.
+        probed: The number of columns of the x that the KL was computed beside, if it was taken out of a whole loss.
     """
     balance = Balance()
     have_kl = kl is not None and verdict is not None and not kl.dead
@@ -57,7 +59,7 @@ def weigh(
         assert verdict is not None
         assert reconstruction is not None
         balance.findings += _signs(verdict, reconstruction)
-        _together(balance, kl, verdict, reconstruction, columns, intended)
+        _together(balance, kl, verdict, reconstruction, columns, intended, probed)
     return balance
 
 
@@ -130,6 +132,7 @@ def _together(
     reconstruction: ReconstructionReading,
     columns: int | None,
     intended: float,
+    probed: int | None,
 ) -> None:
     reduction = reconstruction.term.reduction
     if not reduction.regular or not kl.reduction.regular:
@@ -149,7 +152,7 @@ def _together(
             says = f"Both terms are reduced alike; the effective β is {_beta_words(ratio, free)}."
             balance.findings.append(Finding("SCALE", True, says, about="kl and reconstruction"))
         return
-    excuse = _excuse(powers, ratio, reconstruction, columns, weight)
+    excuse = _excuse(powers, ratio, reconstruction, columns, weight, probed)
     if excuse is not None:
         balance.findings.append(excuse)
         return
@@ -192,7 +195,12 @@ def _formula(ratio: float, powers: dict[str, int], columns: int | None) -> str:
 
 
 def _excuse(
-    powers: dict[str, int], ratio: float, reconstruction: ReconstructionReading, columns: int | None, weight: float
+    powers: dict[str, int],
+    ratio: float,
+    reconstruction: ReconstructionReading,
+    columns: int | None,
+    weight: float,
+    probed: int | None,
 ) -> Finding | None:
     """A constant in front can be the number of rows, columns or latents, typed in; then β is 1 for that number."""
     odd = {name: power for name, power in powers.items() if power}
@@ -203,9 +211,10 @@ def _excuse(
     ratios = [ratio] if a is None else [weight / a, weight / (2 * a)]
     for candidate in ratios:
         size = candidate ** (-power)
+        columns = columns or probed
         if name == "D" and columns:
             if abs(size - columns) < 0.01 * columns:
-                says = f"A constant in front makes up for the mean over columns: β = 1 for D = {columns}."
+                says = f"The KL's factor makes up for the mean over columns: β = 1 for D = {columns}."
                 return Finding("MEAN-SUM", True, says, about="kl and reconstruction")
             continue
         whole = _whole_number(size)
@@ -246,7 +255,7 @@ def _reduction_findings(powers: dict[str, int], beta: str, kl_rows: int) -> list
         findings.append(_scale(f"β = {beta}", {}, "kl and reconstruction"))
     if powers["D"] == 1:
         says = f"The reconstruction is averaged over columns, the KL is not: β = {beta}."
-        advice = "Sum the reconstruction over columns; average over rows only. (A squared error then has σ² = ½ or 1.)"
+        advice = "Sum the reconstruction over columns, and average both terms over rows only."
         findings.append(Finding("MEAN-SUM", False, says, advice, about="kl and reconstruction"))
     elif powers["D"]:
         findings.append(_scale(f"β = {beta}", {}, "kl and reconstruction"))

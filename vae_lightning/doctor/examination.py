@@ -143,7 +143,8 @@ class Examination:
         if sampler is not None:
             self.findings += compare(sampler, kl_reading, verdict)
         found = self._reconstruction(reconstruction or self.derived.get("reconstruction"), verdict, "reconstruction")
-        balance = weigh(kl_reading, verdict, found, self.known_columns, self.beta)
+        probed = self.columns if taken_apart else None
+        balance = weigh(kl_reading, verdict, found, self.known_columns, self.beta, probed)
         self.findings += balance.findings
         self._state(balance)
 
@@ -260,9 +261,16 @@ class Examination:
 
 def _failed(name: str, failure: CallFailed) -> Finding:
     advice = {
-        "RAISES": "Nothing could be measured. Arrays are float64: (B, L) = (5, 7) for m and s, (5, 11) for x.",
+        "RAISES": "Nothing could be measured. "
+        + (
+            "Call it with a batch of its rows to see where."
+            if name == "loss"
+            else "Arrays are float64: (B, L) = (5, 7) for m and s, (5, 11) for x."
+        ),
         "SLOW": "Hand over a smaller function, or raise seconds=.",
-        "SHAPE": "Return a number, one per row or one per element.",
+        "SHAPE": "Return an array of the shape of m."
+        if name == "sample"
+        else "Return a number, one per row or one per element.",
         "NOT-FINITE": "Look for the log or square root of something that can be zero or negative.",
     }.get(failure.code, "")
     says = f"{name}: {failure.message}."

@@ -47,8 +47,20 @@ def check_rows(rows: Array, reading: ReconstructionReading) -> list[Finding]:
     if reading.family == "positive":
         return _outside(rows, rows <= 0, "positive", "a density of positive numbers")
     if reading.family in ("squared error", "real"):
-        return _reach(rows, reading)
+        return [*_constant(rows, reading), *_reach(rows, reading)]
     return []
+
+
+ROUNDING = 1e-6  # what single precision makes of a one
+
+
+def _constant(rows: Array, reading: ReconstructionReading) -> list[Finding]:
+    constant = int(np.sum(np.ptp(rows, axis=0) == 0))
+    if reading.term.layout.heads == 1 or not constant:
+        return []
+    says = f"{constant} of {rows.shape[1]} columns hold one single value: a density whose scale is learned rises there "
+    says += "without end, and the loss falls without end."
+    return [Finding("DEGENERATE", False, says, "Drop these columns, or give σ a floor.", about="data")]
 
 
 def _share(bad: Array) -> str:
@@ -64,7 +76,7 @@ def _outside(rows: Array, bad: Array, must: str, what: str, code: str = "SUPPORT
 
 
 def _bernoulli(rows: Array, reading: ReconstructionReading) -> list[Finding]:
-    bad = (rows < 0) | (rows > 1)
+    bad = (rows < -ROUNDING) | (rows > 1 + ROUNDING)
     if bad.any():
         floor = _floor(rows, reading)
         says = f"Cross-entropy is bounded below only on [0, 1]; {_share(bad)} lie outside (range {rows.min():.4g} to "

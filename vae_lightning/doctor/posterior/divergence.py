@@ -137,7 +137,7 @@ def _values(probe: _Probe, grid: Array, reduction: Reduction) -> KLReading:
         reading.dead = True
         reading.findings.append(dead)
         return reading
-    if _caps(probe, reduction, 1.0):
+    if _cuts_mean(probe, reduction):
         reading.cut_mean = True
         says = "For large m, of at least one sign, the KL does not change with m: an activation cuts the mean's range."
         same = ("MISMATCH: the sampler may use m itself",)
@@ -165,6 +165,22 @@ def _dead(probe: _Probe, table: Array, reduction: Reduction) -> Finding | None:
         says = f"The KL is capped: at m = 12 and m = 30 it is {caps[0]:.6g}, and its gradient is zero."
         return Finding("KL-DEAD", False, says, "Do not clamp the KL from above.", {"cap": caps[0]}, about="kl")
     return None
+
+
+def _cuts_mean(probe: _Probe, reduction: Reduction) -> bool:
+    """Whether the KL grows with m, as a parabola or not at all on each side, and stops growing on one at least."""
+
+    def at(m: float) -> float:
+        return unit(probe.array(m, 1.0, ROWS), reduction, ROWS, LATENTS)
+
+    stopped = len(_caps(probe, reduction, 1.0))
+    if not stopped or np.ptp([at(m) for m in (-12.0, 0.0, 12.0)]) < 1e-9:
+        return False
+    for sign in (1.0, -1.0):
+        near, far = (at(20.0 * sign) - at(12.0 * sign)) / 256, (at(30.0 * sign) - at(20.0 * sign)) / 500
+        if abs(near - far) > 1e-4 * max(abs(near), abs(far), 1e-6):
+            return False
+    return True
 
 
 def _caps(probe: _Probe, reduction: Reduction, s: float) -> list[float]:

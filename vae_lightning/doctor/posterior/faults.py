@@ -5,16 +5,22 @@ import numpy as np
 from vae_lightning.doctor.base import Finding
 from vae_lightning.doctor.blackbox.arrays import Array
 from vae_lightning.doctor.posterior.divergence import KLReading
+from vae_lightning.doctor.posterior.noise import LATENTS
 from vae_lightning.doctor.posterior.sigma import KNOWN
 from vae_lightning.doctor.posterior.terms import CLOSE, Reading, fit
 
 NEAR = 3e-4  # an epsilon added inside a logarithm
+EXACT = 1e-8  # what float64 leaves of a misfit where the form is right
 ROUGHLY = 0.08  # what the coefficients of a sampled KL are known to
 
 
 def wrong_term(reading: Reading, name: str, tolerance: float = CLOSE) -> Finding:
     """The finding for one wrong coefficient, known up to `tolerance`."""
     factor = reading.factors[name]
+    typed = round(factor * LATENTS)
+    if name == "constant" and abs(factor * LATENTS - typed) < tolerance and typed > 1 and typed % LATENTS:
+        says = f"The constant is that of {typed} latent dimensions, however many there are: right for {typed} only."
+        return Finding("CONST", None, says, "Put the − 1 inside the sum.", about="kl")
     nothing = tolerance if tolerance >= ROUGHLY else 1e-6
     terms = {"m": "m²", "variance": "σ²", "log": "log σ", "constant": "constant"}
     half = any(abs(factor - value) < 0.01 * value for value in (0.5, 2.0))

@@ -68,6 +68,10 @@ def measure_sampler(box: BlackBox) -> SamplerReading:
     reading = SamplerReading(grid, normal=noise.normal, findings=list(noise.findings))
     if not noise.usable:
         return reading
+    if noise.seeded and _heads_exchanged(box):
+        says = "The draw is shifted by its second argument as it should be by the first: sample(s, m)."
+        reading.findings.append(Finding("ARG-SWAP", False, says, "Give the mean first.", about="sample"))
+        return reading
     _read_sigma(box, reading, noise)
     places = _location(box, reading, noise)
     if any(finding.code == "HEAD-ACT" and finding.ok is False for finding in places):
@@ -77,6 +81,15 @@ def measure_sampler(box: BlackBox) -> SamplerReading:
     reading.findings += _gradients(box, noise)
     reading.findings += _range(box, reading, noise)
     return reading
+
+
+def _heads_exchanged(box: BlackBox) -> bool:
+    """Whether s, and not m, is what the draw is shifted by."""
+    base = draw(box, filled(0.3), filled(0.6), 3)
+    moved = [draw(box, filled(0.3), filled(s), 3) - base - (s - 0.6) for s in (1.1, 2.3)]
+    mean = draw(box, filled(1.3), filled(0.6), 3) - base - 1.0
+    tolerance = 1e-4 if box.rough else 1e-9
+    return bool(np.max(np.abs(moved)) < tolerance and np.max(np.abs(mean)) > 0.01)
 
 
 def _accepts(box: BlackBox, s: float) -> bool:
@@ -213,7 +226,7 @@ def _range(box: BlackBox, reading: SamplerReading, noise: Noise) -> list[Finding
         return [Finding("MISMATCH", None, says, "Use s, or drop it from the KL too.", about="sample")]
     real = reading.grid[0] < 0
     limit = 30.0 if box.rough else 100.0
-    extremes = [_spread(box, s, noise) for s in ((-limit, -30.0, 30.0, limit) if real else (1e-3, 30.0, limit))]
+    extremes = [_spread(box, s, noise) for s in ((-limit, -30.0, 1e-6, 30.0, limit) if real else (1e-3, 30.0, limit))]
     if not all(np.isfinite(value) for value in extremes):
         says = f"Draws are not finite for s between -{limit:g} and {limit:g}."
         return [Finding("OVERFLOW", False, says, "Bound s by a smooth map before it is used.", about="sample")]

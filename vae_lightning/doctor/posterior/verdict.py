@@ -8,6 +8,7 @@ from vae_lightning.doctor.base import Finding
 from vae_lightning.doctor.blackbox.arrays import Array
 from vae_lightning.doctor.posterior.divergence import KLReading
 from vae_lightning.doctor.posterior.faults import (
+    EXACT,
     NEAR,
     ROUGHLY,
     bent_mean,
@@ -88,7 +89,7 @@ def _reachable(sigma: Sigma, grid: Array, kl: KLReading, inside: Array) -> list[
     """The range of σ over all s: to infinity, or to where a clamp ends it."""
     ends = [grid[0] if not inside[0] else (-60.0 if grid[0] < 0 else 1e-6), grid[-1] if not inside[-1] else 60.0]
     with np.errstate(all="ignore"):
-        reached = sigma(np.array([*ends, *grid]))
+        reached = sigma(np.array([*ends, *([1e-9] if inside.all() else []), *grid]))
     del kl
     return cut_range([float(value) for value in reached], "kl")
 
@@ -153,6 +154,13 @@ def _exchanged(kl: KLReading, inside: Array) -> KLVerdict | None:
 
 def _choose(readings: list[Reading], own: Reading | None, accepted: float, tolerance: float) -> Reading | None:
     fitting = [reading for reading in readings if reading.residual < accepted and reading.weight]
+    best = min((reading.residual for reading in fitting), default=1.0)
+    if (
+        own is not None
+        and own.residual < EXACT < best
+        and (not own.defects(tolerance) or _only_scale(own, own.defects(tolerance)))
+    ):
+        return own  # σ = |s| + 0.001 is nearly |s|, and exactly the sampler's own
     # A consistent KL is a KL whatever the sampler does; only an inconsistent one is read with the sampler's σ.
     for reading in fitting:
         if not reading.defects(tolerance) or prior_scale(reading) is not None:
@@ -183,9 +191,11 @@ def _unnamed(
 
 
 def _judged(reading: Reading, by_sampler: bool, tolerance: float) -> KLVerdict:
-    verdict = KLVerdict(_settled(reading.weight, tolerance), reading, by_sampler=by_sampler)
+    # A form that fits only nearly (an epsilon inside a logarithm) knows its factor only nearly.
+    nearly = 0.01 if reading.residual > EXACT and tolerance < ROUGHLY else tolerance
+    verdict = KLVerdict(_settled(reading.weight, nearly), reading, by_sampler=by_sampler)
     scale = prior_scale(reading)
-    defects = reading.defects(tolerance)
+    defects = reading.defects(nearly)
     if scale is not None and defects:
         verdict.weight = reading.weight * reading.factors["log"]
         says = f"An exact KL with σ = {reading.text} to a normal prior of standard deviation {scale:.4g}."
@@ -200,8 +210,8 @@ def _judged(reading: Reading, by_sampler: bool, tolerance: float) -> KLVerdict:
 
 
 def _settled(weight: float, tolerance: float) -> float:
-    """The factor of a sampled KL, known to a few per cent only, as the plain number that it is close to."""
-    if tolerance < ROUGHLY:
+    """A factor that is known to a few per cent only (of a sampled KL), as the plain number that it is close to."""
+    if tolerance <= CLOSE:
         return weight
     plain = [sign * size for sign in (-1, 1) for size in (0.5, 1.0, 2.0)]
     return next((number for number in plain if abs(weight / number - 1) < tolerance), weight)

@@ -116,6 +116,16 @@ def one_hot_likelihood(box: BlackBox, reading: ReconstructionReading, columns: i
     return True
 
 
+def _bounded(box: BlackBox, reading: ReconstructionReading, columns: int) -> bool:
+    """Whether real rows a thousand times as far out cost the same."""
+    if reading.term.layout.heads != 1:
+        return False
+    generator = np.random.default_rng(6)
+    x, out = generator.normal(size=(2, ROWS, columns))
+    near, far = box.attempt(1e3 * x, out), box.attempt(1e6 * x, out)
+    return near is not None and far is not None and bool(np.allclose(near, far, rtol=1e-3, atol=1e-3))
+
+
 def _of_labels(box: BlackBox, arguments: tuple[Array, Array]) -> bool:
     """Whether doubled one-hot rows cost twice as much (x · log p) or the same (their argmax); unlike counts."""
     x, scores = arguments
@@ -129,5 +139,12 @@ def examine_coupled(box: BlackBox, reading: ReconstructionReading, columns: int,
         if one_hot_likelihood(box, reading, columns, expected):
             return
     reading.sign = 1.0
+    if _bounded(box, reading, columns):
+        says = (
+            "However far x is from the output, the reconstruction stays the same: exp(−reconstruction) is no density."
+        )
+        advice = "Use a squared error or another likelihood of the columns."
+        reading.findings.append(Finding("UNNORMALISED", False, says, advice, about="reconstruction"))
+        return
     says = "The reconstruction is neither a sum nor a mean over rows and columns: it cannot be judged column by column."
     reading.findings.append(Finding("UNNORMALISED", None, says, about="reconstruction"))

@@ -116,7 +116,10 @@ class Term:
         """The first layout of which every head counts; those that are merely accepted are added to `accepted`."""
         for layout in layouts:
             try:
+                self.pair = EDGES
                 self.box.settle(*self._example(layout))
+                if not np.all(np.isfinite(self.box(*self._example(layout)))):
+                    self.pair = INSIDE
                 form_of(self.box(*self._example(layout)), ROWS, self.columns)
                 self.box(*self._example(layout, rows=ROWS + 2))  # five rows unpack like five heads; seven do not
                 # Indexing makes sense of wrong layouts (out[0] of a matrix is its first row).
@@ -154,13 +157,13 @@ class Term:
         heads = [np.full((rows, self.columns), value) for value in ORDINARY[: layout.heads]]
         if touched is not None:
             heads[touched][-1, -1] += 0.1
-        x = np.zeros((rows, self.columns))
-        x[::2, ::2] = 1.0  # which makes the last entry a one: finite in every family
+        x = np.full((rows, self.columns), self.pair[0])
+        x[::2, ::2] = self.pair[1]
         return x, layout.out(heads)
 
     def _counts(self, layout: Layout, head: int) -> bool:
         plain, touched = self.box(*self._example(layout)), self.box(*self._example(layout, head))
-        return not np.array_equal(plain, touched)
+        return not np.array_equal(plain, touched, equal_nan=True)
 
     def _arguments(self, x: float, heads: Sequence[float], rows: int, columns: int) -> tuple[Array, Argument]:
         arrays = [np.full((rows, columns), float(head)) for head in heads[: self.layout.heads]]

@@ -11,7 +11,7 @@ from vae_lightning.doctor.posterior.sigma import POSITIVE_GRID, named
 from vae_lightning.doctor.reconstruction.classes import examine_classes, examine_coupled, one_hot_likelihood
 from vae_lightning.doctor.reconstruction.exponential import natural_family
 from vae_lightning.doctor.reconstruction.layout import ORDINARY, ROWS, ReconstructionReading, Term
-from vae_lightning.doctor.reconstruction.reach import bernoulli_reach
+from vae_lightning.doctor.reconstruction.reach import bernoulli_reach, unit_reach
 from vae_lightning.doctor.reconstruction.supports import Normalisation, normalise
 
 
@@ -39,6 +39,9 @@ def measure_reconstruction(
         says = "Two calls with the same arguments differ: the reconstruction is random, so nothing can be read off it."
         advice = "Take dropout and noise out of the loss function."
         reading.findings.append(Finding("UNSEEDED", None, says, advice, about="reconstruction"))
+        return reading
+    if _ignores_x(term):
+        reading.findings.append(_does_not_compare())
         return reading
     if not term.reduction.regular or not _additive(term):
         examine_coupled(box, reading, columns, expected)
@@ -78,6 +81,17 @@ def _fill(term: Term, x: float, shift: float) -> Array:
     return term.box(np.full((ROWS, term.columns), x), term.layout.out(heads))
 
 
+def _ignores_x(term: Term) -> bool:
+    values = [term.value(x, ORDINARY) for x in (*term.pair, 0.55)]
+    return bool(np.ptp(values) < 1e-12 * max(1.0, abs(values[0])))
+
+
+def _does_not_compare() -> Finding:
+    says = "The reconstruction does not compare x with out: the effect of one does not depend on the other."
+    advice = "Compare the decoder's output with the row it came from."
+    return Finding("UNNORMALISED", False, says, advice, about="reconstruction")
+
+
 def _sign(reading: ReconstructionReading) -> bool:
     """Read the sign; False if x and out do not even meet."""
     term = reading.term
@@ -90,9 +104,7 @@ def _sign(reading: ReconstructionReading) -> bool:
         meeting.append(crossed)
     size = abs(term.value(right, ORDINARY)) + abs(term.value(left, ORDINARY)) + 1e-9
     if max(abs(crossed) for crossed in meeting) < 1e-9 * size:
-        says = "The reconstruction does not compare x with out: the effect of one does not depend on the other."
-        advice = "Compare the decoder's output with the row it came from."
-        reading.findings.append(Finding("UNNORMALISED", False, says, advice, about="reconstruction"))
+        reading.findings.append(_does_not_compare())
         return False
     reading.sign = 1.0 if _points_up(term, meeting) else -1.0
     return True
@@ -136,17 +148,18 @@ def _family(reading: ReconstructionReading, sign: float, expected: list[float], 
 def _no_likelihood(reading: ReconstructionReading, expected: list[float]) -> None:
     term, sign = reading.term, reading.sign
     reading.likelihood = False
-    if term.layout.heads == 1 and any(_exchanged(term, one, expected) for one in (sign, -sign)):
+    one_head = term.layout.heads == 1 and not _symmetric(term)
+    if one_head and any(_exchanged(term, one, expected) for one in (sign, -sign)):
         says = "With its two arguments exchanged it is a likelihood: target and prediction are swapped."
         advice = "Give the prediction where the prediction belongs, and the data as the target."
         reading.findings.append(Finding("ARG-SWAP", False, says, advice, about="reconstruction"))
         return
     values = [sign * term.value(1.0, (out, 0.6, 0.7)) for out in (0.25, 0.85)]
-    says = (
-        "exp(−reconstruction) adds up to something that depends on the decoder's output, on {0, 1}, on the counts, on "
-        "[0, 1], on positive and on real numbers, on a circle and on 256 levels: it is no likelihood of any such data."
-    )
-    advice = "Look for a missing log σ (a learned scale needs it), a weight on one class, or a term that is no density."
+    says = "The total of exp(−reconstruction) over x depends on the decoder's output, whichever x are meant (0 and 1, "
+    says += "counts, [0, 1], positive or real numbers, angles, 256 grey levels): it is no likelihood of any of them."
+    advice = "Look for a weight on one class, a smoothed or clipped target, or a term that is no density."
+    if term.layout.heads > 1:
+        advice = "Look for a missing log σ: a learned scale needs it. Or for a factor on one of the terms."
     evidence = {"value at x = 1, out = 0.25": values[0], "at out = 0.85": values[1]}
     reading.findings.append(Finding("UNNORMALISED", False, says, advice, evidence, about="reconstruction"))
 
@@ -162,9 +175,12 @@ def _accept(reading: ReconstructionReading, found: Normalisation, kl_weight: flo
             reading.tail = sign * (term.value(301.0, ORDINARY) - term.value(300.0, ORDINARY))
     if found.support == "binary":
         reading.findings += bernoulli_reach(term, sign / (found.weight or 1.0))
+    if found.support == "unit" and term.layout.heads == 1:
+        reading.findings += unit_reach(term, sign / (found.weight or 1.0))
     plain = abs(found.log_z) < 0.01 * abs(found.weight or 1.0)
-    data = {"binary": "0/1 data", "counts": "counts", "unit": "data in [0, 1]", "positive": "positive data"}
-    says = f"exp(−reconstruction) is normalised over {data.get(found.support, 'real data')}"
+    data = {"binary": "0/1 data", "unit": "data in [0, 1]", "positive": "positive data", "circle": "angles"}
+    data["real"] = "real data"
+    says = f"exp(−reconstruction) is normalised over {data.get(found.support, found.support)}"
     if reading.free_constant:
         says += ", up to a constant."
     else:
@@ -216,16 +232,26 @@ def _curvature(term: Term, sign: float) -> float | None:
     return a if a > 0 and np.ptp(seconds) < 1e-6 * a + 1e-9 else None
 
 
+def _symmetric(term: Term) -> bool:
+    pairs = ((0.2, 0.7), (0.4, 0.9), (0.55, 0.3))
+    return all(abs(term.value(x, (out,)) - term.value(out, (x,))) < 1e-9 for x, out in pairs)
+
+
 def _exchanged(term: Term, sign: float, expected: list[float]) -> bool:
+    """Whether it is a likelihood of its second argument, as it is or behind a sigmoid or an exponential."""
     probabilities = (0.25, 0.45, 0.6, 0.85)
-    table = np.array([[sign * term.value(p, (x,)) for x in (0.0, 1.0)] for p in probabilities])
-    if np.all(np.isfinite(table)):
-        for weight in expected:
-            z = np.exp(-table / weight).sum(axis=1)
-            if np.ptp(np.log(z)) < 6e-3:
+    for zero, one in ((0.0, 1.0), (-40.0, 40.0)):
+        table = np.array([[sign * term.value(p, (x,)) for x in (zero, one)] for p in probabilities])
+        # Each x must make another distribution of the two, and a real one: a threshold on x, or a cost of nearly zero
+        # for one of them and a large one for the other, would add up to one as well.
+        odds = table[:, 0] - table[:, 1]
+        if np.all(np.isfinite(table)) and np.all(np.abs(odds) < 4) and np.all(np.abs(np.diff(odds)) > 1e-3):
+            totals = [np.log(np.exp(-table / weight).sum(axis=1)) for weight in expected]
+            if any(np.ptp(total) < 6e-3 for total in totals):
                 return True
-    found = natural_family(lambda x, out: sign * term.value(out, (x,)), expected)
-    return found is not None and found[0] == "Poisson"
+    plain = natural_family(lambda x, out: sign * term.value(out, (x,)), expected)
+    behind = natural_family(lambda x, out: sign * term.value(out, (float(np.log(max(x, 1e-9))),)), expected)
+    return any(found is not None and found[0] == "Poisson" for found in (plain, behind))
 
 
 def _gradient(box: BlackBox, columns: int, reading: ReconstructionReading) -> list[Finding]:

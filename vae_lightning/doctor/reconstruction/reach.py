@@ -5,9 +5,9 @@ import numpy as np
 from vae_lightning.doctor.base import Finding
 from vae_lightning.doctor.blackbox.arrays import Array
 from vae_lightning.doctor.reconstruction.layout import ORDINARY, Term
-from vae_lightning.doctor.reconstruction.supports import centre_of
+from vae_lightning.doctor.reconstruction.supports import mode_of
 
-NEAR = np.array([-1.5, -0.5, 0.3, 0.9, 2.0])
+NEAR = np.array([-1.5, 0.3, 2.0])
 
 
 def _probability(term: Term, factor: float, out: float) -> float:
@@ -40,6 +40,11 @@ def bernoulli_reach(term: Term, factor: float) -> list[Finding]:
         return [Finding("OUT-ACT", False, says, advice, evidence, about="reconstruction")]
     # A plain probability is refused on both sides of [0, 1]; an activation such as tanh takes every positive output.
     plain = max(abs(p - out) for out, p in inside.items() if np.isfinite(p)) < 0.02
+    below = [far[out] for out in (-1.0, -8.0, -30.0)]
+    if not plain and takes_all and np.ptp(below) < 1e-9:
+        says = f"Every negative output gives the same probability, {below[0]:.2g}: no gradient passes there."
+        advice = "Use cross-entropy on logits, with no activation before it."
+        return [Finding("OUT-ACT", False, says, advice, evidence, about="reconstruction")]
     distant = _probability(term, factor, 100.0)
     if takes_all and not np.isfinite(distant):
         says = (
@@ -56,6 +61,26 @@ def bernoulli_reach(term: Term, factor: float) -> list[Finding]:
     return []
 
 
+def unit_reach(term: Term, sign: float) -> list[Finding]:
+    """Whether a density on [0, 1] with one number per column can have its mean near both ends."""
+    u = np.arange(-14.0, 14.01, 0.5)
+    x = 1 / (1 + np.exp(-u))
+    means = []
+    for out in (-30.0, -8.0, 0.5, 8.0, 30.0):
+        rho = sign * term.values(x, (out,))
+        if not np.all(np.isfinite(rho)):
+            return []
+        mass = np.exp(rho.min() - rho) * x * (1 - x)
+        means.append(float(mass @ x / mass.sum()))
+    low, high = min(means), max(means)
+    if low < 0.2 and high > 0.8:
+        return []
+    says = f"Whatever the output is, the mean stays between {low:.3f} and {high:.3f}: an activation before the density."
+    others = ("OUT-ACT: another activation than a sigmoid",)
+    advice = "Give it the decoder's output as it is."
+    return [Finding("DOUBLE-SIGMOID", False, says, advice, {"means": means}, others, about="reconstruction")]
+
+
 def mode_reach(term: Term, sign: float, grid: Array) -> tuple[float, float]:
     """The least and the greatest x that a density of real x can have as its mode, over outputs in `grid`."""
     places = []
@@ -63,7 +88,7 @@ def mode_reach(term: Term, sign: float, grid: Array) -> tuple[float, float]:
 
         def modes(outs: Array, head: int = head) -> list[float]:
             several = [(*ORDINARY[:head], float(out), *ORDINARY[head + 1 : term.layout.heads]) for out in outs]
-            return [centre_of(term, sign, heads)[0] for heads in several]
+            return [mode_of(term, sign, heads) for heads in several]
 
         if np.nanmax(near := np.array(modes(NEAR))) - np.nanmin(near) < 1e-3:
             continue  # a scale, not a mean

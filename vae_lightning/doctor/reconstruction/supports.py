@@ -92,6 +92,8 @@ def _normalise(term: Term, sign: float, expected: Sequence[float]) -> Normalisat
         if table is None or not good or not _holds_for_other_heads(support, term, sign, 1 / good[0]):
             continue  # not on this support
         if all(weight in good for weight in _OTHERS):
+            if support == "binary" and not _holds_far_out(support, term, sign, 1 / expected[0]):
+                continue
             return Normalisation(support, None, float(np.median(table.log_z(1 / expected[0]))))
         # A bell over [0, 1] can add up to nearly the same at 0 and 1, but not for outputs far from both.
         wanted = [
@@ -217,7 +219,7 @@ def _real(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | 
     rows, logs = [], []
     u = np.arange(-11.1, 11.11, 0.3)
     for heads in points:
-        centre, width = centre_of(term, sign, heads)
+        centre, width = _centre(term, sign, heads)
         if not np.isfinite(centre) or not np.isfinite(width):
             return None
         rho = sign * term.values(centre + width * np.sinh(u), heads)
@@ -234,21 +236,28 @@ def _real(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | 
     return _Table(np.array(rows), np.array(logs))
 
 
-def centre_of(term: Term, sign: float, heads: tuple[float, ...]) -> tuple[float, float]:
-    """The x with the least ρ, and the distance at which ρ has risen by about one; NaN where there is none."""
+def mode_of(term: Term, sign: float, heads: tuple[float, ...]) -> float:
+    """The x with the least ρ; NaN where there is none between −100 and 100."""
     x = np.concatenate([-np.logspace(2, -1, 6), np.linspace(-0.05, 1.05, 12), np.logspace(0.1, 2, 6)])
     rho = sign * term.values(x, heads)
     if not np.all(np.isfinite(rho)):
-        return np.nan, np.nan
+        return np.nan
     place = int(np.argmin(rho))
     if place in (0, len(x) - 1):
-        return np.nan, np.nan
+        return np.nan
     low, high = float(x[place - 1]), float(x[place + 1])
     for _ in range(7):  # each round keeps two of eight parts
         inner = np.linspace(low, high, 9)
         best = int(np.argmin(sign * term.values(inner, heads)))
         low, high = float(inner[max(best - 1, 0)]), float(inner[min(best + 1, 8)])
-    centre = (low + high) / 2
+    return (low + high) / 2
+
+
+def _centre(term: Term, sign: float, heads: tuple[float, ...]) -> tuple[float, float]:
+    """The mode, and the distance at which ρ has risen by about one; NaN where there is none."""
+    centre = mode_of(term, sign, heads)
+    if not np.isfinite(centre):
+        return np.nan, np.nan
     least = sign * term.value(centre, heads)
     # The nodes scale with the density: whatever the quadrature then gets wrong is the same for all outputs.
     distances = np.logspace(-3, 2.5, 23)
@@ -277,6 +286,10 @@ def _levels(low: float) -> "_Nodes":
 
 def _circle(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | None:
     angles = np.linspace(-np.pi, np.pi, 65)[1:]
+    for x in (-1.1, 0.4, 2.0):
+        turn = [term.value(x + shift, points[0]) for shift in (0.0, 2 * np.pi)]
+        if not abs(turn[1] - turn[0]) < 1e-4 * max(1.0, abs(turn[0])):
+            return None  # only what repeats itself every turn is a density of angles
     return _at(term, sign, points, angles, np.full(64, np.log(2 * np.pi / 64)))
 
 
