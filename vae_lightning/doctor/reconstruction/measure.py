@@ -245,7 +245,8 @@ def _exchanged(term: Term, sign: float, expected: list[float]) -> bool:
         # Each x must make another distribution of the two, and a real one: a threshold on x, or a cost of nearly zero
         # for one of them and a large one for the other, would add up to one as well.
         odds = table[:, 0] - table[:, 1]
-        if np.all(np.isfinite(table)) and np.all(np.abs(odds) < 4) and np.all(np.abs(np.diff(odds)) > 1e-3):
+        real = np.all(np.abs(odds) < 4) and np.all(np.abs(np.diff(odds)) > 0.02) and np.ptp(odds) > 0.3
+        if np.all(np.isfinite(table)) and real:
             totals = [np.log(np.exp(-table / weight).sum(axis=1)) for weight in expected]
             if any(np.ptp(total) < 6e-3 for total in totals):
                 return True

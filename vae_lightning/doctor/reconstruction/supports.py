@@ -89,7 +89,7 @@ def _normalise(term: Term, sign: float, expected: Sequence[float]) -> Normalisat
             continue
         table = tables[support] = nodes(term, sign, points)
         good = [] if table is None else [weight for weight in (*expected, *_OTHERS) if _fine(table, 1 / weight)]
-        if table is None or not good or not _holds_for_other_heads(support, term, sign, 1 / good[0]):
+        if table is None or not good or not _holds_for_other_heads(support, term, sign, 1 / good[0], table):
             continue  # not on this support
         if all(weight in good for weight in _OTHERS):
             if support == "binary" and not _holds_far_out(support, term, sign, 1 / expected[0]):
@@ -144,15 +144,15 @@ def _holds_far_out(support: str, term: Term, sign: float, t: float) -> bool:
     return table is None or table.spread(t) < 0.01
 
 
-def _holds_for_other_heads(support: str, term: Term, sign: float, t: float) -> bool:
+def _holds_for_other_heads(support: str, term: Term, sign: float, t: float, known: _Table) -> bool:
     """Whether Z stays what it is where one head after the other is far out, as far as it can be computed there."""
     if term.layout.heads == 1:
         return True
-    usual = HEADS[:1] * term.layout.heads
+    usual, log_z = HEADS[:1] * term.layout.heads, float(np.median(known.log_z(t)))
     for head in range(term.layout.heads):
-        points = [(*usual[:head], value, *usual[head + 1 :]) for value in (HEADS[0], -0.7, 1.7, 3.0)]
+        points = [(*usual[:head], value, *usual[head + 1 :]) for value in (-0.7, 3.0)]
         table = _SUPPORTS[support](term, sign, points)
-        if table is not None and table.spread(t) > 0.02:
+        if table is not None and np.max(np.abs(table.log_z(t) - log_z)) > 0.02:
             return False
     return True
 
