@@ -182,3 +182,14 @@ def test_gradient_cut_behind_noise_that_no_seed_governs() -> None:
     assert "NO-GRAD" in diagnose(sample=cut).codes
     whole = diagnose(sample=lambda m, s: m + (s / 2).exp() * torch.randn(m.shape, generator=generator, dtype=m.dtype))
     assert whole.ok
+
+
+def test_model_is_left_as_it_was() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4), torch.nn.Dropout(0.5))
+    model[1].eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    report = diagnose(loss=lambda model, x: (model(x) ** 2).mean(), model=model, data=np.eye(4)[[0, 1, 2, 3] * 9])
+    assert report.measured is not None
+    assert [part.training for part in model] == [True, False, True]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())

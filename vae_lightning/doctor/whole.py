@@ -42,8 +42,8 @@ def examine_whole(box: BlackBox, rows: Array | None, likelihood: str | None, mod
         findings = [_reduction(box, batch)]
         findings += _floor(values, rows, likelihood)
         findings += _total(box, rows, likelihood, values.ndim == 2)
-    if isinstance(model, torch.nn.Module):
-        findings += _model(box, model, batch)
+        if isinstance(model, torch.nn.Module):
+            findings += _model(box, model, batch)
     says = "From the whole alone neither the KL's terms nor β can be told."
     advice = "Give kl=, sample= and reconstruction=, or a loss of four arguments (x, out, m, s)."
     return [*findings, Finding("SCALE", None, says, advice, about="loss")]
@@ -60,14 +60,18 @@ def _draws(box: BlackBox, batch: Array) -> Array:
 
 @contextmanager
 def _evaluating(model: Any) -> Iterator[None]:
-    training = isinstance(model, torch.nn.Module) and model.training
-    if training:
-        model.eval()
+    """Evaluation mode inside; afterwards every part of the model has the mode and the statistics that it had."""
+    parts = [(part, part.training) for part in model.modules()] if isinstance(model, torch.nn.Module) else []
+    buffers = [(buffer, buffer.clone()) for part, _ in parts for buffer in part.buffers(recurse=False)]
+    for part, _ in parts:
+        part.eval()
     try:
         yield
     finally:
-        if training:
-            model.train()
+        for part, training in parts:
+            part.training = training
+        for buffer, before in buffers:
+            buffer.copy_(before)
 
 
 def _reduction(box: BlackBox, batch: Array) -> Finding:
@@ -79,6 +83,8 @@ def _reduction(box: BlackBox, batch: Array) -> Finding:
     error = 6 * float(np.hypot(values.std() / values.mean(), doubled.std() / doubled.mean())) / np.sqrt(DRAWS)
     says = f"Doubling the batch multiplies the loss by {ratio:.3g}: it is "
     evidence = {"ratio": ratio, "six standard errors": error}
+    if not error < 0.4:
+        return Finding("SCALE", None, "The loss is too noisy to tell how rows are reduced.", "", evidence, about="loss")
     if abs(ratio - 1) < max(0.02, error):
         return Finding("SCALE", True, says + "averaged over rows.", "", evidence, about="loss")
     if abs(ratio - 2) < max(0.04, 2 * error):
@@ -143,19 +149,13 @@ def _each(box: BlackBox, rows: Array, per_row: bool) -> Array:
 
 def _model(box: BlackBox, model: torch.nn.Module, batch: Array) -> list[Finding]:
     findings = []
-    training = model.training
-    try:
-        train, evaluate = _seeded(box, model, batch, True), _seeded(box, model, batch, False)
-        if _differ(train, evaluate, seeded=_same(train, _seeded(box, model, batch, True))):
-            says = f"With the same seeds the loss is {train.mean():.6g} in training mode, {evaluate.mean():.6g} in "
-            says += "evaluation mode; dropout and batch normalisation, held still, do not explain it."
-            advice = "Use one function for training and evaluation: the same draw, weights and β."
-            findings.append(Finding("EVAL", False, says, advice, about="loss"))
-        findings += _noise(box, model, batch, train)
-        findings += _reached(box, model, batch)
-    finally:
-        model.train(training)
-    return findings
+    train, evaluate = _seeded(box, model, batch, True), _seeded(box, model, batch, False)
+    if _differ(train, evaluate, seeded=_same(train, _seeded(box, model, batch, True))):
+        says = f"With the same seeds the loss is {train.mean():.6g} in training mode, {evaluate.mean():.6g} in "
+        says += "evaluation mode; dropout and batch normalisation, held still, do not explain it."
+        advice = "Use one function for training and evaluation: the same draw, weights and β."
+        findings.append(Finding("EVAL", False, says, advice, about="loss"))
+    return [*findings, *_noise(box, model, batch, train), *_reached(box, model, batch)]
 
 
 def _seeded(box: BlackBox, model: torch.nn.Module, batch: Array, mode: bool) -> Array:
