@@ -123,7 +123,7 @@ class TestText:
         with pytest.raises(DataError, match=r"The 'delimiter' parameter of Table must be one character.*Got '::'"):
             Table("my.csv", delimiter="::")
 
-    @pytest.mark.parametrize("text", ["\n \n\n", "", gzip.compress(b"")])
+    @pytest.mark.parametrize("text", ["\n \n\n", "", gzip.compress(b"")], ids=["blank", "nothing", "gzip"])
     def test_empty(self, tmp_path: Path, text: str | bytes) -> None:
         path = tmp_path / ("my.csv.gz" if isinstance(text, bytes) else "my.csv")
         assert "is empty" in message(write(path, text))
