@@ -71,13 +71,15 @@ def main(folder: Path, kills: int, seed: int) -> None:
     import vae_lightning.run  # noqa: F401 - imported here, once, for all children
 
     whole, torn = folder / "whole", folder / "torn"
+    start = time.monotonic()
     _, status = os.waitpid(child([*OVERRIDES, f"hydra.run.dir={whole}"]), 0)
+    seconds = time.monotonic() - start
     rng = random.Random(seed)
     lives = []
     while len(lives) < kills:
         before = epochs_done(torn)[0]
         pid = child(arguments(torn))
-        time.sleep(rng.uniform(0.05, 1.5))
+        time.sleep(rng.uniform(0.05, max(1.5, 0.1 * seconds)))  # a busy machine needs longer lives
         os.kill(pid, signal.SIGKILL)
         _, life = os.waitpid(pid, 0)
         saved, logged = epochs_done(torn)

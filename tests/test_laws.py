@@ -21,7 +21,8 @@ from vae_lightning.vae import VAE
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SOURCES = sorted(Path(vae_lightning.__file__).parent.rglob("*.py"))
+# The doctor examines what other people write, reductions and all.
+SOURCES = sorted(path for path in Path(vae_lightning.__file__).parent.rglob("*.py") if "doctor" not in path.parts)
 LIKELIHOODS = {
     "bernoulli": lambda c: Bernoulli(c),
     "continuous_bernoulli": lambda c: ContinuousBernoulli(c),

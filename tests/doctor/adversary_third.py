@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 from torch import nn
-from torch.distributions import Beta, Categorical, ContinuousBernoulli, Gamma, LogNormal, Normal, Weibull
+from torch.distributions import Beta, Categorical, ContinuousBernoulli, Gamma, Laplace, LogNormal, Normal, Weibull
 from torch.nn import functional as F
 
 _random = np.random.default_rng(7)
@@ -98,6 +98,31 @@ def fixed_size(x, out, m, s):
     return F.binary_cross_entropy(out, x.view(-1, 784), reduction="sum") + kl_of_log_variance(m, s).sum()
 
 
+def mean_kl(m, s):
+    return kl_of_log_variance(m, s).mean()
+
+
+def half_square(x, out):
+    return 0.5 * ((x - out) ** 2).sum(1).mean()
+
+
+def float_of_numpy(x, out, m, s):
+    x, out, m, s = (a.detach().numpy() if torch.is_tensor(a) else a for a in (x, out, m, s))
+    cross_entropy = np.sum(np.maximum(out, 0) - out * x + np.log1p(np.exp(-np.abs(out))), 1)
+    return float(np.mean(cross_entropy - 0.5 * np.sum(1 + s - m**2 - np.exp(s), -1)))
+
+
+ONE_HOT = np.eye(9)[_random.integers(0, 9, 60)]
+MEANS = {
+    "σ = 0.3": lambda x, out: F.mse_loss(out, x) / 0.18,
+    "σ = 0.29": lambda x, out: F.mse_loss(out, x) / (2 * 0.29**2),
+    "normal": lambda x, out: -Normal(out, 0.3).log_prob(x).mean(),
+    "Laplace": lambda x, out: -Laplace(out, 0.5).log_prob(x).mean(),
+    "absolute": lambda x, out: 3 * F.l1_loss(out, x),
+    "Bernoulli": lambda x, out: F.binary_cross_entropy_with_logits(out, x),
+}
+
+
 def variance_of_either_sign(m, s):
     return 0.5 * (m**2 + s.abs() - 1 - s.abs().log()).sum(1)
 
@@ -142,8 +167,18 @@ RIGHT = {
     "single precision inside": {"kl": kl_of_log_variance, "sample": single_precision_inside},
     "KL of 64 draws": {"kl": sampled_kl(64)},
     "784 columns written into the code": {"loss": fixed_size},
-    "naive sigmoid": {
-        "reconstruction": lambda x, out: -(x * out.sigmoid().log() + (1 - x) * (1 - out.sigmoid()).log()).sum(1)
+    "a float of numpy inside": {"loss": float_of_numpy},
+    "one-hot rows by argmax": {
+        "reconstruction": lambda x, out: F.cross_entropy(out, x.argmax(1), reduction="none"),
+        "data": ONE_HOT,
+    },
+    "capacity in a whole loss": {"loss": lambda x, out, m, s: half_square(x, out) + (mean_kl(m, s) - 25.0).abs()},
+    "capacity of the KL": {"kl": lambda m, s: (mean_kl(m, s) - 25.0).abs(), "sample": draw},
+    **{
+        f"everything over D, {name}": {
+            "loss": lambda x, out, m, s, mean=mean: mean(x, out) + mean_kl(m, s) / x.shape[1]
+        }
+        for name, mean in MEANS.items()
     },
 }
 
@@ -267,7 +302,36 @@ def learned_scale(x, out):
     return (0.5 * (x - out[0]) ** 2 / out[1].exp() + 0.5 * out[1]).sum(1)
 
 
+def naive_log_cosh(x, out):
+    t = 10.0 * (out - x)
+    return ((t + torch.log(1 + torch.exp(-2 * t)) - math.log(2)) / 10.0).sum(1)
+
+
 WRONG = [
+    (
+        "naive sigmoid",
+        {"OVERFLOW"},
+        {"reconstruction": lambda x, out: -(x * out.sigmoid().log() + (1 - x) * (1 - out.sigmoid()).log()).sum(1)},
+    ),
+    ("naive log cosh", {"OVERFLOW"}, {"reconstruction": naive_log_cosh}),
+    (
+        "softmax twice, argmax",
+        {"DOUBLE-SIGMOID"},
+        {
+            "reconstruction": lambda x, out: F.cross_entropy(F.softmax(out, 1), x.argmax(1), reduction="none"),
+            "data": ONE_HOT,
+        },
+    ),
+    (
+        "mean beside a sum, σ = 0.3",
+        {"MEAN-SUM"},
+        {"loss": lambda x, out, m, s: MEANS["σ = 0.3"](x, out) + mean_kl(m, s)},
+    ),
+    (
+        "cross-entropy over D, three KL over D",
+        {"SCALE"},
+        {"loss": lambda x, out, m, s: MEANS["Bernoulli"](x, out) + 3 * mean_kl(m, s) / x.shape[1]},
+    ),
     ("Welsch", {"UNNORMALISED"}, {"reconstruction": lambda x, out: (1 - torch.exp(-((x - out) ** 2))).sum(1)}),
     ("clipped square", {"UNNORMALISED"}, {"reconstruction": lambda x, out: ((x - out) ** 2).clamp(max=4).sum(1)}),
     (

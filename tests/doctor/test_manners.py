@@ -193,3 +193,18 @@ def test_model_is_left_as_it_was() -> None:
     assert [part.training for part in model] == [True, False, True]
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_sleeper_stops_at_its_next_call() -> None:
+    calls = [0]
+
+    def sleepy(m, s):
+        calls[0] += 1
+        time.sleep(1.0)
+        return kl(m, s)
+
+    assert diagnose(kl=sleepy, seconds=0.3).codes == ("SLOW",)
+    time.sleep(1.5)
+    seen = calls[0]
+    time.sleep(1.5)
+    assert calls[0] == seen

@@ -32,7 +32,7 @@ def weigh(
     reconstruction: ReconstructionReading | None,
     columns: int | None,
     intended: float = 1.0,
-    probed: int | None = None,
+    own_columns: tuple[int, int] = (0, 1),
 ) -> Balance:
     """Compare the two terms, or judge the one that is there.
 
@@ -42,7 +42,8 @@ def weigh(
         reconstruction: The reconstruction's reading.
         columns: The number of columns of the user's data, if known.
         intended: The β that the user means to have.
-        probed: The number of columns of the x that the KL was computed beside, if it was taken out of a whole loss.
+        own_columns: By which power of the number of columns the KL itself is multiplied, and their number where it was
+            measured: a KL taken out of a whole loss may be divided by D.
     """
     balance = Balance()
     have_kl = kl is not None and verdict is not None and not kl.dead
@@ -59,7 +60,7 @@ def weigh(
         assert verdict is not None
         assert reconstruction is not None
         balance.findings += _signs(verdict, reconstruction)
-        _together(balance, kl, verdict, reconstruction, columns, intended, probed)
+        _together(balance, kl, verdict, reconstruction, columns, intended, own_columns)
     return balance
 
 
@@ -132,14 +133,16 @@ def _together(
     reconstruction: ReconstructionReading,
     columns: int | None,
     intended: float,
-    probed: int | None,
+    own_columns: tuple[int, int],
 ) -> None:
     reduction = reconstruction.term.reduction
     if not reduction.regular or not kl.reduction.regular:
         return
     rows = kl.reduction.row_power - reduction.row_power
-    latents, across = kl.reduction.column_power, -reduction.column_power
+    power, measured = own_columns
+    latents, across = kl.reduction.column_power, power - reduction.column_power
     weight = abs(verdict.weight) / intended if verdict.weight is not None and verdict.consistent else 1.0
+    weight /= measured**power
     ratio, free = _ratio(weight, reconstruction)
     powers = {"B": rows, "L": latents, "D": across}
     balance.beta = _formula(ratio, powers, columns)
@@ -152,7 +155,7 @@ def _together(
             says = f"Both terms are reduced alike; the effective β is {_beta_words(ratio, free)}."
             balance.findings.append(Finding("SCALE", True, says, about="kl and reconstruction"))
         return
-    excuse = _excuse(powers, ratio, reconstruction, columns, weight, probed)
+    excuse = _excuse(powers, ratio, reconstruction, columns, weight)
     if excuse is not None:
         balance.findings.append(excuse)
         return
@@ -200,7 +203,6 @@ def _excuse(
     reconstruction: ReconstructionReading,
     columns: int | None,
     weight: float,
-    probed: int | None,
 ) -> Finding | None:
     """A constant in front can be the number of rows, columns or latents, typed in; then β is 1 for that number."""
     odd = {name: power for name, power in powers.items() if power}
@@ -208,10 +210,10 @@ def _excuse(
         return None
     name, power = next(iter(odd.items()))
     a = reconstruction.curvature
-    ratios = [ratio] if a is None else [weight / a, weight / (2 * a)]
+    # With any scale of the noise model, KL/D alone makes up for the mean; with a plain one, a factor may be in it too.
+    ratios = [ratio, weight] if a is None else [weight, weight / a, weight / (2 * a)]
     for candidate in ratios:
         size = candidate ** (-power)
-        columns = columns or probed
         if name == "D" and columns:
             if abs(size - columns) < 0.01 * columns:
                 says = f"The KL's factor makes up for the mean over columns: β = 1 for D = {columns}."

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import numpy as np
+
 from vae_lightning.doctor.balance import Balance, weigh
 from vae_lightning.doctor.base import Finding
 from vae_lightning.doctor.blackbox.arrays import Array
@@ -13,6 +15,7 @@ from vae_lightning.doctor.blackbox.deadline import OutOfTimeError, Worker
 from vae_lightning.doctor.parts import arguments_of, kl_of, reconstruction_of, separable
 from vae_lightning.doctor.posterior.agreement import compare
 from vae_lightning.doctor.posterior.divergence import KLReading, measure_kl
+from vae_lightning.doctor.posterior.noise import filled
 from vae_lightning.doctor.posterior.sampler import SamplerReading, measure_sampler
 from vae_lightning.doctor.posterior.verdict import KLVerdict, name_kl
 from vae_lightning.doctor.reconstruction.layout import ReconstructionReading, Term
@@ -38,6 +41,7 @@ class Examination:
     derived: dict[str, Callable[..., Any]] = field(default_factory=dict)
     boxes: list[BlackBox] = field(default_factory=list)
     known_columns: int | None = None
+    own_columns: tuple[int, int] = (0, 1)
 
     @property
     def columns(self) -> int:
@@ -125,11 +129,26 @@ class Examination:
             "reconstruction": reconstruction_of(loss),
             "kl": kl_of(loss, term.layout, self.columns, term.pair[0]),
         }
+        wider = kl_of(loss, term.layout, 2 * self.columns, term.pair[0])
+        self.own_columns = self.timed(lambda: self._power_of_columns(self.derived["kl"], wider)), self.columns
+
+    def _power_of_columns(self, kl: Callable[..., Any], wider: Callable[..., Any]) -> int:
+        """By which power of the number of columns the KL's factor grows: −1 where it is divided by it."""
+        values = []
+        for function in (kl, wider):
+            box = BlackBox("loss", function)
+            try:
+                box.settle(filled(2.5), filled(1.2))
+                values.append(float(np.mean(box(filled(2.5), filled(1.2)))))
+            except CallFailed:
+                return 0  # sizes are typed into the code
+        power = np.log2(values[1] / values[0]) if values[0] * values[1] > 0 else 0.0
+        return round(power) if abs(power - round(power)) < 0.01 else 0
 
     def _compare_with_parts(self) -> None:
         kl = self._kl(self.derived["kl"], None, "loss", free_constant=True)
         reconstruction = self._reconstruction(self.derived["reconstruction"], kl[1], "loss")
-        self.findings += weigh(*kl, reconstruction, self.known_columns, self.beta).findings
+        self.findings += weigh(*kl, reconstruction, self.known_columns, self.beta, self.own_columns).findings
 
     def parts(
         self,
@@ -143,8 +162,8 @@ class Examination:
         if sampler is not None:
             self.findings += compare(sampler, kl_reading, verdict)
         found = self._reconstruction(reconstruction or self.derived.get("reconstruction"), verdict, "reconstruction")
-        probed = self.columns if taken_apart else None
-        balance = weigh(kl_reading, verdict, found, self.known_columns, self.beta, probed)
+        own_columns = self.own_columns if taken_apart else (0, 1)
+        balance = weigh(kl_reading, verdict, found, self.known_columns, self.beta, own_columns)
         self.findings += balance.findings
         self._state(balance)
 
@@ -212,6 +231,9 @@ class Examination:
             return None
         box = self.box(name, function)
         weight = verdict.weight if verdict is not None and verdict.consistent else None
+        if weight is not None and function is self.derived.get("reconstruction"):
+            power, columns = self.own_columns
+            weight /= columns**power
         try:
             taken_out = function is self.derived.get("reconstruction")
             reading, about_rows = self.sized(

@@ -32,7 +32,8 @@ def _like(template: Any, shape: tuple[int, ...], value: float) -> Any:
 
 
 def _finite(value: Any) -> bool:
-    return bool(abs(value * 0.0).sum() == 0.0)  # NaN and infinity times zero are NaN, in every framework
+    nothing = value * 0.0  # NaN where it is NaN or infinite, in every framework
+    return bool((nothing.sum() if hasattr(nothing, "sum") else nothing) == 0.0)
 
 
 def reconstruction_of(loss: Callable[..., Any]) -> Callable[[Any, Any], Any]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from vae_lightning.doctor.blackbox.arrays import FRAMEWORKS, Argument, Array, convert, unchanged
-from vae_lightning.doctor.blackbox.deadline import Stopped
+from vae_lightning.doctor.blackbox.deadline import Stopped, stop_if_abandoned
 from vae_lightning.doctor.blackbox.gradients import jax_gradient, tensorflow_gradient, torch_gradient
 
 _GRADIENTS = {"tensorflow": tensorflow_gradient, "jax": jax_gradient}
@@ -127,6 +127,7 @@ class BlackBox:
     def _named(self, job: Callable[[], Any]) -> Any:
         """`job()`, whose exceptions are the user's."""
         self.calls += 1
+        stop_if_abandoned()
         try:
             return job()
         except (KeyboardInterrupt, Stopped):

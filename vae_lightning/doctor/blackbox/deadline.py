@@ -3,8 +3,9 @@
 A signal would interrupt only the main thread, and only between two bytecodes: one long call into C would hold us.
 So whatever calls the user's code runs in a worker thread, and we stop *waiting* for it when the time is up, wherever
 the code is. (One hand-over per measurement, not per call: a hand-over between threads costs up to a millisecond.)
-The worker is then told to stop by an exception raised inside it, which ends any loop written in Python; what sits
-in C for longer is left alone in its daemon thread, which cannot keep the interpreter alive.
+A worker that computes is then told to stop by an exception raised inside it, which ends any loop written in Python.
+One that sleeps is not (an exception that nobody takes in holds every other thread up where a debugger or a coverage
+tool traces them): it stops at its next call, and its daemon thread cannot keep the interpreter alive.
 """
 
 import ctypes
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -29,6 +31,19 @@ class Stopped(BaseException):
     """Raised inside a worker whose answer nobody waits for; no Exception, so that user code rarely catches it."""
 
 
+_ABANDONED: "WeakSet[threading.Thread]" = WeakSet()
+
+
+def stop_if_abandoned() -> None:
+    """Called before each of a user's calls.
+
+    Raises:
+        Stopped: In a worker whose answer nobody waits for.
+    """
+    if threading.current_thread() in _ABANDONED:
+        raise Stopped
+
+
 class Worker:
     """A thread that runs one call at a time, each against a deadline.
 
@@ -40,6 +55,7 @@ class Worker:
         self._jobs: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
         self._answers: SimpleQueue[tuple[bool, Any]] = SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._asleep = False
 
     def run(self, job: Callable[[], Any], seconds: float) -> Any:
         """The value of `job()`.
@@ -71,7 +87,8 @@ class Worker:
                 return self._answers.get(timeout=length)
             except Empty:
                 before, worked = worked, self._processor_time()
-                waited += worked - before if worked - before > ASLEEP * length else length
+                self._asleep = worked - before <= ASLEEP * length
+                waited += length if self._asleep else worked - before
                 if waited >= seconds:
                     raise
 
@@ -101,7 +118,9 @@ class Worker:
     def _abandon(self) -> None:
         thread, self._thread = self._thread, None
         self._jobs.put(None)
-        if thread is not None and thread.ident is not None:
+        if thread is not None:
+            _ABANDONED.add(thread)
+        if thread is not None and thread.ident is not None and not self._asleep:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(Stopped))
 
 

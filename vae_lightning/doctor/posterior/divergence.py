@@ -96,14 +96,24 @@ def measure_kl(box: BlackBox, free_constant: bool = False) -> KLReading:
     grid = REAL_GRID if probe.finite(0.5, -1.0) and probe.finite(0.5, -3.9) else POSITIVE_GRID
     grid = grid[::2] if probe.random else grid
     reduction = read_reduction(lambda rows, latents: probe.array(2.5, 1.2, rows, latents), probe.rows, LATENTS)
-    if not reduction.regular and not probe.random:
-        reduction = _by_difference(probe) or reduction
+    if not probe.random:
+        # Near the prior a capacity folds the KL; far out it is the plain one.
+        far = read_reduction(lambda rows, latents: probe.array(40.0, 1.2, rows, latents), probe.rows, LATENTS)
+        if far.regular and (far.row_power, far.column_power) != (reduction.row_power, reduction.column_power):
+            reduction = far if _grows(probe) else reduction
+        if not reduction.regular:
+            reduction = _by_difference(probe) or reduction
     reading = _values(probe, grid, reduction)
     reading.free_constant = reading.free_constant or free_constant
     if not reading.dead:
         reading.findings += [*_range(box, probe, grid), *_gradients(box, probe)]
     reading.findings += _additive(probe, reading)
     return reading
+
+
+def _grows(probe: _Probe) -> bool:
+    """Whether the KL goes on growing with m: no cap and no activation has made it flat."""
+    return float(np.mean(probe.array(40.0, 1.2, ROWS))) > 2 * float(np.mean(probe.array(25.0, 1.2, ROWS)))
 
 
 def _by_difference(probe: _Probe) -> Reduction | None:
@@ -212,13 +222,20 @@ def _from_afar(probe: _Probe, reading: KLReading, near: dict[float, Array]) -> N
     if np.max(np.abs(np.maximum(predicted, floor) - seen)) < size:
         says = f"Values below {floor:.6g} nats per latent dimension are replaced by it: free bits. Above it was judged."
         reading.findings.append(Finding("KL-DEAD", True, says, evidence={"free bits": floor}, about="kl"))
-    elif np.max(np.abs(np.abs(predicted) - seen)) < size:
+    elif _folded(predicted, seen, size):
         says = "The KL is the distance from a capacity, |KL − C|; its constant is therefore not judged."
         reading.findings.append(Finding("CONST", True, says, about="kl"))
         reading.free_constant = True
     else:
         return
     reading.values, reading.m_squared, reading.m_linear, reading.bent = plain, a, np.zeros_like(a), False
+
+
+def _folded(predicted: Array, seen: Array, size: float) -> bool:
+    """Whether `seen` is |predicted − c| + c for some c: a whole loss, from which a constant was taken, leaves it."""
+    other = np.abs(seen - predicted) >= size
+    middle = (seen + predicted)[other] / 2
+    return not middle.size or bool(np.ptp(middle) < size)
 
 
 def _range(box: BlackBox, probe: _Probe, grid: Array) -> list[Finding]:

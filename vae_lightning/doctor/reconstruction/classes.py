@@ -116,6 +116,15 @@ def one_hot_likelihood(box: BlackBox, reading: ReconstructionReading, columns: i
     return True
 
 
+def one_hot_row(box: BlackBox, reading: ReconstructionReading, columns: int, expected: Sequence[float]) -> bool:
+    """Whether it is, with either sign, a categorical likelihood of one-hot rows."""
+    for reading.sign in (1.0, -1.0):
+        if one_hot_likelihood(box, reading, columns, expected):
+            return True
+    reading.sign = 1.0
+    return False
+
+
 def _bounded(box: BlackBox, reading: ReconstructionReading, columns: int) -> bool:
     """Whether real rows a thousand times as far out cost the same."""
     if reading.term.layout.heads != 1:
@@ -135,10 +144,8 @@ def _of_labels(box: BlackBox, arguments: tuple[Array, Array]) -> bool:
 
 def examine_coupled(box: BlackBox, reading: ReconstructionReading, columns: int, expected: Sequence[float]) -> None:
     """A reconstruction that is no sum over columns: one-hot rows with a softmax, or something unknown."""
-    for reading.sign in (1.0, -1.0):
-        if one_hot_likelihood(box, reading, columns, expected):
-            return
-    reading.sign = 1.0
+    if one_hot_row(box, reading, columns, expected):
+        return
     if _bounded(box, reading, columns):
         says = (
             "However far x is from the output, the reconstruction stays the same: exp(−reconstruction) is no density."

@@ -8,10 +8,15 @@ from vae_lightning.doctor.base import Finding
 from vae_lightning.doctor.blackbox.arrays import Array
 from vae_lightning.doctor.blackbox.box import BlackBox
 from vae_lightning.doctor.posterior.sigma import POSITIVE_GRID, named
-from vae_lightning.doctor.reconstruction.classes import examine_classes, examine_coupled, one_hot_likelihood
+from vae_lightning.doctor.reconstruction.classes import (
+    examine_classes,
+    examine_coupled,
+    one_hot_likelihood,
+    one_hot_row,
+)
 from vae_lightning.doctor.reconstruction.exponential import natural_family
 from vae_lightning.doctor.reconstruction.layout import ORDINARY, ROWS, ReconstructionReading, Term
-from vae_lightning.doctor.reconstruction.reach import bernoulli_reach, unit_reach
+from vae_lightning.doctor.reconstruction.reach import bernoulli_reach, far_misses, unit_reach
 from vae_lightning.doctor.reconstruction.supports import Normalisation, normalise
 
 
@@ -41,7 +46,9 @@ def measure_reconstruction(
         reading.findings.append(Finding("UNSEEDED", None, says, advice, about="reconstruction"))
         return reading
     if _ignores_x(term):
-        reading.findings.append(_does_not_compare())
+        # Equal values in all columns hide what the argmax of a one-hot row shows.
+        if not one_hot_row(box, reading, columns, expected):
+            reading.findings.append(_does_not_compare())
         return reading
     if not term.reduction.regular or not _additive(term):
         examine_coupled(box, reading, columns, expected)
@@ -173,6 +180,8 @@ def _accept(reading: ReconstructionReading, found: Normalisation, kl_weight: flo
             reading.family = "squared error"
         else:
             reading.tail = sign * (term.value(301.0, ORDINARY) - term.value(300.0, ORDINARY))
+    if found.support == "real" and term.layout.heads == 1:
+        reading.findings += far_misses(term)
     if found.support == "binary":
         reading.findings += bernoulli_reach(term, sign / (found.weight or 1.0))
     if found.support == "unit" and term.layout.heads == 1:

@@ -53,12 +53,21 @@ def bernoulli_reach(term: Term, factor: float) -> list[Finding]:
         advice = (
             "Use cross-entropy on logits, or keep probabilities away from 0 and 1; single precision fails from 17 on."
         )
-        return [Finding("OVERFLOW", True, says, advice, about="reconstruction")]
+        return [Finding("OVERFLOW", False, says, advice, about="reconstruction")]
     if not plain and np.isnan(far[-1.0]) and np.isfinite(far[2.0]):
         says = "Negative outputs give NaN: the activation before the cross-entropy leaves [0, 1]."
         advice = "Use cross-entropy on logits, with no activation before it."
         return [Finding("OUT-ACT", False, says, advice, evidence, about="reconstruction")]
     return []
+
+
+def far_misses(term: Term) -> list[Finding]:
+    """OVERFLOW where a density of real x is not finite for an x that is a hundred away from the output."""
+    if all(np.isfinite(term.value(x, (0.0,))) for x in (-100.0, 100.0)):
+        return []
+    says = "For an x that is 100 away from the output the reconstruction is NaN or infinite: an exponential overflows."
+    advice = "Use a stable form: softplus or logsumexp for log(1 + e^t); single precision fails much earlier."
+    return [Finding("OVERFLOW", False, says, advice, about="reconstruction")]
 
 
 def unit_reach(term: Term, sign: float) -> list[Finding]:

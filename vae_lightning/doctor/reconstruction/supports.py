@@ -240,8 +240,8 @@ def mode_of(term: Term, sign: float, heads: tuple[float, ...]) -> float:
     """The x with the least ρ; NaN where there is none between −100 and 100."""
     x = np.concatenate([-np.logspace(2, -1, 6), np.linspace(-0.05, 1.05, 12), np.logspace(0.1, 2, 6)])
     rho = sign * term.values(x, heads)
-    if not np.all(np.isfinite(rho)):
-        return np.nan
+    if np.any(np.isnan(rho)) or np.any(rho == -np.inf):
+        return np.nan  # an infinite cost far out is none the worse for being infinite
     place = int(np.argmin(rho))
     if place in (0, len(x) - 1):
         return np.nan
