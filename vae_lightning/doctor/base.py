@@ -105,7 +105,7 @@ class Finding:
 
 
 def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, 96, initial_indent="    ", subsequent_indent="    ")
+    return textwrap.wrap(text, 80, initial_indent="    ", subsequent_indent="    ")
 
 
 class Report(Sequence[Finding]):
