@@ -61,9 +61,20 @@ def epochs_done(run_dir: Path) -> tuple[int, int]:
 
     path = run_dir / "checkpoints" / "last.ckpt"
     saved = torch.load(path, weights_only=True)["epoch"] + 1 if path.exists() else 0
+    return saved, epochs_logged(run_dir)
+
+
+def epochs_logged(run_dir: Path) -> int:
+    """Rows of metrics.csv."""
     log = run_dir / "metrics.csv"
-    rows = log.read_text().splitlines()[1:] if log.exists() else []
-    return saved, len(rows)
+    return max(len(log.read_text().splitlines()) - 1, 0) if log.exists() else 0
+
+
+def wait_for_an_epoch(run_dir: Path, rows: int) -> None:
+    """Until metrics.csv has a row that it had not."""
+    give_up = time.monotonic() + 60
+    while epochs_logged(run_dir) <= rows and time.monotonic() < give_up:
+        time.sleep(0.01)
 
 
 def main(folder: Path, kills: int, seed: int) -> None:
@@ -71,15 +82,17 @@ def main(folder: Path, kills: int, seed: int) -> None:
     import vae_lightning.run  # noqa: F401 - imported here, once, for all children
 
     whole, torn = folder / "whole", folder / "torn"
-    start = time.monotonic()
     _, status = os.waitpid(child([*OVERRIDES, f"hydra.run.dir={whole}"]), 0)
-    seconds = time.monotonic() - start
     rng = random.Random(seed)
     lives = []
     while len(lives) < kills:
         before = epochs_done(torn)[0]
         pid = child(arguments(torn))
-        time.sleep(rng.uniform(0.05, max(1.5, 0.1 * seconds)))  # a busy machine needs longer lives
+        if len(lives) % 2:
+            time.sleep(rng.uniform(0.05, 1.5))  # any moment, before the first epoch too
+        else:
+            wait_for_an_epoch(torn, epochs_done(torn)[1])  # however slow the machine is, the run gets on
+            time.sleep(rng.uniform(0.0, 0.7))
         os.kill(pid, signal.SIGKILL)
         _, life = os.waitpid(pid, 0)
         saved, logged = epochs_done(torn)
