@@ -15,7 +15,7 @@ from vae_lightning.doctor.base import Finding, Report
 from vae_lightning.doctor.history import examine_history
 from vae_lightning.doctor.trained import Trained, examine_model
 from vae_lightning.errors import DataError, UserError
-from vae_lightning.loading import find_checkpoint, load, read_checkpoint, read_record
+from vae_lightning.loading import load_recorded
 from vae_lightning.model import VAEModel
 from vae_lightning.module import MONITOR
 from vae_lightning.objectives import ELBO
@@ -33,11 +33,7 @@ def examine_run(run_dir: str | Path, data: str | Path | None = None) -> Report:
     """
     run_dir = Path(run_dir)
     try:
-        model = load(run_dir)
-        path = find_checkpoint(run_dir)
-        assert path is not None  # load has read it
-        checkpoint = read_checkpoint(path)
-        record = read_record(checkpoint, path)["config"]
+        model, record, epoch = load_recorded(run_dir)
     except UserError as error:
         return Report([Finding("RUN", None, str(error), about=str(run_dir))])
     history = _history(run_dir, model)
@@ -53,7 +49,7 @@ def examine_run(run_dir: str | Path, data: str | Path | None = None) -> Report:
         rows["train"],
         rows["valid"] if again else torch.cat([rows["valid"], rows["test"]]),
         _objective(record),
-        _recorded(run_dir, int(checkpoint.get("epoch", -1))) if again else None,
+        _recorded(run_dir, epoch) if again else None,
         seed,
     )
     report = examine_model(trained)

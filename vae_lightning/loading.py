@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,6 +25,25 @@ def load(run_dir: str | Path) -> VAEModel:
         RunError: when the directory holds no checkpoint, or one that is damaged or of another program.
         ConfigError: when the checkpoint names a class that this package does not have.
     """
+    return load_recorded(run_dir).model
+
+
+class Loaded(NamedTuple):
+    """A trained model, and what its checkpoint says of it.
+
+    Attributes:
+        model: in evaluation mode.
+        config: the configuration that it was trained with.
+        epoch: the epoch after which it was saved, counted from 0; -1 where the checkpoint does not say.
+    """
+
+    model: VAEModel
+    config: dict[str, Any]
+    epoch: int
+
+
+def load_recorded(run_dir: str | Path) -> Loaded:
+    """As :func:`load`, with the record of the run."""
     path = find_checkpoint(Path(run_dir))
     if path is None:
         raise RunError(f"{run_dir} holds no checkpoint: expected {Path(run_dir) / 'checkpoints' / CHECKPOINTS[0]}.")
@@ -40,7 +59,7 @@ def load(run_dir: str | Path) -> VAEModel:
         # What a stranger may have written there is beyond listing; none of it is worth a traceback.
         raise RunError(f"{path} does not say how its model is built: {error}.") from error
     load_weights(model, checkpoint, path)
-    return model.eval()
+    return Loaded(model.eval(), record["config"], int(checkpoint.get("epoch", -1)))
 
 
 def find_checkpoint(run_dir: Path) -> Path | None:

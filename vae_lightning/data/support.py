@@ -35,8 +35,7 @@ def check_support(
     Raises:
         DataError: Naming the columns, how many values, the first bad one, and what to type instead.
     """
-    base = _per_value(support)
-    bad = ~(base.check(u) & torch.isfinite(u))
+    bad = outside(u, support)
     num_bad = int(bad.sum())
     if not num_bad:
         return
@@ -50,8 +49,13 @@ def check_support(
         f"The data do not fit the {likelihood} likelihood, whose values must be {support_words}: {num_bad:,} of "
         f"{count(bad.numel(), 'value')} of the {split} rows (after data.preprocess={preprocess}) "
         f"{'is' if num_bad == 1 else 'are'} something else (from {low:.6g} to {high:.6g}), {share}: {listed(names)}. "
-        f"The first is {first}. {_advice(base, likelihood, preprocess, u[bad])}"
+        f"The first is {first}. {_advice(_per_value(support), likelihood, preprocess, u[bad])}"
     )
+
+
+def outside(u: Tensor, support: constraints.Constraint) -> Tensor:
+    """Which values of ``u`` are illegal: not finite, or not in the support; same shape."""
+    return ~(_per_value(support).check(u) & torch.isfinite(u))
 
 
 def check_batch_size(num_train: int, batch_size: int) -> None:

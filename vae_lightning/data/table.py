@@ -80,13 +80,16 @@ class Table(Source):
         self.fractions = {"valid": valid_fraction, "test": test_fraction}
         self.seed = seed
 
-    def load(self) -> Dataset:
+    def load(self, sheets: dict[str, Sheet] | None = None) -> Dataset:
         """Read and check the rows; columns that hold text or dates, and missing or infinite values, are refused.
+
+        Args:
+            sheets: What :meth:`sheets` gave, where the files have been read already.
 
         Raises:
             DataError: The file cannot be read, or not every column to train on is a column of finite numbers.
         """
-        sheets = self.sheets()
+        sheets = self.sheets() if sheets is None else sheets
         path = Path(str(self.path))
         columns, given = self._rows(sheets)
         shape = sheets["train"].image_shape

@@ -39,7 +39,6 @@ class Examination:
     findings: list[Finding] = field(default_factory=list)
     measured: dict[str, Any] = field(default_factory=dict)
     derived: dict[str, Callable[..., Any]] = field(default_factory=dict)
-    boxes: list[BlackBox] = field(default_factory=list)
     known_columns: int | None = None
     own_columns: tuple[int, int] = (0, 1)
 
@@ -75,11 +74,6 @@ class Examination:
         except CallFailed as failure:
             self.findings.append(_failed("data", failure))
 
-    def box(self, name: str, function: Callable[..., Any], leading: tuple[Any, ...] = ()) -> BlackBox:
-        box = BlackBox(name, function, leading)
-        self.boxes.append(box)
-        return box
-
     def timed(self, job: Callable[[], _T]) -> _T:
         """`job()`, which calls a function of the user, against the clock."""
         try:
@@ -100,7 +94,7 @@ class Examination:
     ) -> None:
         if loss is None:
             return
-        box = self.box("loss", loss, () if model is None else (model,))
+        box = BlackBox("loss", loss, () if model is None else (model,))
         try:
             if model is None and arguments_of(loss) == 4:
                 self._take_apart(loss)
@@ -113,7 +107,7 @@ class Examination:
         self._manners(box)
 
     def _take_apart(self, loss: Callable[..., Any]) -> None:
-        box, full = self.box("loss", reconstruction_of(loss)), self.box("loss", loss)
+        box, full = BlackBox("loss", reconstruction_of(loss)), BlackBox("loss", loss)
 
         def separate() -> Term | None:
             term = Term(box, self.columns)
@@ -170,7 +164,7 @@ class Examination:
     def _sampler(self, sample: Callable[..., Any] | None) -> SamplerReading | None:
         if sample is None:
             return None
-        box = self.box("sample", sample)
+        box = BlackBox("sample", sample)
         try:
             reading = self.timed(lambda: measure_sampler(box))
         except CallFailed as failure:
@@ -189,7 +183,7 @@ class Examination:
     ) -> tuple[KLReading | None, KLVerdict | None]:
         if kl is None:
             return None, None
-        box = self.box(name, kl)
+        box = BlackBox(name, kl)
         try:
             reading = self.timed(lambda: measure_kl(box, free_constant))
             verdict = None if reading.dead else name_kl(reading, sampler, box.rough)
@@ -229,13 +223,13 @@ class Examination:
     ) -> ReconstructionReading | None:
         if function is None:
             return None
-        box = self.box(name, function)
+        box = BlackBox(name, function)
         weight = verdict.weight if verdict is not None and verdict.consistent else None
-        if weight is not None and function is self.derived.get("reconstruction"):
+        taken_out = function is self.derived.get("reconstruction")
+        if weight is not None and taken_out:
             power, columns = self.own_columns
             weight /= columns**power
         try:
-            taken_out = function is self.derived.get("reconstruction")
             reading, about_rows = self.sized(
                 lambda: self.timed(lambda: self._reconstruction_and_rows(box, weight, taken_out))
             )

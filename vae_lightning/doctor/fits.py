@@ -11,6 +11,7 @@ from torch import Tensor
 from vae_lightning import likelihoods
 from vae_lightning.data.base import Dataset, Rows
 from vae_lightning.data.preprocess import KINDS, Preprocess, build_preprocess
+from vae_lightning.data.support import outside
 from vae_lightning.doctor.blackbox.arrays import Array
 from vae_lightning.likelihoods.base import Likelihood
 
@@ -75,7 +76,7 @@ def _prepared(likelihood: Likelihood, dataset: Dataset, kind: str | None) -> Pre
 
 
 def _outside(likelihood: Likelihood, u: Tensor) -> Array:
-    return (~(likelihood.support.check(u) & torch.isfinite(u))).sum(0).numpy()
+    return outside(u, likelihood.support).sum(0).numpy()
 
 
 def helping(likelihood: Likelihood, dataset: Dataset) -> str:

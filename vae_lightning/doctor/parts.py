@@ -9,9 +9,8 @@ import torch
 
 from vae_lightning.doctor.blackbox.arrays import Array
 from vae_lightning.doctor.blackbox.box import BlackBox
+from vae_lightning.doctor.posterior.noise import LATENTS
 from vae_lightning.doctor.reconstruction.layout import Layout, Term
-
-LATENTS = 7
 
 
 def arguments_of(function: Callable[..., Any]) -> int:

@@ -1,7 +1,6 @@
 """`examine_data`: which likelihoods can take a table, what stands in the way, and what its losses will be."""
 
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,11 +42,11 @@ def examine_data(data: "str | PathLike[str] | pd.DataFrame | Array", likelihood:
     names = f"one of {', '.join(known)} or None"
     check_parameter("examine_data", "likelihood", likelihood in (None, *known), names, likelihood)
     try:
-        frame = _frame_of(data)
-        usable, findings = _usable_columns(frame)
+        sheets = Table(str(data)).sheets() if isinstance(data, str | PathLike) else None
+        usable, findings = _usable_columns(_frame_of(data) if sheets is None else sheets["train"].frame)
         if usable.shape[1] == 0:
             return Report([*findings, Finding("DATA", None, "No column of numbers is left to judge.", about="data")])
-        dataset = _split(data, usable)
+        dataset = _split(usable) if sheets is None else Table(str(data), columns=list(usable.columns)).load(sheets)
     except UserError as error:
         return Report([Finding("DATA", None, str(error), about="data")])
     fits = {name: fit_of(name, family, dataset) for name, family in known.items()}
@@ -77,8 +76,6 @@ def read_rows(path: str | PathLike[str]) -> Array:
 def _frame_of(data: Any) -> "pd.DataFrame":
     import pandas as pd
 
-    if isinstance(data, str | PathLike):
-        return Table(str(Path(data))).sheets()["train"].frame
     if isinstance(data, pd.DataFrame):
         return data.rename(columns=str)
     array = np.asarray(data)
@@ -110,9 +107,7 @@ def _usable_columns(frame: "pd.DataFrame") -> tuple["pd.DataFrame", list[Finding
     return usable, [Finding("COLUMNS", False, says, advice, about="data")]
 
 
-def _split(data: Any, usable: "pd.DataFrame") -> Dataset:
-    if isinstance(data, str | PathLike):
-        return Table(str(data), columns=list(usable.columns)).load()
+def _split(usable: "pd.DataFrame") -> Dataset:
     columns = tuple(Column(str(name), "float64") for name in usable.columns)
     return Dataset("data", columns, *split_rows(Rows(np.ascontiguousarray(usable.to_numpy())), 0.1, 0.1, seed=0))
 

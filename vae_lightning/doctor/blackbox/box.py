@@ -46,7 +46,6 @@ class BlackBox:
         self.framework = ""
         self.library = ""  # of the answers
         self.mutates = False
-        self.calls = 0
         self.rough = False  # whether the values have only single precision
         self._function = function
         self._leading = leading
@@ -126,7 +125,6 @@ class BlackBox:
 
     def _named(self, job: Callable[[], Any]) -> Any:
         """`job()`, whose exceptions are the user's."""
-        self.calls += 1
         stop_if_abandoned()
         try:
             return job()

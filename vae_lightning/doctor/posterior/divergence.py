@@ -28,7 +28,6 @@ class KLReading:
         m_linear: The coefficient of m at each s.
         reduction: How rows and latent dimensions are reduced.
         errors: Standard errors of `values` if the KL is random (a Monte-Carlo estimate), else None.
-        m_error: Standard error of `m_squared`.
         dead: Whether nothing more can be read from it.
         free_constant: Whether its constant is unknown (it was taken out of a whole loss).
         bent: Whether it is no parabola in m.
@@ -41,13 +40,11 @@ class KLReading:
     m_linear: Array
     reduction: Reduction
     errors: Array | None = None
-    m_error: float = 0.0
     dead: bool = False
     free_constant: bool = False
     bent: bool = False
     cut_mean: bool = False
     findings: list[Finding] = field(default_factory=list)
-    notes: dict[str, float] = field(default_factory=dict)
 
 
 class _Probe:
@@ -140,7 +137,6 @@ def _values(probe: _Probe, grid: Array, reduction: Reduction) -> KLReading:
     reading = KLReading(grid, zero, a, b, reduction)
     if probe.random:
         reading.errors = np.maximum(error, 1e-9)
-        reading.m_error = float(np.median(error)) / 3
         return reading
     dead = _dead(probe, np.stack([zero, right, left]), reduction)
     if dead:

@@ -81,16 +81,15 @@ def name_kl(kl: KLReading, sampler: SamplerReading | None, rough: bool = False) 
     if kl.m_squared.size and inside.sum() < inside.size:
         verdict.findings.append(clamp_note(kl, inside))
     if verdict.consistent and verdict.reading is not None and verdict.reading.sigma is not None:
-        verdict.findings += _reachable(verdict.reading.sigma, grid, kl, inside)
+        verdict.findings += _reachable(verdict.reading.sigma, grid, inside)
     return verdict
 
 
-def _reachable(sigma: Sigma, grid: Array, kl: KLReading, inside: Array) -> list[Finding]:
+def _reachable(sigma: Sigma, grid: Array, inside: Array) -> list[Finding]:
     """The range of σ over all s: to infinity, or to where a clamp ends it."""
     ends = [grid[0] if not inside[0] else (-60.0 if grid[0] < 0 else 1e-6), grid[-1] if not inside[-1] else 60.0]
     with np.errstate(all="ignore"):
         reached = sigma(np.array([*ends, *([1e-9] if inside.all() else []), *grid]))
-    del kl
     return cut_range([float(value) for value in reached], "kl")
 
 

@@ -54,6 +54,13 @@ LAYOUTS = (
 )
 CLASSES = 4
 CLASS_LAYOUTS = ("class stack", "classes", "class columns")
+
+
+def with_head(heads: Sequence[float], index: int, value: float) -> tuple[float, ...]:
+    """`heads`, one of them replaced."""
+    return (*heads[:index], float(value), *heads[index + 1 :])
+
+
 EDGES, INSIDE = (0.0, 1.0), (0.3, 0.8)
 """Two values of x that most likelihoods take, and two for densities on open intervals."""
 
@@ -89,7 +96,7 @@ class Term:
         low, high = self.pair
         # Differences between two values of x: a constant may be reduced otherwise than the rest.
         self.reduction = read_reduction(
-            lambda rows, columns: self._raw(high, ORDINARY, rows, columns) - self._raw(low, ORDINARY, rows, columns),
+            lambda rows, columns: self.raw(high, ORDINARY, rows, columns) - self.raw(low, ORDINARY, rows, columns),
             ROWS,
             columns,
         )
@@ -109,7 +116,7 @@ class Term:
         if found is None:
             raise failures[0]
         if not found.kind.startswith("class"):
-            self.box.settle(*self._example(found))
+            self.box.settle(*self.example(found))
         return found
 
     def _first(self, layouts: Sequence[Layout], accepted: list[Layout], failures: list[CallFailed]) -> Layout | None:
@@ -117,11 +124,11 @@ class Term:
         for layout in layouts:
             try:
                 self.pair = EDGES
-                self.box.settle(*self._example(layout))
-                if not np.all(np.isfinite(self.box(*self._example(layout)))):
+                self.box.settle(*self.example(layout))
+                if not np.all(np.isfinite(self.box(*self.example(layout)))):
                     self.pair = INSIDE
-                form_of(self.box(*self._example(layout)), ROWS, self.columns)
-                self.box(*self._example(layout, rows=ROWS + 2))  # five rows unpack like five heads; seven do not
+                form_of(self.box(*self.example(layout)), ROWS, self.columns)
+                self.box(*self.example(layout, rows=ROWS + 2))  # five rows unpack like five heads; seven do not
                 # Indexing makes sense of wrong layouts (out[0] of a matrix is its first row).
                 if all(self._counts(layout, head) for head in range(layout.heads)):
                     return layout
@@ -152,7 +159,7 @@ class Term:
                 return Layout(kind, CLASSES)
         return None
 
-    def _example(self, layout: Layout, touched: int | None = None, rows: int = ROWS) -> tuple[Array, Argument]:
+    def example(self, layout: Layout, touched: int | None = None, rows: int = ROWS) -> tuple[Array, Argument]:
         """x and an output; the head `touched` differs in the last entry."""
         heads = [np.full((rows, self.columns), value) for value in ORDINARY[: layout.heads]]
         if touched is not None:
@@ -162,14 +169,15 @@ class Term:
         return x, layout.out(heads)
 
     def _counts(self, layout: Layout, head: int) -> bool:
-        plain, touched = self.box(*self._example(layout)), self.box(*self._example(layout, head))
+        plain, touched = self.box(*self.example(layout)), self.box(*self.example(layout, head))
         return not np.array_equal(plain, touched, equal_nan=True)
 
     def _arguments(self, x: float, heads: Sequence[float], rows: int, columns: int) -> tuple[Array, Argument]:
         arrays = [np.full((rows, columns), float(head)) for head in heads[: self.layout.heads]]
         return np.full((rows, columns), float(x)), self.layout.out(arrays)
 
-    def _raw(self, x: float, heads: Sequence[float], rows: int, columns: int) -> Array:
+    def raw(self, x: float, heads: Sequence[float], rows: int, columns: int) -> Array:
+        """What the function returns where every entry has this x and these heads."""
         return self.box(*self._arguments(x, heads, rows, columns))
 
     def value(self, x: float, heads: Sequence[float]) -> float:

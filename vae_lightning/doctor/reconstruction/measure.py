@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from vae_lightning.doctor.base import Finding
-from vae_lightning.doctor.blackbox.arrays import Array
 from vae_lightning.doctor.blackbox.box import BlackBox
 from vae_lightning.doctor.posterior.sigma import POSITIVE_GRID, named
 from vae_lightning.doctor.reconstruction.classes import (
@@ -59,7 +58,7 @@ def measure_reconstruction(
     known = any(_family(reading, sign, expected, kl_weight) for sign in (reading.sign, -reading.sign))
     if not known and not one_hot_likelihood(box, reading, columns, expected):
         _no_likelihood(reading, expected)
-    reading.findings += _gradient(box, columns, reading)
+    reading.findings += _gradient(box, reading)
     return reading
 
 
@@ -73,19 +72,14 @@ def _additive(term: Term) -> bool:
     chosen[::2, ::3] = True
     heads = [np.where(chosen, ORDINARY[i], ORDINARY[i] + 0.1) for i in range(term.layout.heads)]
     share = float(chosen.mean())
-    one = float(np.mean(_fill(term, high, 0.0)))
-    other = float(np.mean(_fill(term, low, 0.1)))
+    one = float(np.mean(term.raw(high, ORDINARY, ROWS, term.columns)))
+    other = float(np.mean(term.raw(low, [head + 0.1 for head in ORDINARY], ROWS, term.columns)))
     seen = term.box.attempt(np.where(chosen, high, low), term.layout.out(heads))
     if seen is None:
         return False
     tolerance = 1e-4 if term.box.rough else 1e-5
     expected = share * one + (1 - share) * other
     return abs(float(np.mean(seen)) - expected) <= tolerance * max(abs(one), abs(other), 1e-6)
-
-
-def _fill(term: Term, x: float, shift: float) -> Array:
-    heads = [np.full((ROWS, term.columns), ORDINARY[i] + shift) for i in range(term.layout.heads)]
-    return term.box(np.full((ROWS, term.columns), x), term.layout.out(heads))
 
 
 def _ignores_x(term: Term) -> bool:
@@ -264,15 +258,11 @@ def _exchanged(term: Term, sign: float, expected: list[float]) -> bool:
     return any(found is not None and found[0] == "Poisson" for found in (plain, behind))
 
 
-def _gradient(box: BlackBox, columns: int, reading: ReconstructionReading) -> list[Finding]:
+def _gradient(box: BlackBox, reading: ReconstructionReading) -> list[Finding]:
     term = reading.term
     if not box.has_gradient:
         return []
-    x = np.full((ROWS, columns), term.pair[0])
-    x[::2, ::2] = term.pair[1]
-    heads = [np.full((ROWS, columns), ORDINARY[index]) for index in range(term.layout.heads)]
-    out = term.layout.out(heads)
-    gradients = box.gradient(x, out)
+    gradients = box.gradient(*term.example(term.layout))
     if gradients is not None and not gradients:
         return []
     outs = gradients[1:] if gradients is not None else []

@@ -4,8 +4,8 @@ import numpy as np
 
 from vae_lightning.doctor.base import Finding
 from vae_lightning.doctor.blackbox.arrays import Array
-from vae_lightning.doctor.reconstruction.layout import ORDINARY, Term
-from vae_lightning.doctor.reconstruction.supports import mode_of
+from vae_lightning.doctor.reconstruction.layout import ORDINARY, Term, with_head
+from vae_lightning.doctor.reconstruction.supports import UNIT_NODES, mode_of
 
 NEAR = np.array([-1.5, 0.3, 2.0])
 
@@ -72,8 +72,7 @@ def far_misses(term: Term) -> list[Finding]:
 
 def unit_reach(term: Term, sign: float) -> list[Finding]:
     """Whether a density on [0, 1] with one number per column can have its mean near both ends."""
-    u = np.arange(-14.0, 14.01, 0.5)
-    x = 1 / (1 + np.exp(-u))
+    x = UNIT_NODES
     means = []
     for out in (-30.0, -8.0, 0.5, 8.0, 30.0):
         rho = sign * term.values(x, (out,))
@@ -92,12 +91,11 @@ def unit_reach(term: Term, sign: float) -> list[Finding]:
 
 def mode_reach(term: Term, sign: float, grid: Array) -> tuple[float, float]:
     """The least and the greatest x that a density of real x can have as its mode, over outputs in `grid`."""
-    places = []
+    places, usual = [], ORDINARY[: term.layout.heads]
     for head in range(term.layout.heads):
 
         def modes(outs: Array, head: int = head) -> list[float]:
-            several = [(*ORDINARY[:head], float(out), *ORDINARY[head + 1 : term.layout.heads]) for out in outs]
-            return [mode_of(term, sign, heads) for heads in several]
+            return [mode_of(term, sign, with_head(usual, head, out)) for out in outs]
 
         if np.nanmax(near := np.array(modes(NEAR))) - np.nanmin(near) < 1e-3:
             continue  # a scale, not a mean
@@ -119,7 +117,7 @@ def rate_reach(term: Term, sign: float, grid: Array) -> tuple[float, float]:
     means = []
     for head in range(term.layout.heads):
         for out in grid:
-            near = [(*ORDINARY[:head], out + step, *ORDINARY[head + 1 : term.layout.heads]) for step in (-1e-3, 1e-3)]
+            near = [with_head(ORDINARY[: term.layout.heads], head, out + step) for step in (-1e-3, 1e-3)]
             slope = sign * (term.values(x, near[1]) - term.values(x, near[0]))
             if not np.all(np.isfinite(slope)) or np.ptp(slope) < 1e-12:
                 continue

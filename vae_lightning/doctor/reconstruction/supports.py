@@ -10,9 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from vae_lightning.doctor.blackbox.arrays import Array
-from vae_lightning.doctor.reconstruction.layout import Term
+from vae_lightning.doctor.reconstruction.layout import Term, with_head
 
 SPREAD = 6e-3  # how much log Z may vary: clipped probabilities and quadrature cost about a tenth of it
+UNIT_NODES = 1 / (1 + np.exp(-np.arange(-14.0, 14.01, 0.5)))
+"""[0, 1] on a logistic scale, where densities that rise to infinity at 0 or 1 are smooth."""
 HEADS = (0.25, 0.45, 0.6, 0.85)
 
 
@@ -150,7 +152,7 @@ def _holds_for_other_heads(support: str, term: Term, sign: float, t: float, know
         return True
     usual, log_z = HEADS[:1] * term.layout.heads, float(np.median(known.log_z(t)))
     for head in range(term.layout.heads):
-        points = [(*usual[:head], value, *usual[head + 1 :]) for value in (-0.7, 3.0)]
+        points = [with_head(usual, head, value) for value in (-0.7, 3.0)]
         table = _SUPPORTS[support](term, sign, points)
         if table is not None and np.max(np.abs(table.log_z(t) - log_z)) > 0.02:
             return False
@@ -199,10 +201,7 @@ def _counts(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table 
 
 
 def _unit_interval(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | None:
-    # On a logistic scale, where densities that rise to infinity at 0 or 1 are smooth.
-    u = np.arange(-14.0, 14.01, 0.5)
-    x = 1 / (1 + np.exp(-u))
-    return _at(term, sign, points, x, np.log(0.5 * x * (1 - x)))
+    return _at(term, sign, points, UNIT_NODES, np.log(0.5 * UNIT_NODES * (1 - UNIT_NODES)))
 
 
 def _positive(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | None:
