@@ -22,6 +22,8 @@ FLOORS = [
     {"build"},
     {"loading"},
     {"run", "checkup"},
+    {"overrides"},
+    {"sweeps"},
     {"commands"},
     {"cli"},
 ]
@@ -44,8 +46,16 @@ DOCTOR_FLOORS = [
     {"cases.generate", "cases.silent"},
     {"selftest"},
 ]
+# The same in the folder of the sweeps.
+SWEEP_FLOORS = [
+    {"base", "configuration"},
+    {"work", "report"},
+    {"conclusion", "launch"},
+    {"grid"},
+]
+INNER_FLOORS = {"doctor": DOCTOR_FLOORS, "sweeps": SWEEP_FLOORS}
 LIGHTNING_FROM = "datamodule"
-HYDRA_FROM = "cli"
+HYDRA_FROM = "sweeps"
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "common", "misc"}
 FORBIDDEN_MODULES = {"pickle", "dill", "cloudpickle", "shelve", "marshal"}
 
@@ -63,9 +73,9 @@ def floor(name: str, plan: list[set[str]] = FLOORS) -> int:
     return floors[0]
 
 
-def room(parts: tuple[str, ...]) -> str:
-    """The name in DOCTOR_FLOORS of the module that `vae_lightning.doctor.PARTS` names or takes a name from."""
-    rooms = set().union(*DOCTOR_FLOORS)
+def room(folder: str, parts: tuple[str, ...]) -> str:
+    """The name among the inner floors of the module that `vae_lightning.FOLDER.PARTS` names or takes a name from."""
+    rooms = set().union(*INNER_FLOORS[folder])
     return next((name for name in (".".join(parts[:2]), parts[0]) if name in rooms), ".".join(parts))
 
 
@@ -83,18 +93,17 @@ def imports(path: Path) -> list[str]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_downwards(path: Path) -> None:
     here = place(path)
-    if here == "__init__" or (here == "doctor" and path.name == "__init__.py"):
+    if here == "__init__" or (here in INNER_FLOORS and path.name == "__init__.py"):
         return
     for name in imports(path):
         parts = name.split(".")
         if parts[0] != "vae_lightning" or parts[1] == "__version__":
             continue
         there = parts[1]
-        if here == there == "doctor":
-            inner = room(path.relative_to(PACKAGE / "doctor").with_suffix("").parts)
-            assert floor(room(tuple(parts[2:])), DOCTOR_FLOORS) < floor(inner, DOCTOR_FLOORS), (
-                f"{path.name} may not import {name}"
-            )
+        if here == there and here in INNER_FLOORS:
+            plan = INNER_FLOORS[here]
+            inner = room(here, path.relative_to(PACKAGE / here).with_suffix("").parts)
+            assert floor(room(here, tuple(parts[2:])), plan) < floor(inner, plan), f"{path.name} may not import {name}"
             continue
         own_base = there == here and parts[2] == "base"
         assert own_base or floor(there) < floor(here), f"{path.name} may not import {name}"
@@ -116,12 +125,13 @@ def test_frameworks_stay_on_their_floors(path: Path) -> None:
 def test_every_name_on_a_floor_exists() -> None:
     present = {place(path) for path in FILES} - {"__init__"}
     assert set().union(*FLOORS) == present
-    rooms = {
-        ".".join(path.relative_to(PACKAGE / "doctor").with_suffix("").parts)
-        for path in FILES
-        if place(path) == "doctor" and path.name != "__init__.py"
-    }
-    assert set().union(*DOCTOR_FLOORS) == rooms
+    for folder, plan in INNER_FLOORS.items():
+        rooms = {
+            ".".join(path.relative_to(PACKAGE / folder).with_suffix("").parts)
+            for path in FILES
+            if place(path) == folder and path.name != "__init__.py"
+        }
+        assert set().union(*plan) == rooms
 
 
 def test_nothing_is_called_utils() -> None:

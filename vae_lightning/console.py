@@ -5,19 +5,41 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.logging import RichHandler
 
 console = Console(highlight=False, soft_wrap=True)
 log = logging.getLogger("vae_lightning")
+_job = ""  # the job of a sweep that this process is at
+
+
+@contextmanager
+def one_job_of_many(name: str) -> Iterator[None]:
+    """A run in here keeps its lines to its log file; the console gets warnings only, with the job's name."""
+    global _job
+    _job = name
+    try:
+        yield
+    finally:
+        _job = ""
+
+
+def say(*objects: Any) -> None:
+    """Print what a run tells at its end; one of many jobs tells nothing."""
+    if not _job:
+        console.print(*objects)
 
 
 class _PlainHandler(RichHandler):
     """Messages as they are; a level is named only when it asks for attention."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if _job and record.levelno < logging.WARNING:
+            return
         prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
+        prefix = f"{_job}: {prefix}" if _job else prefix
         style = {logging.WARNING: "yellow", logging.ERROR: "red"}.get(record.levelno)
         console.print(f"{prefix}{record.getMessage()}", style=style, markup=False)
 

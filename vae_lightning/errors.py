@@ -17,6 +17,10 @@ class RunError(UserError, RuntimeError):
     """A run directory that cannot be used, or a training run that had to be stopped."""
 
 
+class InterruptedRun(RunError):  # noqa: N818 - it is no error of the run's
+    """The user stopped it."""
+
+
 def check_parameter(owner: str, name: str, legal: bool, must_be: str, got: object) -> None:
     """Raise the one sentence that every illegal parameter of every class gets.
 

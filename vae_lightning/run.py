@@ -21,8 +21,8 @@ from rich.table import Table
 
 from vae_lightning.build import Built, build, check_config
 from vae_lightning.callbacks.guard import LossGuard
-from vae_lightning.console import console, log, logging_to, quiet_frameworks
-from vae_lightning.errors import RunError
+from vae_lightning.console import console, log, logging_to, quiet_frameworks, say
+from vae_lightning.errors import InterruptedRun, RunError
 from vae_lightning.evaluation import Evaluation, evaluate
 from vae_lightning.loading import CHECKPOINTS, find_checkpoint, load_weights, read_checkpoint, read_record
 from vae_lightning.model import VAEModel
@@ -103,7 +103,7 @@ def _fit(built: Built, run_dir: Path, resume_from: Path | None) -> None:
     try:
         built.trainer.fit(built.module, built.datamodule, ckpt_path=resume_from, weights_only=True)
     except SystemExit:  # Lightning's answer to Ctrl-C
-        raise RunError(f"Interrupted. {_resume(run_dir)}") from None
+        raise InterruptedRun(f"Interrupted. {_resume(run_dir)}") from None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves it ignored
@@ -191,9 +191,9 @@ def _finish(
     _print_table(result, best)
     _write_json(run_dir / "summary.json", summary)
     parts = [part for part in (*PARTS, f"checkpoints/{CHECKPOINTS[0]}") if (run_dir / part).exists()]
-    console.print(f"Everything is in {_shown(run_dir)}: {', '.join(parts)}.")
+    say(f"Everything is in {_shown(run_dir)}: {', '.join(parts)}.")
     if (run_dir / "tensorboard").exists():
-        console.print(f"tensorboard --logdir {_shown(run_dir)}")
+        say(f"tensorboard --logdir {_shown(run_dir)}")
     return best
 
 
@@ -233,9 +233,9 @@ def _print_table(result: Evaluation, best: float) -> None:
     table.add_column(overflow="fold")
     for row in rows:
         table.add_row(*row)
-    console.print(f"\nTest, {result.num_rows:,} rows, nats per row in data units:")
-    console.print(table)
-    console.print()
+    say(f"\nTest, {result.num_rows:,} rows, nats per row in data units:")
+    say(table)
+    say()
 
 
 def _plain_zero(value: float) -> float:

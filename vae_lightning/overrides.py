@@ -1,0 +1,97 @@
+"""Overrides as they are typed: group names and choices checked, constructors' own settings let through."""
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vae_lightning.errors import ConfigError
+from vae_lightning.settings import nearest
+
+_PACKAGED = Path(__file__).parent / "conf"
+CONF = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.parent / "conf"
+OVERRIDE = re.compile(r"^(?P<sign>[+~]{0,2})(?P<key>[\w./@\-]+)(?P<value>=.*)?$", re.DOTALL)
+
+
+def prepared(arguments: Sequence[str], conf: Path = CONF) -> list[str]:
+    """Check group names and choices, and let every setting of a group through to its constructor's own check.
+
+    Hydra refuses ``model.latent_dim=8`` where the yaml does not repeat that default; ``++`` accepts it, and the
+    constructor's signature decides whether the key is legal.
+
+    Raises:
+        ConfigError: for an unknown group, choice or top-level setting, naming the nearest one.
+    """
+    arguments = _resumed(arguments)
+    # Hydra's parser refuses a flag between overrides: `data=digits -m seed=0,1`.
+    arguments = sorted(arguments, key=lambda argument: argument not in ("-m", "--multirun"))
+    own_conf = any(a in ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn") for a in arguments)
+    groups = {path.name for path in conf.iterdir() if path.is_dir()}
+    settings = _flattened(yaml.safe_load((conf / "train.yaml").read_text(encoding="utf-8")))
+    return [
+        argument if argument.startswith("-") or own_conf else _checked(argument, groups, settings, conf)
+        for argument in arguments
+    ]
+
+
+def _checked(argument: str, groups: set[str], settings: set[str], conf: Path) -> str:
+    match = OVERRIDE.match(argument)
+    if match is None:
+        return argument
+    sign, key, value = match["sign"], match["key"], match["value"]
+    first = re.split(r"[./@]", key)[0]
+    if first not in groups | settings | {"hydra"} and key not in settings and not sign.startswith("+"):
+        candidates = (
+            settings
+            if "." in key and first in {setting.partition(".")[0] for setting in settings}
+            else groups | settings
+        )
+        raise ConfigError(f"There is no setting {key}. {nearest(key if candidates is settings else first, candidates)}")
+    if first == "hydra" or value is None or sign:
+        return argument
+    if key in groups:
+        _check_choices(key, value[1:], conf)
+        return argument
+    return f"++{argument}" if first in groups else argument
+
+
+def _flattened(tree: dict[str, Any]) -> set[str]:
+    """Dotted names of the settings that belong to no group."""
+    names = set()
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            names |= {f"{name}.{child}" for child in value}
+        elif name != "defaults":
+            names.add(name)
+    return names
+
+
+def _check_choices(group: str, value: str, conf: Path) -> None:
+    choices = {path.stem for path in (conf / group).glob("*.yaml")}
+    if not re.fullmatch(r"[\w\-]+(,[\w\-]+)*", value):
+        return  # a list, a sweep function or an interpolation: Hydra's to read
+    for choice in value.split(","):
+        if choice not in choices | {"null"}:
+            raise ConfigError(f"There is no {group}={choice}. {nearest(choice, choices)}")
+
+
+def _resumed(arguments: Sequence[str]) -> list[str]:
+    """Replace ``resume=DIR`` by what the user typed for that run, in its directory; later overrides win."""
+    wanted = [a.partition("=")[2] for a in arguments if a.startswith("resume=") and a != "resume=null"]
+    if not wanted:
+        return list(arguments)
+    run_dir = Path(wanted[-1])
+    typed = run_dir / ".hydra" / "overrides.yaml"
+    earlier = yaml.safe_load(typed.read_text(encoding="utf-8")) if typed.exists() else None
+    if not isinstance(earlier, list):
+        raise ConfigError(f"resume={run_dir} is no run directory, or was killed before it began: {typed} says nothing.")
+    new = [a for a in arguments if not a.startswith("resume=")]
+    both = [*(a.lstrip("+") for a in earlier if not a.startswith("resume=")), *new]
+    # The next resume needs these too. Hydra would write them anew at every start, and a kill could leave half a file.
+    partial = typed.with_name(".overrides.yaml.partial")
+    partial.write_text(yaml.safe_dump(both), encoding="utf-8")
+    os.replace(partial, typed)
+    return [*both, f"resume={run_dir}", f"hydra.run.dir={run_dir}", "hydra.output_subdir=null"]

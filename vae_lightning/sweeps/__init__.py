@@ -1,0 +1,1 @@
+"""Sweeps: sweepers that resume, a search on Optuna, and the one table that they end in."""

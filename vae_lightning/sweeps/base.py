@@ -1,0 +1,132 @@
+"""One job of a sweep as its directory records it, and the lock that says whether somebody is at work on it."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from vae_lightning.version import __version__
+
+Status = Literal["planned", "running", "finished", "failed", "pruned"]
+ENDED = ("finished", "failed", "pruned")
+RECORD, LOCK = "job.json", ".job.lock"
+LOOKING_SECONDS = 2.0
+"""A claim waits as long: whoever only looks whether a job is at work holds its lock for an instant."""
+
+
+class PrunedError(Exception):
+    """The search gave a job up, because others were better at the same epoch."""
+
+
+@dataclass
+class Job:
+    """What ``job.json`` holds.
+
+    Args:
+        fingerprint: of the resolved configuration.
+        overrides: as they would be typed to run it alone.
+        swept: those of them that the sweep varies.
+        settings: every setting by its dotted name, and the choice of every group.
+        status: "running" with nobody holding the lock means that the process was killed.
+        value: what the job returned, val/nelbo of the best epoch, nats per row in data units.
+        error: one line that says why it failed.
+        seconds: from its last start to its end.
+        attempts: how often it was started.
+        started: seconds since the epoch of its last start.
+        version: of vae_lightning, at its last start.
+    """
+
+    fingerprint: str
+    overrides: list[str]
+    swept: list[str]
+    settings: dict[str, Any]
+    status: Status = "planned"
+    value: float | None = None
+    error: str = ""
+    seconds: float = 0.0
+    attempts: int = 0
+    started: float = field(default_factory=time.time)
+    version: str = __version__
+
+    @property
+    def name(self) -> str:
+        """What the sweep varies, in one line and without Hydra's signs."""
+        return " ".join(override.lstrip("+") for override in self.swept or self.overrides) or "no overrides"
+
+
+def write_job(run_dir: Path, job: Job) -> None:
+    """Put the record into its directory, in one step."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    partial = run_dir / f".{RECORD}.{os.getpid()}"
+    partial.write_text(json.dumps(asdict(job), indent=2) + "\n", encoding="utf-8")
+    os.replace(partial, run_dir / RECORD)
+
+
+def read_job(run_dir: Path) -> Job | None:
+    """The record of a directory; None where there is none that this version understands."""
+    try:
+        content = json.loads((run_dir / RECORD).read_text(encoding="utf-8"))
+        return Job(**{name: content[name] for name in Job.__dataclass_fields__})
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def jobs_of(sweep_dir: Path) -> dict[int, Job]:
+    """The recorded jobs of a sweep by number."""
+    numbers = (
+        sorted(int(path.name) for path in sweep_dir.iterdir() if path.name.isdigit()) if sweep_dir.is_dir() else []
+    )
+    found = {number: read_job(sweep_dir / str(number)) for number in numbers}
+    return {number: job for number, job in found.items() if job is not None}
+
+
+def next_number(sweep_dir: Path) -> int:
+    """The first number above every directory that is there, whoever made it."""
+    return max((int(path.name) for path in sweep_dir.iterdir() if path.name.isdigit()), default=-1) + 1
+
+
+@contextmanager
+def claimed(run_dir: Path) -> Iterator[bool]:
+    """Whether this process alone works on the job while the context lasts.
+
+    The lock ends with the process, however that ends, so a killed job is free at once; on a disk that several machines
+    share, it holds for all of them where the disk supports locks.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run_dir / LOCK, preserve_lock_file=True)
+    try:
+        lock.acquire(timeout=LOOKING_SECONDS)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def at_work(run_dir: Path) -> bool:
+    """Whether a process holds the job's lock now."""
+    if not (run_dir / LOCK).exists():
+        return False
+    lock = FileLock(run_dir / LOCK, preserve_lock_file=True)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+@contextmanager
+def planning(sweep_dir: Path) -> Iterator[None]:
+    """One process at a time gives out numbers or trials in a sweep."""
+    sweep_dir.mkdir(parents=True, exist_ok=True)
+    with FileLock(sweep_dir / ".planning.lock", preserve_lock_file=True):
+        yield

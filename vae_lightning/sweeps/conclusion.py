@@ -1,0 +1,22 @@
+"""The end of a sweep: its report, and how many jobs failed."""
+
+from pathlib import Path
+
+from vae_lightning.errors import RunError
+from vae_lightning.sweeps.base import jobs_of
+
+
+def conclude(sweep_dir: Path) -> None:
+    """Write the report.
+
+    Raises:
+        RunError: when jobs have failed; it names the first and says how to go on.
+    """
+    jobs = jobs_of(sweep_dir)
+    failed = {number: job for number, job in jobs.items() if job.status == "failed"}
+    if failed:
+        number, job = next(iter(failed.items()))
+        raise RunError(
+            f"{len(failed)} of {len(jobs)} jobs failed, the first is job {number} ({job.name}): "
+            f"{job.error.splitlines()[0]} The same command with sweep.dir={sweep_dir} runs only what has not finished."
+        )

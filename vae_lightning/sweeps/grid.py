@@ -1,0 +1,102 @@
+"""``hydra/sweeper=grid``: every combination of the values given; what has finished is not run again."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+
+from vae_lightning.console import console
+from vae_lightning.errors import ConfigError
+from vae_lightning.sweeps.base import Job, at_work, jobs_of, next_number, planning, write_job
+from vae_lightning.sweeps.conclusion import conclude
+from vae_lightning.sweeps.launch import Launch
+from vae_lightning.version import __version__
+
+Params = Mapping[str, str]
+
+
+class Grid:
+    """The jobs of a grid, each in a numbered directory.
+
+    Run again in the same directory it skips the jobs whose configuration has finished, goes on with those that were
+    killed, repeats those that failed, and gives new ones the next free numbers. Two processes may share the work.
+
+    Args:
+        launch: composes and launches.
+        params: axes of the configuration, {key: values}; a list of such dictionaries is the sum of their grids.
+        n_jobs: jobs at once; None: what the launcher can.
+    """
+
+    def __init__(self, launch: Launch, params: Params | Sequence[Params] | None, n_jobs: int | None = None) -> None:
+        self.launch = launch
+        self.grids: Sequence[Params] = [params or {}] if params is None or isinstance(params, Mapping) else params
+        self.size = launch.jobs_at_once(n_jobs)
+        # These run as many jobs at once as they can by themselves, however many there are.
+        self.has_queue = launch.launcher_name not in ("basic", "submitit_local") and n_jobs is None
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Run every combination.
+
+        Raises:
+            RunError: after the last job, when some have failed.
+        """
+        combinations = [words for params in self.grids for words in self._combinations(params, arguments)]
+        jobs = self._numbered([self.launch.job(*words) for words in combinations])
+        waiting = self._announced(jobs)
+        size = len(waiting) if self.has_queue else self.size
+        for start in range(0, len(waiting), max(size, 1)):
+            row = {n: job for n, job in self._unfinished(waiting[start : start + size]) if not self._is_at_work(n)}
+            self.launch.run(row)
+        conclude(self.launch.sweep_dir)
+
+    def _combinations(self, params: Params, arguments: list[str]) -> Iterator[tuple[list[str], list[str]]]:
+        """All overrides of each job, and those of them that vary."""
+        fixed, axes = [], []
+        for override in self.launch.overrides(params, arguments).values():
+            key = override.get_key_element()
+            if not override.is_sweep_override():
+                fixed.append(str(override.input_line))
+            elif override.is_discrete_sweep():
+                axes.append([f"{key}={value}" for value in override.sweep_string_iterator()])
+            else:
+                raise ConfigError(
+                    f"{override.input_line}: a grid needs single values. hydra/sweeper=optuna searches an interval."
+                )
+        for swept in itertools.product(*axes):
+            yield [*fixed, *swept], list(swept)
+
+    def _numbered(self, jobs: list[Job]) -> dict[int, Job]:
+        """Each job's number: that of the record with its fingerprint, else a free one, recorded at once."""
+        sweep_dir = self.launch.sweep_dir
+        with planning(sweep_dir):
+            known = {job.fingerprint: (number, job) for number, job in jobs_of(sweep_dir).items()}
+            free = next_number(sweep_dir)
+            for job in jobs:
+                if job.fingerprint not in known:
+                    known[job.fingerprint] = (free, job)
+                    write_job(sweep_dir / str(free), job)
+                    free += 1
+                number, recorded = known[job.fingerprint]
+                if recorded.status == "failed":
+                    job.attempts = 0
+                    write_job(sweep_dir / str(number), job)
+        return {known[job.fingerprint][0]: job for job in jobs}
+
+    def _announced(self, jobs: dict[int, Job]) -> list[int]:
+        """Say what is to be done; returns the numbers of the jobs that have to run."""
+        waiting = [number for number, _ in self._unfinished(list(jobs))]
+        done = len(jobs) - len(waiting)
+        known = jobs_of(self.launch.sweep_dir)
+        others = sorted({known[n].version for n in jobs if known[n].status == "finished"} - {__version__})
+        console.print(
+            f"{len(jobs)} jobs in {self.launch.shown_dir}: "
+            + (f"{done} finished before, {len(waiting)} to run." if done else f"{self.size} at a time.")
+            + (f" Finished ones are of vae_lightning {', '.join(others)}, this is {__version__}." if others else ""),
+            markup=False,
+        )
+        return waiting
+
+    def _unfinished(self, numbers: list[int]) -> list[tuple[int, Job]]:
+        known = jobs_of(self.launch.sweep_dir)
+        return [(n, known[n]) for n in numbers if known[n].status not in ("finished", "failed", "pruned")]
+
+    def _is_at_work(self, number: int) -> bool:
+        return at_work(self.launch.sweep_dir / str(number))

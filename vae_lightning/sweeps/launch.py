@@ -1,0 +1,150 @@
+"""Between a sweeper and Hydra: what is asked for, how each job is composed, and how jobs are handed to a launcher."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from vae_lightning.console import console
+from vae_lightning.errors import check_parameter
+from vae_lightning.overrides import prepared
+from vae_lightning.sweeps.base import Job, at_work, read_job, write_job
+from vae_lightning.sweeps.configuration import fingerprint_of, settings_of
+
+LOST = "Its process ended without a word, as when the system kills it for want of memory."
+ATTEMPTS = 2
+"""How often a job is started whose process is lost."""
+
+
+class Launch:
+    """The jobs of one sweep, composed and launched.
+
+    Args:
+        context: Hydra's.
+        task: what a job runs.
+        config: the composed configuration, ``hydra`` included.
+    """
+
+    def __init__(self, context: HydraContext, task: TaskFunction, config: DictConfig) -> None:
+        self.config, self.loader = config, context.config_loader
+        on_error = config.sweep.on_error
+        check_parameter("sweep", "on_error", on_error in ("continue", "stop"), "continue or stop", on_error)
+        # Absolute and fixed now: a worker would read the time of ${now:...} anew.
+        self.sweep_dir = Path(config.hydra.sweep.dir).absolute()
+        self._launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=context, task_function=task, config=config
+        )
+        self.sweep_dir.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(config, self.sweep_dir / "multirun.yaml")  # as Hydra's own sweeper does
+        self.launcher_name = str(config.hydra.runtime.choices["hydra/launcher"])
+
+    def overrides(self, params: Mapping[str, str], typed: Sequence[str]) -> dict[str, Override]:
+        """Axes of the configuration and of the command line by their key; what is typed wins."""
+        axes = prepared([f"{key}={value}" for key, value in params.items()])
+        parser = OverridesParser.create(config_loader=self.loader)
+        return {
+            override.get_key_element().lstrip("+"): override for override in parser.parse_overrides([*axes, *typed])
+        }
+
+    def job(self, overrides: Sequence[str], swept: Sequence[str]) -> Job:
+        """The record of a job that is still to be run; a group's choice that does not exist is refused here."""
+        config = self.loader.load_sweep_config(self.config, list(overrides))
+        return job_of(config, config.hydra.runtime.choices, overrides, swept)
+
+    @property
+    def shown_dir(self) -> Path:
+        """The sweep's directory as a person would type it."""
+        return self.sweep_dir.relative_to(Path.cwd()) if self.sweep_dir.is_relative_to(Path.cwd()) else self.sweep_dir
+
+    def jobs_at_once(self, wanted: int | None) -> int:
+        """How many jobs run side by side.
+
+        Raises:
+            ConfigError: when the launcher cannot run as many.
+        """
+        legal = wanted is None or (isinstance(wanted, int) and not isinstance(wanted, bool) and wanted > 0)
+        check_parameter("hydra.sweeper", "n_jobs", legal, "a whole number from 1 on, or null", wanted)
+        if self.launcher_name == "basic":
+            must = "1 with launcher=basic; launcher=joblib runs jobs side by side"
+            check_parameter("hydra.sweeper", "n_jobs", wanted in (None, 1), must, wanted)
+            return 1
+        own = OmegaConf.select(self.config, "hydra.launcher.n_jobs") or OmegaConf.select(
+            self.config, "hydra.launcher.array_parallelism"
+        )
+        return wanted or (own if own and own > 0 else len(os.sched_getaffinity(0)))
+
+    def run(self, jobs: dict[int, Job]) -> None:
+        """Launch jobs by number and wait.
+
+        A job whose process is lost is started once more, then counts as failed.
+
+        Raises:
+            Exception: the launcher's own, when it cannot start any job.
+        """
+        while jobs:
+            error = self._launch(jobs)
+            now = {number: read_job(self.sweep_dir / str(number)) or job for number, job in jobs.items()}
+            if error is not None and all(now[number].attempts == job.attempts for number, job in jobs.items()):
+                raise error
+            jobs = {
+                number: job
+                for number, job in now.items()
+                if (error is not None and job.status == "planned") or (job.status == "running" and self._lost(number))
+            }
+
+    def _launch(self, jobs: dict[int, Job]) -> Exception | None:
+        place = [f"hydra.sweep.dir={quoted(str(self.sweep_dir))}", "hydra.output_subdir=null"]
+        words = [[*job.overrides, *place, f"hydra.sweep.subdir={number}"] for number, job in jobs.items()]
+        try:
+            self._launcher.launch(words, initial_job_idx=next(iter(jobs)))
+        except Exception as error:
+            # joblib and submitit give up on all jobs when one process dies; the records tell which are done.
+            console.print(f"{self.launcher_name}: {type(error).__name__}: {str(error).splitlines()[0]}", markup=False)
+            return error
+        return None
+
+    def _lost(self, number: int) -> bool:
+        """Whether the job's process is gone, and the job is worth another start."""
+        run_dir = self.sweep_dir / str(number)
+        job = read_job(run_dir)
+        if job is None or job.status != "running" or at_work(run_dir):
+            return False
+        if job.attempts < ATTEMPTS:
+            return True
+        job.status, job.error = "failed", LOST
+        write_job(run_dir, job)
+        console.print(f"Job {number} failed: {LOST}", style="red", markup=False)
+        return False
+
+
+def job_of(config: DictConfig, choices: Mapping[str, Any], overrides: Sequence[str], swept: Sequence[str] = ()) -> Job:
+    """The record of a job that is still to be run, from its configuration and its groups' choices."""
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "sweep", "torch")])
+    with open_dict(own):
+        own.run_dir = "RUN"  # the same for every job
+        own.torch = {"matmul_precision": config.torch.matmul_precision}
+    plain: Any = OmegaConf.to_container(own, resolve=True)
+    settings = settings_of(plain, choices)
+    return Job(fingerprint_of(settings, choices), list(overrides), list(swept), settings)
+
+
+def keep_composition(config: DictConfig, run_dir: Path) -> None:
+    """What Hydra itself leaves in a job's directory, written only once the job is sure to run."""
+    folder = run_dir / ".hydra"
+    folder.mkdir(parents=True, exist_ok=True)
+    hydra = HydraConfig.get()
+    typed = [word for word in hydra.overrides.task if not word.startswith("resume=")]
+    for name, content in (("config", config), ("hydra", {"hydra": hydra}), ("overrides", typed)):
+        (folder / f"{name}.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(content)), encoding="utf-8")
+
+
+def quoted(text: str) -> str:
+    """``text`` as one word of Hydra's grammar."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

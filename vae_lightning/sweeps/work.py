@@ -1,0 +1,92 @@
+"""One job of a sweep in its own process: claimed, recorded from start to end, never run over a finished one."""
+
+import math
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from vae_lightning.console import console
+from vae_lightning.errors import RunError, UserError
+from vae_lightning.sweeps.base import ENDED, LOCK, RECORD, Job, PrunedError, claimed, jobs_of, read_job, write_job
+
+Work = Callable[[bool], float]
+"""Trains; told whether to go on from a checkpoint; returns val/nelbo of the best epoch."""
+
+
+def work_on(run_dir: Path, job: Job, work: Work, stop_on_error: bool = False) -> float | None:
+    """Do one job unless it is done, or another process is at it.
+
+    Args:
+        run_dir: the job's directory, in its sweep's.
+        job: what a sweeper that keeps no records would have written.
+        work: does it.
+        stop_on_error: not when a job of the sweep has failed.
+
+    Returns:
+        The job's value; None where there is none.
+
+    Raises:
+        RunError: when the directory holds a finished job of another configuration.
+        Exception: what ``work`` raised, once that is recorded and told.
+    """
+    with claimed(run_dir) as mine:
+        if not mine:
+            return None
+        known = read_job(run_dir)
+        if known is not None and known.fingerprint != job.fingerprint and known.status in ("finished", "running"):
+            raise RunError(
+                f"{run_dir} holds a {known.status} job of another configuration: {known.name}. Nothing is run."
+            )
+        if known is not None and known.status == "finished":
+            return known.value
+        if stop_on_error and any(other.status == "failed" for other in jobs_of(run_dir.parent).values()):
+            return None
+        return _recorded(run_dir, known if known is not None and known.fingerprint == job.fingerprint else job, work)
+
+
+def _recorded(run_dir: Path, job: Job, work: Work) -> float | None:
+    resumes = job.status == "running" and (run_dir / "checkpoints" / "last.ckpt").exists()
+    if not resumes:
+        _clear(run_dir)
+    job = Job(job.fingerprint, job.overrides, job.swept, job.settings, "running", attempts=job.attempts + 1)
+    write_job(run_dir, job)
+    console.print(f"{'Going on with job' if resumes else 'Job'} {run_dir.name}: {job.name}", markup=False)
+    try:
+        job.value = work(resumes)
+        job.status = "finished"
+        if not math.isfinite(job.value):
+            job.status, job.error, job.value = "failed", f"The validation NELBO is {job.value:g}.", None
+    except PrunedError as error:
+        job.status, job.error = "pruned", str(error)
+    except Exception as error:
+        job.status = "failed"
+        job.error = f"{error}".strip() if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        if job.status in ENDED:  # else it was interrupted, and can be gone on with
+            job.seconds = time.time() - job.started
+            write_job(run_dir, job)
+            _tell(run_dir.name, job)
+    return job.value
+
+
+def _clear(run_dir: Path) -> None:
+    """Remove what a failed or half-done start has left: it would mix with what comes."""
+    for path in run_dir.iterdir():
+        if path.name in (RECORD, LOCK):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _tell(number: str, job: Job) -> None:
+    if job.status == "finished":
+        line = f"Job {number}: validation NELBO {job.value:.3f}, {job.seconds:.1f} s."
+    elif job.status == "pruned":
+        line = f"Job {number}: pruned after {job.seconds:.1f} s. {job.error}"
+    else:
+        line = f"Job {number} failed: {job.error}"
+    console.print(line, style="red" if job.status == "failed" else None, markup=False)
