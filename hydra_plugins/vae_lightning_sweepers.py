@@ -24,3 +24,21 @@ class GridSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Hydra's call for the sweep itself."""
         return self.sweeper.sweep(arguments)
+
+
+class OptunaSweeper(Sweeper):
+    """``hydra/sweeper=optuna``: see :class:`vae_lightning.sweeps.search.Search`."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = settings
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Hydra's call before the sweep."""
+        from vae_lightning.sweeps.launch import Launch
+        from vae_lightning.sweeps.search import Search
+
+        self.sweeper = Search(Launch(hydra_context, task_function, config), **self.settings)
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Hydra's call for the sweep itself."""
+        return self.sweeper.sweep(arguments)

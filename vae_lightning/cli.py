@@ -88,13 +88,22 @@ def _job_of_a_sweep(config: DictConfig, plain: dict[str, Any], overrides: list[s
     if choices["hydra/launcher"] != "basic":
         plain["callbacks"] = {**plain["callbacks"], "progress": None}  # bars of several processes would mix
 
+    sweeper: Any = OmegaConf.to_container(HydraConfig.get().sweeper, resolve=True)
+    keeps_records = sweeper["_target_"].startswith("hydra_plugins.vae_lightning_sweepers.")
+    if sweeper["_target_"] == "hydra_plugins.vae_lightning_sweepers.OptunaSweeper":
+        from vae_lightning.sweeps.search import trial_report
+
+        plain["callbacks"] = {**plain["callbacks"], "trial": trial_report(sweeper, run_dir)}
+
     def work(resumes: bool) -> float:
         keep_composition(config, run_dir)
         with one_job_of_many(f"job {run_dir.name}"):
             return run({**plain, "resume": str(run_dir) if resumes else None}, overrides)
 
     try:
-        return work_on(run_dir, job_of(config, choices, overrides), work, plain["sweep"]["on_error"] == "stop")
+        job = job_of(config, choices, overrides)
+        stops = plain["sweep"]["on_error"] == "stop"
+        return work_on(run_dir, job, work, stop_on_error=stops, repeat=not keeps_records)
     except InterruptedRun:
         raise KeyboardInterrupt from None  # Hydra would go on with the next job
 

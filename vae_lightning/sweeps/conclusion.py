@@ -6,8 +6,12 @@ from vae_lightning.errors import RunError
 from vae_lightning.sweeps.base import jobs_of
 
 
-def conclude(sweep_dir: Path) -> None:
+def conclude(sweep_dir: Path, repeats_failed: bool = True) -> None:
     """Write the report.
+
+    Args:
+        sweep_dir: the sweep's directory.
+        repeats_failed: whether the same command would run the failed jobs again.
 
     Raises:
         RunError: when jobs have failed; it names the first and says how to go on.
@@ -16,7 +20,10 @@ def conclude(sweep_dir: Path) -> None:
     failed = {number: job for number, job in jobs.items() if job.status == "failed"}
     if failed:
         number, job = next(iter(failed.items()))
+        again = (
+            f" The same command with sweep.dir={sweep_dir} runs only what has not finished." if repeats_failed else ""
+        )
         raise RunError(
             f"{len(failed)} of {len(jobs)} jobs failed, the first is job {number} ({job.name}): "
-            f"{job.error.splitlines()[0]} The same command with sweep.dir={sweep_dir} runs only what has not finished."
+            f"{job.error.splitlines()[0]}{again}"
         )

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from vae_lightning.console import console
 from vae_lightning.errors import check_parameter
 from vae_lightning.overrides import prepared
-from vae_lightning.sweeps.base import Job, at_work, read_job, write_job
+from vae_lightning.sweeps.base import Job, at_work, jobs_of, read_job, write_job
 from vae_lightning.sweeps.configuration import fingerprint_of, settings_of
 
 LOST = "Its process ended without a word, as when the system kills it for want of memory."
@@ -62,6 +62,12 @@ class Launch:
     def shown_dir(self) -> Path:
         """The sweep's directory as a person would type it."""
         return self.sweep_dir.relative_to(Path.cwd()) if self.sweep_dir.is_relative_to(Path.cwd()) else self.sweep_dir
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a job has failed and the wish was to stop then."""
+        stops = self.config.sweep.on_error == "stop"
+        return stops and any(job.status == "failed" for job in jobs_of(self.sweep_dir).values())
 
     def jobs_at_once(self, wanted: int | None) -> int:
         """How many jobs run side by side.

@@ -14,7 +14,7 @@ Work = Callable[[bool], float]
 """Trains; told whether to go on from a checkpoint; returns val/nelbo of the best epoch."""
 
 
-def work_on(run_dir: Path, job: Job, work: Work, stop_on_error: bool = False) -> float | None:
+def work_on(run_dir: Path, job: Job, work: Work, *, stop_on_error: bool, repeat: bool) -> float | None:
     """Do one job unless it is done, or another process is at it.
 
     Args:
@@ -22,6 +22,7 @@ def work_on(run_dir: Path, job: Job, work: Work, stop_on_error: bool = False) ->
         job: what a sweeper that keeps no records would have written.
         work: does it.
         stop_on_error: not when a job of the sweep has failed.
+        repeat: do a failed or pruned job again, too; a sweeper that keeps records has said so in them.
 
     Returns:
         The job's value; None where there is none.
@@ -38,7 +39,8 @@ def work_on(run_dir: Path, job: Job, work: Work, stop_on_error: bool = False) ->
             raise RunError(
                 f"{run_dir} holds a {known.status} job of another configuration: {known.name}. Nothing is run."
             )
-        if known is not None and known.status == "finished":
+        done = ("finished",) if repeat else ENDED
+        if known is not None and known.fingerprint == job.fingerprint and known.status in done:
             return known.value
         if stop_on_error and any(other.status == "failed" for other in jobs_of(run_dir.parent).values()):
             return None

@@ -1,0 +1,263 @@
+"""``hydra/sweeper=optuna``: a search by Optuna, through any of Hydra's launchers."""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from vae_lightning.console import console
+from vae_lightning.errors import ConfigError, RunError, check_parameter
+from vae_lightning.module import MONITOR
+from vae_lightning.settings import nearest
+from vae_lightning.sweeps.base import ENDED, Job, at_work, planning, read_job, write_job
+from vae_lightning.sweeps.conclusion import conclude
+from vae_lightning.sweeps.launch import Launch
+from vae_lightning.sweeps.space import axis_of, overrides_of
+from vae_lightning.sweeps.study import open_study, pruner_of, sampler_of, storage_of
+
+JOB = "job"
+"""The user attribute of a trial that holds its job's directory."""
+ELSEWHERE = re.compile(r"(sweep|hydra|launcher|logger|torch|debug)\b")
+"""Settings that say where and how a search runs, not what it compares."""
+STRAY = timedelta(minutes=1)
+"""A running trial that nobody has claimed for so long belonged to a process that was killed while asking."""
+
+
+class Search:
+    """Asks a study for trials, a batch at a time, launches them as jobs, and tells the study how they ended.
+
+    Trial k is the sweep's job k. Run again with the same storage, the search goes on; processes that run side by side
+    share it. A failed job, or one that ends in NaN, is told as failed, with its error, and the search goes on.
+
+    Args:
+        launch: composes and launches.
+        params: the search space, {key: sweep}, as on the command line.
+        n_trials: trials of the study, whoever runs them.
+        n_jobs: trials at once; None: what the launcher can.
+        metrics: what is optimised, by their names in summary.json; one, or a list.
+        directions: minimize or maximize; one, or a list.
+        sampler: tpe, gp, cmaes, nsgaii, grid, random or qmc.
+        sampler_options: arguments of Optuna's class.
+        pruner: none, median or hyperband.
+        pruner_options: arguments of Optuna's class.
+        storage: journal, sqlite, memory, a path ending in .journal, or a URL.
+        study_name: the study's name in the storage.
+        seed: of the sampler.
+    """
+
+    def __init__(
+        self,
+        launch: Launch,
+        params: Mapping[str, str] | None = None,
+        n_trials: int = 30,
+        n_jobs: int | None = None,
+        metrics: str | Sequence[str] = "val/nelbo",
+        directions: str | Sequence[str] = "minimize",
+        sampler: str = "tpe",
+        sampler_options: Mapping[str, Any] | None = None,
+        pruner: str = "none",
+        pruner_options: Mapping[str, Any] | None = None,
+        storage: str = "journal",
+        study_name: str = "vae_lightning",
+        seed: int = 0,
+    ) -> None:
+        self.launch, self.params, self.n_trials = launch, params or {}, n_trials
+        self.batch = launch.jobs_at_once(n_jobs)
+        self.metrics = [metrics] if isinstance(metrics, str) else list(metrics)
+        self.directions: list[Any] = (
+            [directions] * len(self.metrics) if isinstance(directions, str) else list(directions)
+        )
+        self.sampler, self.sampler_options, self.seed = sampler, dict(sampler_options or {}), seed
+        self.pruner, self.pruner_options = pruner, dict(pruner_options or {})
+        self.storage, self.study_name = storage_of(storage, launch.sweep_dir), study_name
+        self._check()
+
+    def _check(self) -> None:
+        owner = "hydra.sweeper"
+        legal = isinstance(self.n_trials, int) and self.n_trials > 0
+        check_parameter(owner, "n_trials", legal, "a whole number from 1 on", self.n_trials)
+        legal = len(self.directions) == len(self.metrics) and set(self.directions) <= {"minimize", "maximize"}
+        check_parameter(owner, "directions", legal, "minimize or maximize for each of the metrics", self.directions)
+        legal = self.pruner == "none" or (self.metrics, self.directions) == ([MONITOR], ["minimize"])
+        must = f"none where not {MONITOR} alone is minimised: that is what jobs report while they train"
+        check_parameter(owner, "pruner", legal, must, self.pruner)
+        pruner_of(self.pruner, self.pruner_options)
+        sampler_of(self.sampler, self.sampler_options, self.seed, 0, {})
+        elsewhere = self.storage == "memory" and self.launch.launcher_name != "basic"
+        check_parameter(owner, "storage", not elsewhere, "one that processes can share, e.g. journal", self.storage)
+        chosen = [metric for metric in self.metrics if metric.startswith("test/")]
+        if chosen:
+            console.print(f"Note: {', '.join(chosen)} will be chosen on the test rows, and flatters the best.")
+
+    def sweep(self, arguments: list[str]) -> None:
+        """Search until the study has its trials.
+
+        Raises:
+            RunError: when the study holds another search, and after the last job, when some have failed.
+        """
+        overrides = self.launch.overrides(self.params, arguments)
+        self.space = {key: axis_of(each) for key, each in overrides.items() if each.is_sweep_override()}
+        self.fixed = [str(each.input_line) for each in overrides.values() if not each.is_sweep_override()]
+        if not self.space:
+            raise ConfigError("There is nothing to search: give a key an interval, a range or several values.")
+        if self.sampler == "grid":
+            self.n_trials = min(self.n_trials, math.prod(len(axis.grid()) for axis in self.space.values()))
+        with planning(self.launch.sweep_dir):
+            self.study = open_study(self.storage, self.study_name, self.directions)
+            self._check_same_search()
+            self._settle()
+            jobs = self._abandoned()
+        self._announce(len(jobs))
+        while jobs := jobs or self._asked() or self._abandoned():
+            self.launch.run(jobs)
+            jobs = {}
+            with planning(self.launch.sweep_dir):
+                self._settle()
+        self._tell_best()
+        conclude(self.launch.sweep_dir, repeats_failed=False)
+
+    def _check_same_search(self) -> None:
+        """Trials with other fixed settings must not be compared with these."""
+        typed = sorted(word.lstrip("+") for word in self.fixed if not ELSEWHERE.match(word.lstrip("+")))
+        mine = [*self.metrics, *typed]
+        known = self.study.user_attrs.get("search")
+        if known is None:
+            self.study.set_user_attr("search", mine)
+        elif known != mine:
+            raise RunError(
+                f"The study {self.study_name} in {self.launch.shown_dir} searches {' '.join(known)}. Got "
+                f"{' '.join(mine)} instead: repeat its settings, or take another sweep.dir or hydra.sweeper.study_name."
+            )
+
+    def _asked(self) -> dict[int, Job]:
+        """New trials as jobs: a batch, or what is missing to ``n_trials``; none after a failure that stops."""
+        if self.launch.stopped:
+            return {}
+        with planning(self.launch.sweep_dir):
+            missing = self.n_trials - len(self.study.get_trials(deepcopy=False))
+            return dict(self._ask() for _ in range(min(self.batch, missing)))
+
+    def _ask(self) -> tuple[int, Job]:
+        number = len(self.study.get_trials(deepcopy=False))
+        self.study.sampler = sampler_of(self.sampler, self.sampler_options, self.seed, number, self.space)
+        try:
+            trial = self.study.ask({key: axis.distribution for key, axis in self.space.items()})
+        except ValueError as error:  # Optuna's word for choices that differ from the study's earlier ones
+            raise ConfigError(f"The study {self.study_name} cannot go on with this search space: {error}") from error
+        trial.set_user_attr(JOB, str(self.launch.sweep_dir / str(trial.number)))
+        return self._job(trial.number, trial.params)
+
+    def _job(self, number: int, params: Mapping[str, Any]) -> tuple[int, Job]:
+        swept = overrides_of(self.space, params)
+        job = self.launch.job([*self.fixed, *swept], swept)
+        write_job(self.launch.sweep_dir / str(number), job)
+        return number, job
+
+    def _abandoned(self) -> dict[int, Job]:
+        """Trials whose process was killed, as jobs to go on with."""
+        found = {}
+        for trial in self._running():
+            run_dir = self.launch.sweep_dir / str(trial.number)
+            is_mine = trial.user_attrs.get(JOB) == str(run_dir)
+            if not is_mine and (JOB in trial.user_attrs or _age(trial) < STRAY):
+                continue
+            if at_work(run_dir):
+                continue
+            known = read_job(run_dir)
+            if known is None and set(trial.params) != set(self.space):
+                # Killed while it was asked: there is nothing to repeat.
+                self._tell_failure(trial, "The search was killed while it asked for this trial.")
+                continue
+            found[trial.number] = known or self._job(trial.number, trial.params)[1]
+        return found
+
+    def _running(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+
+    def _settle(self) -> None:
+        """Tell the study of every job that has ended, whichever process ran it."""
+        for trial in self._running():
+            run_dir = self.launch.sweep_dir / str(trial.number)
+            job = read_job(run_dir) if trial.user_attrs.get(JOB) == str(run_dir) else None
+            if job is None or job.status not in ENDED:
+                continue
+            if job.status == "pruned":
+                self._tell(trial, TrialState.PRUNED)
+            elif job.status == "failed":
+                self._tell_failure(trial, job.error)
+            else:
+                self._tell_values(trial, run_dir)
+
+    def _tell_values(self, trial: FrozenTrial, run_dir: Path) -> None:
+        summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+        flat = flat_metrics(summary)
+        missing = [metric for metric in self.metrics if metric not in flat]
+        if missing:
+            raise ConfigError(f"There is no metric {missing[0]} in summary.json. {nearest(missing[0], flat)}")
+        values = [flat[metric] for metric in self.metrics]
+        measure = self.study.user_attrs.get("measure")
+        if measure is None:
+            self.study.set_user_attr("measure", summary.get("measure", ""))
+        if measure not in (None, summary.get("measure", "")):
+            error = f"It measures a {summary['measure']}, the study a {measure}: these cannot be compared."
+            self._tell(trial, TrialState.FAIL, error=error)
+        elif not all(map(math.isfinite, values)):
+            self._tell_failure(trial, f"{self.metrics} = {values}")
+        else:
+            self._tell(trial, TrialState.COMPLETE, values)
+
+    def _tell_failure(self, trial: FrozenTrial, error: str) -> None:
+        self.study._storage.set_trial_user_attr(trial._trial_id, "error", error)
+        self._tell(trial, TrialState.FAIL)
+
+    def _tell(self, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None = None) -> None:
+        # The grid's sampler ends Optuna's own loop after its last trial, and there is none here.
+        name, options = ("random", {}) if self.sampler == "grid" else (self.sampler, self.sampler_options)
+        self.study.sampler = sampler_of(name, options, self.seed, trial.number, self.space)
+        self.study.tell(trial.number, values, state=state, skip_if_finished=True)
+
+    def _announce(self, abandoned: int) -> None:
+        known = len(self.study.get_trials(deepcopy=False))
+        console.print(
+            f"Search of {self.n_trials} trials in {self.launch.shown_dir}, {self.batch} at a time, by {self.sampler}"
+            + (f": {known} are known" + (f", {abandoned} to go on with." if abandoned else ".") if known else "."),
+            markup=False,
+        )
+
+    def _tell_best(self) -> None:
+        for trial in self.study.best_trials:
+            values = ", ".join(f"{m} {v:.3f}" for m, v in zip(self.metrics, trial.values, strict=True))
+            words = " ".join(overrides_of(self.space, trial.params)).replace("+", "")
+            console.print(f"Best, trial {trial.number}: {values} with {words}", markup=False)
+
+
+def _age(trial: FrozenTrial) -> timedelta:
+    begun = trial.datetime_start
+    return datetime.now(begun.tzinfo) - begun if begun is not None else timedelta(0)
+
+
+def flat_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The final numbers of a run by the names under which a search may optimise them, e.g. test/nll."""
+    flat = {"val/nelbo": summary["val/nelbo"], "parameters": summary["parameters"]}
+    flat |= {f"test/{name}": value for name, value in summary["test"].items()}
+    flat |= {f"seconds/{name}": value for name, value in summary["seconds"].items()}
+    return {name: float(value) for name, value in flat.items() if isinstance(value, int | float)}
+
+
+def trial_report(sweeper: Mapping[str, Any], run_dir: Path) -> dict[str, Any] | None:
+    """The node of the callback that reports a job to its trial; None where the search has no use for it."""
+    if sweeper["metrics"] != MONITOR or sweeper["directions"] != "minimize":
+        return None
+    return {
+        "_target_": "vae_lightning.sweeps.pruning.TrialReport",
+        "storage": storage_of(sweeper["storage"], run_dir.parent),
+        "study": sweeper["study_name"],
+        "number": int(run_dir.name),
+        "pruner": sweeper["pruner"],
+        "pruner_options": dict(sweeper["pruner_options"] or {}),
+    }
