@@ -17,7 +17,7 @@ FLOORS = [
     {"evaluation"},
     {"console", "doctor"},
     {"datamodule", "module"},
-    {"callbacks", "checkpoints", "metrics_csv"},
+    {"callbacks", "checkpoints", "metrics_csv", "hparams"},
     {"settings"},
     {"build"},
     {"loading"},
@@ -48,10 +48,10 @@ DOCTOR_FLOORS = [
 ]
 # The same in the folder of the sweeps.
 SWEEP_FLOORS = [
-    {"base", "configuration"},
-    {"work", "report"},
-    {"conclusion", "launch"},
-    {"grid"},
+    {"base", "configuration", "space"},
+    {"work", "report", "study"},
+    {"conclusion", "launch", "pruning"},
+    {"grid", "search"},
 ]
 INNER_FLOORS = {"doctor": DOCTOR_FLOORS, "sweeps": SWEEP_FLOORS}
 LIGHTNING_FROM = "datamodule"

@@ -5,7 +5,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import hydra
@@ -19,6 +19,12 @@ from vae_lightning.commands.doctor import doctor
 from vae_lightning.errors import InterruptedRun, RunError, UserError
 from vae_lightning.overrides import CONF, prepared
 
+if TYPE_CHECKING:
+    from vae_lightning.sweeps.base import Job
+
+SWEEPERS = "hydra_plugins.vae_lightning_sweepers"
+IDENTITY = {"data", "likelihood", "seed"}
+"""What TensorBoard shows of every run that stands alone, beside what was typed."""
 _user_wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
@@ -66,31 +72,34 @@ def train(arguments: Sequence[str] | None = None) -> None:
 def _job(config: DictConfig) -> float | None:
     # Seconds of imports, which --help and a misspelt group need not wait for.
     from vae_lightning.run import run
+    from vae_lightning.sweeps.launch import job_of
 
     plain: Any = OmegaConf.to_container(config, resolve=True)
     overrides = list(HydraConfig.get().overrides.task)
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
-        return _job_of_a_sweep(config, plain, overrides)
     try:
-        return run(plain, overrides)
+        job = job_of(config, HydraConfig.get().runtime.choices, overrides)
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            return _job_of_a_sweep(config, plain, job)
+        typed = {override.lstrip("+").partition("=")[0] for override in overrides}
+        shown = {name: value for name, value in job.settings.items() if name in typed | IDENTITY}
+        return run(plain, overrides, shown)
     except UserError as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise  # recorded and told; Hydra goes on with the other jobs
         _fail(error, config.debug or _user_wants_tracebacks)
 
 
-def _job_of_a_sweep(config: DictConfig, plain: dict[str, Any], overrides: list[str]) -> float | None:
+def _job_of_a_sweep(config: DictConfig, plain: dict[str, Any], job: "Job") -> float | None:
     from vae_lightning.console import one_job_of_many
     from vae_lightning.run import run
-    from vae_lightning.sweeps.launch import job_of, keep_composition
+    from vae_lightning.sweeps.launch import keep_composition
     from vae_lightning.sweeps.work import work_on
 
-    run_dir = Path(plain["run_dir"])
-    choices = HydraConfig.get().runtime.choices
-    if choices["hydra/launcher"] != "basic":
+    run_dir, hydra_config = Path(plain["run_dir"]), HydraConfig.get()
+    if hydra_config.runtime.choices["hydra/launcher"] != "basic":
         plain["callbacks"] = {**plain["callbacks"], "progress": None}  # bars of several processes would mix
-
-    sweeper: Any = OmegaConf.to_container(HydraConfig.get().sweeper, resolve=True)
-    keeps_records = sweeper["_target_"].startswith("hydra_plugins.vae_lightning_sweepers.")
-    if sweeper["_target_"] == "hydra_plugins.vae_lightning_sweepers.OptunaSweeper":
+    sweeper: Any = OmegaConf.to_container(hydra_config.sweeper, resolve=True)
+    if sweeper["_target_"] == f"{SWEEPERS}.OptunaSweeper":
         from vae_lightning.sweeps.search import trial_report
 
         plain["callbacks"] = {**plain["callbacks"], "trial": trial_report(sweeper, run_dir)}
@@ -98,12 +107,11 @@ def _job_of_a_sweep(config: DictConfig, plain: dict[str, Any], overrides: list[s
     def work(resumes: bool) -> float:
         keep_composition(config, run_dir)
         with one_job_of_many(f"job {run_dir.name}"):
-            return run({**plain, "resume": str(run_dir) if resumes else None}, overrides)
+            return run({**plain, "resume": str(run_dir) if resumes else None}, job.overrides, job.settings)
 
     try:
-        job = job_of(config, choices, overrides)
         stops = plain["sweep"]["on_error"] == "stop"
-        return work_on(run_dir, job, work, stop_on_error=stops, repeat=not keeps_records)
+        return work_on(run_dir, job, work, stop_on_error=stops, repeat=not sweeper["_target_"].startswith(SWEEPERS))
     except InterruptedRun:
         raise KeyboardInterrupt from None  # Hydra would go on with the next job
 

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
 from rich.table import Table
 
 from vae_lightning.build import Built, build, check_config
@@ -24,6 +25,7 @@ from vae_lightning.callbacks.guard import LossGuard
 from vae_lightning.console import console, log, logging_to, quiet_frameworks, say
 from vae_lightning.errors import InterruptedRun, RunError
 from vae_lightning.evaluation import Evaluation, evaluate
+from vae_lightning.hparams import log_hparams
 from vae_lightning.loading import CHECKPOINTS, find_checkpoint, load_weights, read_checkpoint, read_record
 from vae_lightning.model import VAEModel
 from vae_lightning.module import MONITOR
@@ -34,12 +36,13 @@ PARTS = ("summary.json", "metrics.csv", "train.log")
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pandas")
 
 
-def run(config: Config, overrides: Sequence[str] = ()) -> float:
+def run(config: Config, overrides: Sequence[str] = (), settings: Mapping[str, Any] | None = None) -> float:
     """Train as configured in ``config["run_dir"]``, evaluate, and write ``summary.json`` last.
 
     Args:
         config: the resolved configuration, plain values.
         overrides: what the user typed, for the record.
+        settings: what TensorBoard's HParams tab shows of this run; None writes nothing there.
 
     Returns:
         ``val/nelbo`` of the best epoch, nats per row in data units: what sweeps minimise.
@@ -60,7 +63,11 @@ def run(config: Config, overrides: Sequence[str] = ()) -> float:
             _fit(built, run_dir, resume_from)
             best = _load_best(built, run_dir)
             trained = time.perf_counter() - started
-            return _finish(built, config, run_dir, best, trained, overrides)
+            result, seconds = _evaluate(built, config)
+            if built.trainer.is_global_zero:
+                _log_end(built, result, best, settings)
+                _summarise(built, run_dir, result, best, {"training": trained, "evaluation": seconds}, overrides)
+            return best
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise RunError(
@@ -159,24 +166,38 @@ def _callbacks(built: Built) -> list[Callback]:
     return built.trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it, but does not declare it
 
 
-def _finish(
-    built: Built, config: Config, run_dir: Path, best: float, seconds_training: float, overrides: Sequence[str]
-) -> float:
+def _evaluate(built: Built, config: Config) -> tuple[Evaluation, float]:
+    """The test table's numbers, and the seconds they took."""
     device = built.module.device
     rows, training_rows = (built.datamodule.on_device(name, device) for name in ("test", "train"))
     started = time.perf_counter()
     result = _evaluate_with_bar(built.module.model, rows, training_rows, config["test"]["num_samples"], config["seed"])
-    if not built.trainer.is_global_zero:
-        return best
+    return result, time.perf_counter() - started
+
+
+def _log_end(built: Built, result: Evaluation, best: float, settings: Mapping[str, Any] | None) -> None:
+    step = built.trainer.global_step
     for logger in built.trainer.loggers:
-        logger.log_metrics({f"test/{k}": v for k, v in result.as_dict().items()}, step=built.trainer.global_step)
+        logger.log_metrics({f"test/{name}": value for name, value in result.as_dict().items()}, step=step)
+        if isinstance(logger, TensorBoardLogger) and settings is not None:
+            log_hparams(logger, settings, best, step)
         logger.finalize("success")
+
+
+def _summarise(
+    built: Built,
+    run_dir: Path,
+    result: Evaluation,
+    best: float,
+    seconds: Mapping[str, float],
+    overrides: Sequence[str],
+) -> None:
     summary = {
         "val/nelbo": best,
         "test": result.as_dict(),
         "epochs": built.trainer.current_epoch,
         "parameters": sum(p.numel() for p in built.module.model.vae.parameters()),
-        "seconds": {"training": seconds_training, "evaluation": time.perf_counter() - started},
+        "seconds": dict(seconds),
         "warnings": [w for c in built.trainer.callbacks if isinstance(c, LossGuard) for w in c.warnings],  # type: ignore[attr-defined]
         "data": {
             "name": built.dataset.name,
@@ -194,7 +215,6 @@ def _finish(
     say(f"Everything is in {_shown(run_dir)}: {', '.join(parts)}.")
     if (run_dir / "tensorboard").exists():
         say(f"tensorboard --logdir {_shown(run_dir)}")
-    return best
 
 
 def _evaluate_with_bar(

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from vae_lightning.errors import UserError
 from vae_lightning.version import __version__
 
 Status = Literal["planned", "running", "finished", "failed", "pruned"]
@@ -58,6 +59,11 @@ class Job:
     def name(self) -> str:
         """What the sweep varies, in one line and without Hydra's signs."""
         return " ".join(override.lstrip("+") for override in self.swept or self.overrides) or "no overrides"
+
+
+def told(error: Exception) -> str:
+    """An error in words: a user's mistake as it stands, anything else with its kind."""
+    return str(error).strip() if isinstance(error, UserError) else f"{type(error).__name__}: {error}".strip()
 
 
 def write_job(run_dir: Path, job: Job) -> None:

@@ -9,13 +9,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vae_lightning.console import console
 from vae_lightning.errors import check_parameter
 from vae_lightning.overrides import prepared
-from vae_lightning.sweeps.base import Job, at_work, jobs_of, read_job, write_job
+from vae_lightning.sweeps.base import Job, at_work, jobs_of, read_job, told, write_job
 from vae_lightning.sweeps.configuration import fingerprint_of, settings_of
 
 LOST = "Its process ended without a word, as when the system kills it for want of memory."
@@ -109,12 +110,24 @@ class Launch:
         place = [f"hydra.sweep.dir={quoted(str(self.sweep_dir))}", "hydra.output_subdir=null"]
         words = [[*job.overrides, *place, f"hydra.sweep.subdir={number}"] for number, job in jobs.items()]
         try:
-            self._launcher.launch(words, initial_job_idx=next(iter(jobs)))
+            returned = self._launcher.launch(words, initial_job_idx=next(iter(jobs)))
         except Exception as error:
             # joblib and submitit give up on all jobs when one process dies; the records tell which are done.
             console.print(f"{self.launcher_name}: {type(error).__name__}: {str(error).splitlines()[0]}", markup=False)
             return error
+        for number, end in zip(jobs, returned, strict=True):
+            if end.status == JobStatus.FAILED:
+                self._record_failure(number, end._return_value)
         return None
+
+    def _record_failure(self, number: int, error: Exception) -> None:
+        """For a job that failed before it could record anything itself."""
+        run_dir = self.sweep_dir / str(number)
+        job = read_job(run_dir)
+        if job is not None and job.status == "planned":
+            job.status, job.error = "failed", told(error)
+            write_job(run_dir, job)
+            console.print(f"Job {number} failed: {job.error}", style="red", markup=False)
 
     def _lost(self, number: int) -> bool:
         """Whether the job's process is gone, and the job is worth another start."""

@@ -205,7 +205,8 @@ class Search:
             self.study.set_user_attr("measure", summary.get("measure", ""))
         if measure not in (None, summary.get("measure", "")):
             error = f"It measures a {summary['measure']}, the study a {measure}: these cannot be compared."
-            self._tell(trial, TrialState.FAIL, error=error)
+            console.print(f"Trial {trial.number} counts as failed: {error}", style="red", markup=False)
+            self._tell_failure(trial, error)
         elif not all(map(math.isfinite, values)):
             self._tell_failure(trial, f"{self.metrics} = {values}")
         else:

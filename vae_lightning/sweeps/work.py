@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vae_lightning.console import console
-from vae_lightning.errors import RunError, UserError
-from vae_lightning.sweeps.base import ENDED, LOCK, RECORD, Job, PrunedError, claimed, jobs_of, read_job, write_job
+from vae_lightning.errors import RunError
+from vae_lightning.sweeps.base import ENDED, LOCK, RECORD, Job, PrunedError, claimed, jobs_of, read_job, told, write_job
 
 Work = Callable[[bool], float]
 """Trains; told whether to go on from a checkpoint; returns val/nelbo of the best epoch."""
@@ -62,8 +62,7 @@ def _recorded(run_dir: Path, job: Job, work: Work) -> float | None:
     except PrunedError as error:
         job.status, job.error = "pruned", str(error)
     except Exception as error:
-        job.status = "failed"
-        job.error = f"{error}".strip() if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        job.status, job.error = "failed", told(error)
         raise
     finally:
         if job.status in ENDED:  # else it was interrupted, and can be gone on with
