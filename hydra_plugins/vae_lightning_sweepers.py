@@ -1,5 +1,6 @@
 """Where Hydra looks for sweepers; what they do is written in ``vae_lightning.sweeps``."""
 
+from importlib.util import find_spec
 from typing import Any
 
 from hydra.plugins.sweeper import Sweeper
@@ -34,7 +35,11 @@ class OptunaSweeper(Sweeper):
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra's call before the sweep."""
+        from vae_lightning.errors import ConfigError
         from vae_lightning.sweeps.launch import Launch
+
+        if find_spec("optuna") is None or find_spec("optuna_integration") is None:
+            raise ConfigError("hydra/sweeper=optuna needs Optuna: pip install 'vae-lightning[optuna]'")
         from vae_lightning.sweeps.search import Search
 
         self.sweeper = Search(Launch(hydra_context, task_function, config), **self.settings)

@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vae_lightning.commands.doctor import doctor
-from vae_lightning.errors import InterruptedRun, RunError, UserError
+from vae_lightning.errors import ConfigError, InterruptedRun, RunError, UserError
 from vae_lightning.overrides import CONF, prepared
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def train(arguments: Sequence[str] | None = None) -> None:
         sys.argv = [program, *prepared(arguments)]
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(_job)()
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        _fail(error, wants_traceback)
+        _fail(_with_hint(error), wants_traceback)
     except KeyboardInterrupt:
         _fail(RunError("Interrupted. The same command with the sweep's directory, sweep.dir=..., goes on."), False)
     finally:
@@ -114,6 +114,16 @@ def _job_of_a_sweep(config: DictConfig, plain: dict[str, Any], job: "Job") -> fl
         return work_on(run_dir, job, work, stop_on_error=stops, repeat=not sweeper["_target_"].startswith(SWEEPERS))
     except InterruptedRun:
         raise KeyboardInterrupt from None  # Hydra would go on with the next job
+
+
+def _with_hint(error: Exception) -> Exception:
+    """What to install, where a launcher's package is not there."""
+    missing = getattr(error, "missing_cfg_file", None) or ""
+    if not missing.startswith("hydra/launcher/"):
+        return error
+    launcher = missing.rpartition("/")[2]
+    extra = launcher.partition("_")[0]
+    return ConfigError(f"launcher={launcher} needs a package more: pip install 'vae-lightning[{extra}]'")
 
 
 def _fail(error: Exception, wants_traceback: bool) -> NoReturn:

@@ -43,6 +43,8 @@ def _checked(argument: str, groups: set[str], settings: set[str], conf: Path) ->
         return argument
     sign, key, value = match["sign"], match["key"], match["value"]
     first = re.split(r"[./@]", key)[0]
+    if key.startswith("hydra.sweeper.") and not sign:
+        _check_sweeper(key, conf)
     if first not in groups | settings | {"hydra"} and key not in settings and not sign.startswith("+"):
         candidates = (
             settings
@@ -56,6 +58,14 @@ def _checked(argument: str, groups: set[str], settings: set[str], conf: Path) ->
         _check_choices(key, value[1:], conf)
         return argument
     return f"++{argument}" if first in groups else argument
+
+
+def _check_sweeper(key: str, conf: Path) -> None:
+    files = (conf / "hydra" / "sweeper").glob("*.yaml")
+    legal = {name for path in files for name in yaml.safe_load(path.read_text(encoding="utf-8"))} - {"_target_"}
+    name = key.removeprefix("hydra.sweeper.").partition(".")[0]
+    if name not in legal | {"_target_", "max_batch_size"}:
+        raise ConfigError(f"There is no setting {key}. {nearest(name, legal)}")
 
 
 def _flattened(tree: dict[str, Any]) -> set[str]:

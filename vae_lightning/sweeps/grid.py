@@ -3,6 +3,8 @@
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
+from hydra.core.override_parser.types import Override
+
 from vae_lightning.console import console
 from vae_lightning.errors import ConfigError
 from vae_lightning.sweeps.base import Job, at_work, jobs_of, next_number, planning, write_job
@@ -49,19 +51,22 @@ class Grid:
 
     def _combinations(self, params: Params, arguments: list[str]) -> Iterator[tuple[list[str], list[str]]]:
         """All overrides of each job, and those of them that vary."""
-        fixed, axes = [], []
-        for override in self.launch.overrides(params, arguments).values():
-            key = override.get_key_element()
-            if not override.is_sweep_override():
-                fixed.append(str(override.input_line))
-            elif override.is_discrete_sweep():
-                axes.append([f"{key}={value}" for value in override.sweep_string_iterator()])
-            else:
-                raise ConfigError(
-                    f"{override.input_line}: a grid needs single values. hydra/sweeper=optuna searches an interval."
-                )
-        for swept in itertools.product(*axes):
-            yield [*fixed, *swept], list(swept)
+        axes = [self._values(override) for override in self.launch.overrides(params, arguments).values()]
+        # In a sum of grids, what is fixed in one may be what sets it apart from the others.
+        parts = params if len(self.grids) > 1 else {}
+        for words in itertools.product(*axes):
+            keys = [word.partition("=")[0].lstrip("+") for word in words]
+            swept = [w for w, key, axis in zip(words, keys, axes, strict=True) if len(axis) > 1 or key in parts]
+            yield list(words), swept
+
+    def _values(self, override: Override) -> list[str]:
+        if not override.is_sweep_override():
+            return [str(override.input_line)]
+        if not override.is_discrete_sweep():
+            raise ConfigError(
+                f"{override.input_line}: a grid needs single values. hydra/sweeper=optuna searches an interval."
+            )
+        return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
     def _numbered(self, jobs: list[Job]) -> dict[int, Job]:
         """Each job's number: that of the record with its fingerprint, else a free one, recorded at once."""
