@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import optuna
 from optuna import pruners, samplers
-from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
@@ -69,8 +68,9 @@ def open_study(storage: str, name: str, directions: list[Direction] | None = Non
         study = optuna.create_study(
             storage=backend, study_name=name, directions=list(directions), load_if_exists=True, pruner=pruner
         )
-    except (StorageInternalError, OSError, ImportError, ValueError, KeyError) as error:
-        hint = _driver_hint(storage) if isinstance(error, ImportError) else str(error).splitlines()[0]
+    except Exception as error:  # every driver has errors of its own
+        is_driver = isinstance(error, ImportError) or type(error).__name__ == "NoSuchModuleError"
+        hint = _driver_hint(storage) if is_driver else str(error).partition("\n")[0]
         raise RunError(f"The study {name} in {_shown(storage)} cannot be opened: {hint}") from error
     found = [direction.name.lower() for direction in study.directions]
     if found != directions:
