@@ -2,12 +2,13 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from hydra.core.override_parser.types import Override
 
 from vae_lightning.console import console
 from vae_lightning.errors import ConfigError
-from vae_lightning.sweeps.base import Job, at_work, jobs_of, next_number, planning, write_job
+from vae_lightning.sweeps.base import Job, at_work, claimed, jobs_of, next_number, planning, read_job, write_job
 from vae_lightning.sweeps.conclusion import conclude
 from vae_lightning.sweeps.launch import Launch
 from vae_lightning.version import __version__
@@ -72,18 +73,23 @@ class Grid:
         """Each job's number: that of the record with its fingerprint, else a free one, recorded at once."""
         sweep_dir = self.launch.sweep_dir
         with planning(sweep_dir):
-            known = {job.fingerprint: (number, job) for number, job in jobs_of(sweep_dir).items()}
-            free = next_number(sweep_dir)
+            known = {job.fingerprint: number for number, job in jobs_of(sweep_dir).items()}
             for job in jobs:
-                if job.fingerprint not in known:
-                    known[job.fingerprint] = (free, job)
-                    write_job(sweep_dir / str(free), job)
-                    free += 1
-                number, recorded = known[job.fingerprint]
-                if recorded.status == "failed":
-                    job.attempts = 0
-                    write_job(sweep_dir / str(number), job)
-        return {known[job.fingerprint][0]: job for job in jobs}
+                number = known.setdefault(job.fingerprint, next_number(sweep_dir))
+                self._plan(sweep_dir / str(number), job)
+        return {known[job.fingerprint]: job for job in jobs}
+
+    def _plan(self, run_dir: Path, job: Job) -> None:
+        """Record that the job is wanted, unless it is done or a process is at it."""
+        if at_work(run_dir):
+            return
+        with claimed(run_dir) as mine:
+            known = read_job(run_dir)
+            if not mine or (known is not None and known.status == "finished"):
+                return
+            if known is not None and known.status == "running":  # killed: it goes on where it was
+                job.status, job.attempts = "running", known.attempts
+            write_job(run_dir, job)
 
     def _announced(self, jobs: dict[int, Job]) -> list[int]:
         """Say what is to be done; returns the numbers of the jobs that have to run."""

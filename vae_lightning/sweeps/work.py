@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vae_lightning.console import console
-from vae_lightning.errors import RunError
+from vae_lightning.errors import InterruptedRun, RunError
 from vae_lightning.sweeps.base import ENDED, LOCK, RECORD, Job, PrunedError, claimed, jobs_of, read_job, told, write_job
 
 Work = Callable[[bool], float]
@@ -61,6 +61,8 @@ def _recorded(run_dir: Path, job: Job, work: Work) -> float | None:
             job.status, job.error, job.value = "failed", f"The validation NELBO is {job.value:g}.", None
     except PrunedError as error:
         job.status, job.error = "pruned", str(error)
+    except InterruptedRun:
+        raise
     except Exception as error:
         job.status, job.error = "failed", told(error)
         raise
