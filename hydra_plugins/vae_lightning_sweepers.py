@@ -1,6 +1,5 @@
 """Where Hydra looks for sweepers; what they do is written in ``vae_lightning.sweeps``."""
 
-from importlib.util import find_spec
 from typing import Any
 
 from hydra.plugins.sweeper import Sweeper
@@ -38,10 +37,10 @@ class OptunaSweeper(Sweeper):
         from vae_lightning.errors import ConfigError
         from vae_lightning.sweeps.launch import Launch
 
-        if find_spec("optuna") is None or find_spec("optuna_integration") is None:
-            raise ConfigError("hydra/sweeper=optuna needs Optuna: pip install 'vae-lightning[optuna]'")
-        from vae_lightning.sweeps.search import Search
-
+        try:
+            from vae_lightning.sweeps.search import Search
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"hydra/sweeper=optuna needs {error.name}: pip install 'vae-lightning[optuna]'") from None
         self.sweeper = Search(Launch(hydra_context, task_function, config), **self.settings)
 
     def sweep(self, arguments: list[str]) -> Any:

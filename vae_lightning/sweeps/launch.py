@@ -14,7 +14,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vae_lightning.console import console
-from vae_lightning.errors import check_parameter
+from vae_lightning.errors import RunError, check_parameter
 from vae_lightning.overrides import prepared
 from vae_lightning.sweeps.base import Job, at_work, jobs_of, read_job, told, write_job
 from vae_lightning.sweeps.configuration import fingerprint_of, settings_of
@@ -93,13 +93,17 @@ class Launch:
         A job whose process is lost is started once more, then counts as failed.
 
         Raises:
-            Exception: the launcher's own, when it cannot start any job.
+            RunError: when the launcher could not start any job.
         """
         while jobs:
             error = self._launch(jobs)
             now = {number: read_job(self.sweep_dir / str(number)) or job for number, job in jobs.items()}
-            if error is not None and all(now[number].attempts == job.attempts for number, job in jobs.items()):
-                raise error
+            if error is not None:
+                # joblib and submitit give up on all jobs when one process dies; the records tell which are done.
+                words = f"launcher={self.launcher_name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+                if all(now[number].attempts == job.attempts for number, job in jobs.items()):
+                    raise RunError(f"No job could be started. {words}") from error
+                console.print(words, markup=False)
             jobs = {
                 number: job
                 for number, job in now.items()
@@ -112,8 +116,6 @@ class Launch:
         try:
             returned = self._launcher.launch(words, initial_job_idx=next(iter(jobs)))
         except Exception as error:
-            # joblib and submitit give up on all jobs when one process dies; the records tell which are done.
-            console.print(f"{self.launcher_name}: {type(error).__name__}: {str(error).splitlines()[0]}", markup=False)
             return error
         for number, end in zip(jobs, returned, strict=True):
             if end.status == JobStatus.FAILED:

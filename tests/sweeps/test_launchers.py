@@ -1,0 +1,74 @@
+"""The same jobs through other launchers: equal numbers, and a process that dies takes its own job only."""
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.sweeps.sweeping import start
+from vae_lightning.sweeps.base import jobs_of
+
+Sweep = Callable[..., int]
+AXES = ["likelihood.variance=shared,predicted"]
+
+
+def numbers(sweep_dir: Path) -> dict[int, dict[str, Any]]:
+    """What each job of a sweep computed."""
+    found = {}
+    for number in jobs_of(sweep_dir):
+        summary = json.loads((sweep_dir / str(number) / "summary.json").read_text())
+        found[number] = {"val/nelbo": summary["val/nelbo"], **summary["test"]}
+    return found
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+def test_every_launcher_gives_the_same_numbers_job_for_job(launcher: str, sweep: Sweep, tmp_path: Path) -> None:
+    assert sweep(*AXES, "sweep.dir=basic") == 0
+    other = start(*AXES, f"sweep.dir={launcher}", f"launcher={launcher}", cwd=tmp_path)
+    out, _ = other.communicate(timeout=400)
+    assert other.returncode == 0, out
+    assert numbers(tmp_path / launcher) == numbers(tmp_path / "basic")
+    jobs = jobs_of(tmp_path / launcher)
+    assert [job.name for job in jobs.values()] == [job.name for job in jobs_of(tmp_path / "basic").values()]
+    # Any launcher goes on with a sweep of another.
+    assert sweep(*AXES, f"sweep.dir={launcher}") == 0
+    assert jobs_of(tmp_path / launcher) == jobs
+
+
+def test_a_process_that_dies_takes_only_its_own_job(tmp_path: Path) -> None:
+    """The second job ends its process without a word, as a machine short of memory would."""
+    killer = "callbacks.guard={_target_:vae_lightning.callbacks.guard.LossGuard},{_target_:os._exit,status:9},null"
+    sweep = start("launcher=joblib", killer, "sweep.dir=s", cwd=tmp_path)
+    out, _ = sweep.communicate(timeout=400)
+    jobs = jobs_of(tmp_path / "s")
+    assert [job.status for job in jobs.values()] == ["finished", "failed", "finished"], out
+    assert jobs[1].attempts == 2
+    assert "memory" in jobs[1].error
+    assert sweep.returncode == 1
+    assert "error: 1 of 3 jobs failed, the first is job 1" in out
+
+
+def test_slurm_gets_a_script_that_runs_each_job_with_its_threads(
+    tmp_path: Path, sweep: Sweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Against stand-ins for Slurm's commands, which accept the jobs and say that they failed."""
+    bin_dir = tmp_path / "bin"
+    bin_dir.mkdir()
+    (bin_dir / "srun").write_text("#!/bin/sh\nexit 0\n")
+    (bin_dir / "sbatch").write_text(f'#!/bin/sh\ncp "$1" {tmp_path}/script.sh\necho "Submitted batch job 7"\n')
+    (bin_dir / "squeue").write_text("#!/bin/sh\nexit 0\n")
+    (bin_dir / "sacct").write_text("#!/bin/sh\necho 'JobID|State|NodeList'\necho '7_0|FAILED|n'\necho '7_1|FAILED|n'\n")
+    for path in bin_dir.iterdir():
+        path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{bin_dir}:{Path(sys.executable).parent}:/usr/bin:/bin")
+    status = sweep("launcher=submitit_slurm", "seed=0,1", "hydra.launcher.partition=short", "sweep.dir=s")
+    script = (tmp_path / "script.sh").read_text()
+    assert "#SBATCH --partition=short" in script
+    assert "#SBATCH --cpus-per-task=4" in script
+    assert "#SBATCH --array=0-1%2" in script
+    assert "submitit.core._submit" in script
+    assert status == 1
+    assert capsys.readouterr().err.startswith("error: No job could be started. launcher=submitit_slurm: Uncompleted")

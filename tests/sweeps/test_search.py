@@ -1,0 +1,178 @@
+"""Searches: no trial lost or doubled, whoever runs, fails, is killed or comes later."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+from optuna.trial import TrialState
+
+from tests.sweeps.sweeping import contents, start
+from vae_lightning.sweeps.base import jobs_of
+from vae_lightning.sweeps.study import open_study, storage_of
+
+Sweep = Callable[..., int]
+TRIALS = 30
+# A latent dimension of 0 is refused, and a step of 1e30 ends in NaN where no guard stops it.
+SHARED = [
+    "hydra/sweeper=optuna",
+    f"hydra.sweeper.n_trials={TRIALS}",
+    "hydra.sweeper.sampler=random",
+    "model.latent_dim=range(0,5)",
+    "optimizer.lr=0.001,0.01,1e30",
+    "callbacks.guard=null",
+    "trainer.max_epochs=1",
+    "sweep.dir=s",
+]
+
+
+def study_of(sweep_dir: Path, storage: str = "journal") -> optuna.Study:
+    return open_study(storage_of(storage, sweep_dir.absolute()), "vae_lightning")
+
+
+def ended(sweep_dir: Path) -> list[int]:
+    return [number for number, job in jobs_of(sweep_dir).items() if job.status in ("finished", "failed")]
+
+
+def wait_for(sweep_dir: Path, count: int, process: subprocess.Popen[str]) -> None:
+    give_up = time.monotonic() + 240
+    while len(ended(sweep_dir)) < count and time.monotonic() < give_up and process.poll() is None:
+        time.sleep(0.02)
+    assert len(ended(sweep_dir)) >= count, process.communicate()[0] if process.poll() is not None else "too slow"
+
+
+@pytest.mark.parametrize("storage", ["sqlite", "journal"])
+def test_processes_share_a_study_one_is_killed_and_another_goes_on(storage: str, tmp_path: Path) -> None:
+    words, folder = [*SHARED, f"hydra.sweeper.storage={storage}"], tmp_path / "s"
+    first, second = start(*words, cwd=tmp_path), start(*words, cwd=tmp_path)
+    wait_for(folder, 8, second)
+    os.killpg(second.pid, signal.SIGKILL)
+    second.communicate()
+    done = {number: contents(folder / str(number)) for number in ended(folder)}
+    third = start(*words, cwd=tmp_path)
+    outs = [process.communicate(timeout=400)[0] for process in (first, third)]
+    assert [process.returncode for process in (first, third)] == [1, 1], outs  # some failed, as planted
+    assert all("jobs failed, the first is job" in out for out in outs)
+
+    trials, jobs = study_of(folder, storage).trials, jobs_of(folder)
+    assert [trial.number for trial in trials] == list(range(TRIALS)) == list(jobs)
+    assert {number: contents(folder / str(number)) for number in done} == done
+    # Only what the killed process was at was begun twice.
+    assert sum(job.attempts for job in jobs.values()) <= TRIALS + 1
+    for trial, job in zip(trials, jobs.values(), strict=True):
+        assert job.swept == [
+            f"++optimizer.lr={trial.params['optimizer.lr']}" if "lr" in word else word for word in job.swept
+        ]
+        assert job.settings["model.latent_dim"] == trial.params["model.latent_dim"]
+        planted = trial.params["model.latent_dim"] == 0 or trial.params["optimizer.lr"] == 1e30
+        assert trial.state == (TrialState.FAIL if planted else TrialState.COMPLETE)
+        if planted:
+            assert trial.user_attrs["error"] == job.error != ""
+        else:
+            summary = json.loads((folder / str(trial.number) / "summary.json").read_text())
+            assert trial.value == summary["val/nelbo"] == job.value
+    errors = {trial.user_attrs.get("error", "")[:20] for trial in trials}
+    assert len(errors) == 3, "both kinds of failure were met"
+
+
+def test_a_finished_search_has_nothing_to_do_and_more_trials_extend_it(
+    sweep: Sweep, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["hydra/sweeper=optuna", "optimizer.lr=tag(log,interval(1e-3,1e-1))", "trainer.max_epochs=1", "sweep.dir=s"]
+    assert sweep(*words, "hydra.sweeper.n_trials=3") == 0
+    before = contents(Path("s"))
+    assert sweep(*words, "hydra.sweeper.n_trials=3") == 0
+    jobs = {name: content for name, content in contents(Path("s")).items() if name[0].isdigit()}
+    assert jobs == {name: content for name, content in before.items() if name[0].isdigit()}
+    assert sweep(*words, "hydra.sweeper.n_trials=5") == 0
+    trials = study_of(Path("s")).trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 5
+    assert len({trial.params["optimizer.lr"] for trial in trials}) == 5
+    best = min(trials, key=lambda trial: trial.value or 0.0)
+    assert f"Best, trial {best.number}: val/nelbo {best.value:.3f} with optimizer.lr=" in capsys.readouterr().out
+    # Trials with other settings are no part of it.
+    assert sweep(*words, "hydra.sweeper.n_trials=6", "model.latent_dim=3") == 1
+    assert "repeat its settings, or take another sweep.dir" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("storage", ["journal", "memory"])
+def test_hopeless_trials_are_pruned_by_what_they_report(storage: str, sweep: Sweep) -> None:
+    status = sweep(
+        "hydra/sweeper=optuna",
+        "optimizer.lr=choice(0.03,0.03001,0.03002,1e-6)",
+        "hydra.sweeper.sampler=grid",
+        "hydra.sweeper.pruner=median",
+        "hydra.sweeper.pruner_options={n_startup_trials: 2, n_warmup_steps: 2}",
+        f"hydra.sweeper.storage={storage}",
+        "hydra.sweeper.seed=1",
+        "trainer.max_epochs=6",
+        "sweep.dir=s",
+    )
+    assert status == 0
+    jobs = jobs_of(Path("s"))
+    pruned = {job.settings["optimizer.lr"] for job in jobs.values() if job.status == "pruned"}
+    assert 1e-6 in pruned
+    assert {job.status for job in jobs.values()} == {"finished", "pruned"}
+    if storage == "journal":
+        for trial in study_of(Path("s")).trials:
+            reported = pd.read_csv(f"s/{trial.number}/metrics.csv")["val/nelbo"]
+            assert list(trial.intermediate_values.values()) == pytest.approx(
+                list(reported)[: len(trial.intermediate_values)]
+            )
+            assert (trial.state == TrialState.PRUNED) == (jobs[trial.number].status == "pruned")
+            assert len(told) == (6 if trial.state == TrialState.COMPLETE else 3), "two epochs of grace"
+
+
+def test_several_directions(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
+    status = sweep(
+        "hydra/sweeper=optuna",
+        "model.hidden_dims=[4],[8],[16]",
+        "hydra.sweeper.metrics=[val/nelbo,parameters]",
+        "hydra.sweeper.sampler=nsgaii",
+        "hydra.sweeper.n_trials=5",
+        "trainer.max_epochs=1",
+        "sweep.dir=s",
+    )
+    assert status == 0
+    study = study_of(Path("s"))
+    for trial in study.trials:
+        summary = json.loads(Path(f"s/{trial.number}/summary.json").read_text())
+        assert trial.values == [summary["val/nelbo"], summary["parameters"]]
+    assert capsys.readouterr().out.count("Best, trial") == len(study.best_trials)
+
+
+def test_the_grid_of_a_search_ends_with_the_grid(sweep: Sweep) -> None:
+    words = ["hydra/sweeper=optuna", "hydra.sweeper.sampler=grid", "seed=0,1", "likelihood.variance=shared,fixed"]
+    assert sweep(*words, "trainer.max_epochs=1", "sweep.dir=s") == 0
+    assert {tuple(trial.params.values()) for trial in study_of(Path("s")).trials} == {
+        (seed, variance) for seed in (0, 1) for variance in ("shared", "fixed")
+    }
+    assert len(jobs_of(Path("s"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        ([], "There is nothing to search"),
+        (["seed=0,1", "hydra.sweeper.sampler=tpee"], "Did you mean 'tpe'?"),
+        (["seed=0,1", "hydra.sweeper.n_trials=0"], "The 'n_trials' parameter of hydra.sweeper must be a whole number"),
+        (["seed=0,1", "hydra.sweeper.storage=memory", "launcher=joblib"], "must be one that processes can share"),
+        (["seed=0,1", "hydra.sweeper.metrics=[a,b]", "hydra.sweeper.pruner=median"], "that is what jobs report"),
+        (["seed=0,1", "hydra.sweeper.metrics=[a,b]", "hydra.sweeper.directions=[minimize]"], "for each of the metrics"),
+        (["seed=interval(0,1)", "hydra.sweeper.sampler=grid"], "a grid needs single values or a range"),
+        (["seed=0,1", "hydra.sweeper.n_trials=1", "hydra.sweeper.metrics=test/nl"], "Did you mean 'test/nll'?"),
+    ],
+)
+def test_mistakes_are_said_in_one_line(
+    sweep: Sweep, capsys: pytest.CaptureFixture[str], overrides: list[str], says: str
+) -> None:
+    assert sweep("hydra/sweeper=optuna", *overrides, "trainer.max_epochs=1", "sweep.dir=s") == 1
+    error = capsys.readouterr().err
+    assert says in error
+    assert len(error.splitlines()) == 1
