@@ -49,7 +49,11 @@ DOCTOR_FLOORS = [
 # The same in the folder of the sweeps.
 SWEEP_FLOORS = [
     {"base", "configuration"},
-    {"work", "report"},
+    {"work", "comparison"},
+    {"tables"},
+    {"scale"},
+    {"figures"},
+    {"report"},
     {"conclusion", "launch"},
     {"grid"},
 ]
