@@ -78,7 +78,7 @@ def table_of(results: Sequence[Result]) -> pd.DataFrame:
     swept = swept_keys(jobs.values())
     known = {key for job in jobs.values() for key in job.settings}
     keys = [key for key in typed_keys(jobs.values()) if key in differing or (key in swept and key in known)]
-    metrics = list(dict.fromkeys(name for result in results for name in result.metrics))
+    metrics = list(dict.fromkeys(["val/nelbo", *(name for result in results for name in result.metrics)]))
     rows = [
         {
             "job": result.number,
@@ -86,6 +86,7 @@ def table_of(results: Sequence[Result]) -> pd.DataFrame:
             **{key: _cell(result.job.settings[key]) for key in keys if key in result.job.settings},
             "seconds": result.job.seconds,
             "error": result.job.error,
+            "val/nelbo": result.job.value,  # also of a job whose summary is lost
             **result.metrics,
             **({"measure": result.measure, "rows": result.data[1]} if result.summary else {}),
         }

@@ -152,7 +152,8 @@ def spread(values: Sequence[float]) -> str:
     """
     if len(values) < 2:
         return _mean(values)
-    return f"{_mean(values)} ± {_number(float(np.std(values, ddof=1)))}"
+    with np.errstate(invalid="ignore"):  # an infinite value has no deviation
+        return f"{_mean(values)} ± {_number(float(np.std(values, ddof=1)))}"
 
 
 def listed(numbers: Sequence[int], limit: int = 6) -> str:
@@ -171,7 +172,7 @@ def _in_markdown(text: str) -> str:
 
 
 def _mean(values: Sequence[float], form: str = "") -> str:
-    return _number(float(np.mean(values)), form) if len(values) else ABSENT
+    return _number(float(np.mean(values)), form) if values else ABSENT
 
 
 def _number(value: float, form: str = "") -> str:
