@@ -64,12 +64,15 @@ def test_a_panel_a_setting_and_parallel_coordinates_of_them_all(sweep_dir: Path,
     found = panels(figure)
     (rates,), (activations,) = found["optimizer.lr"], found["model.activation"]
     assert rates.get_xscale() == "log"
+    assert rates.get_shared_y_axes().joined(rates, activations)
     assert [tick.get_text() for tick in activations.get_xticklabels()] == ["relu", r"\$elu\$"]
     assert set(line(activations, "a job")[:, 0]) == {0, 1}
     (parallel,) = [axes for axes in figure.axes if axes.get_title() == "One line per configuration"]
     lines = [line for line in parallel.lines if len(line.get_xdata()) == 2 and list(line.get_xdata()) == [0, 1]]
     axis_marks = [line for line in lines if list(line.get_ydata()) == [0, 1] and line.get_linewidth() == 0.8]
     assert len(lines) - len(axis_marks) == 6
+    heights = [line.get_ydata()[0] for line in lines if line not in axis_marks]
+    np.testing.assert_allclose(sorted(heights), [0, 0, 0.5, 0.5, 1, 1], atol=1e-9)  # 1e-3 is half-way on a log axis
     means = {(n % 3, n // 6): (200 + n * 5 % 12 + (n + 3) * 5 % 12) / 2 for n in (0, 1, 2, 6, 7, 8)}
     rate, activation = min(means, key=lambda key: means[key])
     np.testing.assert_allclose(line(parallel, "best")[:, 1], [rate / 2, activation], atol=1e-9)
@@ -162,7 +165,7 @@ def test_no_finished_job_is_said(sweep_dir: Path, make_job: MakeJob) -> None:
 def test_what_does_not_fit_on_a_page_is_left_out_and_told(sweep_dir: Path, make_job: MakeJob) -> None:
     keys = [f"callbacks.some_long_name.key_{index}" for index in range(10)]
     for number in range(12):
-        swept = {key: f"/some/very/long/path/{number}.csv" for key in keys}
+        swept = dict.fromkeys(keys, f"/some/very/long/path/{number}.csv")
         make_job(number, swept, 100.0 + number, rows=f"rows{number // 2}")
     figure = drawn(sweep_dir)
     assert len(panels(figure)[keys[0]]) == 4

@@ -180,6 +180,7 @@ def test_what_cannot_be_compared_never_shares_a_table(
     assert [set(table["jobs"]) for table in tables(text)] == [{"0", "2", "4"}, {"1", "3", "5"}]
     assert text.count("1 best") == 2
     assert says in text
+    assert text.index("All with k=0.") < text.index("All with k=1.")
     assert "The 2 tables are not compared with one another" in text
 
 
@@ -252,11 +253,26 @@ def test_test_numbers_may_be_missing(sweep_dir: Path, make_job: MakeJob, test: A
     assert ranking["val/nelbo"][0] == "100.000 ± 0.000"
 
 
+def test_a_long_reason_does_not_stretch_the_table(sweep_dir: Path, make_job: MakeJob) -> None:
+    make_job(0, {"seed": 0}, status="failed", error="No <class 'x'>: " + "path/" * 500)
+    (problems,) = tables(markdown(sweep_dir))
+    assert problems["reason"][0].startswith(r"No \<class 'x'>: path/")
+    assert len(problems["reason"][0]) < 200
+    assert pd.read_csv(sweep_dir / "sweep.csv")["error"][0].count("path/") == 500
+
+
 def test_a_torn_record_is_named(sweep_dir: Path, make_job: MakeJob) -> None:
     make_job(0, {"seed": 0}, 100.0)
     (make_job(1, {"seed": 1}, 101.0) / RECORD).write_text('{"fingerprint": "ab')
     (sweep_dir / "2").mkdir()
     assert "1 job: 1 finished. The job.json of 1 cannot be read." in markdown(sweep_dir)
+
+
+def test_a_swept_setting_is_a_column_even_where_the_jobs_agree(sweep_dir: Path, make_job: MakeJob) -> None:
+    make_job(0, {"model.latent_dim": 2, "seed": 3}, 100.0, typed={"trainer": "cpu"})
+    write_report(sweep_dir)
+    columns = list(pd.read_csv(sweep_dir / "sweep.csv").columns)
+    assert columns[:6] == ["job", "status", "model.latent_dim", "seed", "seconds", "error"]
 
 
 @pytest.mark.parametrize("status", ["planned", "failed"])

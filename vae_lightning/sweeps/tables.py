@@ -12,6 +12,8 @@ from vae_lightning.sweeps.comparison import Configuration, Ranking, Result, comp
 
 STATUSES = ("finished", "failed", "pruned", "killed", "running", "planned")
 ABSENT = "–"
+MAX_WORDS = 160
+"""Letters of a reason or of a job's settings: one long path would stretch every row of a table."""
 
 
 def headline(results: Sequence[Result], unreadable: Sequence[int] = ()) -> str:
@@ -126,7 +128,7 @@ def problems_table(found: Sequence[tuple[Result, str]]) -> Table:
     for name in ("job", "status", "settings", "reason"):
         table.add_column(Text(name), justify="right" if name == "job" else "left", no_wrap=name in ("job", "status"))
     for result, reason in found:
-        cells = (str(result.number), result.status, result.job.name, reason)
+        cells = (str(result.number), result.status, cut(result.job.name), cut(reason))
         table.add_row(*map(Text, map(_in_markdown, cells)))
     return table
 
@@ -162,13 +164,18 @@ def listed(numbers: Sequence[int], limit: int = 6) -> str:
     return ", ".join(map(str, numbers[:limit])) + (f" and {more} more" if more > 0 else "")
 
 
+def cut(text: str) -> str:
+    """At most ``MAX_WORDS`` letters of a text."""
+    return text if len(text) <= MAX_WORDS else text[: MAX_WORDS - 1] + "…"
+
+
 def first_line(text: str) -> str:
     """The first line that says something."""
     return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
 def _in_markdown(text: str) -> str:
-    return text.replace("\n", " ").replace("|", r"\|").replace("*", r"\*")
+    return text.replace("\n", " ").replace("|", r"\|").replace("*", r"\*").replace("<", r"\<")
 
 
 def _mean(values: Sequence[float], form: str = "") -> str:
