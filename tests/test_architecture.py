@@ -49,8 +49,11 @@ DOCTOR_FLOORS = [
 # The same in the folder of the sweeps.
 SWEEP_FLOORS = [
     {"base", "configuration", "space"},
-    {"work", "report", "study"},
-    {"conclusion", "launch", "pruning"},
+    {"work", "comparison", "study"},
+    {"tables", "scale", "pruning"},
+    {"figures"},
+    {"report"},
+    {"conclusion", "launch"},
     {"grid", "search"},
 ]
 INNER_FLOORS = {"doctor": DOCTOR_FLOORS, "sweeps": SWEEP_FLOORS}

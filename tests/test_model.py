@@ -286,6 +286,25 @@ def test_probabilities_have_no_units(preprocess: type[Preprocess]) -> None:
     np.testing.assert_array_equal(model.log_prob(bits, 5), scaled.log_prob(50 * bits, 5))
 
 
+@pytest.mark.parametrize(
+    ("likelihood", "preprocess", "measure"),
+    [
+        (Gaussian(2), Identity(2), "density, data units"),
+        (Gaussian(2), Standardize(2), "density, data units"),
+        (Gaussian(2), MinMax(2, (0, 16)), "density, data units"),
+        (Gaussian(2), Binarize(2), "density, rows binarized at 0.5"),
+        (Bernoulli(2), Identity(2), "probability, rows as they are"),
+        (Bernoulli(2), MinMax(2), "probability, rows scaled to [0, 1]"),
+        (Bernoulli(2), Binarize(2, threshold=0.25), "probability, rows binarized at 0.25"),
+        (Bernoulli(2), Binarize(2, threshold=0.25, resample=True), "probability, rows binarized at random"),
+    ],
+)
+def test_the_measure_tells_apart_what_cannot_be_compared(
+    likelihood: Likelihood, preprocess: Preprocess, measure: str
+) -> None:
+    assert collapsed(likelihood, preprocess).measure == measure
+
+
 # --- a stranger's run ------------------------------------------------------------------------------------------------
 
 

@@ -56,6 +56,7 @@ def test_the_summary_holds_what_a_reader_needs_to_trust_the_number(gaussian_run:
     summary = gaussian_run.summary
     assert summary["val/nelbo"] == gaussian_run.value
     assert summary["epochs"] == 20
+    assert summary["measure"] == "density, data units"
     assert summary["overrides"] == [
         "data.num_rows=600",
         "trainer.max_epochs=20",

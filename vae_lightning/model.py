@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vae_lightning.data.base import Column
-from vae_lightning.data.preprocess import Preprocess
+from vae_lightning.data.preprocess import Binarize, Preprocess
 from vae_lightning.data.support import check_support
 from vae_lightning.errors import DataError, check_parameter
 from vae_lightning.estimate import log_prob
@@ -45,6 +45,18 @@ class VAEModel(nn.Module):
         0 for discrete likelihoods: a probability does not change with the units.
         """
         return 0.0 if self.vae.likelihood.discrete else float(self.preprocess.log_abs_det())
+
+    @property
+    def measure(self) -> str:
+        """What the NELBO measures: two of different measures cannot be compared, even on the same rows.
+
+        A density is stated in data units, so every invertible scaling measures the same. A probability is that of the
+        rows as the model sees them, and where they are made into bits, so is a density.
+        """
+        rows = self.preprocess.rows
+        if self.vae.likelihood.discrete:
+            return f"probability, rows {rows}"
+        return f"density, rows {rows}" if isinstance(self.preprocess, Binarize) else "density, data units"
 
     def loss_floor(self) -> float:
         """The least NELBO any parameters can reach, nats per row in data units: -sum(max_log_prob) - log|det|."""

@@ -194,6 +194,7 @@ def _summarise(
 ) -> None:
     summary = {
         "val/nelbo": best,
+        "measure": built.module.model.measure,
         "test": result.as_dict(),
         "epochs": built.trainer.current_epoch,
         "parameters": sum(p.numel() for p in built.module.model.vae.parameters()),
@@ -202,6 +203,7 @@ def _summarise(
         "data": {
             "name": built.dataset.name,
             "fingerprint": built.dataset.fingerprint,
+            "rows_fingerprint": built.dataset.rows_fingerprint,
             "columns": len(built.dataset.columns),
             "rows": {s: len(getattr(built.dataset, s)) for s in ("train", "valid", "test")},
             "preprocess": built.module.model.preprocess.kind,

@@ -85,6 +85,21 @@ class TestDataset:
         assert dataset(np.asfortranarray(x)).fingerprint == data.fingerprint
         assert replace(data, test=Rows(np.empty((0, 3)))).fingerprint != data.fingerprint
 
+    def test_rows_fingerprint_sees_every_row_but_not_the_split(self) -> None:
+        x = np.arange(60.0).reshape(20, 3)
+        columns = tuple(Column(name, "float64") for name in "abc")
+        splits = [split_rows(Rows(x), fraction, 0.2, seed) for fraction, seed in ((0.1, 0), (0.1, 1), (0.3, 0))]
+        data = [Dataset("some", columns, *parts) for parts in splits]
+        assert len({each.fingerprint for each in data}) == 3
+        assert len({each.rows_fingerprint for each in data}) == 1
+        changed, twice, swapped = x.copy(), x.copy(), x[:, [1, 0, 2]]
+        changed[19, 2] += 1e-12
+        twice[19] = twice[18]
+        others = [dataset(x), *(replace(dataset(rows), columns=columns) for rows in (changed, twice, swapped, x[1:]))]
+        prints = {each.rows_fingerprint for each in (data[0], *others)}
+        assert len(prints) == 6
+        assert all(len(each) == 16 and int(each, 16) >= 0 for each in prints)
+
     def test_constant_columns_look_at_the_training_rows_only(self) -> None:
         x = np.array([[1, 2, 3], [1, 2, 4], [1, 5, 4], [1, 2, 4]])
         assert dataset(x).constant_columns == ["c0", "c1"]

@@ -53,6 +53,11 @@ class Preprocess(nn.Module, ABC):
         """The constructor's arguments besides ``num_columns``, in plain values, to rebuild the module from."""
         return {}
 
+    @property
+    @abstractmethod
+    def rows(self) -> str:
+        """What the rows are in model units, in words that are equal where the rows are."""
+
     @abstractmethod
     def transform(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Rows in data units, shape ``(..., C)``, to float32 rows in model units.
@@ -77,6 +82,10 @@ class Identity(Preprocess):
     """Data as they are."""
 
     kind = "none"
+
+    @property
+    def rows(self) -> str:
+        return "as they are"
 
     def transform(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:  # noqa: ARG002
         return x.to(torch.float32)
@@ -110,6 +119,10 @@ class Standardize(Preprocess):
         scale[scale == 0] = 1.0
         self.mean.copy_(torch.from_numpy(low + unit_mean * width))
         self.scale.copy_(torch.from_numpy(scale))
+
+    @property
+    def rows(self) -> str:
+        return "standardized"
 
     def transform(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:  # noqa: ARG002
         return ((x.to(torch.float64) - self.mean) / self.scale).to(torch.float32)
@@ -161,6 +174,10 @@ class MinMax(Preprocess):
 
     def options(self) -> dict[str, object]:
         return {"value_range": None if self.value_range is None else list(self.value_range)}
+
+    @property
+    def rows(self) -> str:
+        return "scaled to [0, 1]"
 
     def levels(self, x: Tensor) -> Tensor:
         """Rows in data units to float32 values in [0, 1], shape kept."""
@@ -216,6 +233,11 @@ class Binarize(MinMax):
 
     def options(self) -> dict[str, object]:
         return {**super().options(), "threshold": self.threshold, "resample": self.resample}
+
+    @property
+    def rows(self) -> str:
+        # Where bits are drawn, the threshold decides nothing that is measured.
+        return "binarized at random" if self.resample else f"binarized at {self.threshold:g}"
 
     def transform(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         if self.resample and generator is not None:

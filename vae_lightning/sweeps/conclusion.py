@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+from vae_lightning.console import console
 from vae_lightning.errors import RunError
 from vae_lightning.sweeps.base import jobs_of
+from vae_lightning.sweeps.report import report_on
 
 
 def conclude(sweep_dir: Path, repeats_failed: bool = True) -> None:
-    """Write the report.
+    """Print the ranking and write the report.
 
     Args:
         sweep_dir: the sweep's directory.
@@ -16,6 +18,15 @@ def conclude(sweep_dir: Path, repeats_failed: bool = True) -> None:
     Raises:
         RunError: when jobs have failed; it names the first and says how to go on.
     """
+    try:
+        report_on(sweep_dir)
+    except Exception as error:  # hours of training are over and recorded: nothing about the report may hide that
+        console.print(
+            f"The report could not be written: {type(error).__name__}: {error}. vae-lightning report {sweep_dir} "
+            "tries again.",
+            style="yellow",
+            markup=False,
+        )
     jobs = jobs_of(sweep_dir)
     failed = {number: job for number, job in jobs.items() if job.status == "failed"}
     if failed:

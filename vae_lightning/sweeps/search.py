@@ -15,6 +15,7 @@ from vae_lightning.errors import ConfigError, RunError, check_parameter
 from vae_lightning.module import MONITOR
 from vae_lightning.settings import nearest
 from vae_lightning.sweeps.base import ENDED, Job, at_work, planning, read_job, write_job
+from vae_lightning.sweeps.comparison import metrics_of
 from vae_lightning.sweeps.conclusion import conclude
 from vae_lightning.sweeps.launch import Launch
 from vae_lightning.sweeps.space import axis_of, overrides_of
@@ -195,16 +196,17 @@ class Search:
 
     def _tell_values(self, trial: FrozenTrial, run_dir: Path) -> None:
         summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
-        flat = flat_metrics(summary)
+        flat = metrics_of(summary)
         missing = [metric for metric in self.metrics if metric not in flat]
         if missing:
             raise ConfigError(f"There is no metric {missing[0]} in summary.json. {nearest(missing[0], flat)}")
         values = [flat[metric] for metric in self.metrics]
-        measure = self.study.user_attrs.get("measure")
-        if measure is None:
-            self.study.set_user_attr("measure", summary.get("measure", ""))
-        if measure not in (None, summary.get("measure", "")):
-            error = f"It measures a {summary['measure']}, the study a {measure}: these cannot be compared."
+        measured = f"{summary['measure']}, of {summary['data']['name']} rows {summary['data']['rows_fingerprint']}"
+        known = self.study.user_attrs.get("measure")
+        if known is None:
+            self.study.set_user_attr("measure", measured)
+        if known not in (None, measured):
+            error = f"It measures a {measured}; the study, a {known}. These cannot be compared."
             console.print(f"Trial {trial.number} counts as failed: {error}", style="red", markup=False)
             self._tell_failure(trial, error)
         elif not all(map(math.isfinite, values)):
@@ -240,14 +242,6 @@ class Search:
 def _age(trial: FrozenTrial) -> timedelta:
     begun = trial.datetime_start
     return datetime.now(begun.tzinfo) - begun if begun is not None else timedelta(0)
-
-
-def flat_metrics(summary: Mapping[str, Any]) -> dict[str, float]:
-    """The final numbers of a run by the names under which a search may optimise them, e.g. test/nll."""
-    flat = {"val/nelbo": summary["val/nelbo"], "parameters": summary["parameters"]}
-    flat |= {f"test/{name}": value for name, value in summary["test"].items()}
-    flat |= {f"seconds/{name}": value for name, value in summary["seconds"].items()}
-    return {name: float(value) for name, value in flat.items() if isinstance(value, int | float)}
 
 
 def trial_report(sweeper: Mapping[str, Any], run_dir: Path) -> dict[str, Any] | None:

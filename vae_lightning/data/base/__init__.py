@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 
 from vae_lightning.data.base.words import count
 from vae_lightning.errors import DataError
@@ -75,11 +76,24 @@ class Dataset:
             digest.update(np.ascontiguousarray(part.x).data)
         return digest.hexdigest()[:16]
 
+    @cached_property
+    def rows_fingerprint(self) -> str:
+        """Sixteen hex digits that change with any row or column name, and not with how the rows are split."""
+        digest = hashlib.sha256(repr([(column.name, column.dtype) for column in self.columns]).encode())
+        digest.update(np.sort(np.concatenate([_row_hashes(p.x) for p in (self.train, self.valid, self.test)])).data)
+        return digest.hexdigest()[:16]
+
     @property
     def constant_columns(self) -> list[str]:
         """The names of the columns that hold one single value in the training rows."""
         constant = (self.train.x == self.train.x[:1]).all(axis=0)
         return [column.name for column, same in zip(self.columns, constant, strict=True) if same]
+
+
+def _row_hashes(x: np.ndarray) -> np.ndarray:
+    # In slices: a copy of all rows, column by column, would double a large table's memory.
+    parts = np.array_split(x, len(x) // 8192 + 1)
+    return np.concatenate([pd.util.hash_pandas_object(pd.DataFrame(p), index=False).to_numpy() for p in parts])
 
 
 class Source(ABC):
