@@ -50,7 +50,8 @@ DOCTOR_FLOORS = [
 SWEEP_FLOORS = [
     {"base", "configuration", "space"},
     {"work", "comparison", "study"},
-    {"tables", "scale", "pruning"},
+    {"tables", "pruning"},
+    {"scale"},
     {"figures"},
     {"report"},
     {"conclusion", "launch"},

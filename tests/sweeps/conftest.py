@@ -1,7 +1,7 @@
 """Sweeps in this process, and sweeps on disk that nobody trained."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]
     monkeypatch.chdir(tmp_path)
     threads = torch.get_num_threads()
 
-    def run(*overrides: str) -> int:
+    def run(*overrides: str, without: Collection[str] = ()) -> int:
         try:
-            cli.train(words(*overrides))
+            cli.train(words(*overrides, without=without))
         except SystemExit as end:
             return int(end.code or 0)
         finally:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -24,9 +25,9 @@ TINY = [
 ]
 
 
-def words(*overrides: str) -> list[str]:
-    """A tiny sweep's command line; what is given wins over what makes it tiny."""
-    keys = {override.partition("=")[0] for override in overrides}
+def words(*overrides: str, without: Collection[str] = ()) -> list[str]:
+    """A tiny sweep's command line; what is given, or is named in ``without``, wins over what makes it tiny."""
+    keys = {override.partition("=")[0] for override in overrides} | set(without)
     dropped = "data." if "data" in keys else "-"  # another source has other settings
     tiny = (word for word in TINY if word.partition("=")[0] not in keys and not word.startswith(dropped))
     return ["-m", *tiny, *overrides]

@@ -64,10 +64,12 @@ def test_slurm_gets_a_script_that_runs_each_job_with_its_threads(
     for path in bin_dir.iterdir():
         path.chmod(0o755)
     monkeypatch.setenv("PATH", f"{bin_dir}:{Path(sys.executable).parent}:/usr/bin:/bin")
-    status = sweep("launcher=submitit_slurm", "seed=0,1", "hydra.launcher.partition=short", "sweep.dir=s")
+    status = sweep(
+        "launcher=submitit_slurm", "seed=0,1", "torch.threads=3", "hydra.launcher.partition=short", "sweep.dir=s"
+    )
     script = (tmp_path / "script.sh").read_text()
     assert "#SBATCH --partition=short" in script
-    assert "#SBATCH --cpus-per-task=4" in script
+    assert "#SBATCH --cpus-per-task=3" in script
     assert "#SBATCH --array=0-1%2" in script
     assert "submitit.core._submit" in script
     assert status == 1
