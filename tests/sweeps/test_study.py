@@ -32,7 +32,6 @@ def search(sampler: str, study: optuna.Study, trials: int, seed: int = 0) -> lis
 
 
 @pytest.mark.parametrize("sampler", sorted(SAMPLERS))
-@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 def test_a_search_that_was_interrupted_draws_what_an_unbroken_one_draws(sampler: str, tmp_path: Path) -> None:
     whole = search(sampler, open_study(str(tmp_path / "whole.journal"), "s", ["minimize"]), 14)
     for trials in (6, 1, 7):

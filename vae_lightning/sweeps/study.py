@@ -1,12 +1,14 @@
 """Optuna's study, sampler, pruner and storage, as the sweeper's settings name them."""
 
 import importlib.util
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
 from optuna import pruners, samplers
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
@@ -128,7 +130,9 @@ def sampler_of(
     if name in ("gp", "cmaes", "qmc"):
         given["warn_independent_sampling"] = False  # no user can act on it
     check_keys(options, legal_keys(kind, given), "hydra.sweeper.sampler_options")
-    return called(kind, f"hydra.sweeper.sampler={name}", **given, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # Optuna's word for some samplers, at every trial
+        return called(kind, f"hydra.sweeper.sampler={name}", **given, **options)
 
 
 def pruner_of(name: str, options: Mapping[str, Any]) -> pruners.BasePruner:
