@@ -3,11 +3,14 @@
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.plugins.hparams import summary_v2 as hparams  # the package's api imports TensorFlow
-from torch.utils.tensorboard import FileWriter
+from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+if TYPE_CHECKING:  # a sweep's report needs none of Lightning, whose import takes longer than the report
+    from lightning.pytorch.loggers import TensorBoardLogger
 
 BEST = "val/best_nelbo"
 """The scalar of the best epoch: the series val/nelbo itself ends with the last one."""
@@ -17,7 +20,7 @@ UNITS = "nats per row, data units"
 SUFFIX = ".hparams"
 
 
-def log_hparams(logger: TensorBoardLogger, settings: Mapping[str, Any], best: float, step: int) -> None:
+def log_hparams(logger: "TensorBoardLogger", settings: Mapping[str, Any], best: float, step: int) -> None:
     """Write a finished run's settings and its best val/nelbo.
 
     No list of columns is written here: TensorBoard takes that of one run for all, and then leaves out what the other
@@ -40,8 +43,9 @@ def write_columns(folder: Path, varied: Mapping[str, Sequence[Any]]) -> None:
     columns = [hparams.HParam(name, _domain(values)) for name, values in varied.items()]
     metrics = [hparams.Metric(tag, display_name=shown, description=UNITS) for tag, shown in METRICS.items()]
     before = list(folder.glob(f"events.out.tfevents.*{SUFFIX}"))
-    writer = FileWriter(str(folder), filename_suffix=SUFFIX)
-    writer.add_summary(hparams.hparams_config_pb(columns, metrics, time_created_secs=time.time()))
+    now = time.time()
+    writer = EventFileWriter(str(folder), filename_suffix=SUFFIX)
+    writer.add_event(Event(wall_time=now, summary=hparams.hparams_config_pb(columns, metrics, time_created_secs=now)))
     writer.close()
     for path in before:  # only now, so that there is always one
         path.unlink()
