@@ -1,6 +1,6 @@
 """What TensorBoard shows of a folder of runs in a real browser: pictures of its pages, and the words on them.
 
-    python scripts/tensorboard_pictures.py LOGDIR [--out docs] [--pages scalars hparams]
+    python scripts/tensorboard_pictures.py LOGDIR [--out docs/pictures] [--pages PAGE ...]
 
 Needs Chromium with its driver, and selenium (``pip install -e '.[browser]'``). Prints, as JSON, the text of each page.
 """
@@ -60,9 +60,9 @@ def main() -> None:
     """Open each page, take its picture, print its words."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("logdir", type=Path)
-    parser.add_argument("--out", type=Path, default=Path("docs"))
+    parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
     parser.add_argument("--pages", nargs="+", default=["scalars&tagFilter=nelbo", "hparams"])
-    parser.add_argument("--size", nargs=2, type=int, default=[1400, 900])
+    parser.add_argument("--size", nargs=2, type=int, default=[1600, 850])
     parser.add_argument("--seconds", type=float, default=60, help="longest wait for a page")
     arguments = parser.parse_args()
     server = program.TensorBoard()

@@ -51,8 +51,9 @@ def test_every_block_runs_in_order(copy: Path) -> None:
             if command != "pytest":
                 run("bash", "-c", command, cwd=copy)
     summaries = [json.loads(path.read_text()) for path in copy.rglob("summary.json")]
-    assert len(summaries) == 16
-    assert len(list(copy.glob("multirun/*/*/*/summary.json"))) == 8
+    assert len(summaries) == 20
+    assert len(list(copy.glob("multirun/first/*/summary.json"))) == 8
+    assert len(list(copy.glob("multirun/lr/*/summary.json"))) == 4
 
 
 def test_the_doctor_says_what_the_readme_shows(copy: Path) -> None:
