@@ -93,6 +93,10 @@ def _resumed(arguments: Sequence[str]) -> list[str]:
     wanted = [a.partition("=")[2] for a in arguments if a.startswith("resume=") and a != "resume=null"]
     if not wanted:
         return list(arguments)
+    if {"-m", "--multirun"} & set(arguments):
+        raise ConfigError(
+            "resume= goes on with one run. A sweep goes on when its command is typed again, with sweep.dir=."
+        )
     run_dir = Path(wanted[-1])
     typed = run_dir / ".hydra" / "overrides.yaml"
     earlier = yaml.safe_load(typed.read_text(encoding="utf-8")) if typed.exists() else None

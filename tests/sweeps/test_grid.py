@@ -151,6 +151,8 @@ def test_hydras_own_sweeper_keeps_records_too_and_writes_over_nothing(
         ),
         (["seed=0,1", "hydra.sweeper.n_job=2"], "There is no setting hydra.sweeper.n_job. Did you mean 'n_jobs'?"),
         (["seed=0,1", "launcher=ray"], "launcher=ray needs a package more: pip install 'vae-lightning[ray]'"),
+        (["seed=0,1", "resume=s"], "resume= goes on with one run."),
+        (["hydra.sweeper.params=[seed]"], "The 'params' parameter of hydra.sweeper must be {key: values} or a list"),
         (["likelihood=bernoulli,gausian"], "There is no likelihood=gausian. Did you mean 'gaussian'?"),
     ],
 )
@@ -161,4 +163,4 @@ def test_mistakes_are_said_in_one_line_before_anything_runs(
     error = capsys.readouterr().err
     assert says in error
     assert len(error.splitlines()) == 1
-    assert not list(Path().glob("s/*/summary.json"))
+    assert not Path("s").exists()

@@ -31,6 +31,8 @@ SHARED = [
     "sweep.dir=s",
 ]
 
+TWO = ["seed=0,1", "hydra.sweeper.metrics=[val/nelbo,epochs]"]
+
 
 def study_of(sweep_dir: Path, storage: str = "journal") -> optuna.Study:
     return open_study(storage_of(storage, sweep_dir.absolute()), "vae_lightning")
@@ -164,6 +166,17 @@ def test_what_cannot_be_compared_counts_as_failed(sweep: Sweep, capsys: pytest.C
     assert "Trial 1 counts as failed: It measures a" in capsys.readouterr().out
 
 
+def test_a_search_that_stops_at_a_failure_ends_there(sweep: Sweep) -> None:
+    words = ["hydra/sweeper=optuna", "hydra.sweeper.sampler=grid", "hydra.sweeper.seed=5", "model.latent_dim=2,0,3,4"]
+    assert sweep(*words, "trainer.max_epochs=1", "sweep.on_error=stop", "sweep.dir=s") == 1
+    states = [trial.state for trial in study_of(Path("s")).trials]
+    assert states[-1] == TrialState.FAIL
+    assert states.count(TrialState.FAIL) == 1
+    assert len(states) < 4, "seed 5 keeps something for after the failure"
+    assert sweep(*words, "trainer.max_epochs=1", "sweep.dir=s") == 1
+    assert len(study_of(Path("s")).trials) == 4
+
+
 def test_the_grid_of_a_search_ends_with_the_grid(sweep: Sweep) -> None:
     words = ["hydra/sweeper=optuna", "hydra.sweeper.sampler=grid", "seed=0,1", "likelihood.variance=shared,fixed"]
     assert sweep(*words, "trainer.max_epochs=1", "sweep.dir=s") == 0
@@ -180,10 +193,19 @@ def test_the_grid_of_a_search_ends_with_the_grid(sweep: Sweep) -> None:
         (["seed=0,1", "hydra.sweeper.sampler=tpee"], "Did you mean 'tpe'?"),
         (["seed=0,1", "hydra.sweeper.n_trials=0"], "The 'n_trials' parameter of hydra.sweeper must be a whole number"),
         (["seed=0,1", "hydra.sweeper.storage=memory", "launcher=joblib"], "must be one that processes can share"),
-        (["seed=0,1", "hydra.sweeper.metrics=[a,b]", "hydra.sweeper.pruner=median"], "that is what jobs report"),
-        (["seed=0,1", "hydra.sweeper.metrics=[a,b]", "hydra.sweeper.directions=[minimize]"], "for each of the metrics"),
+        (
+            ["seed=0,1", "hydra.sweeper.metrics=[val/nelbo,epochs]", "hydra.sweeper.pruner=median"],
+            "that is what jobs report",
+        ),
+        (
+            ["seed=0,1", "hydra.sweeper.metrics=[val/nelbo,epochs]", "hydra.sweeper.directions=[minimize]"],
+            "for each of the metrics",
+        ),
         (["seed=interval(0,1)", "hydra.sweeper.sampler=grid"], "a grid needs single values or a range"),
-        (["seed=0,1", "hydra.sweeper.n_trials=1", "hydra.sweeper.metrics=test/nl"], "Did you mean 'test/nll'?"),
+        (
+            ["seed=0,1", "hydra.sweeper.metrics=test/nl"],
+            "There is no metric test/nl to search by. Did you mean 'test/nll'?",
+        ),
     ],
 )
 def test_mistakes_are_said_in_one_line(

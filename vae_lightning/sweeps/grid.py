@@ -7,7 +7,7 @@ from pathlib import Path
 from hydra.core.override_parser.types import Override
 
 from vae_lightning.console import console
-from vae_lightning.errors import ConfigError
+from vae_lightning.errors import ConfigError, check_parameter
 from vae_lightning.sweeps.base import Job, at_work, claimed, jobs_of, next_number, planning, read_job, write_job
 from vae_lightning.sweeps.conclusion import conclude
 from vae_lightning.sweeps.launch import Launch
@@ -30,7 +30,10 @@ class Grid:
 
     def __init__(self, launch: Launch, params: Params | Sequence[Params] | None, n_jobs: int | None = None) -> None:
         self.launch = launch
-        self.grids: Sequence[Params] = [params or {}] if params is None or isinstance(params, Mapping) else params
+        grids = [params or {}] if params is None or isinstance(params, Mapping) else list(params)
+        legal = all(isinstance(grid, Mapping) for grid in grids)
+        check_parameter("hydra.sweeper", "params", legal, "{key: values} or a list of such", params)
+        self.grids: list[Params] = grids
         self.size = launch.jobs_at_once(n_jobs)
         # These run as many jobs at once as they can by themselves, however many there are.
         self.has_queue = launch.launcher_name not in ("basic", "submitit_local") and n_jobs is None
@@ -42,7 +45,9 @@ class Grid:
             RunError: after the last job, when some have failed.
         """
         combinations = [words for params in self.grids for words in self._combinations(params, arguments)]
-        jobs = self._numbered([self.launch.job(*words) for words in combinations])
+        planned = [self.launch.job(*words) for words in combinations]
+        self.launch.begin()
+        jobs = self._numbered(planned)
         waiting = self._announced(jobs)
         size = len(waiting) if self.has_queue else self.size
         for start in range(0, len(waiting), max(size, 1)):
@@ -74,9 +79,11 @@ class Grid:
         sweep_dir = self.launch.sweep_dir
         with planning(sweep_dir):
             known = {job.fingerprint: number for number, job in jobs_of(sweep_dir).items()}
+            free = itertools.count(next_number(sweep_dir))
             for job in jobs:
-                number = known.setdefault(job.fingerprint, next_number(sweep_dir))
-                self._plan(sweep_dir / str(number), job)
+                if job.fingerprint not in known:
+                    known[job.fingerprint] = next(free)
+                self._plan(sweep_dir / str(known[job.fingerprint]), job)
         return {known[job.fingerprint]: job for job in jobs}
 
     def _plan(self, run_dir: Path, job: Job) -> None:

@@ -1,10 +1,10 @@
 """Between a sweeper and Hydra: what is asked for, how each job is composed, and how jobs are handed to a launcher."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import joblib
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -42,9 +42,12 @@ class Launch:
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=context, task_function=task, config=config
         )
-        self.sweep_dir.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(config, self.sweep_dir / "multirun.yaml")  # as Hydra's own sweeper does
         self.launcher_name = str(config.hydra.runtime.choices["hydra/launcher"])
+
+    def begin(self) -> None:
+        """Make the sweep's directory, once everything that was typed is known to be legal."""
+        self.sweep_dir.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(self.config, self.sweep_dir / "multirun.yaml")  # as Hydra's own sweeper does
 
     def overrides(self, params: Mapping[str, str], typed: Sequence[str]) -> dict[str, Override]:
         """Axes of the configuration and of the command line by their key; what is typed wins."""
@@ -85,7 +88,7 @@ class Launch:
         own = OmegaConf.select(self.config, "hydra.launcher.n_jobs") or OmegaConf.select(
             self.config, "hydra.launcher.array_parallelism"
         )
-        return wanted or (own if own and own > 0 else len(os.sched_getaffinity(0)))
+        return wanted or (own if own and own > 0 else joblib.cpu_count())
 
     def run(self, jobs: dict[int, Job]) -> None:
         """Launch jobs by number and wait.

@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from vae_lightning.console import console
 from vae_lightning.errors import ConfigError, RunError, check_parameter
+from vae_lightning.evaluation import Evaluation
 from vae_lightning.module import MONITOR
 from vae_lightning.settings import nearest
 from vae_lightning.sweeps.base import ENDED, Job, at_work, planning, read_job, write_job
@@ -21,6 +23,8 @@ from vae_lightning.sweeps.launch import Launch
 from vae_lightning.sweeps.space import axis_of, overrides_of
 from vae_lightning.sweeps.study import open_study, pruner_of, sampler_of, storage_of
 
+METRICS = ("val/nelbo", "parameters", "epochs", *(f"test/{field.name}" for field in fields(Evaluation)))
+"""Numbers in a run's summary.json that a search can go by."""
 JOB = "job"
 """The user attribute of a trial that holds its job's directory."""
 ELSEWHERE = re.compile(r"(sweep|hydra|launcher|logger|torch|debug)\b")
@@ -91,6 +95,9 @@ class Search:
         sampler_of(self.sampler, self.sampler_options, self.seed, 0, {})
         elsewhere = self.storage == "memory" and self.launch.launcher_name != "basic"
         check_parameter(owner, "storage", not elsewhere, "one that processes can share, e.g. journal", self.storage)
+        for metric in self.metrics:
+            if metric not in METRICS:
+                raise ConfigError(f"There is no metric {metric} to search by. {nearest(metric, METRICS)}")
         chosen = [metric for metric in self.metrics if metric.startswith("test/")]
         if chosen:
             console.print(f"Note: {', '.join(chosen)} will be chosen on the test rows, and flatters the best.")
@@ -108,17 +115,19 @@ class Search:
             raise ConfigError("There is nothing to search: give a key an interval, a range or several values.")
         if self.sampler == "grid":
             self.n_trials = min(self.n_trials, math.prod(len(axis.grid()) for axis in self.space.values()))
+        self.launch.begin()
         with planning(self.launch.sweep_dir):
             self.study = open_study(self.storage, self.study_name, self.directions)
             self._check_same_search()
             self._settle()
-            jobs = self._abandoned()
-        self._announce(len(jobs))
-        while jobs := jobs or self._asked() or self._abandoned():
+            abandoned = self._abandoned()
+            self._announce(len(abandoned))
+            jobs = abandoned or self._asked()
+        while jobs:
             self.launch.run(jobs)
-            jobs = {}
             with planning(self.launch.sweep_dir):
                 self._settle()
+                jobs = {} if self.launch.stopped else self._asked() or self._abandoned()
         self._tell_best()
         conclude(self.launch.sweep_dir, repeats_failed=False)
 
@@ -136,12 +145,9 @@ class Search:
             )
 
     def _asked(self) -> dict[int, Job]:
-        """New trials as jobs: a batch, or what is missing to ``n_trials``; none after a failure that stops."""
-        if self.launch.stopped:
-            return {}
-        with planning(self.launch.sweep_dir):
-            missing = self.n_trials - len(self.study.get_trials(deepcopy=False))
-            return dict(self._ask() for _ in range(min(self.batch, missing)))
+        """New trials as jobs: a batch, or what is missing to ``n_trials``."""
+        missing = self.n_trials - len(self.study.get_trials(deepcopy=False))
+        return dict(self._ask() for _ in range(min(self.batch, missing)))
 
     def _ask(self) -> tuple[int, Job]:
         number = len(self.study.get_trials(deepcopy=False))
@@ -195,20 +201,21 @@ class Search:
                 self._tell_values(trial, run_dir)
 
     def _tell_values(self, trial: FrozenTrial, run_dir: Path) -> None:
-        summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+        try:
+            summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            self._tell_failure(trial, f"Its summary.json cannot be read: {error}")
+            return
         flat = metrics_of(summary)
-        missing = [metric for metric in self.metrics if metric not in flat]
-        if missing:
-            raise ConfigError(f"There is no metric {missing[0]} in summary.json. {nearest(missing[0], flat)}")
-        values = [flat[metric] for metric in self.metrics]
+        values = [flat.get(metric, math.nan) for metric in self.metrics]
         measured = f"{summary['measure']}, of {summary['data']['name']} rows {summary['data']['rows_fingerprint']}"
         known = self.study.user_attrs.get("measure")
         if known is None:
             self.study.set_user_attr("measure", measured)
         if known not in (None, measured):
-            error = f"It measures a {measured}; the study, a {known}. These cannot be compared."
-            console.print(f"Trial {trial.number} counts as failed: {error}", style="red", markup=False)
-            self._tell_failure(trial, error)
+            why = f"It measures a {measured}; the study, a {known}. These cannot be compared."
+            console.print(f"Trial {trial.number} counts as failed: {why}", style="red", markup=False)
+            self._tell_failure(trial, why)
         elif not all(map(math.isfinite, values)):
             self._tell_failure(trial, f"{self.metrics} = {values}")
         else:
@@ -246,7 +253,7 @@ def _age(trial: FrozenTrial) -> timedelta:
 
 def trial_report(sweeper: Mapping[str, Any], run_dir: Path) -> dict[str, Any] | None:
     """The node of the callback that reports a job to its trial; None where the search has no use for it."""
-    if sweeper["metrics"] != MONITOR or sweeper["directions"] != "minimize":
+    if sweeper["metrics"] not in (MONITOR, [MONITOR]) or sweeper["directions"] not in ("minimize", ["minimize"]):
         return None
     return {
         "_target_": "vae_lightning.sweeps.pruning.TrialReport",
