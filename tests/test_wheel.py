@@ -19,8 +19,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_wheel_holds_every_configuration_file(wheel: Path) -> None:
-    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".yaml")}
+    names = zipfile.ZipFile(wheel).namelist()
+    packed = {name for name in names if name.endswith(".yaml")}
     assert packed == {f"vae_lightning/{path.relative_to(ROOT).as_posix()}" for path in ROOT.glob("conf/**/*.yaml")}
+    # Where Hydra looks for sweepers: a namespace that other packages share, so without an __init__.
+    assert [name for name in names if name.startswith("hydra_plugins/")] == ["hydra_plugins/vae_lightning_sweepers.py"]
 
 
 def test_installed_wheel_trains_without_a_checkout(wheel: Path, tmp_path: Path) -> None:
