@@ -94,17 +94,17 @@ def _job(config: DictConfig) -> float | None:
 def _job_of_a_sweep(config: DictConfig, plain: dict[str, Any], job: "Job") -> float | None:
     from vae_lightning.console import one_job_of_many
     from vae_lightning.run import run
-    from vae_lightning.sweeps.launch import keep_composition
+    from vae_lightning.sweeps.launch import began, keep_composition
     from vae_lightning.sweeps.work import work_on
 
     run_dir, hydra_config = Path(plain["run_dir"]), HydraConfig.get()
     if hydra_config.runtime.choices["hydra/launcher"] != "basic":
-        plain["callbacks"] = {**plain["callbacks"], "progress": None}  # bars of several processes would mix
+        plain["callbacks"] = {**(plain["callbacks"] or {}), "progress": None}  # bars of several processes would mix
     sweeper: Any = OmegaConf.to_container(hydra_config.sweeper, resolve=True)
     if sweeper["_target_"] == f"{SWEEPERS}.OptunaSweeper":
         from vae_lightning.sweeps.search import trial_report
 
-        plain["callbacks"] = {**plain["callbacks"], "trial": trial_report(sweeper, run_dir)}
+        plain["callbacks"] = {**(plain["callbacks"] or {}), "trial": trial_report(sweeper, run_dir)}
 
     def work(resumes: bool) -> float:
         keep_composition(config, run_dir)
@@ -112,8 +112,8 @@ def _job_of_a_sweep(config: DictConfig, plain: dict[str, Any], job: "Job") -> fl
             return run({**plain, "resume": str(run_dir) if resumes else None}, job.overrides, job.settings)
 
     try:
-        stops = plain["sweep"]["on_error"] == "stop"
-        return work_on(run_dir, job, work, stop_on_error=stops, repeat=not sweeper["_target_"].startswith(SWEEPERS))
+        since = began(run_dir.parent) if plain["sweep"]["on_error"] == "stop" else None
+        return work_on(run_dir, job, work, stop_since=since, repeat=not sweeper["_target_"].startswith(SWEEPERS))
     except InterruptedRun:
         raise KeyboardInterrupt from None  # Hydra would go on with the next job
 

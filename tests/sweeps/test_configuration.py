@@ -28,6 +28,9 @@ PLAIN = job()
     [
         ["seed=0"],
         ["likelihood=bernoulli"],
+        ["objective.beta=1"],
+        ["logger=none"],
+        ["callbacks.progress=null"],
         ["objective.beta=1.0"],  # a constructor's default that no yaml repeats
         ["model.latent_dim=16", "optimizer.lr=0.001"],
         ["run_dir=elsewhere"],

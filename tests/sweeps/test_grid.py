@@ -60,6 +60,26 @@ def test_stopping_at_the_first_failure(sweep: Sweep) -> None:
     assert statuses(Path("s")) == ["finished", "failed", "finished"]
 
 
+def test_an_old_failure_stops_nothing(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sweep("model.latent_dim=0,2", "trainer.max_epochs=1", "sweep.dir=s") == 1
+    killed = read_job(Path("s") / "1")
+    assert killed is not None
+    killed.status, killed.value = "running", None
+    (Path("s") / "1" / "summary.json").unlink()
+    write_job(Path("s") / "1", killed)
+    assert sweep("model.latent_dim=2,3", "trainer.max_epochs=1", "sweep.on_error=stop", "sweep.dir=s") == 1
+    assert statuses(Path("s")) == ["failed", "finished", "finished"]
+    assert "error: 1 of 3 jobs failed, the first is job 0" in capsys.readouterr().err
+
+
+def test_a_directory_whose_name_is_hard_to_quote(sweep: Sweep) -> None:
+    name = "a b,c[1]{x}=é'q \\d\\"
+    quoted = "'" + name.replace("'", "\\'")[:-1] + "\\\\'"
+    assert sweep("seed=0,1", "trainer.max_epochs=1", f"sweep.dir={quoted}") == 0
+    assert statuses(Path(name)) == ["finished", "finished"]
+    assert [path.name for path in Path().iterdir()] == [name]
+
+
 def test_a_sum_of_grids(sweep: Sweep) -> None:
     params = "[{likelihood.variance: 'shared,fixed'}, {objective.beta: '0.5', seed: '0,1'}]"
     assert sweep(f"hydra.sweeper.params={params}", "trainer.max_epochs=1", "sweep.dir=s") == 0
@@ -151,6 +171,10 @@ def test_hydras_own_sweeper_keeps_records_too_and_writes_over_nothing(
         ),
         (["seed=0,1", "hydra.sweeper.n_job=2"], "There is no setting hydra.sweeper.n_job. Did you mean 'n_jobs'?"),
         (["seed=0,1", "launcher=ray"], "launcher=ray needs a package more: pip install 'vae-lightning[ray]'"),
+        (
+            ["seed=0,1", "launcher=basic,joblib"],
+            "launcher is one for the whole sweep. Got launcher=basic,joblib",
+        ),
         (["seed=0,1", "resume=s"], "resume= goes on with one run."),
         (["hydra.sweeper.params=[seed]"], "The 'params' parameter of hydra.sweeper must be {key: values} or a list"),
         (["likelihood=bernoulli,gausian"], "There is no likelihood=gausian. Did you mean 'gaussian'?"),

@@ -100,7 +100,7 @@ def test_a_finished_search_has_nothing_to_do_and_more_trials_extend_it(
     assert f"Best, trial {best.number}: val/nelbo {best.value:.3f} with optimizer.lr=" in capsys.readouterr().out
     # Trials with other settings are no part of it.
     assert sweep(*words, "hydra.sweeper.n_trials=6", "model.latent_dim=3") == 1
-    assert "repeat its settings, or take another sweep.dir" in capsys.readouterr().err
+    assert "repeat its settings, or take another sweep.dir." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("storage", ["journal", "memory"])
@@ -166,6 +166,54 @@ def test_what_cannot_be_compared_counts_as_failed(sweep: Sweep, capsys: pytest.C
     assert "Trial 1 counts as failed: It measures a" in capsys.readouterr().out
 
 
+def test_a_search_touches_no_other_sweeps_jobs(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sweep("seed=0,1", "trainer.max_epochs=1", "sweep.dir=s") == 0
+    before = contents(Path("s") / "0")
+    search = ["hydra/sweeper=optuna", "optimizer.lr=interval(0.001,0.01)", "hydra.sweeper.n_trials=1", "sweep.dir=s"]
+    assert sweep(*search, "trainer.max_epochs=1") == 1
+    assert "is not of this study's. Give the search a directory of its own" in capsys.readouterr().err
+    assert contents(Path("s") / "0") == before
+    memory = [*search[:-1], "hydra.sweeper.storage=memory", "hydra.sweeper.study_name=once", "sweep.dir=m"]
+    assert sweep(*memory, "trainer.max_epochs=1") == 0
+
+
+def test_other_choices_are_refused_before_a_trial_is_begun(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["hydra/sweeper=optuna", "trainer.max_epochs=1", "sweep.dir=s"]
+    assert sweep(*words, "model.latent_dim=2,4", "hydra.sweeper.n_trials=1") == 0
+    assert sweep(*words, "model.latent_dim=2,4,8", "hydra.sweeper.n_trials=3") == 1
+    assert "has searched model.latent_dim otherwise" in capsys.readouterr().err
+    assert len(study_of(Path("s")).trials) == 1
+    assert sweep(*words, "model.latent_dim=2,4", "hydra.sweeper.n_trials=2") == 0
+
+
+def test_a_choice_that_does_not_compose_is_a_failed_trial(sweep: Sweep, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["hydra/sweeper=optuna", "hydra.sweeper.sampler=grid", "scheduler=choice(none,foo)", "sweep.dir=s"]
+    assert sweep(*words, "trainer.max_epochs=1") == 0
+    states = {trial.params["scheduler"]: trial.state for trial in study_of(Path("s")).trials}
+    assert states == {"none": TrialState.COMPLETE, "foo": TrialState.FAIL}
+    assert "counts as failed: " in capsys.readouterr().out
+
+
+def test_a_torn_journal_is_mended(sweep: Sweep) -> None:
+    words = ["hydra/sweeper=optuna", "optimizer.lr=interval(0.001,0.01)", "trainer.max_epochs=1", "sweep.dir=s"]
+    assert sweep(*words, "hydra.sweeper.n_trials=2") == 0
+    journal = Path("s/study.journal")
+    journal.write_bytes(journal.read_bytes()[:-25])
+    assert sweep(*words, "hydra.sweeper.n_trials=3") == 0
+    assert [trial.state for trial in study_of(Path("s")).trials] == [TrialState.COMPLETE] * 3
+
+
+def test_a_finished_job_without_a_summary_counts_as_failed(sweep: Sweep) -> None:
+    words = ["hydra/sweeper=optuna", "optimizer.lr=interval(0.001,0.01)", "trainer.max_epochs=1", "sweep.dir=s"]
+    assert sweep(*words, "hydra.sweeper.n_trials=1") == 0
+    journal = Path("s/study.journal")
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(line for line in lines if b'"state":1' not in line))  # it was never told
+    Path("s/0/summary.json").unlink()
+    assert sweep(*words, "hydra.sweeper.n_trials=2") == 0
+    assert [trial.state for trial in study_of(Path("s")).trials] == [TrialState.FAIL, TrialState.COMPLETE]
+
+
 def test_a_search_that_stops_at_a_failure_ends_there(sweep: Sweep) -> None:
     words = ["hydra/sweeper=optuna", "hydra.sweeper.sampler=grid", "hydra.sweeper.seed=5", "model.latent_dim=2,0,3,4"]
     assert sweep(*words, "trainer.max_epochs=1", "sweep.on_error=stop", "sweep.dir=s") == 1
@@ -201,6 +249,8 @@ def test_the_grid_of_a_search_ends_with_the_grid(sweep: Sweep) -> None:
             ["seed=0,1", "hydra.sweeper.metrics=[val/nelbo,epochs]", "hydra.sweeper.directions=[minimize]"],
             "for each of the metrics",
         ),
+        (["seed=0,1", "hydra.sweeper.seed=a"], "The 'seed' parameter of hydra.sweeper must be a whole number. Got 'a'"),
+        (["hydra.sweeper.params=a"], "The 'params' parameter of hydra.sweeper must be {key: sweep}. Got 'a' instead."),
         (["seed=interval(0,1)", "hydra.sweeper.sampler=grid"], "a grid needs single values or a range"),
         (
             ["seed=0,1", "hydra.sweeper.metrics=test/nl"],

@@ -33,6 +33,7 @@ def axis(text: str) -> Axis:
         ("a=x,y", CategoricalDistribution(["x", "y"])),
         ("a=[64],[128,64]", CategoricalDistribution(["[64]", "[128,64]"])),
         ("a=2.5,1", CategoricalDistribution([2.5, 1])),
+        ("a=1,true,0.0,false", CategoricalDistribution(["1", "True", "0.0", "False"])),
     ],
 )
 def test_syntax(text: str, distribution: optuna.distributions.BaseDistribution) -> None:

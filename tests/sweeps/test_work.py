@@ -2,7 +2,9 @@
 
 import json
 import math
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +17,9 @@ JOB = Job("print", ["seed=0"], ["seed=0"], {"seed": 0})
 
 
 def do(
-    run_dir: Path, work: Callable[[bool], float], job: Job = JOB, stop_on_error: bool = False, repeat: bool = False
+    run_dir: Path, work: Callable[[bool], float], stop_since: float | None = None, repeat: bool = False
 ) -> float | None:
-    return work_on(run_dir, job, work, stop_on_error=stop_on_error, repeat=repeat)
+    return work_on(run_dir, JOB, work, stop_since=stop_since, repeat=repeat)
 
 
 def never(resumes: bool) -> float:
@@ -127,5 +129,27 @@ def test_a_directory_of_another_job_is_not_written_over(tmp_path: Path, status: 
 def test_nothing_new_is_begun_after_a_failure_that_stops(tmp_path: Path) -> None:
     with pytest.raises(RunError):
         do(tmp_path / "0", raising(RunError("no")))
-    assert do(tmp_path / "1", never, stop_on_error=True) is None
+    assert do(tmp_path / "1", never, stop_since=record(tmp_path / "0").started) is None
     assert do(tmp_path / "2", lambda _: 1.0) == 1.0
+    # A failure of an earlier sweep in the same directory stops nothing.
+    assert do(tmp_path / "3", lambda _: 2.0, stop_since=time.time()) == 2.0
+
+
+def test_what_is_no_jobs_directory_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RunError, match=r"holds notes.txt, but no job.json"):
+        do(tmp_path, never)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_job_killed_after_its_summary_has_finished(tmp_path: Path) -> None:
+    write_job(tmp_path, replace(JOB, status="running", attempts=1))
+    (tmp_path / "summary.json").write_text('{"val/nelbo": 2.5}')
+    assert do(tmp_path, never) == 2.5
+    assert (record(tmp_path).status, record(tmp_path).value) == ("finished", 2.5)
+
+
+def test_an_error_of_the_program_leaves_its_traceback_in_the_log(tmp_path: Path) -> None:
+    with pytest.raises(KeyError):
+        do(tmp_path, raising(KeyError("x")))
+    assert "Traceback" in (tmp_path / "train.log").read_text()

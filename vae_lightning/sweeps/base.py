@@ -86,15 +86,20 @@ def read_job(run_dir: Path) -> Job | None:
 def jobs_of(sweep_dir: Path) -> dict[int, Job]:
     """The recorded jobs of a sweep by number."""
     numbers = (
-        sorted(int(path.name) for path in sweep_dir.iterdir() if path.name.isdigit()) if sweep_dir.is_dir() else []
+        sorted(int(path.name) for path in sweep_dir.iterdir() if path.name.isdecimal()) if sweep_dir.is_dir() else []
     )
     found = {number: read_job(sweep_dir / str(number)) for number in numbers}
     return {number: job for number, job in found.items() if job is not None}
 
 
+def has_failed_since(sweep_dir: Path, began: float) -> bool:
+    """Whether a job that was started after ``began``, in seconds since the epoch, has failed."""
+    return any(job.status == "failed" and job.started >= began for job in jobs_of(sweep_dir).values())
+
+
 def next_number(sweep_dir: Path) -> int:
     """The first number above every directory that is there, whoever made it."""
-    return max((int(path.name) for path in sweep_dir.iterdir() if path.name.isdigit()), default=-1) + 1
+    return max((int(path.name) for path in sweep_dir.iterdir() if path.name.isdecimal()), default=-1) + 1
 
 
 @contextmanager

@@ -141,7 +141,7 @@ def results_of(sweep_dir: Path) -> list[Result]:
 
 def unreadable(sweep_dir: Path) -> list[int]:
     """Numbers of the directories whose record cannot be read."""
-    numbers = sorted(int(path.parent.name) for path in sweep_dir.glob(f"*/{RECORD}") if path.parent.name.isdigit())
+    numbers = sorted(int(path.parent.name) for path in sweep_dir.glob(f"*/{RECORD}") if path.parent.name.isdecimal())
     return [number for number in numbers if read_job(sweep_dir / str(number)) is None]
 
 

@@ -1,22 +1,24 @@
 """The end of a sweep: its report, and how many jobs failed."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from vae_lightning.console import console
 from vae_lightning.errors import RunError
-from vae_lightning.sweeps.base import jobs_of
+from vae_lightning.sweeps.base import ENDED, at_work, jobs_of
 from vae_lightning.sweeps.report import report_on
 
 
-def conclude(sweep_dir: Path, repeats_failed: bool = True) -> None:
+def conclude(sweep_dir: Path, wanted: Sequence[int], repeats_failed: bool = True) -> None:
     """Print the ranking and write the report.
 
     Args:
         sweep_dir: the sweep's directory.
+        wanted: numbers of the jobs that this sweep was to run.
         repeats_failed: whether the same command would run the failed jobs again.
 
     Raises:
-        RunError: when jobs have failed; it names the first and says how to go on.
+        RunError: when jobs have failed, and names the first, or have not been run.
     """
     try:
         report_on(sweep_dir)
@@ -28,13 +30,19 @@ def conclude(sweep_dir: Path, repeats_failed: bool = True) -> None:
             markup=False,
         )
     jobs = jobs_of(sweep_dir)
-    failed = {number: job for number, job in jobs.items() if job.status == "failed"}
+    failed = [number for number, job in jobs.items() if job.status == "failed"]
+    left = [number for number in wanted if number in jobs and jobs[number].status not in ENDED]
+    elsewhere = [number for number in left if at_work(sweep_dir / str(number))]
+    if elsewhere:
+        console.print(f"Still at work in another process: job {', '.join(map(str, elsewhere))}.", markup=False)
+    idle = len(left) - len(elsewhere)
+    again = f" The same command with sweep.dir={sweep_dir} runs only what has not finished."
+    not_run = f" {idle} of the jobs {'were' if idle > 1 else 'was'} not run." if idle else ""
     if failed:
-        number, job = next(iter(failed.items()))
-        again = (
-            f" The same command with sweep.dir={sweep_dir} runs only what has not finished." if repeats_failed else ""
-        )
+        job = jobs[failed[0]]
         raise RunError(
-            f"{len(failed)} of {len(jobs)} jobs failed, the first is job {number} ({job.name}): "
-            f"{job.error.splitlines()[0]}{again}"
+            f"{len(failed)} of {len(jobs)} jobs failed, the first is job {failed[0]} ({job.name}): "
+            f"{job.error.splitlines()[0].rstrip('.')}.{not_run}{again if repeats_failed or idle else ''}"
         )
+    if idle:
+        raise RunError(f"{not_run.strip()}{again}")

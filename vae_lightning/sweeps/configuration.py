@@ -10,6 +10,8 @@ from vae_lightning.vae import VAE
 
 INDIFFERENT = {"run_dir", "resume", "debug", "sweep", "launcher", "hydra"}
 """Settings and groups that say how and where a job is run, not what it computes."""
+WATCHING = ("logger", "callbacks.progress")
+"""Settings that are kept, but do not make another job."""
 COMPLETED = ("data", "model", "likelihood", "objective", "optimizer", "scheduler")
 """Groups whose constructors' defaults are part of the settings."""
 
@@ -32,8 +34,19 @@ def fingerprint_of(settings: Mapping[str, Any], choices: Mapping[str, Any]) -> s
 
     The choices do not count: ``experiment=x`` and the overrides that it stands for are the same job.
     """
-    own = {name: value for name, value in settings.items() if name not in choices}
+    own = {
+        name: _one_spelling(value)
+        for name, value in settings.items()
+        if name not in choices and not f"{name}.".startswith(tuple(f"{watching}." for watching in WATCHING))
+    }
     return hashlib.sha256(json.dumps(own, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def _one_spelling(value: Any) -> Any:
+    """1.0 as 1: the same number, typed in two ways."""
+    if isinstance(value, list):
+        return [_one_spelling(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _completed(group: str, node: Any) -> Any:

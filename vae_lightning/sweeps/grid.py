@@ -8,12 +8,14 @@ from hydra.core.override_parser.types import Override
 
 from vae_lightning.console import console
 from vae_lightning.errors import ConfigError, check_parameter
-from vae_lightning.sweeps.base import Job, at_work, claimed, jobs_of, next_number, planning, read_job, write_job
+from vae_lightning.sweeps.base import ENDED, Job, at_work, claimed, jobs_of, next_number, planning, read_job, write_job
 from vae_lightning.sweeps.conclusion import conclude
 from vae_lightning.sweeps.launch import Launch
 from vae_lightning.version import __version__
 
 Params = Mapping[str, str]
+MANY = 20
+"""Jobs that take more than a few seconds to compose."""
 
 
 class Grid:
@@ -45,6 +47,8 @@ class Grid:
             RunError: after the last job, when some have failed.
         """
         combinations = [words for params in self.grids for words in self._combinations(params, arguments)]
+        if len(combinations) > MANY:
+            console.print(f"Composing {len(combinations)} jobs ...")
         planned = [self.launch.job(*words) for words in combinations]
         self.launch.begin()
         jobs = self._numbered(planned)
@@ -53,7 +57,7 @@ class Grid:
         for start in range(0, len(waiting), max(size, 1)):
             row = {n: job for n, job in self._unfinished(waiting[start : start + size]) if not self._is_at_work(n)}
             self.launch.run(row)
-        conclude(self.launch.sweep_dir)
+        conclude(self.launch.sweep_dir, list(jobs))
 
     def _combinations(self, params: Params, arguments: list[str]) -> Iterator[tuple[list[str], list[str]]]:
         """All overrides of each job, and those of them that vary."""
@@ -103,9 +107,11 @@ class Grid:
         waiting = [number for number, _ in self._unfinished(list(jobs))]
         done = len(jobs) - len(waiting)
         known = jobs_of(self.launch.sweep_dir)
-        others = sorted({known[n].version for n in jobs if known[n].status == "finished"} - {__version__})
+        others = sorted(
+            {known[n].version for n in jobs if n in known and known[n].status == "finished"} - {__version__}
+        )
         console.print(
-            f"{len(jobs)} jobs in {self.launch.shown_dir}: "
+            f"{len(jobs)} job{'s' if len(jobs) != 1 else ''} in {self.launch.shown_dir}: "
             + (f"{done} finished before, {len(waiting)} to run." if done else f"{self.size} at a time.")
             + (f" Finished ones are of vae_lightning {', '.join(others)}, this is {__version__}." if others else ""),
             markup=False,
@@ -113,8 +119,8 @@ class Grid:
         return waiting
 
     def _unfinished(self, numbers: list[int]) -> list[tuple[int, Job]]:
-        known = jobs_of(self.launch.sweep_dir)
-        return [(n, known[n]) for n in numbers if known[n].status not in ("finished", "failed", "pruned")]
+        known = [(number, read_job(self.launch.sweep_dir / str(number))) for number in numbers]
+        return [(number, job) for number, job in known if job is not None and job.status not in ENDED]
 
     def _is_at_work(self, number: int) -> bool:
         return at_work(self.launch.sweep_dir / str(number))

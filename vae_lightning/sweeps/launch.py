@@ -1,5 +1,7 @@
 """Between a sweeper and Hydra: what is asked for, how each job is composed, and how jobs are handed to a launcher."""
 
+import re
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,14 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vae_lightning.console import console
-from vae_lightning.errors import RunError, check_parameter
+from vae_lightning.errors import ConfigError, RunError, check_parameter
 from vae_lightning.overrides import prepared
-from vae_lightning.sweeps.base import Job, at_work, jobs_of, read_job, told, write_job
+from vae_lightning.sweeps.base import Job, at_work, has_failed_since, read_job, told, write_job
 from vae_lightning.sweeps.configuration import fingerprint_of, settings_of
 
+COMPOSED = "multirun.yaml"
 LOST = "Its process ended without a word, as when the system kills it for want of memory."
-ATTEMPTS = 2
-"""How often a job is started whose process is lost."""
+UNSWEPT = ("sweep", "launcher", "resume", "run_dir", "debug", "hydra")
 
 
 class Launch:
@@ -38,6 +40,7 @@ class Launch:
         on_error = config.sweep.on_error
         check_parameter("sweep", "on_error", on_error in ("continue", "stop"), "continue or stop", on_error)
         # Absolute and fixed now: a worker would read the time of ${now:...} anew.
+        check_parameter("sweep", "dir", bool(config.hydra.sweep.dir), "a directory", config.hydra.sweep.dir)
         self.sweep_dir = Path(config.hydra.sweep.dir).absolute()
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=context, task_function=task, config=config
@@ -45,17 +48,30 @@ class Launch:
         self.launcher_name = str(config.hydra.runtime.choices["hydra/launcher"])
 
     def begin(self) -> None:
-        """Make the sweep's directory, once everything that was typed is known to be legal."""
-        self.sweep_dir.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, self.sweep_dir / "multirun.yaml")  # as Hydra's own sweeper does
+        """Make the sweep's directory, once everything that was typed is known to be legal.
 
-    def overrides(self, params: Mapping[str, str], typed: Sequence[str]) -> dict[str, Override]:
-        """Axes of the configuration and of the command line by their key; what is typed wins."""
-        axes = prepared([f"{key}={value}" for key, value in params.items()])
+        Raises:
+            RunError: when it cannot be written.
+        """
+        try:
+            self.sweep_dir.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(self.config, self.sweep_dir / COMPOSED)  # as Hydra's own sweeper does
+        except OSError as error:
+            raise RunError(f"sweep.dir={self.sweep_dir} cannot be written: {error.strerror}.") from error
+
+    def overrides(self, params: Mapping[str, Any], typed: Sequence[str]) -> dict[str, Override]:
+        """Axes of the configuration and of the command line by their key; what is typed wins.
+
+        Raises:
+            ConfigError: for an axis of what all jobs share.
+        """
+        axes = prepared([f"{key}={'null' if value is None else value}" for key, value in params.items()])
         parser = OverridesParser.create(config_loader=self.loader)
-        return {
-            override.get_key_element().lstrip("+"): override for override in parser.parse_overrides([*axes, *typed])
-        }
+        found = {each.get_key_element().lstrip("+"): each for each in parser.parse_overrides([*axes, *typed])}
+        for key, override in found.items():
+            if override.is_sweep_override() and key.partition(".")[0] in UNSWEPT:
+                raise ConfigError(f"{key} is one for the whole sweep. Got {override.input_line} instead.")
+        return found
 
     def job(self, overrides: Sequence[str], swept: Sequence[str]) -> Job:
         """The record of a job that is still to be run; a group's choice that does not exist is refused here."""
@@ -71,7 +87,7 @@ class Launch:
     def stopped(self) -> bool:
         """Whether a job has failed and the wish was to stop then."""
         stops = self.config.sweep.on_error == "stop"
-        return stops and any(job.status == "failed" for job in jobs_of(self.sweep_dir).values())
+        return stops and has_failed_since(self.sweep_dir, began(self.sweep_dir))
 
     def jobs_at_once(self, wanted: int | None) -> int:
         """How many jobs run side by side.
@@ -98,20 +114,25 @@ class Launch:
         Raises:
             RunError: when the launcher could not start any job.
         """
+        lost_before: set[int] = set()
         while jobs:
             error = self._launch(jobs)
             now = {number: read_job(self.sweep_dir / str(number)) or job for number, job in jobs.items()}
+            started = {number for number, job in jobs.items() if now[number].attempts > job.attempts}
             if error is not None:
                 # joblib and submitit give up on all jobs when one process dies; the records tell which are done.
                 words = f"launcher={self.launcher_name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
-                if all(now[number].attempts == job.attempts for number, job in jobs.items()):
+                if not started:
                     raise RunError(f"No job could be started. {words}") from error
                 console.print(words, markup=False)
-            jobs = {
-                number: job
-                for number, job in now.items()
-                if (error is not None and job.status == "planned") or (job.status == "running" and self._lost(number))
+            lost = {number for number in started if self._is_lost(number)}
+            for number in lost & lost_before:
+                self._record_failure(number, RunError(LOST))
+            again = (lost - lost_before) | {
+                n for n, job in now.items() if error is not None and job.status == "planned"
             }
+            lost_before |= lost
+            jobs = {number: now[number] for number in again}
 
     def _launch(self, jobs: dict[int, Job]) -> Exception | None:
         place = [f"hydra.sweep.dir={quoted(str(self.sweep_dir))}", "hydra.output_subdir=null"]
@@ -126,26 +147,25 @@ class Launch:
         return None
 
     def _record_failure(self, number: int, error: Exception) -> None:
-        """For a job that failed before it could record anything itself."""
+        """For a job that failed without recording it itself."""
         run_dir = self.sweep_dir / str(number)
         job = read_job(run_dir)
-        if job is not None and job.status == "planned":
-            job.status, job.error = "failed", told(error)
+        if job is not None and job.status in ("planned", "running") and not at_work(run_dir):
+            job.status, job.error, job.started = "failed", told(error), time.time()
             write_job(run_dir, job)
             console.print(f"Job {number} failed: {job.error}", style="red", markup=False)
 
-    def _lost(self, number: int) -> bool:
-        """Whether the job's process is gone, and the job is worth another start."""
+    def _is_lost(self, number: int) -> bool:
+        """Whether the job was begun, has not ended, and no process is at it."""
         run_dir = self.sweep_dir / str(number)
         job = read_job(run_dir)
-        if job is None or job.status != "running" or at_work(run_dir):
-            return False
-        if job.attempts < ATTEMPTS:
-            return True
-        job.status, job.error = "failed", LOST
-        write_job(run_dir, job)
-        console.print(f"Job {number} failed: {LOST}", style="red", markup=False)
-        return False
+        return job is not None and job.status == "running" and not at_work(run_dir)
+
+
+def began(sweep_dir: Path) -> float:
+    """When the sweep was last begun, in seconds since the epoch; 0 where that is not known."""
+    path = sweep_dir / COMPOSED
+    return path.stat().st_mtime if path.exists() else 0.0
 
 
 def job_of(config: DictConfig, choices: Mapping[str, Any], overrides: Sequence[str], swept: Sequence[str] = ()) -> Job:
@@ -170,5 +190,9 @@ def keep_composition(config: DictConfig, run_dir: Path) -> None:
 
 
 def quoted(text: str) -> str:
-    """``text`` as one word of Hydra's grammar."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    """``text`` as one word of Hydra's grammar, where a backslash means itself except before a quote and at the end.
+
+    >>> print(quoted("a b"), quoted("it's"))
+    'a b' 'it\\'s'
+    """
+    return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text) + "'"

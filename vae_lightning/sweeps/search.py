@@ -9,10 +9,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+from optuna.distributions import check_distribution_compatibility
 from optuna.trial import FrozenTrial, TrialState
 
 from vae_lightning.console import console
-from vae_lightning.errors import ConfigError, RunError, check_parameter
+from vae_lightning.errors import ConfigError, RunError, UserError, check_parameter
 from vae_lightning.evaluation import Evaluation
 from vae_lightning.module import MONITOR
 from vae_lightning.settings import nearest
@@ -21,7 +24,7 @@ from vae_lightning.sweeps.comparison import metrics_of
 from vae_lightning.sweeps.conclusion import conclude
 from vae_lightning.sweeps.launch import Launch
 from vae_lightning.sweeps.space import axis_of, overrides_of
-from vae_lightning.sweeps.study import open_study, pruner_of, sampler_of, storage_of
+from vae_lightning.sweeps.study import mend, open_study, pruner_of, sampler_of, storage_of
 
 METRICS = ("val/nelbo", "parameters", "epochs", *(f"test/{field.name}" for field in fields(Evaluation)))
 """Numbers in a run's summary.json that a search can go by."""
@@ -73,7 +76,7 @@ class Search:
     ) -> None:
         self.launch, self.params, self.n_trials = launch, params or {}, n_trials
         self.batch = launch.jobs_at_once(n_jobs)
-        self.metrics = [metrics] if isinstance(metrics, str) else list(metrics)
+        self.metrics = [metrics] if isinstance(metrics, str) else list(metrics or ())
         self.directions: list[Any] = (
             [directions] * len(self.metrics) if isinstance(directions, str) else list(directions)
         )
@@ -84,6 +87,8 @@ class Search:
 
     def _check(self) -> None:
         owner = "hydra.sweeper"
+        check_parameter(owner, "params", isinstance(self.params, Mapping), "{key: sweep}", self.params)
+        check_parameter(owner, "seed", isinstance(self.seed, int), "a whole number", self.seed)
         legal = isinstance(self.n_trials, int) and self.n_trials > 0
         check_parameter(owner, "n_trials", legal, "a whole number from 1 on", self.n_trials)
         legal = len(self.directions) == len(self.metrics) and set(self.directions) <= {"minimize", "maximize"}
@@ -95,6 +100,7 @@ class Search:
         sampler_of(self.sampler, self.sampler_options, self.seed, 0, {})
         elsewhere = self.storage == "memory" and self.launch.launcher_name != "basic"
         check_parameter(owner, "storage", not elsewhere, "one that processes can share, e.g. journal", self.storage)
+        check_parameter(owner, "metrics", bool(self.metrics), "a name or a list of names", self.metrics)
         for metric in self.metrics:
             if metric not in METRICS:
                 raise ConfigError(f"There is no metric {metric} to search by. {nearest(metric, METRICS)}")
@@ -117,8 +123,11 @@ class Search:
             self.n_trials = min(self.n_trials, math.prod(len(axis.grid()) for axis in self.space.values()))
         self.launch.begin()
         with planning(self.launch.sweep_dir):
+            mend(self.storage)
             self.study = open_study(self.storage, self.study_name, self.directions)
             self._check_same_search()
+            self._check_same_axes()
+            self._check_own_directories()
             self._settle()
             abandoned = self._abandoned()
             self._announce(len(abandoned))
@@ -129,7 +138,12 @@ class Search:
                 self._settle()
                 jobs = {} if self.launch.stopped else self._asked() or self._abandoned()
         self._tell_best()
-        conclude(self.launch.sweep_dir, repeats_failed=False)
+        mine = [trial.number for trial in self._running() if trial.user_attrs.get(JOB) == self._place(trial)]
+        conclude(self.launch.sweep_dir, mine, repeats_failed=False)
+
+    def _place(self, trial: FrozenTrial) -> str:
+        """The directory that the trial's job has if it is a job of this sweep."""
+        return str(self.launch.sweep_dir / str(trial.number))
 
     def _check_same_search(self) -> None:
         """Trials with other fixed settings must not be compared with these."""
@@ -141,36 +155,62 @@ class Search:
         elif known != mine:
             raise RunError(
                 f"The study {self.study_name} in {self.launch.shown_dir} searches {' '.join(known)}. Got "
-                f"{' '.join(mine)} instead: repeat its settings, or take another sweep.dir or hydra.sweeper.study_name."
+                f"{' '.join(mine)} instead: repeat its settings, or take another sweep.dir."
             )
+
+    def _check_same_axes(self) -> None:
+        """Optuna would refuse other choices only once it has begun a trial."""
+        for trial in self.study.get_trials(deepcopy=False):
+            for key in self.space.keys() & trial.distributions.keys():
+                try:
+                    check_distribution_compatibility(trial.distributions[key], self.space[key].distribution)
+                except ValueError as error:
+                    raise ConfigError(
+                        f"The study {self.study_name} has searched {key} otherwise: {error} Repeat its choices, or "
+                        "take another sweep.dir."
+                    ) from error
+
+    def _check_own_directories(self) -> None:
+        """Trial k takes directory k, which no other sweep's job may have."""
+        own = {trial.user_attrs.get(JOB) for trial in self.study.get_trials(deepcopy=False)}
+        for path in self.launch.sweep_dir.iterdir():
+            if path.name.isdecimal() and str(path) not in own:
+                raise RunError(f"{path} is not of this study's. Give the search a directory of its own: sweep.dir=...")
 
     def _asked(self) -> dict[int, Job]:
         """New trials as jobs: a batch, or what is missing to ``n_trials``."""
-        missing = self.n_trials - len(self.study.get_trials(deepcopy=False))
-        return dict(self._ask() for _ in range(min(self.batch, missing)))
+        jobs: dict[int, Job] = {}
+        while len(jobs) < min(self.batch, self.n_trials - len(self.study.get_trials(deepcopy=False)) + len(jobs)):
+            self._check_own_directories()
+            jobs |= self._ask()
+        return jobs
 
-    def _ask(self) -> tuple[int, Job]:
+    def _ask(self) -> dict[int, Job]:
         number = len(self.study.get_trials(deepcopy=False))
         self.study.sampler = sampler_of(self.sampler, self.sampler_options, self.seed, number, self.space)
-        try:
-            trial = self.study.ask({key: axis.distribution for key, axis in self.space.items()})
-        except ValueError as error:  # Optuna's word for choices that differ from the study's earlier ones
-            raise ConfigError(f"The study {self.study_name} cannot go on with this search space: {error}") from error
+        trial = self.study.ask({key: axis.distribution for key, axis in self.space.items()})
         trial.set_user_attr(JOB, str(self.launch.sweep_dir / str(trial.number)))
-        return self._job(trial.number, trial.params)
+        return self._job(self.study.get_trials(deepcopy=False)[trial.number])
 
-    def _job(self, number: int, params: Mapping[str, Any]) -> tuple[int, Job]:
-        swept = overrides_of(self.space, params)
-        job = self.launch.job([*self.fixed, *swept], swept)
-        write_job(self.launch.sweep_dir / str(number), job)
-        return number, job
+    def _job(self, trial: FrozenTrial) -> dict[int, Job]:
+        """The trial as a job; none where its settings cannot be composed, which the study is told."""
+        swept = overrides_of(self.space, trial.params)
+        try:
+            job = self.launch.job([*self.fixed, *swept], swept)
+        except (UserError, HydraException, OmegaConfBaseException) as error:
+            why = str(error).partition("\n")[0]
+            console.print(f"Trial {trial.number} counts as failed: {why}", style="red", markup=False)
+            self._tell_failure(trial, why)
+            return {}
+        write_job(self.launch.sweep_dir / str(trial.number), job)
+        return {trial.number: job}
 
     def _abandoned(self) -> dict[int, Job]:
         """Trials whose process was killed, as jobs to go on with."""
-        found = {}
+        found: dict[int, Job] = {}
         for trial in self._running():
             run_dir = self.launch.sweep_dir / str(trial.number)
-            is_mine = trial.user_attrs.get(JOB) == str(run_dir)
+            is_mine = trial.user_attrs.get(JOB) == self._place(trial)
             if not is_mine and (JOB in trial.user_attrs or _age(trial) < STRAY):
                 continue
             if at_work(run_dir):
@@ -180,7 +220,7 @@ class Search:
                 # Killed while it was asked: there is nothing to repeat.
                 self._tell_failure(trial, "The search was killed while it asked for this trial.")
                 continue
-            found[trial.number] = known or self._job(trial.number, trial.params)[1]
+            found |= {trial.number: known} if known is not None else self._job(trial)
         return found
 
     def _running(self) -> list[FrozenTrial]:
@@ -190,7 +230,7 @@ class Search:
         """Tell the study of every job that has ended, whichever process ran it."""
         for trial in self._running():
             run_dir = self.launch.sweep_dir / str(trial.number)
-            job = read_job(run_dir) if trial.user_attrs.get(JOB) == str(run_dir) else None
+            job = read_job(run_dir) if trial.user_attrs.get(JOB) == self._place(trial) else None
             if job is None or job.status not in ENDED:
                 continue
             if job.status == "pruned":
@@ -240,9 +280,10 @@ class Search:
         )
 
     def _tell_best(self) -> None:
-        for trial in self.study.best_trials:
+        best = self.study.best_trials
+        for trial in best if len(self.metrics) > 1 else best[:1]:  # of several metrics, none is the best
             values = ", ".join(f"{m} {v:.3f}" for m, v in zip(self.metrics, trial.values, strict=True))
-            words = " ".join(overrides_of(self.space, trial.params)).replace("+", "")
+            words = " ".join(f"{key}={value}" for key, value in trial.params.items())
             console.print(f"Best, trial {trial.number}: {values} with {words}", markup=False)
 
 

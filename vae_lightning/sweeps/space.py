@@ -74,7 +74,10 @@ def axis_of(override: Override) -> Axis:
         if isinstance(sweep, ChoiceSweep | RangeSweep | Glob) and not log:
             texts = tuple(override.sweep_string_iterator())
             values = sweep.list if isinstance(sweep, ChoiceSweep) and not sweep.shuffle else texts
-            return Axis(key, CategoricalDistribution(list(map(_plain, values, texts))), texts)
+            choices = list(map(_plain, values, texts))
+            # Optuna finds a choice by ==, and 1 == True == 1.0.
+            choices = choices if len(set(choices)) == len(choices) else list(texts)
+            return Axis(key, CategoricalDistribution(choices), texts)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{override.input_line}: {error}") from None
     raise ConfigError(f"{override.input_line}: only an interval or a range can be logarithmic.")

@@ -10,7 +10,7 @@ import optuna
 from optuna import pruners, samplers
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from vae_lightning.errors import ConfigError, RunError, check_parameter
 from vae_lightning.settings import called, check_keys, legal_keys, nearest
@@ -78,6 +78,25 @@ def open_study(storage: str, name: str, directions: list[Direction] | None = Non
     if found != directions:
         raise RunError(f"The study {name} in {_shown(storage)} has the directions {found}. Got {directions} instead.")
     return study
+
+
+def mend(storage: str) -> None:
+    """Cut a journal back to its last whole line.
+
+    A power cut or a full disk leaves half a line; Optuna would write the next one behind it, and read neither.
+    """
+    path = Path(storage)
+    if "://" in storage or not path.is_file():
+        return
+    lock = JournalFileSymlinkLock(storage)
+    lock.acquire()
+    try:
+        with path.open("rb+") as file:
+            whole = file.read().rpartition(b"\n")
+            if whole[2]:
+                file.truncate(len(whole[0]) + len(whole[1]))
+    finally:
+        lock.release()
 
 
 def _backend(storage: str) -> BaseStorage:

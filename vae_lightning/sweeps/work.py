@@ -1,34 +1,49 @@
 """One job of a sweep in its own process: claimed, recorded from start to end, never run over a finished one."""
 
+import json
 import math
 import shutil
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from vae_lightning.console import console
-from vae_lightning.errors import InterruptedRun, RunError
-from vae_lightning.sweeps.base import ENDED, LOCK, RECORD, Job, PrunedError, claimed, jobs_of, read_job, told, write_job
+from vae_lightning.errors import InterruptedRun, RunError, UserError
+from vae_lightning.sweeps.base import (
+    ENDED,
+    LOCK,
+    RECORD,
+    Job,
+    PrunedError,
+    claimed,
+    has_failed_since,
+    read_job,
+    told,
+    write_job,
+)
 
+OWN = (LOCK, ".hydra")
+"""What may lie in the directory of a job that keeps no record yet; Hydra writes the second."""
 Work = Callable[[bool], float]
 """Trains; told whether to go on from a checkpoint; returns val/nelbo of the best epoch."""
 
 
-def work_on(run_dir: Path, job: Job, work: Work, *, stop_on_error: bool, repeat: bool) -> float | None:
+def work_on(run_dir: Path, job: Job, work: Work, *, stop_since: float | None, repeat: bool) -> float | None:
     """Do one job unless it is done, or another process is at it.
 
     Args:
         run_dir: the job's directory, in its sweep's.
         job: what a sweeper that keeps no records would have written.
         work: does it.
-        stop_on_error: not when a job of the sweep has failed.
+        stop_since: not when a job of the sweep that was started later has failed; seconds since the epoch.
         repeat: do a failed or pruned job again, too; a sweeper that keeps records has said so in them.
 
     Returns:
         The job's value; None where there is none.
 
     Raises:
-        RunError: when the directory holds a finished job of another configuration.
+        RunError: when the directory holds a finished job of another configuration, or anything but a job.
         Exception: what ``work`` raised, once that is recorded and told.
     """
     with claimed(run_dir) as mine:
@@ -42,12 +57,18 @@ def work_on(run_dir: Path, job: Job, work: Work, *, stop_on_error: bool, repeat:
         done = ("finished",) if repeat else ENDED
         if known is not None and known.fingerprint == job.fingerprint and known.status in done:
             return known.value
-        if stop_on_error and any(other.status == "failed" for other in jobs_of(run_dir.parent).values()):
+        if known is None and (others := [path.name for path in run_dir.iterdir() if path.name not in OWN]):
+            raise RunError(f"{run_dir} holds {others[0]}, but no {RECORD}: it is no job's. Nothing is run.")
+        if stop_since is not None and has_failed_since(run_dir.parent, stop_since):
             return None
         return _recorded(run_dir, known if known is not None and known.fingerprint == job.fingerprint else job, work)
 
 
 def _recorded(run_dir: Path, job: Job, work: Work) -> float | None:
+    if job.status == "running" and (value := _summarised(run_dir)) is not None:
+        job.status, job.value = "finished", value  # killed after its summary, which a run writes last
+        write_job(run_dir, job)
+        return value
     resumes = job.status == "running" and (run_dir / "checkpoints" / "last.ckpt").exists()
     if not resumes:
         _clear(run_dir)
@@ -65,6 +86,9 @@ def _recorded(run_dir: Path, job: Job, work: Work) -> float | None:
         raise
     except Exception as error:
         job.status, job.error = "failed", told(error)
+        if not isinstance(error, UserError):
+            with (run_dir / "train.log").open("a", encoding="utf-8") as log_file:
+                log_file.write(traceback.format_exc())
         raise
     finally:
         if job.status in ENDED:  # else it was interrupted, and can be gone on with
@@ -72,6 +96,14 @@ def _recorded(run_dir: Path, job: Job, work: Work) -> float | None:
             write_job(run_dir, job)
             _tell(run_dir.name, job)
     return job.value
+
+
+def _summarised(run_dir: Path) -> float | None:
+    try:
+        value = float(json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))["val/nelbo"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    return value if math.isfinite(value) else None
 
 
 def _clear(run_dir: Path) -> None:
