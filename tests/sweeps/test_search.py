@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from tests.sweeps.sweeping import contents, start
 from vae_lightning.sweeps.base import jobs_of
-from vae_lightning.sweeps.study import open_study, storage_of
+from vae_lightning.sweeps.study import open_study, sampler_of, storage_of
 
 Sweep = Callable[..., int]
 TRIALS = 30
@@ -212,6 +212,33 @@ def test_a_finished_job_without_a_summary_counts_as_failed(sweep: Sweep) -> None
     Path("s/0/summary.json").unlink()
     assert sweep(*words, "hydra.sweeper.n_trials=2") == 0
     assert [trial.state for trial in study_of(Path("s")).trials] == [TrialState.FAIL, TrialState.COMPLETE]
+
+
+@pytest.mark.parametrize("drawn", [0, 1, 2])
+def test_a_trial_that_was_killed_while_it_was_asked_is_gone_on_with(drawn: int, sweep: Sweep) -> None:
+    words = [
+        "hydra/sweeper=optuna",
+        "optimizer.lr=interval(0.001,0.01)",
+        "model.latent_dim=range(1,9)",
+        "trainer.max_epochs=1",
+    ]
+    assert sweep(*words, "hydra.sweeper.n_trials=3", "sweep.dir=whole") == 0
+    assert sweep(*words, "hydra.sweeper.n_trials=1", "sweep.dir=s") == 0
+    study, whole = study_of(Path("s")), study_of(Path("whole"))
+    study.sampler = sampler_of("tpe", {}, 0, 1, {})
+    trial = study.ask()
+    draws = [
+        lambda: trial.suggest_int("model.latent_dim", 1, 8),
+        lambda: trial.suggest_float("optimizer.lr", 0.001, 0.01),
+    ]
+    for draw in draws[:drawn]:
+        draw()
+    assert sweep(*words, "hydra.sweeper.n_trials=3", "sweep.dir=s") == 0
+    trials = study_of(Path("s")).trials
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 3
+    assert list(jobs_of(Path("s"))) == [0, 1, 2]
+    if drawn == 0:
+        assert [trial.params for trial in trials] == [trial.params for trial in whole.trials]
 
 
 def test_a_search_that_stops_at_a_failure_ends_there(sweep: Sweep) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import check_distribution_compatibility
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 from vae_lightning.console import console
 from vae_lightning.errors import ConfigError, RunError, UserError, check_parameter
@@ -141,7 +141,7 @@ class Search:
         mine = [trial.number for trial in self._running() if trial.user_attrs.get(JOB) == self._place(trial)]
         conclude(self.launch.sweep_dir, mine, repeats_failed=False)
 
-    def _place(self, trial: FrozenTrial) -> str:
+    def _place(self, trial: FrozenTrial | Trial) -> str:
         """The directory that the trial's job has if it is a job of this sweep."""
         return str(self.launch.sweep_dir / str(trial.number))
 
@@ -186,11 +186,18 @@ class Search:
         return jobs
 
     def _ask(self) -> dict[int, Job]:
-        number = len(self.study.get_trials(deepcopy=False))
-        self.study.sampler = sampler_of(self.sampler, self.sampler_options, self.seed, number, self.space)
-        trial = self.study.ask({key: axis.distribution for key, axis in self.space.items()})
-        trial.set_user_attr(JOB, str(self.launch.sweep_dir / str(trial.number)))
+        self._use_sampler(len(self.study.get_trials(deepcopy=False)))
+        return self._drawn(self.study.ask())
+
+    def _drawn(self, trial: Trial) -> dict[int, Job]:
+        """The trial's job, once every key of the space has a value."""
+        for key, axis in self.space.items():
+            axis.suggest(trial, key)
+        trial.set_user_attr(JOB, self._place(trial))
         return self._job(self.study.get_trials(deepcopy=False)[trial.number])
+
+    def _use_sampler(self, number: int) -> None:
+        self.study.sampler = sampler_of(self.sampler, self.sampler_options, self.seed, number, self.space)
 
     def _job(self, trial: FrozenTrial) -> dict[int, Job]:
         """The trial as a job; none where its settings cannot be composed, which the study is told."""
@@ -210,18 +217,21 @@ class Search:
         found: dict[int, Job] = {}
         for trial in self._running():
             run_dir = self.launch.sweep_dir / str(trial.number)
-            is_mine = trial.user_attrs.get(JOB) == self._place(trial)
-            if not is_mine and (JOB in trial.user_attrs or _age(trial) < STRAY):
-                continue
-            if at_work(run_dir):
-                continue
-            known = read_job(run_dir)
-            if known is None and set(trial.params) != set(self.space):
-                # Killed while it was asked: there is nothing to repeat.
-                self._tell_failure(trial, "The search was killed while it asked for this trial.")
-                continue
-            found |= {trial.number: known} if known is not None else self._job(trial)
+            if self._is_stray(trial):  # killed while it was asked
+                self._use_sampler(trial.number)
+                found |= self._drawn(Trial(self.study, trial._trial_id))
+            elif trial.user_attrs.get(JOB) == self._place(trial) and not at_work(run_dir):
+                known = read_job(run_dir)
+                found |= {trial.number: known} if known is not None else self._job(trial)
         return found
+
+    def _is_stray(self, trial: FrozenTrial) -> bool:
+        """Whether nobody will claim the trial any more.
+
+        Where the study is in the sweep's own directory, its lock keeps all others from asking now.
+        """
+        is_own = str(self.launch.sweep_dir) in self.storage or self.storage == "memory"
+        return JOB not in trial.user_attrs and (is_own or _age(trial) > STRAY)
 
     def _running(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))

@@ -8,6 +8,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, Override, RangeSweep
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import Trial
 
 from vae_lightning.errors import ConfigError
 
@@ -34,6 +35,16 @@ class Axis:
         if self.texts:
             return f"{self.key}={self.texts[int(self.distribution.to_internal_repr(value))]}"
         return f"{self.key}={value!r}"
+
+    def suggest(self, trial: Trial, name: str) -> None:
+        """Let the trial draw a value, unless it has one."""
+        d = self.distribution
+        if isinstance(d, FloatDistribution):
+            trial.suggest_float(name, d.low, d.high, step=d.step, log=d.log)
+        elif isinstance(d, IntDistribution):
+            trial.suggest_int(name, d.low, d.high, step=d.step, log=d.log)
+        elif isinstance(d, CategoricalDistribution):
+            trial.suggest_categorical(name, d.choices)
 
     def grid(self) -> list[Any]:
         """Every value, for a grid.

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 
 from vae_lightning.data.base.words import count
 from vae_lightning.errors import DataError
@@ -91,6 +90,8 @@ class Dataset:
 
 
 def _row_hashes(x: np.ndarray) -> np.ndarray:
+    import pandas as pd  # half a second, which the doctor's use of this module need not wait for
+
     # In slices: a copy of all rows, column by column, would double a large table's memory.
     parts = np.array_split(x, len(x) // 8192 + 1)
     return np.concatenate([pd.util.hash_pandas_object(pd.DataFrame(p), index=False).to_numpy() for p in parts])
