@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from vae_lightning import cli
@@ -111,6 +112,18 @@ def test_a_run_a_resume_and_an_override_of_the_resumed_run(here: Path) -> None:
     cli.train(["resume=run", "trainer.max_epochs=3"])
     assert json.loads((here / "run" / "summary.json").read_text())["epochs"] == 3
     assert Path.cwd() == here
+
+
+def test_looking_at_a_configuration_runs_and_changes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.train(["--cfg", "job", *TINY, "model.latent_dim=3"])
+    assert yaml.safe_load(capsys.readouterr().out)["model"] == {"hidden_dims": [16], "latent_dim": 3}
+    (here / "run" / ".hydra").mkdir(parents=True)
+    typed = here / "run" / ".hydra" / "overrides.yaml"
+    typed.write_text("[seed=5]")
+    cli.train(["resume=run", "--cfg", "job"])
+    assert yaml.safe_load(capsys.readouterr().out)["seed"] == 5
+    assert typed.read_text() == "[seed=5]"
+    assert [path.name for path in here.iterdir()] == ["run"]
 
 
 def test_multirun_trains_every_job_and_a_failing_one_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

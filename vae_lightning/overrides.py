@@ -13,6 +13,9 @@ from vae_lightning.settings import nearest
 
 _PACKAGED = Path(__file__).parent / "conf"
 CONF = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parent.parent / "conf"
+OWN_CONF = {"--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn"}
+VALUED = {*OWN_CONF, "--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun"}
+"""Hydra's flags that a word may follow."""
 OVERRIDE = re.compile(r"^(?P<sign>[+~]{0,2})(?P<key>[\w./@\-]+)(?P<value>=.*)?$", re.DOTALL)
 
 
@@ -25,16 +28,24 @@ def prepared(arguments: Sequence[str], conf: Path = CONF) -> list[str]:
     Raises:
         ConfigError: for an unknown group, choice or top-level setting, naming the nearest one.
     """
-    arguments = _resumed(arguments)
     # Hydra's parser refuses a flag between overrides: `data=digits -m seed=0,1`.
-    arguments = sorted(arguments, key=lambda argument: argument not in ("-m", "--multirun"))
-    own_conf = any(a in ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn") for a in arguments)
+    flags, overrides = _split(arguments)
+    overrides = _resumed(flags, overrides)
+    if OWN_CONF & set(flags):
+        return [*flags, *overrides]
     groups = {path.name for path in conf.iterdir() if path.is_dir()}
     settings = _flattened(yaml.safe_load((conf / "train.yaml").read_text(encoding="utf-8")))
-    return [
-        argument if argument.startswith("-") or own_conf else _checked(argument, groups, settings, conf)
-        for argument in arguments
-    ]
+    return [*flags, *(_checked(override, groups, settings, conf) for override in overrides)]
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Hydra's flags with their values, and the overrides."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    for argument in arguments:
+        is_value = bool(flags) and flags[-1] in VALUED and "=" not in argument
+        (flags if argument.startswith("-") or is_value else overrides).append(argument)
+    return flags, overrides
 
 
 def _checked(argument: str, groups: set[str], settings: set[str], conf: Path) -> str:
@@ -88,12 +99,12 @@ def _check_choices(group: str, value: str, conf: Path) -> None:
             raise ConfigError(f"There is no {group}={choice}. {nearest(choice, choices)}")
 
 
-def _resumed(arguments: Sequence[str]) -> list[str]:
+def _resumed(flags: Sequence[str], overrides: Sequence[str]) -> list[str]:
     """Replace ``resume=DIR`` by what the user typed for that run, in its directory; later overrides win."""
-    wanted = [a.partition("=")[2] for a in arguments if a.startswith("resume=") and a != "resume=null"]
+    wanted = [a.partition("=")[2] for a in overrides if a.startswith("resume=") and a != "resume=null"]
     if not wanted:
-        return list(arguments)
-    if {"-m", "--multirun"} & set(arguments):
+        return list(overrides)
+    if {"-m", "--multirun"} & set(flags):
         raise ConfigError(
             "resume= goes on with one run. A sweep goes on when its command is typed again, with sweep.dir=."
         )
@@ -102,10 +113,11 @@ def _resumed(arguments: Sequence[str]) -> list[str]:
     earlier = yaml.safe_load(typed.read_text(encoding="utf-8")) if typed.exists() else None
     if not isinstance(earlier, list):
         raise ConfigError(f"resume={run_dir} is no run directory, or was killed before it began: {typed} says nothing.")
-    new = [a for a in arguments if not a.startswith("resume=")]
+    new = [a for a in overrides if not a.startswith("resume=")]
     both = [*(a.lstrip("+") for a in earlier if not a.startswith("resume=")), *new]
-    # The next resume needs these too. Hydra would write them anew at every start, and a kill could leave half a file.
-    partial = typed.with_name(".overrides.yaml.partial")
-    partial.write_text(yaml.safe_dump(both), encoding="utf-8")
-    os.replace(partial, typed)
+    if not flags:  # with --cfg and the like, the user only looks
+        # The next resume needs these too. Hydra would write them at every start, and a kill could leave half a file.
+        partial = typed.with_name(".overrides.yaml.partial")
+        partial.write_text(yaml.safe_dump(both), encoding="utf-8")
+        os.replace(partial, typed)
     return [*both, f"resume={run_dir}", f"hydra.run.dir={run_dir}", "hydra.output_subdir=null"]
