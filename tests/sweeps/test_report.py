@@ -330,12 +330,12 @@ def test_a_file_is_replaced_whole_or_not_at_all(
 def test_a_sweep_ends_in_its_ranking_and_its_failures(
     sweep_dir: Path, grid: Grid, make_job: MakeJob, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    conclude(sweep_dir)
+    conclude(sweep_dir, [])
     said = capsys.readouterr().out
     assert said.index("1 best") < said.index(f"The report is in {sweep_dir}: sweep.csv, sweep.md, sweep.png.")
     make_job(len(grid), {"model.latent_dim": 64, "seed": 0}, status="failed", error="The loss is nan.\nmore")
     with pytest.raises(RunError, match=r"1 of 10 jobs failed, the first is job 9 \(.*\): The loss is nan\. "):
-        conclude(sweep_dir)
+        conclude(sweep_dir, [])
     assert "failed" in (sweep_dir / "sweep.md").read_text()
 
 
@@ -346,13 +346,13 @@ def test_a_report_that_cannot_be_written_hides_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(report, "_written", full)
-    conclude(sweep_dir)
+    conclude(sweep_dir, [])
     said = capsys.readouterr().out
     assert "1 best" in said
     assert "No space left on device" in said
     make_job(len(grid), {"seed": 0}, status="failed", error="The loss is nan.")
     with pytest.raises(RunError, match="1 of 10 jobs failed"):
-        conclude(sweep_dir)
+        conclude(sweep_dir, [])
 
 
 def test_a_real_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
