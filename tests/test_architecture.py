@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "vae_lightning"
 
 # From the ground up. Names are modules or folders of the package; a folder stands for all that is in it.
 FLOORS = [
-    {"version", "errors", "schedules"},
+    {"version", "errors", "schedules", "files"},
     {"likelihoods", "priors", "networks", "objectives", "metrics", "data"},
     {"vae"},
     {"estimate"},

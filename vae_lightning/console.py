@@ -1,6 +1,7 @@
 """The one console: log lines and the progress bar share it, so neither tears the other."""
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,12 @@ def say(*objects: Any) -> None:
     """Print what a run tells at its end; one of many jobs tells nothing."""
     if not _job:
         console.print(*objects)
+
+
+def shown(path: Path) -> str:
+    """A path as a person here would type it."""
+    relative = os.path.relpath(path)
+    return relative if not relative.startswith("..") else str(path)
 
 
 class _PlainHandler(RichHandler):

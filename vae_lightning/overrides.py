@@ -1,6 +1,5 @@
 """Overrides as they are typed: group names and choices checked, constructors' own settings let through."""
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import yaml
 
 from vae_lightning.errors import ConfigError
+from vae_lightning.files import write_whole
 from vae_lightning.settings import nearest
 
 _PACKAGED = Path(__file__).parent / "conf"
@@ -117,7 +117,5 @@ def _resumed(flags: Sequence[str], overrides: Sequence[str]) -> list[str]:
     both = [*(a.lstrip("+") for a in earlier if not a.startswith("resume=")), *new]
     if not flags:  # with --cfg and the like, the user only looks
         # The next resume needs these too. Hydra would write them at every start, and a kill could leave half a file.
-        partial = typed.with_name(".overrides.yaml.partial")
-        partial.write_text(yaml.safe_dump(both), encoding="utf-8")
-        os.replace(partial, typed)
+        write_whole(typed, yaml.safe_dump(both).encode())
     return [*both, f"resume={run_dir}", f"hydra.run.dir={run_dir}", "hydra.output_subdir=null"]

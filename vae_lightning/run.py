@@ -22,9 +22,10 @@ from rich.table import Table
 
 from vae_lightning.build import Built, build, check_config
 from vae_lightning.callbacks.guard import LossGuard
-from vae_lightning.console import console, log, logging_to, quiet_frameworks, say
+from vae_lightning.console import console, log, logging_to, quiet_frameworks, say, shown
 from vae_lightning.errors import InterruptedRun, RunError
 from vae_lightning.evaluation import Evaluation, evaluate
+from vae_lightning.files import write_whole
 from vae_lightning.hparams import log_hparams
 from vae_lightning.loading import CHECKPOINTS, find_checkpoint, load_weights, read_checkpoint, read_record
 from vae_lightning.model import VAEModel
@@ -212,11 +213,11 @@ def _summarise(
         "overrides": list(overrides),
     }
     _print_table(result, best)
-    _write_json(run_dir / "summary.json", summary)
+    write_whole(run_dir / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
     parts = [part for part in (*PARTS, f"checkpoints/{CHECKPOINTS[0]}") if (run_dir / part).exists()]
-    say(f"Everything is in {_shown(run_dir)}: {', '.join(parts)}.")
+    say(f"Everything is in {shown(run_dir)}: {', '.join(parts)}.")
     if (run_dir / "tensorboard").exists():
-        say(f"tensorboard --logdir {_shown(run_dir)}")
+        say(f"tensorboard --logdir {shown(run_dir)}")
 
 
 def _evaluate_with_bar(
@@ -268,16 +269,5 @@ def _versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in PACKAGES}
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, path)
-
-
 def _resume(run_dir: Path) -> str:
-    return f"python train.py resume={_shown(run_dir)} goes on after the last finished epoch."
-
-
-def _shown(path: Path) -> str:
-    relative = os.path.relpath(path)
-    return relative if not relative.startswith("..") else str(path)
+    return f"python train.py resume={shown(run_dir)} goes on after the last finished epoch."

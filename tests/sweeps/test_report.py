@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from vae_lightning import cli
+from vae_lightning import cli, files
 from vae_lightning.errors import RunError, UserError
 from vae_lightning.sweeps import report
 from vae_lightning.sweeps.base import LOCK, RECORD, jobs_of
@@ -317,7 +317,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(report.os, "replace", full)
+    monkeypatch.setattr(files.os, "replace", full)
     with pytest.raises(OSError, match="No space"):
         write_report(sweep_dir)
     assert [path.read_bytes() for path in paths] == before
@@ -345,7 +345,7 @@ def test_a_report_that_cannot_be_written_hides_nothing(
     def full(_: Path, __: bytes) -> Path:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(report, "_written", full)
+    monkeypatch.setattr(report, "write_whole", full)
     conclude(sweep_dir, [])
     said = capsys.readouterr().out
     assert "1 best" in said

@@ -1,7 +1,6 @@
 """One job of a sweep as its directory records it, and the lock that says whether somebody is at work on it."""
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from vae_lightning.errors import UserError
+from vae_lightning.files import write_whole
 from vae_lightning.version import __version__
 
 Status = Literal["planned", "running", "finished", "failed", "pruned"]
@@ -69,9 +69,7 @@ def told(error: Exception) -> str:
 def write_job(run_dir: Path, job: Job) -> None:
     """Put the record into its directory, in one step."""
     run_dir.mkdir(parents=True, exist_ok=True)
-    partial = run_dir / f".{RECORD}.{os.getpid()}"
-    partial.write_text(json.dumps(asdict(job), indent=2) + "\n", encoding="utf-8")
-    os.replace(partial, run_dir / RECORD)
+    write_whole(run_dir / RECORD, (json.dumps(asdict(job), indent=2) + "\n").encode())
 
 
 def read_job(run_dir: Path) -> Job | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hydra.core.override_parser.types import Override
 
-from vae_lightning.console import console
+from vae_lightning.console import console, shown
 from vae_lightning.errors import ConfigError, check_parameter
 from vae_lightning.sweeps.base import ENDED, Job, at_work, claimed, jobs_of, next_number, planning, read_job, write_job
 from vae_lightning.sweeps.conclusion import conclude
@@ -104,14 +104,13 @@ class Grid:
 
     def _announced(self, jobs: dict[int, Job]) -> list[int]:
         """Say what is to be done; returns the numbers of the jobs that have to run."""
-        waiting = [number for number, _ in self._unfinished(list(jobs))]
+        recorded = jobs_of(self.launch.sweep_dir)
+        known = [(number, recorded[number]) for number in jobs if number in recorded]
+        waiting = [number for number, job in known if job.status not in ENDED]
         done = len(jobs) - len(waiting)
-        known = jobs_of(self.launch.sweep_dir)
-        others = sorted(
-            {known[n].version for n in jobs if n in known and known[n].status == "finished"} - {__version__}
-        )
+        others = sorted({job.version for _, job in known if job.status == "finished"} - {__version__})
         console.print(
-            f"{len(jobs)} job{'s' if len(jobs) != 1 else ''} in {self.launch.shown_dir}: "
+            f"{len(jobs)} job{'s' if len(jobs) != 1 else ''} in {shown(self.launch.sweep_dir)}: "
             + (f"{done} finished before, {len(waiting)} to run." if done else f"{self.size} at a time.")
             + (f" Finished ones are of vae_lightning {', '.join(others)}, this is {__version__}." if others else ""),
             markup=False,

@@ -79,11 +79,6 @@ class Launch:
         return job_of(config, config.hydra.runtime.choices, overrides, swept)
 
     @property
-    def shown_dir(self) -> Path:
-        """The sweep's directory as a person would type it."""
-        return self.sweep_dir.relative_to(Path.cwd()) if self.sweep_dir.is_relative_to(Path.cwd()) else self.sweep_dir
-
-    @property
     def stopped(self) -> bool:
         """Whether a job has failed and the wish was to stop then."""
         stops = self.config.sweep.on_error == "stop"

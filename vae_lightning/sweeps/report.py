@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from vae_lightning.console import console
+from vae_lightning.console import console, shown
+from vae_lightning.files import write_whole
 from vae_lightning.sweeps.comparison import (
     Result,
     rankings_of,
@@ -57,7 +57,7 @@ def write_report(sweep_dir: Path) -> list[Path]:
         lambda: png_of(results),
     )
     # One after the other, so that what fails last leaves the others.
-    files = [_written(sweep_dir / name, make()) for name, make in zip(FILES, makers, strict=True)]
+    files = [write_whole(sweep_dir / name, make()) for name, make in zip(FILES, makers, strict=True)]
     if any((sweep_dir / str(result.number) / "tensorboard").is_dir() for result in results):
         _tell_tensorboard(sweep_dir, results)
     return files
@@ -72,8 +72,7 @@ def report_on(sweep_dir: Path) -> None:
     """
     print_report(results_of(sweep_dir), unreadable(sweep_dir))
     write_report(sweep_dir)
-    shown_dir = sweep_dir.relative_to(Path.cwd()) if sweep_dir.is_relative_to(Path.cwd()) else sweep_dir
-    console.print(f"The report is in {shown_dir}: {', '.join(FILES)}.", markup=False)
+    console.print(f"The report is in {shown(sweep_dir)}: {', '.join(FILES)}.", markup=False)
 
 
 def _tell_tensorboard(sweep_dir: Path, results: Sequence[Result]) -> None:
@@ -163,13 +162,3 @@ def _markdown(table: Table) -> str:
 def _cell(value: Any) -> Any:
     """Numbers and words as they are, everything else as JSON: ``null``, ``[256, 128]``."""
     return value if isinstance(value, int | float | str) else json.dumps(value, default=str)
-
-
-def _written(path: Path, content: bytes) -> Path:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import check_distribution_compatibility
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from vae_lightning.console import console
+from vae_lightning.console import console, shown
 from vae_lightning.errors import ConfigError, RunError, UserError, check_parameter
 from vae_lightning.evaluation import Evaluation
 from vae_lightning.module import MONITOR
@@ -154,7 +154,7 @@ class Search:
             self.study.set_user_attr("search", mine)
         elif known != mine:
             raise RunError(
-                f"The study {self.study_name} in {self.launch.shown_dir} searches {' '.join(known)}. Got "
+                f"The study {self.study_name} in {shown(self.launch.sweep_dir)} searches {' '.join(known)}. Got "
                 f"{' '.join(mine)} instead: repeat its settings, or take another sweep.dir."
             )
 
@@ -284,7 +284,8 @@ class Search:
     def _announce(self, abandoned: int) -> None:
         known = len(self.study.get_trials(deepcopy=False))
         console.print(
-            f"Search of {self.n_trials} trials in {self.launch.shown_dir}, {self.batch} at a time, by {self.sampler}"
+            f"Search of {self.n_trials} trials in {shown(self.launch.sweep_dir)}, "
+            f"{self.batch} at a time, by {self.sampler}"
             + (f": {known} are known" + (f", {abandoned} to go on with." if abandoned else ".") if known else "."),
             markup=False,
         )
