@@ -9,12 +9,12 @@ PACKAGE = Path(__file__).parents[1] / "vae_lightning"
 
 # From the ground up. Names are modules or folders of the package; a folder stands for all that is in it.
 FLOORS = [
-    {"version", "errors", "schedules", "files"},
+    {"version", "errors", "schedules", "files", "draws"},
     {"likelihoods", "priors", "networks", "objectives", "metrics", "data"},
-    {"vae"},
+    {"vae", "frames"},
     {"estimate"},
+    {"evaluation", "scoring"},
     {"model"},
-    {"evaluation"},
     {"console", "doctor"},
     {"datamodule", "module"},
     {"callbacks", "checkpoints", "metrics_csv", "hparams"},

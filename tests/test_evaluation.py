@@ -11,7 +11,7 @@ from lightning.pytorch import seed_everything
 from vae_lightning import load
 from vae_lightning.build import Built, build
 from vae_lightning.data.base import Column
-from vae_lightning.data.preprocess import Identity, Standardize
+from vae_lightning.data.preprocess import Standardize
 from vae_lightning.errors import ConfigError
 from vae_lightning.evaluation import Evaluation, evaluate
 from vae_lightning.likelihoods.bernoulli import Bernoulli
@@ -29,9 +29,8 @@ def built(gaussian_run: Any) -> Built:
 
 
 def numbers(gaussian_run: Any, built: Built, **options: Any) -> Evaluation:
-    return evaluate(
-        load(gaussian_run.run_dir), built.datamodule.rows["test"], built.datamodule.rows["train"], **options
-    )
+    model, rows = load(gaussian_run.run_dir), built.datamodule.rows
+    return evaluate(model.vae, [rows["test"]], rows["train"], log_abs_det=model.log_abs_det(), **options)
 
 
 def test_the_evaluation_in_the_summary_can_be_repeated(gaussian_run: Any, built: Built) -> None:
@@ -50,7 +49,7 @@ def test_the_bound_holds_and_tightens_with_samples(gaussian_run: Any, built: Bui
 def test_the_global_stream_is_untouched_and_progress_counts_rows(gaussian_run: Any, built: Built) -> None:
     model, rows, done = load(gaussian_run.run_dir), built.datamodule.rows, []
     state = torch.get_rng_state()
-    evaluate(model, rows["test"], rows["train"], 2, progress=done.append)
+    evaluate(model.vae, [rows["test"]], rows["train"], 2, progress=done.append)
     assert torch.equal(torch.get_rng_state(), state)
     assert sum(done) == 120
 
@@ -65,7 +64,7 @@ def test_a_collapsed_model_is_the_baseline() -> None:
     vae = VAE(Gaussian(3), 2, [])
     torch.nn.init.zeros_(vae.heads.weight)
     vae.start_from(rows)
-    result = evaluate(VAEModel(vae, Identity(3), COLUMNS).eval(), rows, rows, 5)
+    result = evaluate(vae.eval(), [rows], rows, 5)
     x = rows.double().numpy()
     truth = 0.5 * (1 + np.log(2 * math.pi * x.var(0))).sum()
     for number in (result.nll, result.nelbo, result.reconstruction, result.baseline):
@@ -79,7 +78,7 @@ def test_an_untrained_bernoulli_needs_one_bit_a_column() -> None:
     vae = VAE(Bernoulli(3), 2, [])
     torch.nn.init.zeros_(vae.heads.weight)
     rows = torch.randint(0, 2, (9, 3)).float()
-    result = evaluate(VAEModel(vae, Identity(3), COLUMNS), rows, rows, 5)
+    result = evaluate(vae, [rows], rows, 5)
     assert result.bits_per_column == pytest.approx(1)
     assert result.nll == pytest.approx(3 * math.log(2))
     assert result.entropy_floor == 0
@@ -87,7 +86,7 @@ def test_an_untrained_bernoulli_needs_one_bit_a_column() -> None:
 
 def test_one_row_has_no_standard_error() -> None:
     rows = torch.ones(1, 3)
-    result = evaluate(VAEModel(VAE(Bernoulli(3), 1, []), Identity(3), COLUMNS), rows, rows, 5)
+    result = evaluate(VAE(Bernoulli(3), 1, []), [rows], rows, 5)
     assert math.isnan(result.nll_standard_error)
 
 
@@ -96,9 +95,7 @@ def test_every_density_moves_by_the_logarithm_of_the_scale_and_nothing_else_move
     factors = np.array([10.0, 0.5, 3.0])
     vae = VAE(Gaussian(3), 2, [4])
     first, second = (
-        evaluate(VAEModel(vae, p, COLUMNS), p.transform(torch.from_numpy(y)), p.transform(torch.from_numpy(y)), 5)
-        for y in (x, x * factors)
-        for p in [Standardize(3).fit(y)]
+        VAEModel(vae, p, COLUMNS).evaluate(y, y, 5) for y in (x, x * factors) for p in [Standardize(3).fit(y)]
     )
     moved = np.log(factors).sum()
     for name in ("nelbo", "reconstruction", "nll", "baseline", "entropy_floor"):

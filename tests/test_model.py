@@ -152,11 +152,11 @@ def test_rows_of_any_number_type_are_one(model: VAEModel) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda f: f.drop(columns=["x1", "x2"]), "lack 2 of the 4 columns .* x1, x2"),
+        (lambda f: f.drop(columns=["x1", "x2"]), "lack 2 of the 4 columns .* 'x1', 'x2'"),
         (lambda f: f.to_numpy()[:, :3], r"must have shape \(N, 4\).* Got shape \(\d+, 3\)"),
         (lambda f: f.to_numpy()[0], r"Got shape \(4,\)"),
-        (lambda f: f.assign(x2="text"), "must be numbers"),
-        (lambda f: f.assign(x2=np.nan), "missing or infinite, the first in row 1, column 'x2'"),
+        (lambda f: f.assign(x2="text"), "column 'x2' must hold numbers: 120 of 120 .*'text' in row 'row0'"),
+        (lambda f: f.assign(x2=np.nan), "missing or infinite, the first in row 'row0', column 'x2'"),
         (lambda f: f.assign(x2=np.inf), "missing or infinite"),
     ],
 )

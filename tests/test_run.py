@@ -348,7 +348,8 @@ def test_without_callbacks_there_is_no_bar(
 
 def test_without_loggers_no_metrics_are_written(train: Train, tmp_path: Path) -> None:
     run = train(tmp_path, "logger=none")
-    assert {path.name for path in tmp_path.iterdir()} == {"checkpoints", "train.log", "summary.json"}
+    files = {path.name for path in tmp_path.iterdir()}
+    assert files == {"checkpoints", "train.log", "summary.json", "valid_scores.csv"}
     assert np.isfinite(run.value)
 
 

@@ -52,8 +52,12 @@ def build(config: Config) -> Built:
         DataError: when the data cannot be read or the likelihood cannot accept them.
         ConfigError: for settings that do not exist or make no sense.
     """
+    return assemble(config, build_source(config["data"]).load())
+
+
+def assemble(config: Config, dataset: Dataset) -> Built:
+    """As :func:`build`, with rows that are already there; of ``config["data"]`` only the options count."""
     data = {**DATA_OPTIONS, **config["data"]}
-    dataset = build_source(data).load()
     likelihood = build_likelihood(config["likelihood"], len(dataset.columns))
     preprocess, reason = build_preprocess(
         data["preprocess"],
@@ -70,8 +74,8 @@ def build(config: Config) -> Built:
     _check_rows(datamodule, dataset.columns, likelihood, preprocess)
     vae: VAE = construct(config["model"], "model", VAE, likelihood=likelihood)
     vae.start_from(datamodule.rows["train"])
-    model = VAEModel(vae, preprocess, dataset.columns)
-    return Built(dataset, datamodule, build_module(config, model, dataset), build_trainer(config))
+    model = VAEModel(vae, preprocess, dataset.columns, _record(config, vae, preprocess, dataset))
+    return Built(dataset, datamodule, build_module(config, model), build_trainer(config))
 
 
 def check_config(config: Config) -> None:
@@ -153,20 +157,32 @@ def _own_class(node: Config, group: str, base: type[Own]) -> type[Own]:
     return found
 
 
-def build_module(config: Config, model: VAEModel, dataset: Dataset) -> VAEModule:
-    """The LightningModule, with the record from which :func:`rebuild_model` makes the same model again."""
+def build_module(config: Config, model: VAEModel) -> VAEModule:
+    """The LightningModule around a model."""
     optimizer = construct(config["optimizer"], "optimizer")
     scheduler = construct(config["scheduler"], "scheduler") if config["scheduler"] else None
     # Tried on one number, so that a refused learning rate is known before training starts.
     trial = called(optimizer, "optimizer", [torch.zeros(1, requires_grad=True)])
     if scheduler is not None:
         called(scheduler, "scheduler", trial)
+    return VAEModule(
+        model,
+        construct(config["objective"], "objective"),
+        optimizer,
+        scheduler,
+        config["trainer"].get("gradient_clip_val"),
+        config["trainer"].get("gradient_clip_algorithm") or "norm",
+        config["seed"],
+    )
+
+
+def _record(config: Config, vae: VAE, preprocess: Preprocess, dataset: Dataset) -> dict[str, Any]:
+    """What :func:`rebuild_model` makes the same model from again, and what it was trained on."""
     record = {
         "model": completed(config["model"], VAE),
-        "likelihood": completed(config["likelihood"], type(model.vae.likelihood)),
-        "preprocess": {"kind": model.preprocess.kind, **model.preprocess.options()},
-        **{group: _record(config[group], group) for group in ("optimizer", "scheduler")},
-        "objective": _record(config["objective"], "objective"),
+        "likelihood": completed(config["likelihood"], type(vae.likelihood)),
+        "preprocess": {"kind": preprocess.kind, **preprocess.options()},
+        **{group: _completed(config[group], group) for group in ("optimizer", "scheduler", "objective")},
         "seed": config["seed"],
         "data": {
             "name": dataset.name,
@@ -178,19 +194,10 @@ def build_module(config: Config, model: VAEModel, dataset: Dataset) -> VAEModule
     for name in ("likelihood", "num_columns"):
         record["model"].pop(name, None)
         record["likelihood"].pop(name, None)
-    return VAEModule(
-        model,
-        construct(config["objective"], "objective"),
-        optimizer,
-        scheduler,
-        config["trainer"].get("gradient_clip_val"),
-        config["trainer"].get("gradient_clip_algorithm") or "norm",
-        config["seed"],
-        record,
-    )
+    return record
 
 
-def _record(node: Config, group: str) -> dict[str, Any]:
+def _completed(node: Config, group: str) -> dict[str, Any]:
     return completed(node, locate(node["_target_"], group)) if node else {}
 
 
@@ -207,7 +214,7 @@ def rebuild_model(record: Config, columns: Sequence[Column]) -> VAEModel:
     if kind not in PREPROCESSES:
         raise ConfigError(f"The preprocessing {kind!r} is none of {', '.join(PREPROCESSES)}.")
     preprocess = construct(options, "preprocess", PREPROCESSES[kind], num_columns=len(columns))
-    return VAEModel(vae, preprocess, columns)
+    return VAEModel(vae, preprocess, columns, record)
 
 
 def build_trainer(config: Config) -> Trainer:

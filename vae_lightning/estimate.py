@@ -46,16 +46,23 @@ def log_prob(vae: VAE, x: Tensor, num_samples: int = 1000, progress: Callable[[i
         ConfigError: when ``num_samples`` is below 1.
     """
     check_parameter("log_prob", "num_samples", num_samples >= 1, "at least 1", num_samples)
-    layers = [vae.output, *(m for m in vae.decoder.modules() if isinstance(m, nn.Linear))]
-    width = max(layer.out_features for layer in layers)
-    draws = max(1, min(num_samples, MAX_ELEMENTS // width))
-    rows = max(1, MAX_ELEMENTS // (width * draws))
+    draws = max(1, min(num_samples, MAX_ELEMENTS // _width(vae)))
     parts = []
-    for chunk in x.split(rows):
+    for chunk in x.split(rows_at_once(vae, draws)):
         parts.append(_estimate_chunk(vae, chunk, num_samples, draws))
         if progress is not None:
             progress(len(chunk))
     return Estimate(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def rows_at_once(vae: VAE, draws: int) -> int:
+    """How many rows, with ``draws`` latent points each, may be decoded together."""
+    return max(1, MAX_ELEMENTS // (_width(vae) * draws))
+
+
+def _width(vae: VAE) -> int:
+    layers = [vae.output, *(m for m in vae.decoder.modules() if isinstance(m, nn.Linear))]
+    return max(layer.out_features for layer in layers)
 
 
 def _estimate_chunk(vae: VAE, x: Tensor, num_samples: int, draws: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,15 +1,18 @@
 """The numbers of a trained model on rows it has not seen, each beside what it has to beat."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
 
-from vae_lightning.estimate import log_prob
+from vae_lightning.draws import random_stream
+from vae_lightning.estimate import Estimate, log_prob
 from vae_lightning.metrics import ELBOMeter
-from vae_lightning.model import ROWS_AT_ONCE, VAEModel, random_stream
+from vae_lightning.vae import VAE
+
+ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Evaluation:
         bits_per_column: the same in bits.
         active_units: latent dimensions with Var_x(E[z|x]) > 0.01.
         latent_dim: latent dimensions L.
-        baseline: NLL of independent columns of the same family fitted to the training rows.
+        baseline: NLL of independent columns of the same family fitted to the training rows; NaN without those.
         entropy_floor: the least loss any model could reach on these very rows.
         num_rows: rows evaluated.
         num_samples: importance samples per row.
@@ -55,55 +58,64 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    model: VAEModel,
-    rows: Tensor,
-    training_rows: Tensor,
+    vae: VAE,
+    batches: Iterable[Tensor],
+    training_rows: Tensor | None,
     num_samples: int = 1000,
     seed: int = 0,
+    log_abs_det: float = 0.0,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Evaluate ``model`` on ``rows`` (N, C), in model units and on the model's device.
+    """Evaluate ``vae`` on rows in model units, on the model's device.
 
     Args:
-        model: in evaluation mode.
-        rows: the rows to score.
-        training_rows: what the baseline is fitted to, in model units.
+        vae: in evaluation mode.
+        batches: the rows (B, C) a batch at a time; gone through more than once.
+        training_rows: what the baseline is fitted to; None leaves it out (NaN).
         num_samples: importance samples per row.
         seed: the same seed gives the same numbers.
+        log_abs_det: log |det du/dx| of the preprocessing, which takes densities to data units.
         progress: called with the number of rows just finished.
 
     Raises:
         ConfigError: when ``num_samples`` is below 1.
     """
-    vae, num_columns = model.vae, len(model.columns)
-    shift = -model.log_abs_det()
-    meter = ELBOMeter(vae.latent_dim, vae.log_var_bound).to(rows.device)
+    likelihood, num_columns = vae.likelihood, vae.likelihood.num_columns
+    shift = -log_abs_det
+    meter = ELBOMeter(vae.latent_dim, vae.log_var_bound).to(vae.output.weight.device)
     with random_stream(seed):
-        for batch in rows.split(ROWS_AT_ONCE):
+        for batch in batches:
             output = vae(batch)
             terms = vae.terms(batch, output)
             loc, log_var = output.posterior
-            meter.update(terms.log_px, terms.kl, loc, log_var, vae.likelihood.at_floor(output.px))
+            meter.update(terms.log_px, terms.kl, loc, log_var, likelihood.at_floor(output.px))
         means = {name: float(value) for name, value in meter.compute().items()}
-        estimate = log_prob(vae, rows, num_samples, progress)
+        parts = [log_prob(vae, batch, num_samples, progress) for batch in batches]
+    estimate = Estimate(*(torch.cat(column) for column in zip(*parts, strict=True)))
     nll = shift - estimate.log_prob.double()
     reconstruction = shift - float(estimate.log_px.double().mean())
-    marginal = vae.likelihood.marginal(training_rows)
-    baseline = sum(-marginal.log_prob(batch).double().sum() for batch in rows.split(ROWS_AT_ONCE)) / len(rows)
+    num_rows = len(nll)
     return Evaluation(
         nelbo=reconstruction + means["kl"],
         reconstruction=reconstruction,
         kl=means["kl"],
         nll=float(nll.mean()),
-        nll_standard_error=float(nll.std() / math.sqrt(len(nll))) if len(nll) > 1 else math.nan,
+        nll_standard_error=float(nll.std() / math.sqrt(num_rows)) if num_rows > 1 else math.nan,
         nll_per_column=float(nll.mean()) / num_columns,
         bits_per_column=float(nll.mean()) / num_columns / math.log(2),
         active_units=int(means["active_units"]),
         latent_dim=vae.latent_dim,
-        baseline=float(baseline) + shift,
-        entropy_floor=float(vae.likelihood.entropy_floor(rows).mean()) + shift,
+        baseline=math.nan if training_rows is None else _baseline(vae, batches, training_rows) + shift,
+        entropy_floor=sum(float(likelihood.entropy_floor(b).double().sum()) for b in batches) / num_rows + shift,
         log_var_at_bound=means["log_var_at_bound"],
         variance_at_floor=means["variance_at_floor"],
-        num_rows=len(rows),
+        num_rows=num_rows,
         num_samples=num_samples,
     )
+
+
+def _baseline(vae: VAE, batches: Iterable[Tensor], training_rows: Tensor) -> float:
+    """The NLL of independent columns fitted to the training rows."""
+    marginal = vae.likelihood.marginal(training_rows)
+    sums = [(-marginal.log_prob(batch).double().sum(), len(batch)) for batch in batches]
+    return float(sum(total for total, _ in sums)) / sum(rows for _, rows in sums)

@@ -1,6 +1,8 @@
 """From a run directory to the trained model, whoever made the directory."""
 
+import csv
 import json
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,10 +11,15 @@ import torch
 
 from vae_lightning.build import rebuild_model
 from vae_lightning.data.base import Column
+from vae_lightning.draws import random_stream
 from vae_lightning.errors import RunError, UserError
-from vae_lightning.model import VAEModel, random_stream
+from vae_lightning.files import write_whole
+from vae_lightning.model import VAEModel
+from vae_lightning.scoring import KINDS
+from vae_lightning.version import __version__
 
 CHECKPOINTS = ("best.ckpt", "last.ckpt")
+VALID_SCORES = "valid_scores.csv"
 
 
 def load(run_dir: str | Path) -> VAEModel:
@@ -49,6 +56,7 @@ def load_recorded(run_dir: str | Path) -> Loaded:
         raise RunError(f"{run_dir} holds no checkpoint: expected {Path(run_dir) / 'checkpoints' / CHECKPOINTS[0]}.")
     checkpoint = read_checkpoint(path)
     record = read_record(checkpoint, path)
+    _check_version(str(record["version"]), path)
     try:
         columns = [Column(str(name), str(np.dtype(dtype))) for name, dtype in record["columns"]]
         with random_stream(0):  # the weights are drawn only to be replaced: leave the caller's stream alone
@@ -59,7 +67,39 @@ def load_recorded(run_dir: str | Path) -> Loaded:
         # What a stranger may have written there is beyond listing; none of it is worth a traceback.
         raise RunError(f"{path} does not say how its model is built: {error}.") from error
     load_weights(model, checkpoint, path)
+    model.valid_scores = _read_valid_scores(Path(run_dir) / VALID_SCORES)
     return Loaded(model.eval(), record["config"], int(checkpoint.get("epoch", -1)))
+
+
+def _check_version(version: str, path: Path) -> None:
+    made, ours = (tuple(map(int, re.findall(r"\d+", text)[:3])) for text in (version, __version__))
+    if made > ours:
+        raise RunError(
+            f"{path} was made by vae_lightning {version}, which is newer than this one, {__version__}: "
+            "pip install --upgrade vae-lightning."
+        )
+
+
+def write_valid_scores(model: VAEModel, run_dir: Path) -> None:
+    """Keep the scores that ``model.calibrate`` found: one row for each validation row, one column for each kind."""
+    lines = [",".join(KINDS), *(",".join(map(repr, row)) for row in zip(*_columns(model), strict=True))]
+    write_whole(run_dir / VALID_SCORES, ("\n".join(lines) + "\n").encode())
+
+
+def _columns(model: VAEModel) -> list[list[float]]:
+    return [model.valid_scores[kind].tolist() for kind in KINDS]
+
+
+def _read_valid_scores(path: Path) -> dict[str, np.ndarray]:
+    """None where the run has not come to its end."""
+    if not path.is_file():
+        return {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return {kind: np.array([float(row[kind]) for row in rows]) for kind in KINDS}
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise RunError(f"{path} cannot be read: it is damaged ({error}).") from error
 
 
 def find_checkpoint(run_dir: Path) -> Path | None:

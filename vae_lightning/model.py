@@ -1,8 +1,7 @@
 """A VAE that speaks data units: the network together with its columns and its preprocessing."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -12,13 +11,16 @@ from torch import Tensor, nn
 from vae_lightning.data.base import Column
 from vae_lightning.data.preprocess import Binarize, Preprocess
 from vae_lightning.data.support import check_support
-from vae_lightning.errors import DataError, check_parameter
+from vae_lightning.draws import random_stream
+from vae_lightning.errors import ConfigError, check_parameter
 from vae_lightning.estimate import log_prob
+from vae_lightning.evaluation import ROWS_AT_ONCE, Evaluation, evaluate
+from vae_lightning.frames import Data, like, numbers, place, typed
+from vae_lightning.scoring import KINDS, NUM_SAMPLES, Kind, Score, Scores, check_kind, noise, scores
 from vae_lightning.vae import VAE
 
-Data = TypeVar("Data", np.ndarray, pd.DataFrame)
-
-ROWS_AT_ONCE = 8192
+SCORE = "anomaly_score"
+KL = "kl"
 
 
 class VAEModel(nn.Module):
@@ -31,13 +33,19 @@ class VAEModel(nn.Module):
         vae: the network, in model units.
         preprocess: the map between data units and model units, fitted on the training rows.
         columns: names and dtypes of the data's columns.
+        record: plain values that say how to build this model again, and what it was trained on.
     """
 
-    def __init__(self, vae: VAE, preprocess: Preprocess, columns: Sequence[Column]) -> None:
+    def __init__(
+        self, vae: VAE, preprocess: Preprocess, columns: Sequence[Column], record: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__()
         self.vae = vae
         self.preprocess = preprocess
         self.columns = tuple(columns)
+        self.record = dict(record or {})
+        #: Scores of the validation rows by kind, which :meth:`threshold` takes its quantiles from.
+        self.valid_scores: dict[str, np.ndarray] = {}
 
     def log_abs_det(self) -> float:
         """log |det du/dx| of the preprocessing, nats per row: what a model-unit log-density lacks in data units.
@@ -69,39 +77,58 @@ class VAEModel(nn.Module):
         Raises:
             DataError: when columns are missing, values are not finite numbers or lie outside the support.
         """
-        posteriors = [self.vae.encode(u) for u in self._model_units(rows)]
+        posteriors = [self.vae.encode(u) for u in self._batches(rows)]
         names = [f"z{i}" for i in range(self.vae.latent_dim)]
-        loc = _like(rows, torch.cat([p.loc for p in posteriors]), names)
+        loc = like(rows, torch.cat([p.loc for p in posteriors]), names)
         if not return_std:
             return loc
-        return loc, _like(rows, torch.cat([torch.exp(0.5 * p.log_var) for p in posteriors]), names)
+        return loc, like(rows, torch.cat([torch.exp(0.5 * p.log_var) for p in posteriors]), names)
 
     @torch.no_grad()
-    def reconstruct(self, rows: Data) -> Data:
+    def reconstruct(self, rows: Data, mean: bool = False) -> Data:
         """The decoder's mean at each row's posterior mean, (N, C), data units.
+
+        Args:
+            rows: (N, C).
+            mean: give a frame's columns of whole numbers or truth values as fractions, not in their own dtype.
 
         Raises:
             DataError: as :meth:`encode`.
         """
-        means = torch.cat([self.vae.reconstruct(u) for u in self._model_units(rows)])
-        return _like(rows, self.preprocess.inverse(means), [column.name for column in self.columns])
+        means = torch.cat([self.vae.reconstruct(u) for u in self._batches(rows)])
+        names = [column.name for column in self.columns]
+        again = like(rows, self.preprocess.inverse(means), names)
+        if mean or not isinstance(rows, pd.DataFrame):
+            return again
+        given = dict(zip(map(str, rows.columns), rows.dtypes, strict=True))
+        data = {name: typed(again[name].to_numpy(), given[name]) for name in names}
+        return pd.DataFrame(data, index=rows.index, copy=False)
 
     @torch.no_grad()
-    def sample(self, num_rows: int, seed: int | None = None, mean: bool = False) -> pd.DataFrame:
+    def sample(
+        self, num_rows: int, seed: int | None = None, mean: bool = False, temperature: float = 1.0
+    ) -> pd.DataFrame:
         """New rows: draws from p(x|z), z from the prior, with the data's column names and dtypes.
 
         Args:
             num_rows: how many.
             seed: the same seed gives the same rows; without one they follow torch's global random stream.
             mean: give the means of p(x|z) instead of draws; they vary too little to pass for data.
+            temperature: the prior's standard deviation is multiplied by it; 1 is the model, less stays nearer to the
+                typical row.
 
         Raises:
-            ConfigError: when ``num_rows`` is below 1.
+            ConfigError: when ``num_rows`` is below 1 or ``temperature`` below 0.
         """
         check_parameter("sample", "num_rows", num_rows >= 1, "at least 1", num_rows)
+        check_parameter("sample", "temperature", 0 <= temperature < np.inf, "0 or more, and finite", temperature)
         with random_stream(seed):
-            rows = self.preprocess.inverse(self.vae.sample(num_rows, mean)).cpu().numpy()
-        return pd.DataFrame({c.name: _cast(rows[:, i], c.dtype, mean) for i, c in enumerate(self.columns)}, copy=False)
+            drawn = self.vae.sample(num_rows, mean, temperature)
+            rows = self.preprocess.inverse(drawn).cpu().numpy()
+        dtypes = [np.dtype(np.float64) if mean and _is_whole(c) else c.dtype for c in self.columns]
+        names = [column.name for column in self.columns]
+        data = {name: typed(rows[:, i], dtypes[i]) for i, name in enumerate(names)}
+        return pd.DataFrame(data, copy=False)
 
     @torch.no_grad()
     def log_prob(self, rows: Data, num_samples: int = 1000, seed: int = 0) -> np.ndarray | pd.Series:
@@ -112,13 +139,123 @@ class VAEModel(nn.Module):
             ConfigError: when ``num_samples`` is below 1.
         """
         with random_stream(seed):
-            parts = [log_prob(self.vae, u, num_samples).log_prob for u in self._model_units(rows)]
+            parts = [log_prob(self.vae, u, num_samples).log_prob for u in self._batches(rows)]
         values = torch.cat(parts).double().cpu().numpy() + self.log_abs_det()
         return pd.Series(values, index=rows.index, name="log_prob") if isinstance(rows, pd.DataFrame) else values
 
-    def _model_units(self, rows: Data) -> tuple[Tensor, ...]:
-        u = self.preprocess.transform(torch.from_numpy(self._values(rows)))
-        likelihood = self.vae.likelihood
+    def score(
+        self, rows: Data, kind: Kind = "elbo", num_samples: int = NUM_SAMPLES, seed: int = 0
+    ) -> np.ndarray | pd.Series:
+        """How unusual each row is, nats in data units, shape (N,): higher is more anomalous.
+
+        Args:
+            rows: (N, C).
+            kind: ``elbo``, -ELBO(x); ``nll``, the importance-sampled -log p(x); ``reconstruction``, -E_q[log p(x|z)].
+            num_samples: draws of z, the same for every row, so that a row's score depends on that row alone.
+            seed: of those draws.
+
+        Raises:
+            DataError: as :meth:`encode`.
+            ConfigError: for another ``kind``, or ``num_samples`` below 1.
+        """
+        total = self._score(rows, kind, num_samples, seed).total.cpu().numpy()
+        return pd.Series(total, index=rows.index, name=SCORE) if isinstance(rows, pd.DataFrame) else total
+
+    def score_by_column(
+        self, rows: Data, kind: Kind = "elbo", num_samples: int = NUM_SAMPLES, seed: int = 0
+    ) -> pd.DataFrame:
+        """What each score is made of: ``anomaly_score`` = ``kl`` + the sum of ``nats_NAME`` over the columns.
+
+        Arguments and errors as :meth:`score`. For ``nll`` the parts are those of the true posterior p(z|x); for
+        ``reconstruction`` there is no ``kl``.
+        """
+        score = self._score(rows, kind, num_samples, seed)
+        parts = {SCORE: score.total, **({} if kind == "reconstruction" else {KL: score.kl})}
+        index = rows.index if isinstance(rows, pd.DataFrame) else None
+        whole = pd.DataFrame({name: part.cpu().numpy() for name, part in parts.items()}, index=index)
+        names = [f"nats_{column.name}" for column in self.columns]
+        return pd.concat([whole, pd.DataFrame(score.by_column.cpu().numpy(), index=index, columns=names)], axis=1)
+
+    def calibrate(self, rows: Data) -> Self:
+        """Keep the scores of rows that the model was not trained on, for :meth:`threshold`; a finished run has them.
+
+        Raises:
+            DataError: as :meth:`encode`.
+        """
+        found = self._scores(rows, NUM_SAMPLES, 0)
+        self.valid_scores = {kind: self._in_data_units(found.of(kind)).total.cpu().numpy() for kind in KINDS}
+        return self
+
+    def threshold(self, quantile: float = 0.99, kind: Kind = "elbo") -> float:
+        """The score that a share ``quantile`` of the validation rows do not exceed.
+
+        Raises:
+            ConfigError: for a quantile outside (0, 1), another ``kind``, or a model without validation scores.
+        """
+        check_kind(kind, "threshold")
+        check_parameter("threshold", "quantile", 0 < quantile < 1, "between 0 and 1", quantile)
+        if kind not in self.valid_scores:
+            raise ConfigError("This model has no validation scores. Call calibrate(rows) with rows not trained on.")
+        return float(np.quantile(self.valid_scores[kind], quantile))
+
+    def evaluate(
+        self,
+        rows: Data | Iterable[Data],
+        training_rows: Data | None = None,
+        num_samples: int = 1000,
+        seed: int = 0,
+        progress: Callable[[int], None] | None = None,
+    ) -> Evaluation:
+        """The numbers of the test table for ``rows``, which may also come as batches that can be gone through again.
+
+        Args:
+            rows: (N, C).
+            training_rows: what the baseline is fitted to; without them there is none.
+            num_samples: importance samples per row.
+            seed: the same seed gives the same numbers.
+            progress: called with the number of rows just finished.
+
+        Raises:
+            DataError: as :meth:`encode`.
+            ConfigError: when ``num_samples`` is below 1.
+        """
+        given = [rows] if isinstance(rows, np.ndarray | pd.DataFrame) else rows
+        trained = None if training_rows is None else torch.cat(self._batches(training_rows))
+        return evaluate(
+            self.vae, _Again(lambda: self._all_batches(given)), trained, num_samples, seed, self.log_abs_det(), progress
+        )
+
+    def _all_batches(self, parts: Iterable[Any]) -> Iterator[Tensor]:
+        for rows in parts:
+            yield from self._batches(rows)
+
+    def _score(self, rows: Data, kind: Kind, num_samples: int, seed: int) -> Score:
+        check_kind(kind)
+        return self._in_data_units(self._scores(rows, num_samples, seed).of(kind))
+
+    def _scores(self, rows: Data, num_samples: int, seed: int) -> Scores:
+        eps = noise(self.vae, num_samples, seed)
+        parts = [scores(self.vae, u, eps) for u in self._batches(rows)]
+        return Scores(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+    def _in_data_units(self, score: Score) -> Score:
+        slopes = self.log_slopes()
+        return Score(score.total - slopes.sum(), score.by_column - slopes, score.kl)
+
+    def log_slopes(self) -> Tensor:
+        """What each column's log-density gains from model units to data units, shape (C,), float64."""
+        slopes = self.preprocess.log_slopes()
+        return torch.zeros_like(slopes) if self.vae.likelihood.discrete else slopes
+
+    def model_units(self, rows: Data) -> Tensor:
+        """``rows`` (N, C) as the network sees them, on its device.
+
+        Raises:
+            DataError: as :meth:`encode`.
+        """
+        weight, likelihood = self.vae.output.weight, self.vae.likelihood
+        x = torch.from_numpy(numbers(rows, self.columns)).to(weight.device)
+        u = self.preprocess.transform(x)
         check_support(
             u,
             split="given",
@@ -127,59 +264,23 @@ class VAEModel(nn.Module):
             likelihood=likelihood.family,
             support_words=likelihood.support_words,
             preprocess=self.preprocess.kind,
+            place=place(rows),
         )
-        return u.to(self.vae.output.weight.device).split(ROWS_AT_ONCE)
+        return u.to(weight.dtype)
 
-    def _values(self, rows: Data) -> np.ndarray:
-        if isinstance(rows, pd.DataFrame):
-            missing = [column.name for column in self.columns if column.name not in rows.columns]
-            if missing:
-                raise DataError(
-                    f"The rows lack {len(missing)} of the {len(self.columns)} columns that the model was trained on: "
-                    f"{', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''}."
-                )
-            rows = rows[[column.name for column in self.columns]]
-        try:
-            values = np.ascontiguousarray(rows, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"The rows must be numbers. {error}") from None
-        if values.ndim != 2 or values.shape[1] != len(self.columns):
-            raise DataError(
-                f"The rows must have shape (N, {len(self.columns)}): the model was trained on {len(self.columns)} "
-                f"columns. Got shape {values.shape} instead."
-            )
-        bad = ~np.isfinite(values)
-        if bad.any():
-            row, column = np.argwhere(bad)[0]
-            raise DataError(
-                f"{bad.sum()} of {values.size} values are missing or infinite, the first in row {row + 1}, "
-                f"column {self.columns[column].name!r}. Drop those rows or fill them first."
-            )
-        return values
+    def _batches(self, rows: Data) -> tuple[Tensor, ...]:
+        return self.model_units(rows).split(ROWS_AT_ONCE)
 
 
-def _like(rows: Data, values: Tensor, names: list[str]) -> Data:
-    array = values.cpu().numpy()
-    return pd.DataFrame(array, index=rows.index, columns=names) if isinstance(rows, pd.DataFrame) else array
+class _Again:
+    """Batches that start anew each time they are gone through."""
+
+    def __init__(self, start: Callable[[], Iterator[Tensor]]) -> None:
+        self.start = start
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return self.start()
 
 
-def _cast(values: np.ndarray, dtype: str, mean: bool) -> np.ndarray:
-    """Give a column its dtype back; draws of whole-number columns are rounded, means stay fractions."""
-    target = np.dtype(dtype)
-    if mean and target.kind in "iub":
-        return values
-    if target.kind in "iu":
-        limits = np.iinfo(target)
-        values = np.rint(values).clip(limits.min, limits.max)
-    elif target.kind == "b":
-        values = values > 0.5
-    return values.astype(target)
-
-
-@contextmanager
-def random_stream(seed: int | None) -> Iterator[None]:
-    """Draws inside repeat for the same ``seed`` and leave the global stream untouched; None changes nothing."""
-    with torch.random.fork_rng(enabled=seed is not None):
-        if seed is not None:
-            torch.manual_seed(seed)
-        yield
+def _is_whole(column: Column) -> bool:
+    return np.dtype(column.dtype).kind in "iub"

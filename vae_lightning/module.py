@@ -1,8 +1,9 @@
 """Training as Lightning drives it: one step, the optimiser, the logging."""
 
+import functools
 import json
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import torch
 from lightning.pytorch import LightningModule
@@ -11,16 +12,36 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from vae_lightning.draws import random_stream
 from vae_lightning.metrics import ELBOMeter
-from vae_lightning.model import VAEModel, random_stream
+from vae_lightning.model import VAEModel
 from vae_lightning.objectives import ELBO
 from vae_lightning.version import __version__
 
 MONITOR = "val/nelbo"
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _of_the_model(method: Callable[Concatenate[VAEModel, P], R]) -> Callable[Concatenate["VAEModule", P], R]:
+    """The same method of the module: that of its model, in evaluation mode."""
+
+    @functools.wraps(method)
+    def call(self: "VAEModule", *args: P.args, **kwargs: P.kwargs) -> R:
+        training = self.model.training
+        self.model.eval()
+        try:
+            return method(self.model, *args, **kwargs)
+        finally:
+            self.model.train(training)
+
+    return call
 
 
 class VAEModule(LightningModule):
     """Minimises the configured objective; logs NELBO, reconstruction and KL (β = 1, nats per row, data units).
+
+    After ``fit`` it has the methods of its model: ``module.encode(rows)`` and so on.
 
     Args:
         model: the VAE with its preprocessing.
@@ -30,7 +51,6 @@ class VAEModule(LightningModule):
         gradient_clip_val: largest norm (or, with "value", largest entry) of a gradient; None leaves them alone.
         gradient_clip_algorithm: "norm" or "value".
         seed: every epoch's draws follow from it and the epoch's number, so a resumed run repeats them.
-        config: the run's configuration as plain values; kept in the checkpoint, enough to build the model again.
     """
 
     def __init__(
@@ -42,7 +62,6 @@ class VAEModule(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str = "norm",
         seed: int = 0,
-        config: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         # Lightning's own optimisation loop costs a small network a tenth of its step; _step does the same.
@@ -54,7 +73,6 @@ class VAEModule(LightningModule):
         self.gradient_clip_val = gradient_clip_val
         self.gradient_clip_algorithm = gradient_clip_algorithm
         self.seed = seed
-        self.config = config or {}
         self.shift = -model.log_abs_det()
         self.meter = ELBOMeter(model.vae.latent_dim, model.vae.log_var_bound)
         #: (loss, reconstruction, kl) of each training step of this epoch, model units, still on the device.
@@ -62,6 +80,16 @@ class VAEModule(LightningModule):
         self._trained = list(model.parameters())
         self._step_rows: list[int] = []
         self._steps_per_epoch: float = 1
+
+    encode = _of_the_model(VAEModel.encode)
+    reconstruct = _of_the_model(VAEModel.reconstruct)
+    sample = _of_the_model(VAEModel.sample)
+    log_prob = _of_the_model(VAEModel.log_prob)
+    score = _of_the_model(VAEModel.score)
+    score_by_column = _of_the_model(VAEModel.score_by_column)
+    calibrate = _of_the_model(VAEModel.calibrate)
+    threshold = _of_the_model(VAEModel.threshold)
+    evaluate = _of_the_model(VAEModel.evaluate)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self.make_optimizer(self.parameters())
@@ -162,7 +190,7 @@ class VAEModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         record = {
             "version": __version__,
-            "config": self.config,
+            "config": self.model.record,
             "columns": [[column.name, column.dtype] for column in self.model.columns],
         }
         # As one string: a thousand columns as lists of lists would be most of what there is to write each epoch.

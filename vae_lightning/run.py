@@ -24,10 +24,18 @@ from vae_lightning.build import Built, build, check_config
 from vae_lightning.callbacks.guard import LossGuard
 from vae_lightning.console import console, log, logging_to, quiet_frameworks, say, shown
 from vae_lightning.errors import InterruptedRun, RunError
-from vae_lightning.evaluation import Evaluation, evaluate
+from vae_lightning.evaluation import ROWS_AT_ONCE, Evaluation, evaluate
 from vae_lightning.files import write_whole
 from vae_lightning.hparams import log_hparams
-from vae_lightning.loading import CHECKPOINTS, find_checkpoint, load_weights, read_checkpoint, read_record
+from vae_lightning.loading import (
+    CHECKPOINTS,
+    VALID_SCORES,
+    find_checkpoint,
+    load_weights,
+    read_checkpoint,
+    read_record,
+    write_valid_scores,
+)
 from vae_lightning.model import VAEModel
 from vae_lightning.module import MONITOR
 from vae_lightning.version import __version__
@@ -60,12 +68,14 @@ def run(config: Config, overrides: Sequence[str] = (), settings: Mapping[str, An
             built = build(config)
             resume_from = _resume_point(built, config, run_dir)
             # A summary means a finished run; while this one is under way there is none.
-            (run_dir / "summary.json").unlink(missing_ok=True)
+            for name in ("summary.json", VALID_SCORES):
+                (run_dir / name).unlink(missing_ok=True)
             _fit(built, run_dir, resume_from)
             best = _load_best(built, run_dir)
             trained = time.perf_counter() - started
             result, seconds = _evaluate(built, config)
             if built.trainer.is_global_zero:
+                write_valid_scores(built.module.model.calibrate(built.dataset.valid.x), run_dir)
                 _log_end(built, result, best, settings)
                 _summarise(built, run_dir, result, best, {"training": trained, "evaluation": seconds}, overrides)
             return best
@@ -133,11 +143,11 @@ def _resume_point(built: Built, config: Config, run_dir: Path) -> Path | None:
             f"{fingerprint}). Restore the data, or start a new run."
         )
     for group in ("optimizer", "scheduler"):
-        if recorded.get(group) != built.module.config[group]:
+        if recorded.get(group) != built.module.model.record[group]:
             # Their state comes back from the checkpoint and would silently override what was typed.
             raise RunError(
                 f"{run_dir} was trained with {group} {recorded.get(group)}, and a resumed run keeps it. Got "
-                f"{built.module.config[group]} instead: resume without it, or start a new run."
+                f"{built.module.model.record[group]} instead: resume without it, or start a new run."
             )
     try:
         load_weights(built.module.model, checkpoint, path)
@@ -227,7 +237,15 @@ def _evaluate_with_bar(
 
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task(f"test NLL, {num_samples} importance samples a row", total=len(rows))
-        return evaluate(model, rows, training_rows, num_samples, seed, lambda n: progress.advance(task, n))
+        return evaluate(
+            model.vae,
+            rows.split(ROWS_AT_ONCE),
+            training_rows,
+            num_samples,
+            seed,
+            model.log_abs_det(),
+            lambda n: progress.advance(task, n),
+        )
 
 
 def _print_table(result: Evaluation, best: float) -> None:

@@ -143,7 +143,7 @@ class VAE(nn.Module):
         """The mean of p(x|z) at the posterior mean of each row; (B, C), model units."""
         return self.decode(self.encode(x).loc).mean
 
-    def sample(self, num_rows: int, mean: bool = False) -> Tensor:
-        """New rows (num_rows, C) in model units: draws from p(x|z), z from the prior; or p(x|z)'s means."""
-        px = self.decode(self.prior.sample(num_rows, like=self.output.weight))
+    def sample(self, num_rows: int, mean: bool = False, temperature: float = 1.0) -> Tensor:
+        """New rows (num_rows, C) in model units: draws from p(x|z), z = temperature · prior; or p(x|z)'s means."""
+        px = self.decode(temperature * self.prior.sample(num_rows, like=self.output.weight))
         return px.mean if mean else px.sample()

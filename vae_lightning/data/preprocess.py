@@ -69,9 +69,13 @@ class Preprocess(nn.Module, ABC):
     def inverse(self, u: Tensor) -> Tensor:
         """Rows in model units, shape ``(..., C)``, to float64 rows in data units."""
 
+    def log_slopes(self) -> Tensor:
+        """log |du/dx| of each column, shape (C,), float64; 0 where the map makes bits."""
+        return torch.zeros(self.num_columns, dtype=torch.float64)
+
     def log_abs_det(self) -> Tensor:
-        """log |det du/dx|, 0-dim float64: what a log-density of u gains to become one of x. 0 for discrete data."""
-        return torch.zeros((), dtype=torch.float64)
+        """log |det du/dx|, 0-dim float64: what a log-density of u gains to become one of x."""
+        return self.log_slopes().sum()
 
     def clipped(self, x: Tensor) -> int:  # noqa: ARG002 - most kinds never clip
         """How many of the values ``x``, in data units, lie beyond what the map can represent and would be clipped."""
@@ -130,8 +134,8 @@ class Standardize(Preprocess):
     def inverse(self, u: Tensor) -> Tensor:
         return u.to(torch.float64) * self.scale + self.mean
 
-    def log_abs_det(self) -> Tensor:
-        return -self.scale.log().sum()
+    def log_slopes(self) -> Tensor:
+        return -self.scale.log()
 
 
 class MinMax(Preprocess):
@@ -192,8 +196,8 @@ class MinMax(Preprocess):
     def inverse(self, u: Tensor) -> Tensor:
         return u.to(torch.float64) * self.scale + self.low
 
-    def log_abs_det(self) -> Tensor:
-        return -self.scale.log().sum()
+    def log_slopes(self) -> Tensor:
+        return -self.scale.log()
 
     def clipped(self, x: Tensor) -> int:
         unit = self._unit(x)
@@ -250,8 +254,8 @@ class Binarize(MinMax):
         """Bits that are 1 with the probabilities ``levels``; the generator is on the same device."""
         return torch.bernoulli(levels, generator=generator)
 
-    def log_abs_det(self) -> Tensor:
-        return torch.zeros((), dtype=torch.float64)
+    def log_slopes(self) -> Tensor:
+        return torch.zeros_like(self.scale)
 
 
 def build_preprocess(

@@ -1,6 +1,6 @@
 """Are these data legal for that likelihood? Asked once, before the first step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ def check_support(
     likelihood: str,
     support_words: str,
     preprocess: str,
+    place: Callable[[int], str] = lambda row: f"row {row + 1}",
 ) -> None:
     """Raise a DataError if a value lies outside a likelihood's support.
 
@@ -31,6 +32,7 @@ def check_support(
         likelihood: Its name.
         support_words: The support in words, such as ``"values in [0, 1]"``.
         preprocess: The kind of preprocessing that the rows went through, as it is typed.
+        place: How a row is called.
 
     Raises:
         DataError: Naming the columns, how many values, the first bad one, and what to type instead.
@@ -43,7 +45,7 @@ def check_support(
     where = bad.any(dim=0).nonzero().flatten().tolist()
     names = [f"'{columns[index].name}'" for index in where]
     low, high = u[bad].min().item(), u[bad].max().item()
-    first = f"{u[row, column].item():.6g} in row {row + 1}, column '{columns[column].name}'"
+    first = f"{u[row, column].item():.6g} in {place(row)}, column '{columns[column].name}'"
     share = f"in {count(len(names), 'column')} of {len(columns):,}" if len(columns) > 1 else "in the only column"
     raise DataError(
         f"The data do not fit the {likelihood} likelihood, whose values must be {support_words}: {num_bad:,} of "

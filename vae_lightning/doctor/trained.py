@@ -11,10 +11,11 @@ from torch.distributions import Distribution, constraints
 
 from vae_lightning.data.support import outside
 from vae_lightning.doctor.base import Finding, Report
+from vae_lightning.draws import random_stream
 from vae_lightning.estimate import log_prob
 from vae_lightning.evaluation import Evaluation, evaluate
 from vae_lightning.metrics import ELBOMeter
-from vae_lightning.model import VAEModel, random_stream
+from vae_lightning.model import VAEModel
 from vae_lightning.objectives import ELBO
 from vae_lightning.vae import VAE
 
@@ -60,7 +61,8 @@ def examine_model(trained: Trained) -> Report:
     if refused.ok is False:
         return Report([refused])
     judged = replace(trained, valid=trained.valid[:ROWS])
-    result = evaluate(judged.model, judged.valid, judged.train, SAMPLES)
+    model = judged.model
+    result = evaluate(model.vae, [judged.valid], judged.train, SAMPLES, log_abs_det=model.log_abs_det())
     findings = [refused]
     with random_stream(0):
         findings += [*_normalised(judged), *_ordered(judged, result), _kl(judged), _same_function(judged)]
