@@ -11,11 +11,12 @@ PACKAGE = Path(__file__).parents[1] / "vae_lightning"
 FLOORS = [
     {"version", "errors", "schedules", "files", "draws"},
     {"likelihoods", "priors", "networks", "objectives", "metrics", "data"},
-    {"vae", "frames"},
+    {"vae", "frames", "streams"},
     {"estimate"},
     {"evaluation", "scoring"},
     {"model"},
     {"console", "doctor"},
+    {"results"},
     {"datamodule", "module"},
     {"callbacks", "checkpoints", "metrics_csv", "hparams"},
     {"settings"},

@@ -20,10 +20,11 @@ from vae_lightning.objectives import ELBO
 @pytest.fixture
 def sound(gaussian_run) -> Trained:
     model = load(gaussian_run.run_dir)
-    from vae_lightning.build import recorded_source
+    from vae_lightning.build import recorded_dataset
     from vae_lightning.datamodule import VectorDataModule
 
-    rows = VectorDataModule(recorded_source(gaussian_run.record["config"]).load(), model.preprocess).rows
+    dataset = recorded_dataset(gaussian_run.record["config"], [column.name for column in model.columns])
+    rows = VectorDataModule(dataset, model.preprocess).rows
     return Trained(model, rows["train"], rows["valid"], ELBO())
 
 

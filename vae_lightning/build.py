@@ -18,7 +18,7 @@ from vae_lightning.data.base import Column, Dataset, Source
 from vae_lightning.data.preprocess import Binarize, Identity, MinMax, Preprocess, Standardize, build_preprocess
 from vae_lightning.data.support import check_batch_size, check_support
 from vae_lightning.datamodule import VectorDataModule
-from vae_lightning.errors import ConfigError, check_parameter
+from vae_lightning.errors import ConfigError, DataError, check_parameter
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.model import VAEModel
 from vae_lightning.module import VAEModule
@@ -123,14 +123,29 @@ def build_source(data: Config) -> Source:
     return construct({key: value for key, value in data.items() if key not in DATA_OPTIONS}, "data")
 
 
-def recorded_source(record: Config) -> Source:
-    """The source that a checkpoint's record names.
+def recorded_dataset(record: Config, names: Sequence[str]) -> Dataset:
+    """The rows that a model was trained on, read again and split alike.
+
+    Args:
+        record: what the model's checkpoint says of it.
+        names: of the model's columns.
 
     Raises:
-        ConfigError: when it is none of this package's sources.
+        DataError: when they cannot be read, or have changed.
+        ConfigError: when the record names a source that is none of this package's.
     """
     node = record.get("data", {}).get("source") or {}
-    return construct(node, "data", _own_class(node, "data", Source))
+    if not node:
+        raise DataError("This model was trained on rows from memory, which are not recorded.")
+    source: Source = construct(node, "data", _own_class(node, "data", Source))
+    dataset = source.load()
+    found = ([column.name for column in dataset.columns], dataset.fingerprint)
+    if found != (list(names), record["data"]["fingerprint"]):
+        raise DataError(
+            f"The rows of {dataset.name} are not those that the run was trained on (fingerprint {dataset.fingerprint}, "
+            f"was {record['data']['fingerprint']})."
+        )
+    return dataset
 
 
 def build_likelihood(node: Config, num_columns: int) -> Likelihood:

@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
-from vae_lightning.build import recorded_source
+from vae_lightning.build import recorded_dataset
 from vae_lightning.data.base import Dataset
 from vae_lightning.data.table import Table
 from vae_lightning.datamodule import VectorDataModule
 from vae_lightning.doctor.base import Finding, Report
 from vae_lightning.doctor.history import examine_history
 from vae_lightning.doctor.trained import Trained, examine_model
-from vae_lightning.errors import DataError, UserError
+from vae_lightning.errors import UserError
 from vae_lightning.loading import load_recorded
 from vae_lightning.model import VAEModel
 from vae_lightning.module import MONITOR
@@ -65,13 +65,7 @@ def _dataset(model: VAEModel, record: dict[str, Any], data: str | Path | None) -
     names = [column.name for column in model.columns]
     if data is not None:
         return Table(str(data), columns=names).load(), False
-    dataset = recorded_source(record).load()
-    if [column.name for column in dataset.columns] != names or dataset.fingerprint != record["data"]["fingerprint"]:
-        raise DataError(
-            f"The rows of {dataset.name} are not those that the run was trained on (fingerprint {dataset.fingerprint}, "
-            f"was {record['data']['fingerprint']})."
-        )
-    return dataset, True
+    return recorded_dataset(record, names), True
 
 
 def _objective(record: dict[str, Any]) -> ELBO | None:

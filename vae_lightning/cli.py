@@ -16,7 +16,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vae_lightning.commands.doctor import doctor
+from vae_lightning.commands.encode import encode
+from vae_lightning.commands.evaluate import evaluate
+from vae_lightning.commands.info import info
+from vae_lightning.commands.reconstruct import reconstruct
 from vae_lightning.commands.report import report
+from vae_lightning.commands.sample import sample
+from vae_lightning.commands.score import score
 from vae_lightning.errors import ConfigError, InterruptedRun, RunError, UserError
 from vae_lightning.overrides import CONF, prepared
 
@@ -35,8 +41,8 @@ def main() -> None:
     """Train variational autoencoders whose loss can be trusted."""
 
 
-main.add_command(doctor)
-main.add_command(report)
+for command in (evaluate, encode, reconstruct, sample, score, info, doctor, report):
+    main.add_command(command)
 
 
 @main.command(
@@ -46,7 +52,10 @@ main.add_command(report)
 )
 @click.pass_context
 def train_command(context: click.Context) -> None:
-    """Train a model: the same as `python train.py`; overrides are Hydra's, e.g. likelihood=gaussian."""
+    """Train a model, as `python train.py` does.
+
+    Overrides are Hydra's, e.g. likelihood=gaussian.
+    """
     train(context.args)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.quasirandom import SobolEngine
@@ -15,6 +16,11 @@ def random_stream(seed: int | None) -> Iterator[None]:
         if seed is not None:
             torch.manual_seed(seed)
         yield
+
+
+def part_seed(seed: int, part: int) -> int:
+    """The seed of one part of what ``seed`` stands for; parts and seeds have nothing in common."""
+    return int(np.random.SeedSequence([seed, part]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def even_normals(num_draws: int, num_dims: int, seed: int = 0) -> Tensor:

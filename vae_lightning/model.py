@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vae_lightning.data.base import Column
 from vae_lightning.data.preprocess import Binarize, Preprocess
 from vae_lightning.data.support import check_support
-from vae_lightning.draws import random_stream
+from vae_lightning.draws import part_seed, random_stream
 from vae_lightning.errors import ConfigError, check_parameter
 from vae_lightning.estimate import log_prob
 from vae_lightning.evaluation import ROWS_AT_ONCE, Evaluation, evaluate
@@ -120,15 +120,22 @@ class VAEModel(nn.Module):
         Raises:
             ConfigError: when ``num_rows`` is below 1 or ``temperature`` below 0.
         """
+        return pd.concat(list(self.sample_batches(num_rows, seed, mean, temperature)), ignore_index=True)
+
+    @torch.no_grad()
+    def sample_batches(
+        self, num_rows: int, seed: int | None = None, mean: bool = False, temperature: float = 1.0
+    ) -> Iterator[pd.DataFrame]:
+        """The rows of :meth:`sample`, a batch at a time: as many as wanted fit into memory."""
         check_parameter("sample", "num_rows", num_rows >= 1, "at least 1", num_rows)
         check_parameter("sample", "temperature", 0 <= temperature < np.inf, "0 or more, and finite", temperature)
-        with random_stream(seed):
-            drawn = self.vae.sample(num_rows, mean, temperature)
-            rows = self.preprocess.inverse(drawn).cpu().numpy()
         dtypes = [np.dtype(np.float64) if mean and _is_whole(c) else c.dtype for c in self.columns]
-        names = [column.name for column in self.columns]
-        data = {name: typed(rows[:, i], dtypes[i]) for i, name in enumerate(names)}
-        return pd.DataFrame(data, copy=False)
+        for start in range(0, num_rows, ROWS_AT_ONCE):
+            with random_stream(seed if seed is None or start == 0 else part_seed(seed, start)):
+                drawn = self.vae.sample(min(ROWS_AT_ONCE, num_rows - start), mean, temperature)
+            rows = self.preprocess.inverse(drawn).cpu().numpy()
+            data = {c.name: typed(rows[:, i], dtypes[i]) for i, c in enumerate(self.columns)}
+            yield pd.DataFrame(data, index=pd.RangeIndex(start, start + len(rows)), copy=False)
 
     @torch.no_grad()
     def log_prob(self, rows: Data, num_samples: int = 1000, seed: int = 0) -> np.ndarray | pd.Series:
@@ -219,15 +226,32 @@ class VAEModel(nn.Module):
             DataError: as :meth:`encode`.
             ConfigError: when ``num_samples`` is below 1.
         """
-        given = [rows] if isinstance(rows, np.ndarray | pd.DataFrame) else rows
-        trained = None if training_rows is None else torch.cat(self._batches(training_rows))
-        return evaluate(
-            self.vae, _Again(lambda: self._all_batches(given)), trained, num_samples, seed, self.log_abs_det(), progress
-        )
+        batches = self.batches([rows] if isinstance(rows, np.ndarray | pd.DataFrame) else rows)
+        trained = None if training_rows is None else self.model_units(training_rows)
+        return evaluate(self.vae, batches, trained, num_samples, seed, self.log_abs_det(), progress)
 
-    def _all_batches(self, parts: Iterable[Any]) -> Iterator[Tensor]:
-        for rows in parts:
-            yield from self._batches(rows)
+    def batches(self, parts: Iterable[Any]) -> Iterable[Tensor]:
+        """``parts``, each (N, C) in data units, as batches in model units; where they begin anew, so do the batches."""
+        return _Again(lambda: (batch for rows in parts for batch in self._batches(rows)))
+
+    def info(self) -> dict[str, Any]:
+        """What this model is, and what it was trained on: plain values by name."""
+        data, options = self.record.get("data", {}), self.record.get("model", {})
+        return {
+            "data": data.get("name"),
+            "source": data.get("source"),
+            "columns": [column.name for column in self.columns],
+            "preprocess": self.preprocess.kind,
+            "likelihood": self.vae.likelihood.family,
+            "likelihood options": {k: v for k, v in self.record.get("likelihood", {}).items() if k != "_target_"},
+            "network": {name: options[name] for name in ("hidden_dims", "activation", "dropout") if name in options},
+            "latent dimensions": self.vae.latent_dim,
+            "parameters": sum(p.numel() for p in self.vae.parameters()),
+            "objective": self.record.get("objective"),
+            "seed": self.record.get("seed"),
+            "measure": self.measure,
+            "least NELBO": self.loss_floor() + 0.0,
+        }
 
     def _score(self, rows: Data, kind: Kind, num_samples: int, seed: int) -> Score:
         check_kind(kind)

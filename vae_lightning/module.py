@@ -90,6 +90,7 @@ class VAEModule(LightningModule):
     calibrate = _of_the_model(VAEModel.calibrate)
     threshold = _of_the_model(VAEModel.threshold)
     evaluate = _of_the_model(VAEModel.evaluate)
+    info = _of_the_model(VAEModel.info)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self.make_optimizer(self.parameters())

@@ -18,13 +18,12 @@ import torch
 from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
-from rich.table import Table
 
 from vae_lightning.build import Built, build, check_config
 from vae_lightning.callbacks.guard import LossGuard
-from vae_lightning.console import console, log, logging_to, quiet_frameworks, say, shown
+from vae_lightning.console import log, logging_to, quiet_frameworks, say, shown
 from vae_lightning.errors import InterruptedRun, RunError
-from vae_lightning.evaluation import ROWS_AT_ONCE, Evaluation, evaluate
+from vae_lightning.evaluation import ROWS_AT_ONCE, Evaluation
 from vae_lightning.files import write_whole
 from vae_lightning.hparams import log_hparams
 from vae_lightning.loading import (
@@ -36,12 +35,12 @@ from vae_lightning.loading import (
     read_record,
     write_valid_scores,
 )
-from vae_lightning.model import VAEModel
 from vae_lightning.module import MONITOR
+from vae_lightning.results import evaluate_with_bar, plain_zero, print_results
 from vae_lightning.version import __version__
 
 Config = Mapping[str, Any]
-PARTS = ("summary.json", "metrics.csv", "train.log")
+PARTS = ("summary.json", "metrics.csv", VALID_SCORES, "train.log")
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pandas")
 
 
@@ -115,7 +114,7 @@ def _fit(built: Built, run_dir: Path, resume_from: Path | None) -> None:
     parameters = sum(p.numel() for p in vae.parameters())
     log.info(
         f"Model: {parameters:,} parameters, {vae.latent_dim} latent dimensions, {type(vae.likelihood).__name__} "
-        f"likelihood. No loss below {_plain_zero(built.module.model.loss_floor()):.2f} nats per row is possible."
+        f"likelihood. No loss below {plain_zero(built.module.model.loss_floor()):.2f} nats per row is possible."
     )
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
@@ -182,7 +181,8 @@ def _evaluate(built: Built, config: Config) -> tuple[Evaluation, float]:
     device = built.module.device
     rows, training_rows = (built.datamodule.on_device(name, device) for name in ("test", "train"))
     started = time.perf_counter()
-    result = _evaluate_with_bar(built.module.model, rows, training_rows, config["test"]["num_samples"], config["seed"])
+    batches, num_samples = rows.split(ROWS_AT_ONCE), config["test"]["num_samples"]
+    result = evaluate_with_bar(built.module.model, batches, training_rows, num_samples, config["seed"])
     return result, time.perf_counter() - started
 
 
@@ -222,65 +222,12 @@ def _summarise(
         "versions": {"python": platform.python_version(), "vae-lightning": __version__, **_versions()},
         "overrides": list(overrides),
     }
-    _print_table(result, best)
+    print_results(result, best)
     write_whole(run_dir / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
     parts = [part for part in (*PARTS, f"checkpoints/{CHECKPOINTS[0]}") if (run_dir / part).exists()]
     say(f"Everything is in {shown(run_dir)}: {', '.join(parts)}.")
     if (run_dir / "tensorboard").exists():
         say(f"tensorboard --logdir {shown(run_dir)}")
-
-
-def _evaluate_with_bar(
-    model: VAEModel, rows: torch.Tensor, training_rows: torch.Tensor, num_samples: int, seed: int
-) -> Evaluation:
-    from rich.progress import Progress
-
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(f"test NLL, {num_samples} importance samples a row", total=len(rows))
-        return evaluate(
-            model.vae,
-            rows.split(ROWS_AT_ONCE),
-            training_rows,
-            num_samples,
-            seed,
-            model.log_abs_det(),
-            lambda n: progress.advance(task, n),
-        )
-
-
-def _print_table(result: Evaluation, best: float) -> None:
-    verdict = "the model beats it" if result.nll < result.baseline else "the model does NOT beat it"
-    rows = [
-        (
-            "NLL",
-            f"{result.nll:.3f}",
-            f"± {result.nll_standard_error:.3f}, -log p(x) from {result.num_samples:,} samples a row",
-        ),
-        ("baseline NLL", f"{result.baseline:.3f}", f"independent columns; {verdict}"),
-        (
-            "least possible",
-            f"{_plain_zero(result.entropy_floor):.3f}",
-            "no model of this family goes lower on these rows",
-        ),
-        ("NELBO", f"{result.nelbo:.3f}", "= reconstruction + KL, an upper bound of the NLL"),
-        ("reconstruction", f"{result.reconstruction:.3f}", ""),
-        ("KL", f"{result.kl:.3f}", f"{result.active_units} of {result.latent_dim} latent dimensions active"),
-        ("NLL per column", f"{result.nll_per_column:.4f}", f"nats = {result.bits_per_column:.4f} bits"),
-        ("validation NELBO", f"{best:.3f}", "of the best epoch: what sweeps minimise"),
-    ]
-    table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    say(f"\nTest, {result.num_rows:,} rows, nats per row in data units:")
-    say(table)
-    say()
-
-
-def _plain_zero(value: float) -> float:
-    return value + 0.0  # -0.0 prints its sign
 
 
 def _versions() -> dict[str, str]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import numpy as np
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 # Of two delimiters that fit equally well, the earlier wins: a comma may be a decimal comma, a space is anywhere.
 CANDIDATES = ("\t", ";", "|", ",", " ")
+SAMPLE_LINES = 200  # from which the layout of a text is found out
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")  # Byte order marks
 
 
@@ -106,7 +107,8 @@ def read_arrow(path: Path) -> Sheet:
     return Sheet(frame.reset_index(drop=True), path.name)
 
 
-def _open_text(path: Path) -> TextIO:
+def open_text(path: Path) -> TextIO:
+    """Open plain or gzipped text in UTF-8 or UTF-16."""
     opened = gzip.open if path.suffix.lower() == ".gz" else open
     with opened(path, "rb") as file:
         # Excel's "Unicode text" is UTF-16, its "CSV UTF-8" starts with a byte order mark.
@@ -143,6 +145,45 @@ def _is_number(text: str) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How delimited text is laid out: between the columns, their names, and whether the first line holds these."""
+
+    delimiter: str
+    names: list[str]
+    header: bool
+
+    def options(self) -> dict[str, Any]:
+        """What `pandas.read_csv` is to be told of it."""
+        return {
+            "sep": r"\s+" if self.delimiter == " " else self.delimiter,
+            "names": self.names,
+            "header": 0 if self.header else None,
+            "index_col": False,
+            "skipinitialspace": True,
+        }
+
+
+def text_layout(sample: list[str], name: str, delimiter: str | None = None) -> Layout:
+    """The layout of text whose first lines are ``sample``; a header is a first line that is not all numbers.
+
+    Raises:
+        DataError: There is nothing in it, or it names a column twice.
+    """
+    delimiter = delimiter or _sniff(sample)
+    _, first = next(_records(sample, delimiter), (0, []))
+    if not first:
+        raise DataError(f"{name} is empty: there is no line with anything in it.")
+    header = not all(map(_is_number, first))
+    names = (
+        [title.strip() or f"Unnamed: {index}" for index, title in enumerate(first)]
+        if header
+        else [str(index) for index in range(len(first))]
+    )
+    check_unique(names, f"The first line of {name}")
+    return Layout(delimiter, names, header)
+
+
 def read_text(path: Path, delimiter: str | None) -> Sheet:
     """Read delimited text, plain or gzipped, in UTF-8 or UTF-16.
 
@@ -168,38 +209,20 @@ def read_text(path: Path, delimiter: str | None) -> Sheet:
 def _parse_text(path: Path, delimiter: str | None) -> Sheet:
     import pandas as pd
 
-    with _open_text(path) as file:
-        sample = list(islice(file, 200))
-    delimiter = delimiter or _sniff(sample)
-    _, first = next(_records(sample, delimiter), (0, []))
-    if not first:
-        raise DataError(f"'{path}' is empty: there is no line with anything in it.")
-    header = not all(map(_is_number, first))
-    names = (
-        [name.strip() or f"Unnamed: {index}" for index, name in enumerate(first)]
-        if header
-        else [str(index) for index in range(len(first))]
-    )
-    check_unique(names, f"The first line of '{path}'")
+    with open_text(path) as file:
+        layout = text_layout(list(islice(file, SAMPLE_LINES)), f"'{path}'", delimiter)
+    delimiter, names, header = layout.delimiter, layout.names, layout.header
 
     def place(row: int) -> str:
-        with _open_text(path) as file:
+        with open_text(path) as file:
             line, _ = next(islice(_records(file, delimiter), row + header, None), ("?", []))
         return f"row {row + 1} (line {line} of {path.name})"
 
     try:
-        with _open_text(path) as file, warnings.catch_warnings():
+        with open_text(path) as file, warnings.catch_warnings():
             # pandas would only warn that it cuts off fields without a name.
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                file,
-                sep=r"\s+" if delimiter == " " else delimiter,
-                names=names,
-                header=0 if header else None,
-                index_col=False,
-                skipinitialspace=True,
-                low_memory=False,
-            )
+            frame = pd.read_csv(file, **layout.options(), low_memory=False)
     except (pd.errors.ParserError, pd.errors.ParserWarning):
         _check_widths(path, delimiter, len(names))
         raise
@@ -212,7 +235,7 @@ def _parse_text(path: Path, delimiter: str | None) -> Sheet:
 
 def _check_widths(path: Path, delimiter: str, width: int) -> None:
     """Name a record of another length: pandas fills short ones with missing values, and cuts long ones off."""
-    with _open_text(path) as file:
+    with open_text(path) as file:
         for line, fields in _records(file, delimiter):
             if len(fields) < width or any(fields[width:]):
                 raise DataError(

@@ -1,0 +1,93 @@
+"""``vae-lightning evaluate``: the test table again, on any file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vae_lightning.commands.base import SETTINGS, key_option, loaded, note, one_line_errors, run_argument
+
+if TYPE_CHECKING:
+    import torch
+
+    from vae_lightning.data.base import Dataset
+    from vae_lightning.evaluation import Evaluation
+    from vae_lightning.model import VAEModel
+
+EXAMPLES = """\b
+Examples:
+  vae-lightning evaluate outputs/mine --samples 5000
+  vae-lightning evaluate outputs/mine --data other.csv"""
+
+
+@click.command(epilog=EXAMPLES, context_settings=SETTINGS)
+@run_argument
+@click.option("--data", help="The file to evaluate on; by default the run's own test rows, read again.")
+@click.option("--samples", type=int, default=1000, show_default=True, help="Importance samples a row.")
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
+@key_option
+def evaluate(run: Path, data: str | None, samples: int, as_json: bool, key: str | None) -> None:
+    """The test table again, on any file.
+
+    NLL, NELBO = reconstruction + KL, active units: the table that training ended in.
+
+    RUN is a run directory. The baseline is fitted to the rows that the run was trained on, if they can still be
+    read.
+
+    Exit status: 0, or 2 with one line that says why.
+    """
+    with one_line_errors():
+        from vae_lightning.errors import DataError
+        from vae_lightning.results import print_results
+
+        model = loaded(run)
+        if data == "-":
+            raise DataError("Rows are evaluated in several passes, and a pipe can be read only once: give a file.")
+        result = _on_test_rows(model, samples) if data is None else _on_file(model, data, key, samples)
+        if as_json:
+            import json
+
+            click.echo(json.dumps(result.as_dict(), indent=2))
+        else:
+            print_results(result, title="Test" if data is None else data)
+
+
+def _on_test_rows(model: "VAEModel", samples: int) -> "Evaluation":
+    from vae_lightning.datamodule import VectorDataModule
+    from vae_lightning.evaluation import ROWS_AT_ONCE
+    from vae_lightning.results import evaluate_with_bar
+
+    seed = int(model.record.get("seed", 0))
+    rows = VectorDataModule(_recorded(model), model.preprocess, seed=seed).rows
+    return evaluate_with_bar(model, rows["test"].split(ROWS_AT_ONCE), rows["train"], samples, seed)
+
+
+def _on_file(model: "VAEModel", data: str, key: str | None, samples: int) -> "Evaluation":
+    from vae_lightning.results import evaluate_with_bar
+    from vae_lightning.streams.reading import RowReader
+
+    reader = RowReader(data, model.columns, key)
+    batches = model.batches(reader)
+    if next(iter(batches), None) is None:
+        from vae_lightning.errors import DataError
+
+        raise DataError(f"{data} holds no rows.")
+    return evaluate_with_bar(model, batches, _training_rows(model), samples, int(model.record.get("seed", 0)))
+
+
+def _training_rows(model: "VAEModel") -> "torch.Tensor | None":
+    from vae_lightning.datamodule import VectorDataModule
+    from vae_lightning.errors import UserError
+
+    try:
+        dataset = _recorded(model)
+    except UserError as error:
+        note(f"No baseline: {error}")
+        return None
+    return VectorDataModule(dataset, model.preprocess, seed=int(model.record.get("seed", 0))).rows["train"]
+
+
+def _recorded(model: "VAEModel") -> "Dataset":
+    from vae_lightning.build import recorded_dataset
+
+    return recorded_dataset(model.record, [column.name for column in model.columns])

@@ -1,0 +1,1 @@
+"""Files larger than memory, a batch of rows at a time."""
