@@ -66,6 +66,9 @@ class RowReader:
                 raise DataError(f"'{path}' is a folder: name a file in it.")
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
+        return (frame for frame in self._frames() if len(frame))
+
+    def _frames(self) -> Iterator[pd.DataFrame]:
         if is_text(self.path):
             return self._texts()
         path = Path(self.path).expanduser()
