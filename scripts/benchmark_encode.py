@@ -58,7 +58,7 @@ def main() -> None:
         rows, run = Path(folder) / "rows.csv", Path(folder) / "run"
         write_rows(Path(folder) / "train.csv", 10_000, seed=1)
         words = ["data=table", f"data.path={folder}/train.csv", "data.drop=[id]", "likelihood=gaussian"]
-        words += ["trainer.max_epochs=2", f"hydra.run.dir={run}", "callbacks=none"]
+        words += ["trainer.max_epochs=2", f"hydra.run.dir={run}", "callbacks.progress=null"]
         subprocess.run([sys.executable, "train.py", *words], check=True, capture_output=True, cwd=ROOT)
         for num_rows in (options.rows // 100, options.rows):
             write_rows(rows, num_rows, seed=2)

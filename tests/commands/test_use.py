@@ -293,7 +293,7 @@ EVERY = [["encode", "rows.csv"], ["reconstruct", "rows.csv"], ["score", "rows.cs
 @pytest.mark.parametrize("words", EVERY, ids=lambda words: words[0])
 @pytest.mark.parametrize("damage", ["truncated", "no checkpoint", "no run", "newer"])
 def test_a_run_that_cannot_be_used_ends_in_one_line(
-    train: Callable[..., Any], trained: Trained, words: list[str], damage: str, tmp_path: Path
+    trained: Trained, words: list[str], damage: str, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
     if damage != "no run":
