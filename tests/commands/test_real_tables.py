@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+from vae_lightning import load
 from vae_lightning.cli import main
 
 SharedData = Callable[[str], dict[str, np.ndarray]]
