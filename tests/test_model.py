@@ -446,3 +446,56 @@ def test_a_directory_without_checkpoint_says_what_was_expected(tmp_path: Path) -
     for run_dir in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(RunError, match=r"holds no checkpoint: expected .*best\.ckpt"):
             load(run_dir)
+
+
+# --- the module after fit --------------------------------------------------------------------------------------------
+
+
+def test_the_fitted_module_has_the_methods_of_its_model_in_evaluation_mode(
+    train: Callable[..., Any], tmp_path: Path
+) -> None:
+    held = {}
+    keep = {
+        "_target_": "lightning.pytorch.callbacks.LambdaCallback",
+        "on_fit_end": lambda _, module: held.update(module=module),
+    }
+    run = train(tmp_path, "model.dropout=0.5", "trainer.max_epochs=1", keep=keep)
+    module, loaded = held["module"], load(run.run_dir)
+    x = np.random.default_rng(0).normal(size=(6, 4))
+    module.train()
+    for name in ("encode", "reconstruct", "score", "log_prob"):
+        np.testing.assert_array_equal(getattr(module, name)(x), getattr(loaded, name)(x), err_msg=name)
+    pd.testing.assert_frame_equal(module.score_by_column(x), loaded.score_by_column(x))
+    pd.testing.assert_frame_equal(module.sample(5, seed=1), loaded.sample(5, seed=1))
+    assert module.threshold(0.5) == pytest.approx(loaded.threshold(0.5), rel=1e-9)
+    assert module.evaluate(x, x, num_samples=5) == loaded.evaluate(x, x, num_samples=5)
+    assert module.info() == loaded.info()
+    assert module.training
+    assert module.model.training
+
+
+def test_evaluating_data_rows_gives_the_numbers_of_the_summary(gaussian_run: Any) -> None:
+    dataset = build(gaussian_run.config).dataset
+    found = load(gaussian_run.run_dir).evaluate(dataset.test.x, dataset.train.x, num_samples=10, seed=0)
+    assert found.as_dict() == pytest.approx(gaussian_run.summary["test"], rel=1e-6)
+
+
+def test_reconstructions_have_the_dtypes_of_the_rows_and_means_are_fractions(
+    mixed: tuple[VAEModel, pd.DataFrame],
+) -> None:
+    model, table = mixed
+    given = table.astype({"visits": "Int16", "weight": np.float64})
+    again, means = model.reconstruct(given), model.reconstruct(given, mean=True)
+    assert again.dtypes.to_dict() == given.dtypes.to_dict()
+    assert (again["age"] == means["age"].round()).all()
+    assert (again["member"] == (means["member"] > 0.5)).all()
+    assert {dtype.kind for dtype in means.dtypes} == {"f"}
+
+
+def test_many_rows_are_drawn_in_batches_that_differ(gaussian_run: Any) -> None:
+    model = load(gaussian_run.run_dir)
+    rows = model.sample(20_000, seed=0)
+    assert rows.index.equals(pd.RangeIndex(20_000))
+    assert not rows.duplicated().any()
+    pd.testing.assert_frame_equal(rows, pd.concat(model.sample_batches(20_000, seed=0)))
+    pd.testing.assert_frame_equal(rows.iloc[:8192], model.sample(8192, seed=0))

@@ -12,7 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(bash|python)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+FENCED = re.compile(r"^```(bash|python)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+BLOCKS = FENCED.findall(README)
+TUTORIAL = ROOT / "docs" / "tutorial.md"
 SETUP = re.compile(
     r"python3 -m venv \.venv && \. \.venv/bin/activate && pip install -c constraints\.txt -e \S+ && (.*)"
 )
@@ -79,9 +81,19 @@ def test_every_link_of_the_documents_leads_somewhere() -> None:
 
 
 def test_the_examples_of_the_documents_run(tmp_path: Path) -> None:
-    for document in (ROOT / "docs").glob("*.md"):
+    for document in set((ROOT / "docs").glob("*.md")) - {TUTORIAL}:
         for text in re.findall(r"^```python\n(.*?)^```", document.read_text(encoding="utf-8"), re.M | re.S):
             run(sys.executable, "-W", "error", "-c", text, cwd=tmp_path)
+
+
+def test_the_tutorial_runs_from_top_to_bottom_in_an_empty_directory(tmp_path: Path) -> None:
+    for language, text in FENCED.findall(TUTORIAL.read_text(encoding="utf-8")):
+        if language == "python":
+            run(sys.executable, "-W", "error", "-c", text, cwd=tmp_path)
+            continue
+        for line in text.strip().splitlines():
+            # The doctor's status is 1 where something is wrong, as the text says.
+            run("bash", "-c", f"{line} || [ $? = 1 ]" if "doctor --data" in line else line, cwd=tmp_path)
 
 
 def test_every_code_is_documented() -> None:
