@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vae_lightning.commands.doctor import doctor
+from vae_lightning.commands.export import export
 from vae_lightning.commands.report import report
 from vae_lightning.errors import ConfigError, InterruptedRun, RunError, UserError
 from vae_lightning.overrides import CONF, prepared
@@ -36,6 +37,7 @@ def main() -> None:
 
 
 main.add_command(doctor)
+main.add_command(export)
 main.add_command(report)
 
 

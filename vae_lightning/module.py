@@ -90,6 +90,7 @@ class VAEModule(LightningModule):
     calibrate = _of_the_model(VAEModel.calibrate)
     threshold = _of_the_model(VAEModel.threshold)
     evaluate = _of_the_model(VAEModel.evaluate)
+    export = _of_the_model(VAEModel.export)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self.make_optimizer(self.parameters())
