@@ -150,7 +150,7 @@ def agreement(graph: Graph, path: Path, runner: Runner) -> Agreement:
         found = _run(path, runner, rows.numpy())
         for i, (origin, unit) in enumerate(origins_and_units):
             module = expected[i].double().numpy()
-            _check_shape(path, graph.gives[i], found[i].shape, module.shape)
+            _check_output(graph, path, graph.gives[i], found[i], module)
             scale = (unit + (expected[i].double() - origin).abs()).numpy()
             far[i] = np.maximum(far[i], _distance(found[i], module, scale))  # keeps a nan
             own[i] = np.maximum(own[i], _distance(exact[i].numpy(), module, scale))
@@ -172,11 +172,16 @@ def _run(path: Path, runner: Runner, rows: np.ndarray) -> list[np.ndarray]:
         raise RunError(f"{path.name} does not run, so nothing was exported: {_first_line(error)}") from error
 
 
-def _check_shape(path: Path, name: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    if found != expected:
+def _check_output(graph: Graph, path: Path, name: str, found: np.ndarray, module: np.ndarray) -> None:
+    if not np.isfinite(module).all():
+        raise RunError(
+            f"The output '{name}' of the model's {graph.name} is not finite on random rows, so nothing was exported. "
+            "vae-lightning doctor RUN examines the model."
+        )
+    if found.shape != module.shape:
         raise RunError(
             f"{path.name} does not compute what the module does, so nothing was exported: its output '{name}' has "
-            f"shape {found}, the module's {expected}."
+            f"shape {found.shape}, the module's {module.shape}."
         )
 
 
