@@ -14,7 +14,7 @@ FLOORS = [
     {"vae", "frames"},
     {"estimate"},
     {"evaluation", "scoring"},
-    {"graphs"},
+    {"graphs", "translations"},
     {"graph_files", "cards"},
     {"exports"},
     {"model"},

@@ -106,15 +106,15 @@ def _signature(graph: Graph) -> dict[str, Any]:
     num_columns, latent_dim = graph.vae.likelihood.num_columns, graph.vae.latent_dim
     shapes = {"x": num_columns, "z": latent_dim, "loc": latent_dim, "mean": num_columns, "by_column": num_columns}
     shapes["std"] = shapes[graph.gives[0]] if "std" in graph.gives else 0
+
+    def described(name: str, dtype: torch.dtype) -> dict[str, Any]:
+        return {"shape": ["rows", *([shapes[name]] if name in shapes else [])], "dtype": str(dtype).split(".")[1]}
+
     return {
         "meaning": graph.meaning,
-        "takes": {graph.takes: {"shape": ["rows", shapes[graph.takes]], "dtype": _name(graph.takes_dtype)}},
-        "gives": {name: {"shape": ["rows", *([shapes[name]] if name in shapes else [])]} for name in graph.gives},
+        "takes": {graph.takes: described(graph.takes, graph.takes_dtype)},
+        "gives": {name: described(name, graph.gives_dtype) for name in graph.gives},
     }
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 def write_card(content: Mapping[str, Any], directory: Path) -> Path:
@@ -134,7 +134,9 @@ def write_module(model: Exportable, directory: Path) -> Path:
     if not model.record:
         raise ConfigError("This model has no record of how it was built: only that of a run can be built again.")
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    tensors |= {SCORES + kind: torch.from_numpy(np.float64(scores)) for kind, scores in model.valid_scores.items()}
+    tensors |= {
+        SCORES + kind: torch.from_numpy(np.asarray(scores, np.float64)) for kind, scores in model.valid_scores.items()
+    }
     path = directory / WEIGHTS
     save_file(tensors, path)
     again = load_file(path)
@@ -157,7 +159,7 @@ def holds_card(directory: Path) -> bool:
     """Whether a model was exported to a directory."""
     try:
         content = json.loads((directory / CARD).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and {"vae_lightning", "format"} <= content.keys()
 
@@ -174,7 +176,7 @@ def read_module(directory: Path) -> Contents:
         content = json.loads(path.read_bytes())
         written = str(content["format"])
         version = str(content["vae_lightning"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(f"{path} is no card of vae_lightning, or it is damaged.") from error
     if written != "safetensors":
         raise RunError(

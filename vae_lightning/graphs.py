@@ -37,6 +37,11 @@ class Graph(nn.Module):
         self.preprocess = copy.deepcopy(preprocess).cpu()
         self.eval()
 
+    @property
+    def gives_dtype(self) -> torch.dtype:
+        """Of every output."""
+        return torch.float64
+
     def model_units(self, x: Tensor) -> Tensor:
         """Rows as the network sees them."""
         return self.preprocess.transform(x).to(self.vae.output.weight.dtype)
@@ -53,6 +58,11 @@ class Encoder(Graph):
     takes, takes_dtype = "x", torch.float64
     gives = ("loc", "std")
     meaning = "mean and standard deviation of q(z|x), one normal per latent dimension"
+
+    @property
+    def gives_dtype(self) -> torch.dtype:
+        """That of the weights."""
+        return self.vae.output.weight.dtype
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``loc, std``."""
