@@ -138,8 +138,8 @@ def agreement(graph: Graph, path: Path, runner: Runner) -> Agreement:
     """Hold what ``runner`` computes against the module, for several numbers of rows.
 
     Every number must lie within ``TOLERANCE · (unit + |module - origin|)`` of the module's (see :class:`Agreement`), or
-    within `ROUNDINGS` times what the module itself loses to float32 in that output: where a density is narrow, the module
-    knows its own score no better.
+    within `ROUNDINGS` times what the module itself loses to float32 in that output: where a density is narrow, the
+    module knows its own score no better.
 
     Raises:
         RunError: when one does not, naming the file, the output and the difference.
