@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from vae_lightning.commands.doctor import doctor
 from vae_lightning.commands.encode import encode
 from vae_lightning.commands.evaluate import evaluate
+from vae_lightning.commands.export import export
 from vae_lightning.commands.info import info
 from vae_lightning.commands.reconstruct import reconstruct
 from vae_lightning.commands.report import report
@@ -41,7 +42,7 @@ def main() -> None:
     """Train variational autoencoders whose loss can be trusted."""
 
 
-for command in (evaluate, encode, reconstruct, sample, score, info, doctor, report):
+for command in (evaluate, encode, reconstruct, sample, score, export, info, doctor, report):
     main.add_command(command)
 
 

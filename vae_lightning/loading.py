@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from vae_lightning.build import rebuild_model
+from vae_lightning.cards import CARD, WEIGHTS, read_module
 from vae_lightning.data.base import Column
 from vae_lightning.draws import random_stream
 from vae_lightning.errors import RunError, UserError
@@ -25,12 +26,13 @@ VALID_SCORES = "valid_scores.csv"
 def load(run_dir: str | Path) -> VAEModel:
     """The trained model of a run directory, ready to encode, reconstruct, sample and score.
 
-    Reads the best checkpoint (the last one where no best exists). Only tensors and plain values are read, and only
-    classes of this package are built: loading a stranger's run runs none of their code.
+    Reads the best checkpoint (the last one where no best exists), or what was exported as safetensors. Only tensors
+    and plain values are read, and only classes of this package are built: loading a stranger's run runs none of their
+    code.
 
     Raises:
         RunError: when the directory holds no checkpoint, or one that is damaged or of another program.
-        ConfigError: when the checkpoint names a class that this package does not have.
+        ConfigError: when the checkpoint names a class that this package does not have, or safetensors is missing.
     """
     return load_recorded(run_dir).model
 
@@ -51,24 +53,40 @@ class Loaded(NamedTuple):
 
 def load_recorded(run_dir: str | Path) -> Loaded:
     """As :func:`load`, with the record of the run."""
-    path = find_checkpoint(Path(run_dir))
+    directory = Path(run_dir)
+    path = find_checkpoint(directory)
     if path is None:
-        raise RunError(f"{run_dir} holds no checkpoint: expected {Path(run_dir) / 'checkpoints' / CHECKPOINTS[0]}.")
+        if (directory / CARD).is_file():
+            return _load_exported(directory)
+        raise RunError(f"{run_dir} holds no checkpoint: expected {directory / 'checkpoints' / CHECKPOINTS[0]}.")
     checkpoint = read_checkpoint(path)
     record = read_record(checkpoint, path)
+    model = _rebuild(record, path)
+    load_weights(model, checkpoint, path)
+    model.valid_scores = _read_valid_scores(directory / VALID_SCORES)
+    return Loaded(model.eval(), record["config"], int(checkpoint.get("epoch", -1)))
+
+
+def _load_exported(directory: Path) -> Loaded:
+    contents = read_module(directory)
+    model = _rebuild(contents.record, directory / CARD)
+    _fill(model, contents.weights, directory / WEIGHTS)
+    model.valid_scores = contents.valid_scores
+    return Loaded(model.eval(), contents.record["config"], -1)
+
+
+def _rebuild(record: dict[str, Any], path: Path) -> VAEModel:
+    """The untrained model that a record describes; ``path`` is where it was found."""
     _check_version(str(record["version"]), path)
     try:
         columns = [Column(str(name), str(np.dtype(dtype))) for name, dtype in record["columns"]]
         with random_stream(0):  # the weights are drawn only to be replaced: leave the caller's stream alone
-            model = rebuild_model(record["config"], columns)
+            return rebuild_model(record["config"], columns)
     except UserError:
         raise
     except Exception as error:
         # What a stranger may have written there is beyond listing; none of it is worth a traceback.
         raise RunError(f"{path} does not say how its model is built: {error}.") from error
-    load_weights(model, checkpoint, path)
-    model.valid_scores = _read_valid_scores(Path(run_dir) / VALID_SCORES)
-    return Loaded(model.eval(), record["config"], int(checkpoint.get("epoch", -1)))
 
 
 def _check_version(version: str, path: Path) -> None:
@@ -146,6 +164,13 @@ def load_weights(model: VAEModel, checkpoint: dict[str, Any], path: Path) -> Non
     prefix = "model."
     try:
         weights = {k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)}
+    except AttributeError as error:
+        raise RunError(f"{path} does not fit the model it describes: {error}") from error
+    _fill(model, weights, path)
+
+
+def _fill(model: VAEModel, weights: dict[str, Any], path: Path) -> None:
+    try:
         model.load_state_dict(weights)
     except (RuntimeError, AttributeError, TypeError) as error:
         raise RunError(f"{path} does not fit the model it describes: {str(error).splitlines()[-1].strip()}") from error

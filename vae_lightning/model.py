@@ -1,6 +1,7 @@
 """A VAE that speaks data units: the network together with its columns and its preprocessing."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -15,6 +16,7 @@ from vae_lightning.draws import part_seed, random_stream
 from vae_lightning.errors import ConfigError, check_parameter
 from vae_lightning.estimate import log_prob
 from vae_lightning.evaluation import ROWS_AT_ONCE, Evaluation, evaluate
+from vae_lightning.exports import Export, Format, export
 from vae_lightning.frames import Data, like, numbers, place, typed
 from vae_lightning.scoring import KINDS, NUM_SAMPLES, Kind, Score, Scores, check_kind, noise, scores
 from vae_lightning.vae import VAE
@@ -252,6 +254,15 @@ class VAEModel(nn.Module):
             "measure": self.measure,
             "least NELBO": self.loss_floor() + 0.0,
         }
+
+    def export(self, directory: str | Path, format: Format = "onnx", kind: Kind = "elbo") -> Export:
+        """Write files that other programs run or read, checked against this model; see :func:`exports.export`.
+
+        Raises:
+            ConfigError: for another ``format`` or ``kind``, or when packages are missing.
+            RunError: when ``directory`` holds anything else, or a file does not agree with the model.
+        """
+        return export(self, Path(directory), format, kind)
 
     def _score(self, rows: Data, kind: Kind, num_samples: int, seed: int) -> Score:
         check_kind(kind)

@@ -91,6 +91,7 @@ class VAEModule(LightningModule):
     threshold = _of_the_model(VAEModel.threshold)
     evaluate = _of_the_model(VAEModel.evaluate)
     info = _of_the_model(VAEModel.info)
+    export = _of_the_model(VAEModel.export)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self.make_optimizer(self.parameters())

@@ -114,9 +114,13 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor) -> Distribution:
         """p(x|z) of latent points ``z`` (..., L): a distribution of batch shape ``(..., C)``."""
+        return self.likelihood(self.raw(z))
+
+    def raw(self, z: Tensor) -> Tensor:
+        """The decoder's output at ``z`` (..., L), before the likelihood reads it: ``(..., raw_size * C)``."""
         # Batch normalisation counts rows along the first dimension, so draws and rows are folded into one.
         raw = self.output(self.decoder(z.reshape(-1, self.latent_dim)))
-        return self.likelihood(raw.view(*z.shape[:-1], raw.shape[-1]))
+        return raw.view(*z.shape[:-1], raw.shape[-1])
 
     def forward(self, x: Tensor, num_samples: int = 1) -> Output:
         """Encode rows ``x`` (B, C), draw S latent points for each, decode them."""

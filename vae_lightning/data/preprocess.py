@@ -69,6 +69,13 @@ class Preprocess(nn.Module, ABC):
     def inverse(self, u: Tensor) -> Tensor:
         """Rows in model units, shape ``(..., C)``, to float64 rows in data units."""
 
+    def inverse_std(self, std: Tensor) -> Tensor:
+        """Standard deviations in model units, shape ``(..., C)``, to float64 ones in data units.
+
+        Not a difference of two `inverse`: a large mean would cost its digits.
+        """
+        return std.to(torch.float64)
+
     def log_slopes(self) -> Tensor:
         """log |du/dx| of each column, shape (C,), float64; 0 where the map makes bits."""
         return torch.zeros(self.num_columns, dtype=torch.float64)
@@ -134,6 +141,9 @@ class Standardize(Preprocess):
     def inverse(self, u: Tensor) -> Tensor:
         return u.to(torch.float64) * self.scale + self.mean
 
+    def inverse_std(self, std: Tensor) -> Tensor:
+        return std.to(torch.float64) * self.scale
+
     def log_slopes(self) -> Tensor:
         return -self.scale.log()
 
@@ -195,6 +205,9 @@ class MinMax(Preprocess):
 
     def inverse(self, u: Tensor) -> Tensor:
         return u.to(torch.float64) * self.scale + self.low
+
+    def inverse_std(self, std: Tensor) -> Tensor:
+        return std.to(torch.float64) * self.scale
 
     def log_slopes(self) -> Tensor:
         return -self.scale.log()

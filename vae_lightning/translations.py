@@ -1,0 +1,68 @@
+"""Operations that torch's exporter translates to ONNX badly or not at all."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
+    """torch operation → what to write in its place, for ``torch.onnx.export(custom_translation_table=...)``."""
+    return {
+        torch.ops.aten.binary_cross_entropy_with_logits.default: _cross_entropy,
+        torch.ops.aten.sigmoid.default: _sigmoid,
+        torch.ops.aten.lgamma.default: _lgamma,
+    }
+
+
+def _cross_entropy(logits: Any, target: Any, weight: Any = None, pos_weight: Any = None, reduction: int = 1) -> Any:
+    """``(1 - x) l + max(-l, 0) + log(1 + exp(-|l|))``.
+
+    The exporter's own takes the logarithm of a sigmoid, which onnxruntime computes to 1e-7: at logits below -10 hardly
+    a digit of the logarithm is right.
+    """
+    op = _operations()
+    if weight is not None or pos_weight is not None or reduction != 0:
+        raise NotImplementedError("binary_cross_entropy_with_logits with weights or a reduction")
+    one = op.CastLike(1.0, logits)
+    tail = op.Log(op.Add(one, op.Exp(op.Neg(op.Abs(logits)))))
+    return op.Add(op.Mul(op.Sub(one, target), logits), op.Add(op.Relu(op.Neg(logits)), tail))
+
+
+def _sigmoid(x: Any) -> Any:
+    """``1 / (1 + exp(-x))``: onnxruntime's own is right to 1e-7, this to the last digit or two, however small."""
+    op = _operations()
+    return op.Reciprocal(op.Add(op.CastLike(1.0, x), op.Exp(op.Neg(x))))
+
+
+def _lgamma(x: Any) -> Any:
+    """log Γ(x) for x > 0, which ONNX has no operation for; in float64, right to 1e-13.
+
+    Stirling's series (Abramowitz & Stegun 6.1.40) at x + 8, less log x(x + 1)...(x + 7).
+    """
+    from onnx import TensorProto, helper
+
+    op = _operations()
+
+    def number(value: float) -> Any:
+        return op.Constant(value=helper.make_tensor("number", TensorProto.DOUBLE, [], [value]))
+
+    start = op.Cast(x, to=TensorProto.DOUBLE)
+    product = op.Log(start)
+    for step in range(1, 8):
+        product = op.Add(product, op.Log(op.Add(start, number(step))))
+    y = op.Add(start, number(8))
+    square = op.Reciprocal(op.Mul(y, y))
+    series = number(0)
+    for coefficient in (-691 / 360360, 1 / 1188, -1 / 1680, 1 / 1260, -1 / 360, 1 / 12):
+        series = op.Add(op.Mul(series, square), number(coefficient))
+    series = op.Add(op.Div(series, y), number(0.5 * math.log(2 * math.pi)))
+    stirling = op.Add(op.Sub(op.Mul(op.Sub(y, number(0.5)), op.Log(y)), y), series)
+    return op.CastLike(op.Sub(stirling, product), x)
+
+
+def _operations() -> Any:
+    from onnxscript import opset18
+
+    return opset18  # the types of its stubs are those of running it on arrays, not of writing a graph
