@@ -222,25 +222,22 @@ class Steep(nn.Module):
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
         bits = (x > 20).to(x.dtype)
         entropy = nn.functional.binary_cross_entropy_with_logits(40 - x, bits, reduction="none")
-        return entropy, torch.lgamma(x), torch.lgamma(x.double()), torch.sigmoid(40 - x)
+        return entropy, torch.sigmoid(40 - x)
 
 
 def test_steep_logarithms_are_right_in_onnxruntime(tmp_path: Path) -> None:
-    """Against scipy: torch's exporter has a logarithm of a rounded sigmoid for the one, and nothing for the other."""
+    """Against scipy: torch's exporter takes the logarithm of a rounded sigmoid."""
     x = torch.cat([torch.logspace(-6, 6, 500), torch.linspace(0.5, 100, 500)])
     with graph_files._quiet():
         program: Any = torch.onnx.export(
             Steep().eval(), (x,), dynamo=True, verbose=False, custom_translation_table=translations()
         )
         program.save(tmp_path / "steep.onnx")
-    entropy, gamma, gamma64, sigmoid = onnx(tmp_path / "steep.onnx")(x.numpy())
+    entropy, sigmoid = onnx(tmp_path / "steep.onnx")(x.numpy())
     logits = (40 - x).double().numpy()
     truth = np.logaddexp(0, np.where(x > 20, -logits, logits))
     np.testing.assert_allclose(entropy, truth, rtol=3e-7, atol=3e-7)
     np.testing.assert_allclose(sigmoid, special.expit(logits), rtol=3e-7, atol=1e-37)
-    expected = special.gammaln(x.double().numpy())
-    np.testing.assert_allclose(gamma, expected, rtol=2e-7, atol=2e-7)
-    np.testing.assert_allclose(gamma64, expected, rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("name", ["bernoulli", "continuous_bernoulli"])

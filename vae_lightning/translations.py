@@ -1,6 +1,5 @@
-"""Operations that torch's exporter translates to ONNX badly or not at all."""
+"""Operations that torch's exporter translates to ONNX badly."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,6 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     return {
         torch.ops.aten.binary_cross_entropy_with_logits.default: _cross_entropy,
         torch.ops.aten.sigmoid.default: _sigmoid,
-        torch.ops.aten.lgamma.default: _lgamma,
     }
 
 
@@ -34,32 +32,6 @@ def _sigmoid(x: Any) -> Any:
     """``1 / (1 + exp(-x))``: onnxruntime's own is right to 1e-7, this to the last digit or two, however small."""
     op = _operations()
     return op.Reciprocal(op.Add(op.CastLike(1.0, x), op.Exp(op.Neg(x))))
-
-
-def _lgamma(x: Any) -> Any:
-    """log Γ(x) for x > 0, which ONNX has no operation for; in float64, right to 1e-13.
-
-    Stirling's series (Abramowitz & Stegun 6.1.40) at x + 8, less log x(x + 1)...(x + 7).
-    """
-    from onnx import TensorProto, helper
-
-    op = _operations()
-
-    def number(value: float) -> Any:
-        return op.Constant(value=helper.make_tensor("number", TensorProto.DOUBLE, [], [value]))
-
-    start = op.Cast(x, to=TensorProto.DOUBLE)
-    product = op.Log(start)
-    for step in range(1, 8):
-        product = op.Add(product, op.Log(op.Add(start, number(step))))
-    y = op.Add(start, number(8))
-    square = op.Reciprocal(op.Mul(y, y))
-    series = number(0)
-    for coefficient in (-691 / 360360, 1 / 1188, -1 / 1680, 1 / 1260, -1 / 360, 1 / 12):
-        series = op.Add(op.Mul(series, square), number(coefficient))
-    series = op.Add(op.Div(series, y), number(0.5 * math.log(2 * math.pi)))
-    stirling = op.Add(op.Sub(op.Mul(op.Sub(y, number(0.5)), op.Log(y)), y), series)
-    return op.CastLike(op.Sub(stirling, product), x)
 
 
 def _operations() -> Any:
