@@ -3,8 +3,8 @@
     python scripts/anomalies.py [--data ../shared/data] [--seeds 10] [--sets cardio musk ...] [--epochs 100] [--jobs 1]
 
 For each seed: a random 60/40 split, the anomalies left in the training rows; columns z-scored on the training rows; one
-configuration for all sets, fixed before any of them was looked at (`CONFIGURATION`); labels are only used to compute
-the AUROC, never to train, to stop or to choose. Mean ± standard deviation over seeds. The scores are -ELBO, -log p(x)
+configuration for all sets (`CONFIGURATION`), none tuned to any of them; labels are only used to compute the AUROC,
+never to train, to stop or to choose. Mean ± standard deviation over seeds. The scores are -ELBO, -log p(x)
 and -E[log p(x|z)].
 
 The control is the distance from the training mean in standard deviations. Independent normals rank rows the same way,
@@ -112,10 +112,12 @@ def law(results: dict[str, list[Trial]]) -> tuple[list[str], bool]:
                     f"- {name}, seed {seed}: VAE {one.auroc['elbo']:.4f}, control {one.auroc['control']:.4f}, rank "
                     f"correlation {one.ranks:.3f}, {one.active_units} units active, no COLLAPSE: {verdict}."
                 )
-    collapsed = [t for trials in results.values() for t in trials if t.collapsed]
+    fits = [one for trials in results.values() for one in trials]
+    collapsed = [one for one in fits if one.collapsed]
+    equal = [one for one in fits if one.same_ranks]
     lines.append(
-        f"- COLLAPSE on {len(collapsed)} of {sum(map(len, results.values()))} fits; on {sum(t.same_ranks for t in collapsed)}"
-        f" of these the VAE ranks as the control does (rank correlation at least {EQUAL_RANKS})."
+        f"- Of {len(fits)} fits the doctor calls {len(collapsed)} COLLAPSE; {len(equal)} rank rows as the control does "
+        f"(rank correlation at least {EQUAL_RANKS}), {sum(one.collapsed for one in equal)} of these called COLLAPSE."
     )
     return lines, holds
 
