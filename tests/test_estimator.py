@@ -86,7 +86,7 @@ for one, check in estimator_checks_generator(VAEEstimator(max_epochs=2)):
     assert done.stdout == "passed\n", done.stderr
 
 
-@pytest.mark.parametrize("name", ["check_fit_idempotent", "check_methods_subset_invariance", "check_estimators_pickle"])
+@pytest.mark.parametrize("name", ["check_fit_idempotent", "check_methods_subset_invariance"])
 def test_the_defaults_pass_as_well(name: str) -> None:
     found = [(one, check) for one, check in estimator_checks_generator(VAEEstimator()) if check.func.__name__ == name]
     assert found
@@ -104,7 +104,7 @@ def test_it_is_a_public_name_that_is_imported_when_it_is_asked_for() -> None:
 
 
 def test_a_search_over_a_pipeline_finds_what_helps_and_refits(rows: np.ndarray) -> None:
-    pipeline = make_pipeline(StandardScaler(), VAEEstimator(**{**TINY, "max_epochs": 100, "learning_rate": 0.02}))
+    pipeline = make_pipeline(StandardScaler(), VAEEstimator(**{**TINY, "max_epochs": 40, "learning_rate": 0.03}))
     grid = {"vaeestimator__beta": [1.0, 1000.0], "vaeestimator__latent_dim": np.array([2])}
     search = GridSearchCV(pipeline, grid, cv=2, error_score="raise").fit(rows)
     assert search.best_params_["vaeestimator__beta"] == 1
@@ -187,7 +187,7 @@ def test_a_density_changes_with_the_units_of_its_rows_by_their_logarithm(
     np.testing.assert_allclose(other.score_samples(rows * scale), fitted.score_samples(rows) - np.log(scale).sum())
 
 
-def test_planted_outliers_are_found(rows: np.ndarray) -> None:
+def test_planted_outliers_are_found() -> None:
     train, normal = factors(600), factors(300, seed=1)
     # Each value is usual in its column, and no two of a row belong together.
     shuffled = np.stack([np.random.default_rng(i).permutation(column) for i, column in enumerate(normal.T)], axis=1)
@@ -201,10 +201,10 @@ def test_planted_outliers_are_found(rows: np.ndarray) -> None:
 
 
 def test_the_best_epoch_is_kept_and_not_the_last(rows: np.ndarray) -> None:
-    overfitted: dict[str, Any] = {"hidden_dims": (64,), "learning_rate": 0.02, "patience": 200, "random_state": 0}
-    long = VAEEstimator(max_epochs=80, **overfitted).fit(rows)
+    overfitted: dict[str, Any] = {"hidden_dims": (64,), "learning_rate": 0.03, "patience": 200, "random_state": 0}
+    long = VAEEstimator(max_epochs=50, **overfitted).fit(rows)
     best = int(np.argmin(long.history_["val/nelbo"])) + 1
-    assert best < long.n_iter_ == len(long.history_["val/nelbo"]) == len(long.history_["train/loss"]) == 80
+    assert best < long.n_iter_ == len(long.history_["val/nelbo"]) == len(long.history_["train/loss"]) == 50
     short = VAEEstimator(max_epochs=best, **overfitted).fit(rows)
     np.testing.assert_array_equal(short.transform(rows), long.transform(rows))
     shorter = VAEEstimator(max_epochs=best - 1, **overfitted).fit(rows)
@@ -284,8 +284,8 @@ def test_advice_is_in_the_words_of_the_estimator(rows: np.ndarray) -> None:
         VAEEstimator(**{**TINY, "learning_rate": 1e30}).fit(rows)
     collapsed = VAEEstimator(**{**TINY, "beta": 1000.0, "max_epochs": 6}).fit(rows).warnings_
     for said in (str(refused.value), str(stopped.value), *collapsed):
-        settings = re.findall(r"\b(?:data|model|objective|optimizer|trainer)\.\w+", said)
-        assert settings in ([], ["data.preprocess"][:0]), said
+        assert not re.findall(r"\b(?:data|model|objective|optimizer|trainer)\.\w+", said), said
+    assert collapsed
     assert "learning_rate=1e+29" in str(stopped.value)
 
 
@@ -430,6 +430,17 @@ def test_the_script_prints_one_line_a_set(shared_data: Callable[[str], Any]) -> 
     train, test, _, labels = train_test_split(x, y, test_size=0.4, random_state=0)
     control = roc_auc_score(labels, np.linalg.norm((test - train.mean(0)) / train.std(0), axis=1))
     assert cells[5].strip() == f"{control:.3f} ± 0.000"
+
+
+def test_the_script_shows_that_a_collapsed_vae_is_the_control(shared_data: Callable[[str], Any]) -> None:
+    shared_data("adbench_vowels.npz")
+    said: list[str] = []
+    arguments = ["--data", str(ROOT.parent / "shared" / "data"), "--sets", "vowels", "--seeds", "1", "--epochs", "3"]
+    assert anomalies().main([*arguments, "--beta", "1000"], lambda text: said.append(str(text))) == 0
+    cells = [cell.strip() for cell in said[2].split("|")]
+    assert cells[6] == "1 of 1"
+    assert float(cells[7]) > 0.99
+    assert float(cells[2].split()[0]) == pytest.approx(float(cells[5].split()[0]), abs=0.01)
 
 
 def test_the_script_counts_a_silent_doctor_as_a_broken_law() -> None:
