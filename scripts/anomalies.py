@@ -162,9 +162,8 @@ def main(arguments: list[str] | None = None, say: Callable[[str], object] = prin
     say("\nWherever the VAE equals the control, the doctor says COLLAPSE:\n\n" + "\n".join(lines))
     say("\nThe doctor's findings (seeds on which each was made), and active units by seed:\n")
     say("\n".join(findings(results)))
-    say(
-        f"\n{options.seeds} seeds, at most {options.epochs} epochs, β = {options.beta:g}, {time.perf_counter() - started:.0f} s."
-    )
+    seconds = time.perf_counter() - started
+    say(f"\n{options.seeds} seeds, at most {options.epochs} epochs, β = {options.beta:g}, {seconds:.0f} s.")
     return 0 if holds else 1
 
 

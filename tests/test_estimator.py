@@ -224,7 +224,10 @@ def test_a_collapsed_vae_is_the_control_and_both_say_so() -> None:
     report = examine_model(Trained(vae.model_, vae.model_.model_units(train), vae.model_.model_units(test)))
     assert "COLLAPSE" in report.codes
     distance = np.sqrt((((test - train.mean(0)) / train.std(0)) ** 2).sum(1))
-    assert spearmanr(-vae.score_samples(test), distance).statistic > 0.999
+    # Adam's last steps leave means and variances a hundredth off those of the table, which swaps a few neighbours.
+    assert spearmanr(-vae.score_samples(test), distance).statistic > 0.995
+    honest = VAEEstimator(max_epochs=20, random_state=0).fit(train)
+    assert spearmanr(-honest.score_samples(test), distance).statistic < 0.95
 
 
 def test_other_likelihoods_score_what_they_should() -> None:
