@@ -76,7 +76,8 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         >>> from vae_lightning import VAEEstimator
         >>> draws = np.random.default_rng(0)
         >>> rows = draws.normal(size=(300, 1)) * [1.0, 2.0, -1.0] + 0.1 * draws.normal(size=(300, 3))
-        >>> vae = VAEEstimator(latent_dim=1, hidden_dims=(), learning_rate=0.02, max_epochs=30, random_state=0).fit(rows)
+        >>> vae = VAEEstimator(latent_dim=1, hidden_dims=(), learning_rate=0.02, max_epochs=30, random_state=0)
+        >>> vae = vae.fit(rows)
         >>> vae.transform(rows).shape, vae.inverse_transform(vae.transform(rows)).shape, vae.sample(5).shape
         ((300, 1), (300, 3), (5, 3))
         >>> anomaly = -vae.score_samples([[1.0, 2.0, -1.0], [1.0, -2.0, -1.0]])
