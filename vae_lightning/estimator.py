@@ -134,7 +134,7 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         """
         self._check_parameters()
         rows = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        seed = int(check_random_state(self.random_state).randint(2**31))
+        seed = _seed(self.random_state)
         dataset = self._dataset(rows, self._columns(X), seed)
         fitted = fit_in_memory(self._config(len(dataset.train), seed), dataset, self.verbose)
         self.model_, self.history_, self.n_iter_ = fitted.model, fitted.history, fitted.epochs
@@ -183,7 +183,7 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         """
         check_is_fitted(self)
         check_parameter("sample", "n_samples", _is_whole(n_samples, 1), "a whole number from 1 on", n_samples)
-        drawn = self.model_.sample(int(n_samples), seed=int(check_random_state(random_state).randint(2**31)))
+        drawn = self.model_.sample(int(n_samples), seed=_seed(random_state))
         return drawn if hasattr(self, "feature_names_in_") else drawn.to_numpy()
 
     @property
@@ -262,6 +262,10 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         check_is_fitted(self)
         rows: np.ndarray = validate_data(self, X, dtype=np.float64, reset=False)
         return rows
+
+
+def _seed(random_state: RandomState) -> int:
+    return int(check_random_state(random_state).randint(2**31 - 1))
 
 
 def _is_whole(value: object, least: int) -> bool:
