@@ -111,8 +111,7 @@ class VAEModel(nn.Module):
         Raises:
             DataError: when they have another shape, lack a dimension, or are not finite numbers.
         """
-        weight = self.vae.output.weight
-        z = torch.from_numpy(numbers(codes, self._code_columns(), "latent dimension")).to(weight)
+        z = torch.from_numpy(numbers(codes, self._code_columns(), "latent dimension")).to(self.vae.output.weight)
         means = torch.cat([self.vae.decode(part).mean for part in z.split(ROWS_AT_ONCE)])
         return like(codes, self.preprocess.inverse(means), [column.name for column in self.columns])
 
