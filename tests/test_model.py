@@ -173,6 +173,49 @@ def test_rows_outside_the_support_are_refused(bernoulli_run: Any) -> None:
         load(bernoulli_run.run_dir).encode(np.full((1, 16), 1.5))
 
 
+# --- decode ----------------------------------------------------------------------------------------------------------
+
+
+def test_decoded_codes_are_the_reconstruction(model: VAEModel, rows: np.ndarray, frame: pd.DataFrame) -> None:
+    np.testing.assert_array_equal(model.decode(model.encode(rows)), model.reconstruct(rows))
+    again = model.decode(model.encode(frame)[["z1", "z0"]])
+    pd.testing.assert_frame_equal(again, model.reconstruct(frame, mean=True))
+    assert model.decode(np.zeros((0, 2))).shape == (0, 4)
+
+
+def test_a_code_decodes_to_the_mean_of_many_draws() -> None:
+    likelihood = Gaussian(2, variance="fixed", scale=0.5)
+    vae = VAE(likelihood, latent_dim=1, hidden_dims=())
+    torch.nn.init.normal_(vae.output.weight)
+    preprocess = Standardize(2).fit(np.array([[0.0, 10.0], [4.0, 70.0]]))
+    model = VAEModel(vae, preprocess, [Column("a", "float64"), Column("b", "float64")]).eval()
+    with torch.no_grad():
+        draws = preprocess.inverse(vae.decode(torch.tensor([[1.5]])).sample((40_000,)))[:, 0].numpy()
+    # Standard deviations 0.5 · 2 and 0.5 · 30 in data units, over √40,000 draws, and five of that.
+    assert (abs(model.decode(np.array([[1.5]]))[0] - draws.mean(0)) < 5 * np.array([1, 15]) / 200).all()
+
+
+@pytest.mark.parametrize(
+    ("codes", "message"),
+    [
+        (np.zeros((3, 4)), r"shape \(N, 2\): the model was trained on 2 latent dimensions. Got shape \(3, 4\)"),
+        (np.full((1, 2), np.nan), "missing or infinite, the first in row 1, column 'z0'"),
+        (pd.DataFrame({"z0": [1.0]}), "lack 1 of the 2 latent dimensions .* 'z1'"),
+    ],
+    ids=["width", "missing", "name"],
+)
+def test_codes_that_do_not_fit_are_named(model: VAEModel, codes: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        model.decode(codes)
+
+
+@pytest.mark.filterwarnings("error")
+def test_rows_that_may_not_be_written_to_are_read(model: VAEModel, rows: np.ndarray) -> None:
+    frozen = rows.copy()
+    frozen.setflags(write=False)
+    np.testing.assert_array_equal(model.encode(frozen), model.encode(rows))
+
+
 # --- sample ----------------------------------------------------------------------------------------------------------
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from vae_lightning.version import __version__
 
 if TYPE_CHECKING:
+    from vae_lightning.estimator import VAEEstimator
     from vae_lightning.loading import load
 
-__all__ = ["__version__", "load"]
+__all__ = ["VAEEstimator", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,4 +22,8 @@ def __getattr__(name: str) -> Any:
         from vae_lightning.loading import load
 
         return load
+    if name == "VAEEstimator":
+        from vae_lightning.estimator import VAEEstimator
+
+        return VAEEstimator
     raise AttributeError(f"module 'vae_lightning' has no attribute {name!r}")

@@ -66,7 +66,7 @@ def console_muted() -> Iterator[None]:
 
 
 @contextmanager
-def logging_to(log_file: Path, quiet: bool = False) -> Iterator[None]:
+def logging_to(log_file: Path | None, quiet: bool = False) -> Iterator[None]:
     """Send the package's log lines to the console and, with times, to ``log_file``; afterwards all is as it was.
 
     ``quiet`` drops them instead: several processes that train together would all say the same.
@@ -75,9 +75,10 @@ def logging_to(log_file: Path, quiet: bool = False) -> Iterator[None]:
         with console_muted():
             yield
         return
-    to_file = logging.FileHandler(log_file, encoding="utf-8")
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    handlers: list[logging.Handler] = [_PlainHandler(), to_file]
+    handlers: list[logging.Handler] = [_PlainHandler()]
+    if log_file is not None:
+        handlers.append(logging.FileHandler(log_file, encoding="utf-8"))
+        handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level, propagate, disabled = log.level, log.propagate, log.disabled
     log.setLevel(logging.INFO)
     log.propagate = False

@@ -15,8 +15,8 @@ from vae_lightning.errors import DataError
 Data = TypeVar("Data", np.ndarray, pd.DataFrame)
 
 
-def numbers(rows: np.ndarray | pd.DataFrame, columns: Sequence[Column]) -> np.ndarray:
-    """The values of the model's columns, float64, shape (N, C).
+def numbers(rows: np.ndarray | pd.DataFrame, columns: Sequence[Column], noun: str = "column") -> np.ndarray:
+    """The values of the model's columns, float64, shape (N, C); ``noun`` is what messages call one of these.
 
     A frame's columns are found by name, so their order does not matter and others may be present.
 
@@ -26,10 +26,10 @@ def numbers(rows: np.ndarray | pd.DataFrame, columns: Sequence[Column]) -> np.nd
     names = [column.name for column in columns]
     if isinstance(rows, pd.DataFrame):
         rows = rows.set_axis(rows.columns.map(str), axis=1)
-        _check_present(rows, names)
+        _check_present(rows, names, noun)
         values = _frame_values(rows[names])
     else:
-        values = _array_values(rows, len(names))
+        values = _array_values(rows, len(names), noun)
     bad = ~np.isfinite(values)
     if bad.any():
         row, column = np.argwhere(bad)[0]
@@ -48,13 +48,13 @@ def place(rows: Any) -> Callable[[int], str]:
     return lambda row: f"row {index[row]!r}"
 
 
-def _check_present(rows: pd.DataFrame, names: Sequence[str]) -> None:
+def _check_present(rows: pd.DataFrame, names: Sequence[str], noun: str) -> None:
     missing = [name for name in names if name not in rows.columns]
     if missing:
         others = [name for name in rows.columns if name not in names]
         unknown = f" The model does not know {listed([repr(name) for name in others])}." if others else ""
         raise DataError(
-            f"The rows lack {len(missing)} of the {len(names)} columns that the model was trained on: "
+            f"The rows lack {len(missing)} of the {len(names)} {noun}s that the model was trained on: "
             f"{listed([repr(name) for name in missing])}.{unknown}{nearest(missing[0], others)}"
         )
     twice = [name for name in names if (rows.columns == name).sum() > 1]
@@ -76,14 +76,15 @@ def _frame_values(rows: pd.DataFrame) -> np.ndarray:
     return values
 
 
-def _array_values(rows: np.ndarray, width: int) -> np.ndarray:
+def _array_values(rows: np.ndarray, width: int, noun: str) -> np.ndarray:
     try:
-        values = np.ascontiguousarray(rows, dtype=np.float64)
+        # Writable, as torch wants its memory: a copy of what was mapped from a file or frozen.
+        values = np.require(rows, np.float64, ["C", "W"])
     except (TypeError, ValueError) as error:
         raise DataError(f"The rows must be numbers. {error}") from None
     if values.ndim != 2 or values.shape[1] != width:
         raise DataError(
-            f"The rows must have shape (N, {width}): the model was trained on {count(width, 'column')}. "
+            f"The rows must have shape (N, {width}): the model was trained on {count(width, noun)}. "
             f"Got shape {values.shape} instead."
         )
     return values

@@ -80,7 +80,7 @@ class VAEModel(nn.Module):
             DataError: when columns are missing, values are not finite numbers or lie outside the support.
         """
         posteriors = [self.vae.encode(u) for u in self._batches(rows)]
-        names = [f"z{i}" for i in range(self.vae.latent_dim)]
+        names = [column.name for column in self._code_columns()]
         loc = like(rows, torch.cat([p.loc for p in posteriors]), names)
         if not return_std:
             return loc
@@ -105,6 +105,17 @@ class VAEModel(nn.Module):
         given = dict(zip(map(str, rows.columns), rows.dtypes, strict=True))
         data = {name: typed(again[name].to_numpy(), given[name]) for name in names}
         return pd.DataFrame(data, index=rows.index, copy=False)
+
+    @torch.no_grad()
+    def decode(self, codes: Data) -> Data:
+        """The decoder's mean at latent points ``codes`` (N, L) such as :meth:`encode` gives; (N, C), data units.
+
+        Raises:
+            DataError: when they have another shape, lack a dimension, or are not finite numbers.
+        """
+        z = torch.from_numpy(numbers(codes, self._code_columns(), "latent dimension")).to(self.vae.output.weight)
+        means = torch.cat([self.vae.decode(part).mean for part in z.split(ROWS_AT_ONCE)])
+        return like(codes, self.preprocess.inverse(means), [column.name for column in self.columns])
 
     @torch.no_grad()
     def sample(
@@ -302,6 +313,9 @@ class VAEModel(nn.Module):
             place=place(rows),
         )
         return u.to(weight.dtype)
+
+    def _code_columns(self) -> list[Column]:
+        return [Column(f"z{i}", "float64") for i in range(self.vae.latent_dim)]
 
     def _batches(self, rows: Data) -> tuple[Tensor, ...]:
         return self.model_units(rows).split(ROWS_AT_ONCE)

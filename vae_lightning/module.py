@@ -83,6 +83,7 @@ class VAEModule(LightningModule):
 
     encode = _of_the_model(VAEModel.encode)
     reconstruct = _of_the_model(VAEModel.reconstruct)
+    decode = _of_the_model(VAEModel.decode)
     sample = _of_the_model(VAEModel.sample)
     log_prob = _of_the_model(VAEModel.log_prob)
     score = _of_the_model(VAEModel.score)
