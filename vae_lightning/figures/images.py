@@ -1,0 +1,175 @@
+"""Rows that are images: what the model keeps of them, and what it makes by itself."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from vae_lightning.figures.base import Kind, Subject, add_axes, add_row, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PAIRS_IN_ROW, BANDS, DRAWS_IN_ROW, MAX_DIMS, MANIFOLD = 14, 3, 8, 10, 20
+VALUES = np.linspace(-3, 3, 13)
+"""Where a traversal stands, in standard deviations of the prior."""
+
+
+def brightness(subject: Subject, rows: np.ndarray) -> np.ndarray:
+    """Rows as images from 0, the least value of the real rows, to 1, their greatest; (M, *image_shape)."""
+    assert subject.image_shape is not None
+    low, high = float(subject.rows.min()), float(subject.rows.max())
+    scaled = (rows - low) / ((high - low) or 1.0)
+    return scaled.clip(0, 1).reshape(-1, *subject.image_shape)
+
+
+def mosaic(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
+    """Images (M, H, W, ...) in rows of ``columns`` as one image: one artist draws in a fraction of a hundred's time."""
+    count = -(-len(images) // columns)
+    height, width = images.shape[1:3]
+    whole = np.ones((count * (height + gap) - gap, columns * (width + gap) - gap, *images.shape[3:]))
+    for index, image in enumerate(images):
+        top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
+        whole[top : top + height, left : left + width] = image
+    return whole
+
+
+def _show(axes: "Axes", image: np.ndarray) -> None:
+    axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.axis("off")
+
+
+def chosen(subject: Subject) -> np.ndarray:
+    """Rows to show, evenly from all labels where there are any."""
+    count = min(len(subject.u), PAIRS_IN_ROW * BANDS)
+    order = np.arange(len(subject.u)) if subject.labels is None else np.argsort(subject.labels, kind="stable")
+    return order[np.linspace(0, len(order) - 1, count).round().astype(int)]
+
+
+def reconstructions(subject: Subject) -> "Figure":
+    """Bands of originals, each above what the decoder makes of its code."""
+    which = chosen(subject)
+    originals, again = (brightness(subject, x[which]) for x in (subject.rows, subject.reconstructions))
+    parts = []
+    for start in range(0, len(which), PAIRS_IN_ROW):
+        band = slice(start, start + PAIRS_IN_ROW)
+        blank = np.ones((PAIRS_IN_ROW - len(which[band]), *originals.shape[1:]))
+        parts += [originals[band], blank, again[band], blank]
+    image = mosaic(np.concatenate(parts), PAIRS_IN_ROW)
+    bands = -(-len(which) // PAIRS_IN_ROW)
+    width = 9.0
+    height = (width - 1.4) * image.shape[0] / image.shape[1] + 0.65
+    figure = new_figure(width, height, "Does the code keep what matters? Originals above their reconstructions (means)")
+    axes = add_axes(figure, 1.2, 0.1, 0.2, 0.55)
+    _show(axes, image)
+    step = image.shape[0] / (2 * bands)
+    for row in range(2 * bands):
+        word = "reconstruction" if row % 2 else "original"
+        axes.text(-1, (row + 0.5) * step, word, ha="right", va="center", fontsize=9, color="black" if row % 2 else "#666666")
+    return figure
+
+
+def prior_draws(subject: Subject) -> "Figure":
+    """Images that the model makes up, as means and as draws."""
+    means, draws = subject.from_prior(DRAWS_IN_ROW**2)
+    shape = mosaic(brightness(subject, means), DRAWS_IN_ROW).shape
+    height = 4.2 * shape[0] / shape[1] + 0.95
+    figure = new_figure(9, height, "Does it make up believable images? The same 64 draws of z from the prior")
+    titles = ("means of p(x|z): the smooth core", "draws from p(x|z): what the model claims data look like")
+    for axes, rows, title in zip(add_row(figure, 2, 0.1, 0.8, left=0.2, gap=0.2), (means, draws), titles, strict=True):
+        _show(axes, mosaic(brightness(subject, rows), DRAWS_IN_ROW))
+        axes.set_title(title, fontsize=9)
+    return figure
+
+
+def traversal_points(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
+    """The dimensions that are walked along, and the points z of every walk, (dimensions · steps, L)."""
+    shown = subject.order[:MAX_DIMS]
+    z = np.zeros((len(shown), len(VALUES), subject.latent_dim))
+    for row, index in enumerate(shown):
+        z[row, :, index] = VALUES
+    return shown, z.reshape(-1, subject.latent_dim)
+
+
+def traversals(subject: Subject) -> "Figure":
+    """One dimension at a time from -3 to 3, all others at 0."""
+    shown, z = traversal_points(subject)
+    image = mosaic(brightness(subject, subject.decoded(z)), len(VALUES))
+    width = 8.0
+    height = (width - 1.5) * image.shape[0] / image.shape[1] + 1.1
+    left = f" ({len(shown)} largest of {subject.latent_dim})" if subject.latent_dim > len(shown) else ""
+    figure = new_figure(width, height, f"What does each dimension change? One moves, the others stay at 0{left}")
+    axes = add_axes(figure, 1.3, 0.55, 0.2, 0.55, "value of the dimension (prior: mean 0, standard deviation 1); means of p(x|z)")
+    axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    rows, columns = ((np.arange(n) + 0.5) * size / n - 0.5 for n, size in zip((len(shown), len(VALUES)), image.shape[:2], strict=True))
+    axes.set_yticks(rows, [f"z{index}  {subject.kl[index]:.2f} nats" for index in shown])
+    axes.set_xticks(columns[::2], [f"{value:g}" for value in VALUES[::2]])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def manifold_points() -> np.ndarray:
+    """A grid through the normal quantiles, so that every cell stands for the same share of the prior; top row first."""
+    quantiles = torch.special.ndtri((torch.arange(MANIFOLD, dtype=torch.float64) + 0.5) / MANIFOLD).numpy()
+    return np.stack(np.meshgrid(quantiles, quantiles[::-1]), axis=-1).reshape(-1, 2)
+
+
+def manifold(subject: Subject) -> "Figure":
+    """The whole plane of a two-dimensional code, decoded."""
+    image = mosaic(brightness(subject, subject.decoded(manifold_points())), MANIFOLD, gap=0)
+    figure = new_figure(7, 7 * image.shape[0] / image.shape[1] + 0.3, "The whole code, decoded: neighbours should look alike")
+    axes = add_axes(figure, 0.7, 0.6, 0.2, 0.5, "z0 at quantiles of the prior", "z1 at quantiles of the prior")
+    axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    quantiles = manifold_points()[:MANIFOLD, 0]
+    shown = np.array([0, 4, 9, 14, 19])
+    for axis, size, values in ((axes.xaxis, image.shape[1], quantiles), (axes.yaxis, image.shape[0], quantiles[::-1])):
+        axis.set_ticks((shown + 0.5) * size / MANIFOLD - 0.5, [f"{values[i]:.1f}" for i in shown])
+    return figure
+
+
+def _is_image(subject: Subject) -> bool:
+    return subject.image_shape is not None
+
+
+KINDS = (
+    Kind(
+        "reconstructions",
+        "images",
+        "Originals and reconstructions",
+        "Upper rows are validation images, below each what the decoder makes of its code (the mean of p(x|z)). "
+        "Blurred details are what the code has no room for; where all reconstructions look alike, the code carries "
+        "nothing.",
+        reconstructions,
+        _is_image,
+    ),
+    Kind(
+        "prior_draws",
+        "images",
+        "Images from the prior",
+        "Images that the model makes up from random codes. The means should look like data, only smoother. The draws "
+        "are what the likelihood claims data look like, pixel noise included: where they look worse than the data, "
+        "the likelihood's noise is not the data's.",
+        prior_draws,
+        _is_image,
+    ),
+    Kind(
+        "traversals",
+        "images",
+        "What each dimension changes",
+        "Each row moves one latent dimension from -3 to 3 and leaves the others at 0. A row that changes smoothly from "
+        "one look to another has a meaning; a row that does not change is unused, and its nats are near 0.",
+        traversals,
+        _is_image,
+    ),
+    Kind(
+        "manifold",
+        "images",
+        "The whole two-dimensional code",
+        "The plane of both latent dimensions, in steps of equal probability under the prior. Neighbours should change "
+        "smoothly into each other; a blurred patch is a place where no data were put.",
+        manifold,
+        lambda subject: _is_image(subject) and subject.latent_dim == 2,
+    ),
+)

@@ -1,0 +1,233 @@
+"""Rows of a table: whether drawn rows look like real ones, column by column and pair by pair."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from vae_lightning.draws import random_stream
+from vae_lightning.figures.base import (
+    BLUE,
+    DARK,
+    GREY,
+    ORANGE,
+    Kind,
+    Subject,
+    add_axes,
+    add_row,
+    new_figure,
+    short,
+    ticks,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MAX_PANELS, PANELS_IN_ROW, MAX_MATRIX, MAX_NAMES, MAX_COLUMNS = 8, 4, 60, 12, 12
+MOST_VALUES, BINS = 12, 30
+DRAWS = 8  # of z for each row, where the NLL of a column is measured
+
+
+def distances(real: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Kolmogorov's distance of each column's real and drawn values, (C,): 0 for equal distributions, at most 1."""
+    found = []
+    for x, y in zip(np.sort(real, axis=0).T, np.sort(drawn, axis=0).T, strict=True):
+        both = np.concatenate([x, y])
+        below = [np.searchsorted(values, both, side="right") / len(values) for values in (x, y)]
+        found.append(np.abs(below[0] - below[1]).max())
+    return np.array(found)
+
+
+def edges_of(real: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Bins that both share: one for each value where there are few, else even ones over the bulk of both."""
+    values = np.unique(real)
+    if len(values) <= MOST_VALUES and np.isin(drawn, values).all():
+        if len(values) == 1:
+            return values[0] + np.array([-0.5, 0.5])
+        middles = (values[1:] + values[:-1]) / 2
+        return np.concatenate([[2 * values[0] - middles[0]], middles, [2 * values[-1] - middles[-1]]])
+    both = np.concatenate([real, drawn])
+    low, high = np.quantile(both, (0.002, 0.998))
+    if not high > low:
+        low, high = both.min(), both.max()
+    if not high > low:
+        return low + np.array([-0.5, 0.5])
+    return np.linspace(low, high, BINS + 1)
+
+
+def heights(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Densities over the bins; what lies beyond them counts into the outermost ones."""
+    return np.histogram(np.clip(values, edges[0], edges[-1]), edges, density=True)[0]
+
+
+def marginals(subject: Subject) -> "Figure":
+    """Histograms of real and of drawn values."""
+    if np.isin(subject.rows, (0, 1)).all():
+        return _shares_of_ones(subject)
+    far = distances(subject.rows, subject.drawn)
+    shown = np.argsort(-far, kind="stable")[:MAX_PANELS]
+    many = f"the {len(shown)} of {len(far)} columns that differ most" if len(far) > len(shown) else "the worst first"
+    rows = -(-len(shown) // PANELS_IN_ROW)
+    figure = new_figure(10, 0.75 + 1.75 * rows, f"Do drawn rows have the real values? Outline should match: {many}")
+    for row in range(rows):
+        top = 0.75 + 1.75 * row
+        part = shown[row * PANELS_IN_ROW : (row + 1) * PANELS_IN_ROW]
+        panels = add_row(figure, min(PANELS_IN_ROW, len(shown)), 1.75 * (rows - 1 - row) + 0.5, top, left=0.2, gap=0.25)
+        for axes, index in zip(panels, part, strict=False):
+            _marginal(axes, subject.rows[:, index], subject.drawn[:, index], subject.names[index])
+        for axes in panels[len(part) :]:
+            axes.remove()
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=8, ncols=2, frameon=False, loc="lower center")
+    return figure
+
+
+def _marginal(axes: "Axes", real: np.ndarray, drawn: np.ndarray, name: str) -> None:
+    edges = edges_of(real, drawn)
+    axes.stairs(heights(real, edges), edges, fill=True, color=BLUE, alpha=0.45, label="real (validation rows)")
+    axes.stairs(heights(drawn, edges), edges, color=ORANGE, linewidth=1.5, label="drawn: p(x|z), z from the prior")
+    axes.set_title(short(name, 30), fontsize=9)
+    axes.set_yticks([])
+    axes.set_xticks(ticks(edges[0], edges[-1]))
+    axes.spines["left"].set_visible(False)
+
+
+def _shares_of_ones(subject: Subject) -> "Figure":
+    """A dot a column: all that a binary column's marginal is."""
+    real, drawn = subject.rows.mean(0), subject.drawn.mean(0)
+    error = 2 * np.sqrt(0.5 / len(subject.rows)) * 0.5 * np.sqrt(2)
+    figure = new_figure(6, 5.4, f"Do drawn rows have as many ones? {len(real)} columns, dots should lie on the line")
+    axes = add_axes(figure, 0.7, 0.6, 0.3, 0.5, "share of ones, real rows", "share of ones, drawn rows")
+    line = np.linspace(0, 1, 51)
+    band = 2 * np.sqrt(2 * line * (1 - line) / len(subject.rows))  # two standard errors of a difference of two shares
+    axes.fill_between(line, line - band, line + band, color=GREY, alpha=0.5, linewidth=0, label="chance alone (95 %)")
+    axes.plot(line, line, color=DARK, linewidth=1)
+    axes.plot(real, drawn, "o", color=BLUE, markersize=4, alpha=0.6, label="a column")
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axes.legend(fontsize=8, frameon=False)
+    del error
+    return figure
+
+
+def matrix_columns(num_columns: int) -> np.ndarray:
+    """The columns whose correlations are shown: all, or evenly spread ones."""
+    return np.unique(np.linspace(0, num_columns - 1, min(num_columns, MAX_MATRIX)).round().astype(int))
+
+
+def correlation(rows: np.ndarray) -> np.ndarray:
+    """Correlation matrix; NaN for columns that hold one value."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.corrcoef(rows, rowvar=False)
+
+
+def correlations(subject: Subject) -> "Figure":
+    """Three matrices: real rows, drawn rows, and their difference."""
+    from matplotlib import colormaps
+
+    shown = matrix_columns(len(subject.names))
+    real, drawn = (correlation(rows[:, shown]) for rows in (subject.rows, subject.drawn))
+    worst = float(np.nanmax(np.abs(drawn - real), initial=0.0))
+    many = f" ({len(shown)} of {len(subject.names)} columns)" if len(shown) < len(subject.names) else ""
+    title = f"Do columns go together as in the data? The right should be blank; its largest is {worst:.2f}{many}"
+    named = len(shown) <= MAX_NAMES
+    left, bottom = (1.3, 1.1) if named else (0.3, 0.3)
+    figure = new_figure(10, 3.1 + bottom, title)
+    panels = add_row(figure, 3, bottom, 0.8, left=left, gap=0.15, right=0.9)
+    colors = colormaps["RdBu_r"].with_extremes(bad=GREY)
+    titles = ("real rows", "drawn rows", "drawn − real")
+    for axes, matrix, name in zip(panels, (real, drawn, drawn - real), titles, strict=True):
+        image = axes.imshow(matrix, cmap=colors, vmin=-1, vmax=1, interpolation="nearest")
+        axes.set_title(name, fontsize=9)
+        axes.set(xticks=[], yticks=[])
+        if named:
+            axes.set_xticks(range(len(shown)), [short(subject.names[i], 14) for i in shown], rotation=90)
+    if named:
+        panels[0].set_yticks(range(len(shown)), [short(subject.names[i]) for i in shown])
+    place = panels[-1].get_position()
+    bar = figure.add_axes((0.93, place.y0, 0.012, place.height))
+    figure.colorbar(image, cax=bar, ticks=[-1, 0, 1], label="correlation")
+    return figure
+
+
+class ColumnNats(NamedTuple):
+    """Of each column, nats per row in data units, (C,): -E_q[log p(x|z)], and the NLL of an independent column."""
+
+    given_code: np.ndarray
+    alone: np.ndarray
+
+
+@torch.no_grad()
+def column_nats(subject: Subject) -> ColumnNats:
+    """What is left to say of each column once the code is known, and without one."""
+    vae, slopes = subject.model.vae, subject.model.log_slopes().cpu().numpy()
+    loc, log_var = subject.posterior
+    total = torch.zeros(len(subject.names), dtype=torch.float64, device=loc.device)
+    with random_stream(subject.seed):
+        for _ in range(DRAWS):
+            z = loc + torch.exp(0.5 * log_var) * torch.randn_like(loc)
+            total -= vae.decode(z).log_prob(subject.u).double().mean(0)
+    alone = -vae.likelihood.marginal(subject.training).log_prob(subject.u).double().mean(0)
+    return ColumnNats((total / DRAWS).cpu().numpy() - slopes, alone.cpu().numpy() - slopes)
+
+
+def worst_columns(subject: Subject) -> "Figure":
+    """How much the code helps with each column; those it helps least with on top."""
+    nats = column_nats(subject)
+    gain = nats.alone - nats.given_code
+    shown = np.argsort(gain, kind="stable")[:MAX_COLUMNS]
+    many = f"{len(shown)} worst of {len(gain)} columns" if len(gain) > len(shown) else "worst on top"
+    figure = new_figure(8, 1.3 + 0.27 * len(shown), f"Which columns does the code say least about? ({many})")
+    axes = add_axes(figure, 1.6, 0.6, 0.3, 0.5, "nats per row gained over an independent column; 0: the code does not help")
+    places = np.arange(len(shown))
+    axes.barh(places, gain[shown], color=np.where(gain[shown] > 0, BLUE, ORANGE).tolist(), height=0.7)
+    axes.axvline(0, color=DARK, linewidth=1)
+    axes.set_yticks(places, [short(subject.names[i]) for i in shown])
+    axes.invert_yaxis()
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    low, high = min(0.0, float(gain[shown].min())), max(float(gain[shown].max()), 0.05)
+    axes.set_xlim(low * 1.1, high * 1.25)
+    for place, index in zip(places, shown, strict=True):
+        words = f"{gain[index]:+.2f}   NLL {nats.given_code[index]:.2f}, alone {nats.alone[index]:.2f}"
+        axes.annotate(words, (max(gain[index], 0), place), (4, 0), textcoords="offset points", fontsize=7, va="center")
+    return figure
+
+
+def _is_table(subject: Subject) -> bool:
+    return subject.image_shape is None
+
+
+KINDS = (
+    Kind(
+        "marginals",
+        "tables",
+        "Values of real and of drawn rows",
+        "Filled, the values of validation rows; outlined, those of rows drawn from the model. They should cover each "
+        "other. The columns that differ most are shown. Drawn values beyond all real ones, or a column that needs two "
+        "peaks and gets one, ask for another likelihood or preprocessing. Where all columns are binary, one dot a "
+        "column compares the shares of ones.",
+        marginals,
+        _is_table,
+    ),
+    Kind(
+        "correlations",
+        "tables",
+        "Which columns go together",
+        "Correlations between columns of real rows, of drawn rows, and the difference. Colour on the right is what the "
+        "model has not learned, or has made up; a blank middle where the left has colour means that the code is not "
+        "used. Grey columns hold one value. With few validation rows, expect specks of about 2/√N.",
+        correlations,
+        lambda subject: _is_table(subject) and len(subject.names) > 1 and len(subject.u) > 2,
+    ),
+    Kind(
+        "worst_columns",
+        "tables",
+        "Columns the code says least about",
+        "A bar is how many nats a column becomes cheaper once the code is known, compared with a model of that column "
+        "alone, fitted to the training rows. Near 0 is right for pure noise; a column that you know depends on others "
+        "should not be here. Below 0 (orange) the decoder does worse than ignoring the code.",
+        worst_columns,
+        _is_table,
+    ),
+)
