@@ -3,10 +3,10 @@
 import io
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 MAX_ROWS = 1000
 """Rows a figure is made of: more would change no picture, and cost time."""
 DPI = 80
-BLUE, ORANGE, GREEN, DARK, GREY = "#0072B2", "#D55E00", "#009E73", "#333333", "#BBBBBB"
+BLUE, ORANGE, DARK, GREY = "#0072B2", "#D55E00", "#333333", "#AAAAAA"
 """Okabe and Ito's colours, which colour-blind people tell apart, and two greys."""
 
 
@@ -166,18 +166,15 @@ def new_figure(width: float, height: float, title: str) -> "Figure":
     return figure
 
 
-def add_axes(
-    figure: "Figure", left: float, bottom: float, right: float, top: float, xlabel: str = "", ylabel: str = ""
-) -> "Axes":
-    """Axes whose margins are given in inches: a layout engine would draw everything twice."""
+def add_axes(figure: "Figure", left: float, bottom: float, right: float, top: float) -> "Axes":
+    """Bare axes whose margins are given in inches: a layout engine would draw everything twice."""
     width, height = figure.get_size_inches()
     axes = figure.add_axes(
         (left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height)
     )
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
-    axes.set_xlabel(xlabel, fontsize=9)
-    axes.set_ylabel(ylabel, fontsize=9)
+    axes.set_axis_off()
+    axes.xaxis.set_visible(False)
+    axes.yaxis.set_visible(False)
     return axes
 
 
@@ -191,17 +188,95 @@ def add_row(
     return [add_axes(figure, start, bottom, width - start - each, top) for start in starts]
 
 
+class Ticks(NamedTuple):
+    """One side of some axes: where to write what, and what it is.
+
+    Attributes:
+        places: in data units.
+        words: beside them; None writes the numbers.
+        label: what the axis shows.
+        upright: turn the words.
+    """
+
+    places: Sequence[float] | np.ndarray
+    words: Sequence[str] | None = None
+    label: str = ""
+    upright: bool = False
+    lined: bool = True
+
+    def named(self) -> list[tuple[float, str]]:
+        """Places and words."""
+        return list(zip(self.places, self.words or [f"{place:.6g}" for place in self.places], strict=True))
+
+
+def dress(axes: "Axes", x: Ticks | None = None, y: Ticks | None = None) -> None:
+    """Lines, ticks and words below and left of axes whose limits are set.
+
+    By hand, because matplotlib's own axis is three quarters of what a figure costs.
+    """
+    from matplotlib.collections import LineCollection
+
+    place, (width, height) = axes.get_position(), axes.figure.get_size_inches()  # type: ignore[union-attr]
+    wide, high = 1 / (place.width * width), 1 / (place.height * height)  # an inch, as a share of the axes
+    style = {"color": DARK, "linewidth": 0.8, "clip_on": False}
+    if x is not None:
+        low = axes.get_xaxis_transform()
+        if x.lined:
+            marks = [[(axes.get_xlim()[0], 0), (axes.get_xlim()[1], 0)]] + [
+                [(p, 0), (p, -0.04 * high)] for p in x.places
+            ]
+            axes.add_collection(LineCollection(marks, transform=low, **style), autolim=False)
+        for at, word in x.named():
+            axes.text(
+                at,
+                -0.07 * high,
+                word,
+                transform=low,
+                fontsize=8,
+                ha="center",
+                va="top",
+                rotation=90 if x.upright else 0,
+            )
+        axes.text(0.5, -0.27 * high, x.label, transform=axes.transAxes, fontsize=9, ha="center", va="top")
+    if y is not None:
+        side = axes.get_yaxis_transform()
+        if y.lined:
+            marks = [[(0, axes.get_ylim()[0]), (0, axes.get_ylim()[1])]] + [
+                [(0, p), (-0.04 * wide, p)] for p in y.places
+            ]
+            axes.add_collection(LineCollection(marks, transform=side, **style), autolim=False)
+        for at, word in y.named():
+            axes.text(-0.07 * wide, at, word, transform=side, fontsize=8, ha="right", va="center")
+        axes.text(
+            -0.5 * wide, 0.5, y.label, transform=axes.transAxes, fontsize=9, ha="center", va="center", rotation=90
+        )
+
+
+def headed(axes: "Axes", words: str) -> None:
+    """A heading above some axes."""
+    axes.text(0.5, 1.01, words, transform=axes.transAxes, fontsize=9, ha="center", va="bottom")
+
+
+def key(figure: "Figure", left: float, top: float, entries: Mapping[str, str], down: bool = False) -> None:
+    """What the colours mean, words → colour, from a corner given in inches; below each other or side by side."""
+    width, height = figure.get_size_inches()
+    for words, color in entries.items():
+        figure.text(left / width, 1 - top / height, f"■ {words}", color=color, fontsize=8.5, va="top")
+        left, top = (left, top + 0.18) if down else (left + 0.3 + 0.072 * len(words), top)
+
+
 def png(figure: "Figure") -> bytes:
-    """The figure as a PNG file. Drawn once, and without alpha: half the bytes."""
+    """The figure as a PNG file of 256 colours: drawn once, a third of the bytes, and faster to write."""
     from PIL import Image
 
     canvas = figure.canvas
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # a name in a script that the font lacks
         canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[attr-defined]  # Agg's
+    pixels = np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])  # type: ignore[attr-defined]  # Agg's
+    picture = Image.fromarray(pixels).quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(file, format="png")
+    picture.save(file, format="png", compress_level=3)
     return file.getvalue()
 
 
@@ -222,4 +297,4 @@ def ticks(low: float, high: float, count: int = 3) -> np.ndarray:
         return np.array([low])
     size = 10 ** math.floor(math.log10(step))
     step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= step * 0.999)
-    return np.arange(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1) * step
+    return np.arange(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1) * step + 0.0

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from vae_lightning.figures.base import Kind, Subject, add_axes, add_row, new_figure
+from vae_lightning.figures.base import Kind, Subject, Ticks, add_axes, add_row, dress, headed, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +37,6 @@ def mosaic(images: np.ndarray, columns: int, gap: int = 1) -> np.ndarray:
 
 def _show(axes: "Axes", image: np.ndarray) -> None:
     axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    axes.axis("off")
 
 
 def chosen(subject: Subject) -> np.ndarray:
@@ -63,10 +62,8 @@ def reconstructions(subject: Subject) -> "Figure":
     figure = new_figure(width, height, "Does the code keep what matters? Originals above their reconstructions (means)")
     axes = add_axes(figure, 1.2, 0.1, 0.2, 0.55)
     _show(axes, image)
-    step = image.shape[0] / (2 * bands)
-    for row in range(2 * bands):
-        word = "reconstruction" if row % 2 else "original"
-        axes.text(-1, (row + 0.5) * step, word, ha="right", va="center", fontsize=9, color="black" if row % 2 else "#666666")
+    middles = (np.arange(2 * bands) + 0.5) * image.shape[0] / (2 * bands) - 0.5
+    dress(axes, y=Ticks(middles, ["original", "reconstruction"] * bands, lined=False))
     return figure
 
 
@@ -74,12 +71,12 @@ def prior_draws(subject: Subject) -> "Figure":
     """Images that the model makes up, as means and as draws."""
     means, draws = subject.from_prior(DRAWS_IN_ROW**2)
     shape = mosaic(brightness(subject, means), DRAWS_IN_ROW).shape
-    height = 4.2 * shape[0] / shape[1] + 0.95
+    height = 4.2 * shape[0] / shape[1] + 0.85
     figure = new_figure(9, height, "Does it make up believable images? The same 64 draws of z from the prior")
     titles = ("means of p(x|z): the smooth core", "draws from p(x|z): what the model claims data look like")
-    for axes, rows, title in zip(add_row(figure, 2, 0.1, 0.8, left=0.2, gap=0.2), (means, draws), titles, strict=True):
+    for axes, rows, title in zip(add_row(figure, 2, 0.1, 0.75, left=0.2, gap=0.2), (means, draws), titles, strict=True):
         _show(axes, mosaic(brightness(subject, rows), DRAWS_IN_ROW))
-        axes.set_title(title, fontsize=9)
+        headed(axes, title)
     return figure
 
 
@@ -100,13 +97,18 @@ def traversals(subject: Subject) -> "Figure":
     height = (width - 1.5) * image.shape[0] / image.shape[1] + 1.1
     left = f" ({len(shown)} largest of {subject.latent_dim})" if subject.latent_dim > len(shown) else ""
     figure = new_figure(width, height, f"What does each dimension change? One moves, the others stay at 0{left}")
-    axes = add_axes(figure, 1.3, 0.55, 0.2, 0.55, "value of the dimension (prior: mean 0, standard deviation 1); means of p(x|z)")
-    axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    rows, columns = ((np.arange(n) + 0.5) * size / n - 0.5 for n, size in zip((len(shown), len(VALUES)), image.shape[:2], strict=True))
-    axes.set_yticks(rows, [f"z{index}  {subject.kl[index]:.2f} nats" for index in shown])
-    axes.set_xticks(columns[::2], [f"{value:g}" for value in VALUES[::2]])
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+    axes = add_axes(figure, 1.3, 0.55, 0.2, 0.55)
+    _show(axes, image)
+    rows, columns = (
+        (np.arange(count) + 0.5) * size / count - 0.5
+        for count, size in zip((len(shown), len(VALUES)), image.shape[:2], strict=True)
+    )
+    across = "value of the dimension (prior: mean 0, standard deviation 1); means of p(x|z)"
+    dress(
+        axes,
+        Ticks(columns[::2], [f"{value:g}" for value in VALUES[::2]], across, lined=False),
+        Ticks(rows, [f"z{index}  {subject.kl[index]:.2f} nats" for index in shown], lined=False),
+    )
     return figure
 
 
@@ -119,13 +121,25 @@ def manifold_points() -> np.ndarray:
 def manifold(subject: Subject) -> "Figure":
     """The whole plane of a two-dimensional code, decoded."""
     image = mosaic(brightness(subject, subject.decoded(manifold_points())), MANIFOLD, gap=0)
-    figure = new_figure(7, 7 * image.shape[0] / image.shape[1] + 0.3, "The whole code, decoded: neighbours should look alike")
-    axes = add_axes(figure, 0.7, 0.6, 0.2, 0.5, "z0 at quantiles of the prior", "z1 at quantiles of the prior")
-    axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    quantiles = manifold_points()[:MANIFOLD, 0]
-    shown = np.array([0, 4, 9, 14, 19])
-    for axis, size, values in ((axes.xaxis, image.shape[1], quantiles), (axes.yaxis, image.shape[0], quantiles[::-1])):
-        axis.set_ticks((shown + 0.5) * size / MANIFOLD - 0.5, [f"{values[i]:.1f}" for i in shown])
+    figure = new_figure(
+        7, 7 * image.shape[0] / image.shape[1] + 0.3, "The whole code, decoded: neighbours should look alike"
+    )
+    axes = add_axes(figure, 0.8, 0.6, 0.2, 0.5)
+    _show(axes, image)
+    quantiles, shown = manifold_points()[:MANIFOLD, 0], np.array([0, 4, 9, 14, 19])
+    sides = zip((image.shape[1], image.shape[0]), (quantiles, quantiles[::-1]), ("z0", "z1"), strict=True)
+    dress(
+        axes,
+        *(
+            Ticks(
+                (shown + 0.5) * size / MANIFOLD - 0.5,
+                [f"{values[i]:.1f}" for i in shown],
+                f"{name}: quantiles of the prior",
+                lined=False,
+            )
+            for size, values, name in sides
+        ),
+    )
     return figure
 
 

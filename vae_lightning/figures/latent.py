@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vae_lightning.draws import even_normals
 from vae_lightning.figures.base import (
     BLUE,
     DARK,
@@ -13,7 +12,10 @@ from vae_lightning.figures.base import (
     ORANGE,
     Kind,
     Subject,
+    Ticks,
     add_axes,
+    dress,
+    key,
     new_figure,
     short,
     ticks,
@@ -27,6 +29,7 @@ MAX_BARS, MAX_RIDGES, MAX_CLASSES = 64, 8, 12
 POINTS = 4000  # of the aggregate posterior's histogram
 REACH = 4.0
 """Standard deviations of the prior that the histograms show."""
+PEAK = 1 / math.sqrt(2 * math.pi)  # of the prior's density
 BINS = np.linspace(-REACH, REACH, 61)
 STD_BINS = np.linspace(0, 1.5, 61)
 CLASS_COLORS = (
@@ -42,25 +45,27 @@ def kl(subject: Subject) -> "Figure":
     left = f", the {MAX_BARS} largest shown" if latent_dim > MAX_BARS else ""
     title = f"{active} of {latent_dim} latent dimensions are in use: {subject.kl.sum():.2f} nats per row in all{left}"
     figure = new_figure(8, 3.4, title)
-    axes = add_axes(figure, 0.7, 0.6, 0.2, 0.5, "latent dimension, largest first", "KL (nats per row)")
+    axes = add_axes(figure, 0.8, 0.6, 0.2, 0.5)
     places = np.arange(len(shown))
-    for is_active, color, label in ((True, BLUE, "in use"), (False, GREY, "unused: the same code for every row")):
-        mine = subject.active[shown] == is_active
-        if mine.any():
-            axes.bar(places[mine], subject.kl[shown][mine], color=color, label=label, width=0.8)
+    axes.bar(places, subject.kl[shown], color=np.where(subject.active[shown], BLUE, GREY).tolist(), width=0.8)
+    top = max(1.1 * float(subject.kl.max()), 1e-3)
+    axes.set(xlim=(-0.6, len(shown) - 0.4), ylim=(0, top))
     step = math.ceil(len(shown) / 16)
-    axes.set_xticks(places[::step], [f"z{index}" for index in shown[::step]])
-    axes.set_xlim(-0.6, len(shown) - 0.4)
-    axes.set_ylim(0, max(1.1 * float(subject.kl.max()), 1e-3))
-    axes.legend(fontsize=8, frameon=False)
+    words = [f"z{index}" for index in shown[::step]]
+    dress(
+        axes,
+        Ticks(places[::step], words, "latent dimension, largest first"),
+        Ticks(ticks(0, top), label="KL (nats per row)"),
+    )
+    key(figure, 5.0, 0.5, {"in use": BLUE, "unused: the same code for every row": GREY}, down=True)
     return figure
 
 
 def aggregate_draws(subject: Subject) -> np.ndarray:
     """Draws of the aggregate posterior, the mean of q(z|x) over rows: several for each row, (M, L)."""
     count = max(1, POINTS // len(subject.means))
-    eps = even_normals(count, subject.latent_dim, subject.seed).numpy()
-    return (subject.means + subject.stds * eps[:, None]).reshape(-1, subject.latent_dim)
+    eps = np.random.default_rng(subject.seed).standard_normal((count, *subject.means.shape))
+    return (subject.means + subject.stds * eps).reshape(-1, subject.latent_dim)
 
 
 def codes(subject: Subject) -> "Figure":
@@ -69,30 +74,26 @@ def codes(subject: Subject) -> "Figure":
     count, draws = len(shown), aggregate_draws(subject)
     left = f" ({count} largest of {subject.latent_dim})" if subject.latent_dim > count else ""
     figure = new_figure(9, 1.4 + 0.5 * count, f"Do the codes fill the prior? Blue should match the dark curve{left}")
-    means = add_axes(figure, 1.2, 0.6, 3.4, 0.75, "z (prior: mean 0, standard deviation 1)")
-    widths = add_axes(figure, 6.1, 0.6, 0.2, 0.75, "standard deviation of q(z|x); 1 is the prior's")
-    z = np.linspace(-REACH, REACH, 121)
-    curve = np.exp(-0.5 * z**2)  # as high as the row allows: the prior's density over its peak
-    peak = 1 / math.sqrt(2 * math.pi)
-    for row, index in enumerate(shown):
-        base = count - 1 - row
-        _ridge(means, density(draws[:, index], BINS) / peak, BINS, base, BLUE, "codes: draws of q(z|x), all rows")
-        _ridge(means, density(subject.means[:, index], BINS) / peak, BINS, base, ORANGE, "their means", filled=False)
-        means.plot(z, base + 0.7 * curve, color=DARK, linewidth=1.2, label="prior")
-        heights = density(subject.stds[:, index], STD_BINS)
-        _ridge(widths, heights / max(heights.max(), 1e-9), STD_BINS, base, BLUE, "")
-    labels = [f"z{index}  {subject.kl[index]:.2f} nats" for index in reversed(shown)]
-    means.set_yticks(range(count), labels)
-    means.legend(*_firsts(means), fontsize=8, ncols=3, frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
-    widths.set_yticks([])
-    widths.axvline(1, color=DARK, linewidth=1.2)
-    means.set_xlim(-REACH, REACH)
-    widths.set_xlim(0, STD_BINS[-1])
-    widths.set_xticks([0, 0.5, 1, 1.5])
-    for axes in (means, widths):
-        axes.set_ylim(0, count)
-        axes.spines["left"].set_visible(False)
-        axes.tick_params(axis="y", length=0)
+    means, widths = add_axes(figure, 1.2, 0.6, 3.4, 0.75), add_axes(figure, 6.1, 0.6, 0.2, 0.75)
+    z = np.linspace(-REACH, REACH, 61)
+    base = np.arange(count)[::-1, None]
+    drawn, centres = (np.stack([density(x[:, i], BINS) for i in shown]) / PEAK for x in (draws, subject.means))
+    spreads = np.stack([density(subject.stds[:, i], STD_BINS) for i in shown])
+    _ridges(means, drawn, BINS, BLUE, filled=True)
+    _ridges(means, centres, BINS, ORANGE)
+    means.plot(z, (base + 0.7 * np.exp(-0.5 * z**2)).T, color=DARK, linewidth=1.2)
+    _ridges(widths, spreads / np.maximum(spreads.max(1, keepdims=True), 1e-9), STD_BINS, BLUE, filled=True)
+    widths.vlines(1, 0, count, color=DARK, linewidth=1.2)
+    means.set(xlim=(-REACH, REACH), ylim=(0, count))
+    widths.set(xlim=(0, STD_BINS[-1]), ylim=(0, count))
+    labels = [f"z{index}  {subject.kl[index]:.2f} nats" for index in shown]
+    dress(
+        means,
+        Ticks(range(-4, 5, 2), label="z (prior: mean 0, standard deviation 1)"),
+        Ticks(base[:, 0] + 0.25, labels, lined=False),
+    )
+    dress(widths, Ticks((0, 0.5, 1, 1.5), label="standard deviation of q(z|x); 1 is the prior's"))
+    key(figure, 1.2, 0.42, {"codes: draws of q(z|x), all rows": BLUE, "their means": ORANGE, "prior": DARK})
     return figure
 
 
@@ -101,21 +102,19 @@ def density(values: np.ndarray, bins: np.ndarray) -> np.ndarray:
     return np.histogram(np.clip(values, bins[0], bins[-1]), bins, density=True)[0]
 
 
-def _ridge(
-    axes: "Axes", heights: np.ndarray, bins: np.ndarray, base: int, color: str, label: str, filled: bool = True
-) -> None:
+def _ridges(axes: "Axes", heights: np.ndarray, bins: np.ndarray, color: str, filled: bool = False) -> None:
+    """Histograms above each other, the first on top; one artist."""
+    from matplotlib.collections import PolyCollection
+
     # A collapsed dimension's means are a spike of any height: cut where the next row begins.
-    top = base + np.minimum(0.7 * heights, 0.97)
-    axes.stairs(
-        top, bins, baseline=base, fill=filled, color=color, alpha=0.45 if filled else 1, linewidth=1, label=label
-    )
-
-
-def _firsts(axes: "Axes") -> tuple[list, list]:
-    handles, labels = axes.get_legend_handles_labels()
-    first = dict(zip(reversed(labels), reversed(handles), strict=True))
-    order = list(dict.fromkeys(labels))
-    return [first[label] for label in order], order
+    tops = np.minimum(0.7 * heights, 0.97) + np.arange(len(heights))[::-1, None]
+    x = np.concatenate([bins[:1], np.repeat(bins, 2)[1:-1], bins[-1:]])
+    shapes = [
+        np.column_stack([x, np.concatenate([[base], np.repeat(top, 2), [base]])])
+        for base, top in zip(range(len(heights) - 1, -1, -1), tops, strict=True)
+    ]
+    style = {"facecolor": color, "alpha": 0.45, "linewidth": 0} if filled else {"facecolor": "none", "edgecolor": color}
+    axes.add_collection(PolyCollection(shapes, closed=False, **style), autolim=False)  # type: ignore[arg-type]
 
 
 def principal(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -132,39 +131,57 @@ def scatter(subject: Subject) -> "Figure":
         points, names = subject.means, ["z0", "z1"]
     else:
         points, shares = principal(subject.means)
-        names = [f"{n} principal component ({s:.0%} of the codes' variance)" for n, s in zip(("1st", "2nd"), shares)]  # noqa: B905
-    colored = ", coloured by label: do equal labels lie together?" if subject.labels is not None else ""
-    figure = new_figure(7.6, 5.6, f"Where {len(points):,} validation rows lie in the code{colored}")
-    axes = add_axes(figure, 0.7, 0.6, 1.9, 0.5, *names)
-    for radius in (1, 2):
-        angle = np.linspace(0, 2 * np.pi, 73)
-        line = axes.plot(radius * np.cos(angle), radius * np.sin(angle), "--", color=GREY, linewidth=1, zorder=0)
-    line[0].set_label("prior: 39 % and\n86 % of draws")
+        parts = zip(("1st", "2nd"), shares, strict=True)
+        names = [f"{number} principal component ({share:.0%} of the codes' variance)" for number, share in parts]
+    asked = "do equal labels lie together?" if subject.labels is not None else "do they fill the circles?"
+    figure = new_figure(7.4, 5.6, f"Where {len(points):,} validation rows lie in the code: {asked}")
+    axes = add_axes(figure, 0.8, 0.6, 1.9, 0.5)
+    angle = np.linspace(0, 2 * np.pi, 73)
+    circle = np.stack([np.cos(angle), np.sin(angle)])
+    axes.plot(*np.stack([circle, 2 * circle], axis=-1), "--", color=GREY, linewidth=1)
+    key(
+        figure,
+        5.6,
+        0.55,
+        {"prior: 39 % of it in": GREY, "the inner circle, 86 %": "white", "in the outer": "white"},
+        True,
+    )
     _points(axes, points, subject.labels)
     reach = max(2.2, float(np.abs(points).max()) * 1.05)
-    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
-    axes.set_xticks(ticks(-reach, reach, 5))
-    axes.set_yticks(ticks(-reach, reach, 5))
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
+    dress(axes, *(Ticks(ticks(-reach, reach, 5), label=name) for name in names))
     return figure
 
 
 def _points(axes: "Axes", points: np.ndarray, labels: np.ndarray | None) -> None:
-    style = {"s": 14, "linewidths": 0, "alpha": 0.8}
+    from matplotlib.colors import to_rgba_array
+
+    colors, meaning = _colored(labels, len(points))
+    axes.scatter(*points.T, c=to_rgba_array(colors), s=14, linewidths=0, alpha=0.8)  # type: ignore[arg-type]
+    key(axes.figure, 5.6, 1.2, meaning, down=True)  # type: ignore[arg-type]
+
+
+def _colored(labels: np.ndarray | None, num_rows: int) -> tuple[list[str], dict[str, str]]:
+    """A colour for each row, and what the colours mean."""
     if labels is None:
-        axes.scatter(*points.T, color=BLUE, **style)  # type: ignore[arg-type]
-    elif labels.dtype.kind == "f" and len(np.unique(labels)) > MAX_CLASSES:
-        dots = axes.scatter(*points.T, c=labels, cmap="viridis", **style)  # type: ignore[arg-type]
-        axes.figure.colorbar(dots, ax=axes, label="label", shrink=0.7)
-    else:
-        names, counts = np.unique(labels, return_counts=True)
-        kept = np.sort(np.argsort(-counts, kind="stable")[:MAX_CLASSES])
-        if len(kept) < len(names):
-            rest = ~np.isin(labels, names[kept])
-            axes.scatter(*points[rest].T, color=GREY, label="all others", **style)  # type: ignore[arg-type]
-        for color, index in zip(CLASS_COLORS, kept, strict=False):
-            mine = points[labels == names[index]]
-            axes.scatter(*mine.T, color=color, label=short(str(names[index])), **style)  # type: ignore[arg-type]
-    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.02, 1))
+        return [BLUE] * num_rows, {}
+    names, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    if labels.dtype.kind == "f" and len(names) > MAX_CLASSES:
+        from matplotlib import colormaps
+        from matplotlib.colors import to_hex
+
+        low, high = float(names[0]), float(names[-1])
+        shades = [to_hex(color) for color in colormaps["viridis"](np.linspace(0, 0.95, 64))]
+        meaning = {
+            f"label {low + share * (high - low):.3g}": shades[round(share * 63)] for share in (0, 0.25, 0.5, 0.75, 1)
+        }
+        return [shades[int(i)] for i in (labels - low) / (high - low) * 63], meaning
+    kept = np.sort(np.argsort(-counts, kind="stable")[:MAX_CLASSES])
+    color_of = dict(zip(kept.tolist(), CLASS_COLORS, strict=False))
+    meaning = {short(str(names[index])): color for index, color in color_of.items()}
+    if len(kept) < len(names):
+        meaning["all others"] = GREY
+    return [color_of.get(int(index), GREY) for index in place], meaning
 
 
 KINDS = (

@@ -13,8 +13,12 @@ from vae_lightning.figures.base import (
     ORANGE,
     Kind,
     Subject,
+    Ticks,
     add_axes,
     add_row,
+    dress,
+    headed,
+    key,
     new_figure,
     short,
     ticks,
@@ -69,44 +73,44 @@ def marginals(subject: Subject) -> "Figure":
     shown = np.argsort(-far, kind="stable")[:MAX_PANELS]
     many = f"the {len(shown)} of {len(far)} columns that differ most" if len(far) > len(shown) else "the worst first"
     rows = -(-len(shown) // PANELS_IN_ROW)
-    figure = new_figure(10, 0.75 + 1.75 * rows, f"Do drawn rows have the real values? Outline should match: {many}")
+    figure = new_figure(
+        10, 0.55 + 1.75 * rows, f"Do drawn rows have the values of real ones? Outlines should match: {many}"
+    )
     for row in range(rows):
-        top = 0.75 + 1.75 * row
+        top = 0.9 + 1.75 * row
         part = shown[row * PANELS_IN_ROW : (row + 1) * PANELS_IN_ROW]
-        panels = add_row(figure, min(PANELS_IN_ROW, len(shown)), 1.75 * (rows - 1 - row) + 0.5, top, left=0.2, gap=0.25)
+        panels = add_row(figure, min(PANELS_IN_ROW, len(shown)), 1.75 * (rows - 1 - row) + 0.3, top, left=0.2, gap=0.25)
         for axes, index in zip(panels, part, strict=False):
             _marginal(axes, subject.rows[:, index], subject.drawn[:, index], subject.names[index])
-        for axes in panels[len(part) :]:
-            axes.remove()
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, fontsize=8, ncols=2, frameon=False, loc="lower center")
+    key(figure, 0.2, 0.36, {"real: validation rows": BLUE, "drawn: z from the prior, x from p(x|z)": ORANGE})
     return figure
 
 
 def _marginal(axes: "Axes", real: np.ndarray, drawn: np.ndarray, name: str) -> None:
     edges = edges_of(real, drawn)
-    axes.stairs(heights(real, edges), edges, fill=True, color=BLUE, alpha=0.45, label="real (validation rows)")
-    axes.stairs(heights(drawn, edges), edges, color=ORANGE, linewidth=1.5, label="drawn: p(x|z), z from the prior")
-    axes.set_title(short(name, 30), fontsize=9)
-    axes.set_yticks([])
-    axes.set_xticks(ticks(edges[0], edges[-1]))
-    axes.spines["left"].set_visible(False)
+    both = heights(real, edges), heights(drawn, edges)
+    axes.stairs(both[0], edges, fill=True, color=BLUE, alpha=0.45)
+    axes.stairs(both[1], edges, color=ORANGE, linewidth=1.5)
+    axes.set(xlim=(edges[0], edges[-1]), ylim=(0, 1.05 * max(map(np.max, both))))
+    headed(axes, short(name, 30))
+    dress(axes, Ticks(ticks(edges[0], edges[-1])))
 
 
 def _shares_of_ones(subject: Subject) -> "Figure":
     """A dot a column: all that a binary column's marginal is."""
     real, drawn = subject.rows.mean(0), subject.drawn.mean(0)
-    error = 2 * np.sqrt(0.5 / len(subject.rows)) * 0.5 * np.sqrt(2)
-    figure = new_figure(6, 5.4, f"Do drawn rows have as many ones? {len(real)} columns, dots should lie on the line")
-    axes = add_axes(figure, 0.7, 0.6, 0.3, 0.5, "share of ones, real rows", "share of ones, drawn rows")
+    title = f"Do drawn rows have as many ones? {len(real)} columns; dots should lie on the line"
+    figure = new_figure(6.4, 5.6, title)
+    axes = add_axes(figure, 0.9, 0.6, 0.5, 0.6)
     line = np.linspace(0, 1, 51)
-    band = 2 * np.sqrt(2 * line * (1 - line) / len(subject.rows))  # two standard errors of a difference of two shares
-    axes.fill_between(line, line - band, line + band, color=GREY, alpha=0.5, linewidth=0, label="chance alone (95 %)")
+    band = 2 * np.sqrt(2 * line * (1 - line) / len(subject.rows))  # two standard errors of the difference of two shares
+    axes.fill_between(line, line - band, line + band, color=GREY, alpha=0.5, linewidth=0)
     axes.plot(line, line, color=DARK, linewidth=1)
-    axes.plot(real, drawn, "o", color=BLUE, markersize=4, alpha=0.6, label="a column")
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
-    axes.legend(fontsize=8, frameon=False)
-    del error
+    axes.plot(real, drawn, "o", color=BLUE, markersize=4, alpha=0.6)
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    places = np.arange(0, 1.01, 0.25)
+    dress(axes, Ticks(places, label="share of ones, real rows"), Ticks(places, label="share of ones, drawn rows"))
+    key(figure, 0.9, 0.4, {"a column": BLUE, "what chance alone allows (95 %)": GREY})
     return figure
 
 
@@ -131,22 +135,21 @@ def correlations(subject: Subject) -> "Figure":
     many = f" ({len(shown)} of {len(subject.names)} columns)" if len(shown) < len(subject.names) else ""
     title = f"Do columns go together as in the data? The right should be blank; its largest is {worst:.2f}{many}"
     named = len(shown) <= MAX_NAMES
-    left, bottom = (1.3, 1.1) if named else (0.3, 0.3)
-    figure = new_figure(10, 3.1 + bottom, title)
-    panels = add_row(figure, 3, bottom, 0.8, left=left, gap=0.15, right=0.9)
+    left, bottom = (1.3, 1.15) if named else (0.3, 0.3)
+    figure = new_figure(10, 3.2 + bottom, title)
+    panels = add_row(figure, 3, bottom, 0.75, left=left, gap=0.15, right=0.9)
     colors = colormaps["RdBu_r"].with_extremes(bad=GREY)
     titles = ("real rows", "drawn rows", "drawn − real")
     for axes, matrix, name in zip(panels, (real, drawn, drawn - real), titles, strict=True):
-        image = axes.imshow(matrix, cmap=colors, vmin=-1, vmax=1, interpolation="nearest")
-        axes.set_title(name, fontsize=9)
-        axes.set(xticks=[], yticks=[])
+        axes.imshow(matrix, cmap=colors, vmin=-1, vmax=1, interpolation="nearest", aspect="auto")
+        headed(axes, name)
         if named:
-            axes.set_xticks(range(len(shown)), [short(subject.names[i], 14) for i in shown], rotation=90)
-    if named:
-        panels[0].set_yticks(range(len(shown)), [short(subject.names[i]) for i in shown])
-    place = panels[-1].get_position()
-    bar = figure.add_axes((0.93, place.y0, 0.012, place.height))
-    figure.colorbar(image, cax=bar, ticks=[-1, 0, 1], label="correlation")
+            across = Ticks(range(len(shown)), [short(subject.names[i], 14) for i in shown], upright=True, lined=False)
+            down = Ticks(range(len(shown)), [short(subject.names[i]) for i in shown], lined=False)
+            dress(axes, across, down if axes is panels[0] else None)
+    bar = add_axes(figure, 9.35, bottom, 0.5, 0.75)
+    bar.imshow(np.linspace(1, -1, 64)[:, None], cmap=colors, vmin=-1, vmax=1, aspect="auto", extent=(0, 1, -1, 1))
+    dress(bar, y=Ticks((-1, 0, 1), ("−1", "0", "+1"), lined=False))
     return figure
 
 
@@ -178,19 +181,21 @@ def worst_columns(subject: Subject) -> "Figure":
     shown = np.argsort(gain, kind="stable")[:MAX_COLUMNS]
     many = f"{len(shown)} worst of {len(gain)} columns" if len(gain) > len(shown) else "worst on top"
     figure = new_figure(8, 1.3 + 0.27 * len(shown), f"Which columns does the code say least about? ({many})")
-    axes = add_axes(figure, 1.6, 0.6, 0.3, 0.5, "nats per row gained over an independent column; 0: the code does not help")
+    axes = add_axes(figure, 1.6, 0.6, 0.3, 0.5)
     places = np.arange(len(shown))
     axes.barh(places, gain[shown], color=np.where(gain[shown] > 0, BLUE, ORANGE).tolist(), height=0.7)
-    axes.axvline(0, color=DARK, linewidth=1)
-    axes.set_yticks(places, [short(subject.names[i]) for i in shown])
-    axes.invert_yaxis()
-    axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    low, high = min(0.0, float(gain[shown].min())), max(float(gain[shown].max()), 0.05)
-    axes.set_xlim(low * 1.1, high * 1.25)
+    low, high = min(0.0, 1.1 * float(gain[shown].min())), 1.6 * max(float(gain[shown].max()), 0.05)
+    axes.set(xlim=(low, high), ylim=(len(shown) - 0.4, -0.6))
+    axes.vlines(0, len(shown) - 0.4, -0.6, color=DARK, linewidth=1)
+    across = "nats per row gained over an independent column; 0: the code does not help"
+    dress(
+        axes,
+        Ticks(ticks(low, high, 5), label=across),
+        Ticks(places, [short(subject.names[i]) for i in shown], lined=False),
+    )
     for place, index in zip(places, shown, strict=True):
-        words = f"{gain[index]:+.2f}   NLL {nats.given_code[index]:.2f}, alone {nats.alone[index]:.2f}"
-        axes.annotate(words, (max(gain[index], 0), place), (4, 0), textcoords="offset points", fontsize=7, va="center")
+        words = f"  {gain[index]:+.2f}   (NLL {nats.given_code[index]:.2f}, alone {nats.alone[index]:.2f})"
+        axes.text(max(gain[index], 0), place, words, fontsize=7.5, va="center")
     return figure
 
 

@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vae_lightning.figures.base import BLUE, DARK, ORANGE, Kind, Subject, add_row, new_figure, ticks
+from vae_lightning.figures.base import (
+    BLUE,
+    DARK,
+    ORANGE,
+    Kind,
+    Subject,
+    Ticks,
+    add_row,
+    dress,
+    headed,
+    key,
+    new_figure,
+    ticks,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,34 +53,40 @@ def terms(subject: Subject) -> "Figure":
     best = int(np.nanargmin(history["val/nelbo"]))
     epoch, value = int(history["epoch"][best]) + 1, history["val/nelbo"][best]
     figure = new_figure(
-        10, 3.3, f"Validation NELBO is best in epoch {epoch}: {value:.3f} nats per row. Does it still fall, or rise again?"
+        10,
+        3.4,
+        f"Validation NELBO is best in epoch {epoch}: {value:.3f} nats per row. Does it still fall, or rise again?",
     )
-    for axes, (term, name) in zip(add_row(figure, 3, 0.55, 0.7), TERMS.items(), strict=True):
+    for axes, (term, name) in zip(add_row(figure, 3, 0.55, 0.85), TERMS.items(), strict=True):
         _panel(axes, history, term, best)
-        axes.set_title(name, fontsize=9)
-    figure.axes[0].set_ylabel("nats per row, data units", fontsize=9)
-    figure.axes[0].legend(fontsize=8, frameon=False)
+        headed(axes, name)
+    key(
+        figure,
+        0.8,
+        0.36,
+        {"training": BLUE, "validation": ORANGE, "dotted: the best epoch, whose weights are kept": DARK},
+    )
     return figure
 
 
 def _panel(axes: "Axes", history: Mapping[str, np.ndarray], term: str, best: int) -> None:
     epochs = history["epoch"] + 1
-    curves = {"train": (BLUE, "training"), "val": (ORANGE, "validation")}
-    for stage, (color, label) in curves.items():
+    curves = {"train": BLUE, "val": ORANGE}
+    for stage, color in curves.items():
         # One epoch alone makes no line.
-        marker = "o" if len(epochs) == 1 else ""
-        axes.plot(epochs, history[f"{stage}/{term}"], color=color, label=label, linewidth=1.5, marker=marker)
-    axes.axvline(epochs[best], color=DARK, linewidth=0.8, linestyle=":", label="best epoch: its weights are kept")
+        axes.plot(
+            epochs, history[f"{stage}/{term}"], color=color, linewidth=1.5, marker="o" if len(epochs) == 1 else ""
+        )
     values = np.concatenate([history[f"{stage}/{term}"] for stage in curves])
     values = values[np.isfinite(values)]
-    if len(values):
-        low, high = float(values.min()), float(np.quantile(values, WORST))
-        margin = 0.06 * (high - low) or 0.5
-        axes.set_ylim(low - margin, high + margin)
-        axes.set_yticks(ticks(low, high, 4))
-    axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
-    axes.set_xlabel("epoch", fontsize=9)
-    axes.xaxis.get_major_locator().set_params(integer=True)  # type: ignore[attr-defined]
+    low, high = (float(values.min()), float(np.quantile(values, WORST))) if len(values) else (0.0, 1.0)
+    margin = 0.06 * (high - low) or 0.5
+    axes.set(xlim=(epochs[0] - 0.5, epochs[-1] + 0.5), ylim=(low - margin, high + margin))
+    axes.vlines(epochs[best], low - margin, high + margin, color=DARK, linewidth=1, linestyle=":")
+    whole = np.unique(ticks(epochs[0], epochs[-1], 4).round())
+    dress(
+        axes, Ticks(whole, label="epoch"), Ticks(ticks(low, high, 4), label="nats per row" if term == "nelbo" else "")
+    )
 
 
 KINDS = (
