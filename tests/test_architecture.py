@@ -16,11 +16,13 @@ FLOORS = [
     {"evaluation", "scoring"},
     {"model"},
     {"console", "doctor"},
-    {"datamodule", "module"},
+    {"figures", "boards"},
+    {"datamodule", "module", "page"},
     {"callbacks", "checkpoints", "metrics_csv", "hparams"},
     {"settings"},
     {"build"},
     {"loading"},
+    {"closing"},
     {"run", "checkup"},
     {"overrides"},
     {"sweeps"},
@@ -57,7 +59,8 @@ SWEEP_FLOORS = [
     {"conclusion", "launch"},
     {"grid", "search"},
 ]
-INNER_FLOORS = {"doctor": DOCTOR_FLOORS, "sweeps": SWEEP_FLOORS}
+FIGURE_FLOORS = [{"base"}, {"latent", "images", "tables", "training"}, {"gallery"}]
+INNER_FLOORS = {"doctor": DOCTOR_FLOORS, "sweeps": SWEEP_FLOORS, "figures": FIGURE_FLOORS}
 LIGHTNING_FROM = "datamodule"
 HYDRA_FROM = "sweeps"
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "common", "misc"}

@@ -22,6 +22,7 @@ from rich.table import Table
 
 from vae_lightning.build import Built, build, check_config
 from vae_lightning.callbacks.guard import LossGuard
+from vae_lightning.closing import PAGE, present
 from vae_lightning.console import console, log, logging_to, quiet_frameworks, say, shown
 from vae_lightning.errors import InterruptedRun, RunError
 from vae_lightning.evaluation import ROWS_AT_ONCE, Evaluation, evaluate
@@ -41,7 +42,7 @@ from vae_lightning.module import MONITOR
 from vae_lightning.version import __version__
 
 Config = Mapping[str, Any]
-PARTS = ("summary.json", "metrics.csv", "train.log")
+PARTS = ("summary.json", "report.html", "figures", "metrics.csv", "train.log")
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pandas")
 
 
@@ -68,7 +69,7 @@ def run(config: Config, overrides: Sequence[str] = (), settings: Mapping[str, An
             built = build(config)
             resume_from = _resume_point(built, config, run_dir)
             # A summary means a finished run; while this one is under way there is none.
-            for name in ("summary.json", VALID_SCORES):
+            for name in ("summary.json", PAGE, VALID_SCORES):
                 (run_dir / name).unlink(missing_ok=True)
             _fit(built, run_dir, resume_from)
             best = _load_best(built, run_dir)
@@ -76,8 +77,10 @@ def run(config: Config, overrides: Sequence[str] = (), settings: Mapping[str, An
             result, seconds = _evaluate(built, config)
             if built.trainer.is_global_zero:
                 write_valid_scores(built.module.model.calibrate(built.dataset.valid.x), run_dir)
+                shown = present(built, run_dir, config, best, _table(result, best))
                 _log_end(built, result, best, settings)
-                _summarise(built, run_dir, result, best, {"training": trained, "evaluation": seconds}, overrides)
+                took = {"training": trained, "evaluation": seconds + shown.doctor, "figures": shown.figures}
+                _summarise(built, run_dir, result, best, took, overrides)
             return best
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -248,9 +251,10 @@ def _evaluate_with_bar(
         )
 
 
-def _print_table(result: Evaluation, best: float) -> None:
+def _table(result: Evaluation, best: float) -> list[tuple[str, str, str]]:
+    """Name, value and comment of each line of the test table."""
     verdict = "the model beats it" if result.nll < result.baseline else "the model does NOT beat it"
-    rows = [
+    return [
         (
             "NLL",
             f"{result.nll:.3f}",
@@ -268,11 +272,14 @@ def _print_table(result: Evaluation, best: float) -> None:
         ("NLL per column", f"{result.nll_per_column:.4f}", f"nats = {result.bits_per_column:.4f} bits"),
         ("validation NELBO", f"{best:.3f}", "of the best epoch: what sweeps minimise"),
     ]
+
+
+def _print_table(result: Evaluation, best: float) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
-    for row in rows:
+    for row in _table(result, best):
         table.add_row(*row)
     say(f"\nTest, {result.num_rows:,} rows, nats per row in data units:")
     say(table)

@@ -81,8 +81,9 @@ def prior_draws(subject: Subject) -> "Figure":
 
 
 def traversal_points(subject: Subject) -> tuple[np.ndarray, np.ndarray]:
-    """The dimensions that are walked along, and the points z of every walk, (dimensions · steps, L)."""
-    shown = subject.order[:MAX_DIMS]
+    """The dimensions to walk along, those in use and one that is not, and the points z of all walks, (M, L)."""
+    used, unused = (subject.order[subject.active[subject.order] == is_used] for is_used in (True, False))
+    shown = np.concatenate([used[: MAX_DIMS - 1], unused[:1]])
     z = np.zeros((len(shown), len(VALUES), subject.latent_dim))
     for row, index in enumerate(shown):
         z[row, :, index] = VALUES
@@ -95,7 +96,7 @@ def traversals(subject: Subject) -> "Figure":
     image = mosaic(brightness(subject, subject.decoded(z)), len(VALUES))
     width = 8.0
     height = (width - 1.5) * image.shape[0] / image.shape[1] + 1.1
-    left = f" ({len(shown)} largest of {subject.latent_dim})" if subject.latent_dim > len(shown) else ""
+    left = f" ({len(shown)} of {subject.latent_dim} shown)" if subject.latent_dim > len(shown) else ""
     figure = new_figure(width, height, f"What does each dimension change? One moves, the others stay at 0{left}")
     axes = add_axes(figure, 1.3, 0.55, 0.2, 0.55)
     _show(axes, image)
@@ -120,27 +121,22 @@ def manifold_points() -> np.ndarray:
 
 def manifold(subject: Subject) -> "Figure":
     """The whole plane of a two-dimensional code, decoded."""
-    image = mosaic(brightness(subject, subject.decoded(manifold_points())), MANIFOLD, gap=0)
+    image = mosaic(brightness(subject, subject.decoded(manifold_points())), MANIFOLD)
     figure = new_figure(
-        7, 7 * image.shape[0] / image.shape[1] + 0.3, "The whole code, decoded: neighbours should look alike"
+        7, 6 * image.shape[0] / image.shape[1] + 1.1, "The whole code, decoded: neighbours should look alike"
     )
     axes = add_axes(figure, 0.8, 0.6, 0.2, 0.5)
     _show(axes, image)
-    quantiles, shown = manifold_points()[:MANIFOLD, 0], np.array([0, 4, 9, 14, 19])
+    quantiles = manifold_points()[:MANIFOLD, 0]
     sides = zip((image.shape[1], image.shape[0]), (quantiles, quantiles[::-1]), ("z0", "z1"), strict=True)
-    dress(
-        axes,
-        *(
-            Ticks(
-                (shown + 0.5) * size / MANIFOLD - 0.5,
-                [f"{values[i]:.1f}" for i in shown],
-                f"{name}: quantiles of the prior",
-                lined=False,
-            )
-            for size, values, name in sides
-        ),
-    )
+    dress(axes, *(_quantile_ticks(size, values, name) for size, values, name in sides))
     return figure
+
+
+def _quantile_ticks(size: int, values: np.ndarray, name: str) -> Ticks:
+    cells = np.array([0, 5, 14, 19])
+    places = (cells + 0.5) * size / MANIFOLD - 0.5
+    return Ticks(places, [f"{values[i]:.1f}" for i in cells], f"{name}, at quantiles of the prior", lined=False)
 
 
 def _is_image(subject: Subject) -> bool:
@@ -172,8 +168,9 @@ KINDS = (
         "traversals",
         "images",
         "What each dimension changes",
-        "Each row moves one latent dimension from -3 to 3 and leaves the others at 0. A row that changes smoothly from "
-        "one look to another has a meaning; a row that does not change is unused, and its nats are near 0.",
+        "Each row moves one latent dimension from -3 to 3 and leaves the others at 0: all that are in use, up to nine, "
+        "and one that is not, which changes nothing. A row that changes smoothly from one look to another has a "
+        "meaning.",
         traversals,
         _is_image,
     ),

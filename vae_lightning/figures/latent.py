@@ -1,7 +1,7 @@
 """The latent code: which dimensions carry information, whether they fill the prior, how rows lie in it."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -113,8 +113,9 @@ def _ridges(axes: "Axes", heights: np.ndarray, bins: np.ndarray, color: str, fil
         np.column_stack([x, np.concatenate([[base], np.repeat(top, 2), [base]])])
         for base, top in zip(range(len(heights) - 1, -1, -1), tops, strict=True)
     ]
-    style = {"facecolor": color, "alpha": 0.45, "linewidth": 0} if filled else {"facecolor": "none", "edgecolor": color}
-    axes.add_collection(PolyCollection(shapes, closed=False, **style), autolim=False)  # type: ignore[arg-type]
+    outline, area = {"facecolor": "none", "edgecolor": color}, {"facecolor": color, "alpha": 0.45, "linewidth": 0}
+    style: Any = area if filled else outline
+    axes.add_collection(PolyCollection(shapes, closed=False, **style), autolim=False)
 
 
 def principal(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -139,13 +140,7 @@ def scatter(subject: Subject) -> "Figure":
     angle = np.linspace(0, 2 * np.pi, 73)
     circle = np.stack([np.cos(angle), np.sin(angle)])
     axes.plot(*np.stack([circle, 2 * circle], axis=-1), "--", color=GREY, linewidth=1)
-    key(
-        figure,
-        5.6,
-        0.55,
-        {"prior: 39 % of it in": GREY, "the inner circle, 86 %": "white", "in the outer": "white"},
-        True,
-    )
+    key(figure, 5.6, 0.55, {"39 % and 86 % of the prior": GREY}, down=True)
     _points(axes, points, subject.labels)
     reach = max(2.2, float(np.abs(points).max()) * 1.05)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
@@ -157,8 +152,9 @@ def _points(axes: "Axes", points: np.ndarray, labels: np.ndarray | None) -> None
     from matplotlib.colors import to_rgba_array
 
     colors, meaning = _colored(labels, len(points))
-    axes.scatter(*points.T, c=to_rgba_array(colors), s=14, linewidths=0, alpha=0.8)  # type: ignore[arg-type]
-    key(axes.figure, 5.6, 1.2, meaning, down=True)  # type: ignore[arg-type]
+    x, y = points.T
+    axes.scatter(x, y, c=to_rgba_array(colors), s=14, linewidths=0, alpha=0.8)
+    key(axes.figure, 5.6, 0.8, meaning, down=True)  # type: ignore[arg-type]
 
 
 def _colored(labels: np.ndarray | None, num_rows: int) -> tuple[list[str], dict[str, str]]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_PANELS, PANELS_IN_ROW, MAX_MATRIX, MAX_NAMES, MAX_COLUMNS = 8, 4, 60, 12, 12
-MOST_VALUES, BINS = 12, 30
+MOST_VALUES, BINS = 40, 30
 DRAWS = 8  # of z for each row, where the NLL of a column is measured
 
 
@@ -44,17 +44,13 @@ def distances(real: np.ndarray, drawn: np.ndarray) -> np.ndarray:
 
 
 def edges_of(real: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """Bins that both share: one for each value where there are few, else even ones over the bulk of both."""
-    values = np.unique(real)
-    if len(values) <= MOST_VALUES and np.isin(drawn, values).all():
-        if len(values) == 1:
-            return values[0] + np.array([-0.5, 0.5])
-        middles = (values[1:] + values[:-1]) / 2
-        return np.concatenate([[2 * values[0] - middles[0]], middles, [2 * values[-1] - middles[-1]]])
+    """Bins that both share: one for each whole number where that is enough, else even ones over the bulk of both."""
+    low, high = min(real.min(), drawn.min()), max(real.max(), drawn.max())
+    if high - low <= MOST_VALUES and all((x == np.rint(x)).all() for x in (real, drawn)):
+        return np.arange(low - 0.5, high + 1)
     both = np.concatenate([real, drawn])
-    low, high = np.quantile(both, (0.002, 0.998))
-    if not high > low:
-        low, high = both.min(), both.max()
+    bulk = np.quantile(both, (0.002, 0.998))
+    low, high = bulk if bulk[1] > bulk[0] else (low, high)
     if not high > low:
         return low + np.array([-0.5, 0.5])
     return np.linspace(low, high, BINS + 1)
@@ -99,7 +95,7 @@ def _marginal(axes: "Axes", real: np.ndarray, drawn: np.ndarray, name: str) -> N
 def _shares_of_ones(subject: Subject) -> "Figure":
     """A dot a column: all that a binary column's marginal is."""
     real, drawn = subject.rows.mean(0), subject.drawn.mean(0)
-    title = f"Do drawn rows have as many ones? {len(real)} columns; dots should lie on the line"
+    title = "Do drawn rows have as many ones? Dots should lie on the line"
     figure = new_figure(6.4, 5.6, title)
     axes = add_axes(figure, 0.9, 0.6, 0.5, 0.6)
     line = np.linspace(0, 1, 51)
@@ -110,7 +106,7 @@ def _shares_of_ones(subject: Subject) -> "Figure":
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     places = np.arange(0, 1.01, 0.25)
     dress(axes, Ticks(places, label="share of ones, real rows"), Ticks(places, label="share of ones, drawn rows"))
-    key(figure, 0.9, 0.4, {"a column": BLUE, "what chance alone allows (95 %)": GREY})
+    key(figure, 0.9, 0.4, {f"a column, one of {len(real)}": BLUE, "what chance alone allows (95 %)": GREY})
     return figure
 
 
@@ -194,8 +190,8 @@ def worst_columns(subject: Subject) -> "Figure":
         Ticks(places, [short(subject.names[i]) for i in shown], lined=False),
     )
     for place, index in zip(places, shown, strict=True):
-        words = f"  {gain[index]:+.2f}   (NLL {nats.given_code[index]:.2f}, alone {nats.alone[index]:.2f})"
-        axes.text(max(gain[index], 0), place, words, fontsize=7.5, va="center")
+        words = f"  {gain[index]:+.3f}   (NLL {nats.given_code[index]:.2f}, alone {nats.alone[index]:.2f})"
+        axes.text(max(float(gain[index]), 0.0), float(place), words, fontsize=7.5, va="center")
     return figure
 
 
