@@ -23,7 +23,8 @@ LAYOUT = {
         "NELBO = reconstruction + KL (β = 1)": ["^train/nelbo$", "^val/nelbo$"],
         "reconstruction": ["^train/reconstruction$", "^val/reconstruction$"],
         "KL": ["^train/kl$", "^val/kl$"],
-        "what training minimises": ["^train/loss$", "^train/beta$"],
+        "what training minimises": ["^train/loss$"],
+        "weight of the KL in it": ["^train/beta$"],
     },
     "Latent code": {"active units": ["^val/active_units$"], "KL of each dimension": ["^latent_kl/.*"]},
     "Variance and saturation": {

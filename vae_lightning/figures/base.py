@@ -62,7 +62,10 @@ class Subject:
     @cached_property
     def rows(self) -> np.ndarray:
         """``u`` in data units: bits, where the model sees bits."""
-        return self._data_units(self.u)
+        rows = self._data_units(self.u)
+        whole = [np.dtype(column.dtype).kind in "iub" for column in self.model.columns]
+        rows[:, whole] = np.rint(rows[:, whole])  # the way through float32 leaves 2.9999998
+        return rows
 
     @cached_property
     @torch.no_grad()

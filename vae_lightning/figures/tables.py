@@ -217,7 +217,7 @@ KINDS = (
         "Which columns go together",
         "Correlations between columns of real rows, of drawn rows, and the difference. Colour on the right is what the "
         "model has not learned, or has made up; a blank middle where the left has colour means that the code is not "
-        "used. Grey columns hold one value. With few validation rows, expect specks of about 2/√N.",
+        "used. Grey columns hold one value. Specks of a few hundredths are chance.",
         correlations,
         lambda subject: _is_table(subject) and len(subject.names) > 1 and len(subject.u) > 2,
     ),
