@@ -165,10 +165,10 @@ class VAEModule(LightningModule):
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         vae = self.model.vae
         output = vae(batch)
-        terms = vae.terms(batch, output, by_column=True)
+        terms = vae.terms(batch, output)
         loc, log_var = output.posterior
         floor = vae.likelihood.at_floor(output.px)
-        self.meter.update(terms.log_px, terms.kl, loc, log_var, floor, terms.log_px_by_column)
+        self.meter.update(terms.log_px, terms.kl, loc, log_var, floor, output.px.log_prob(batch))
 
     def on_validation_epoch_end(self) -> None:
         self._stream.__exit__(None, None, None)

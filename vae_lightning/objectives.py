@@ -19,14 +19,12 @@ class Terms(NamedTuple):
         kl: analytic KL(q(z|x) ‖ p(z)) per latent dimension, shape ``(B, L)``.
         log_pz: ``log p(z)`` of the draws, ``(S, B)``; only where a bound needs it.
         log_qz: ``log q(z|x)`` of the draws, ``(S, B)``; only where a bound needs it.
-        log_px_by_column: what ``log_px`` is the sum of, ``(S, B, C)``; only where it is asked for.
     """
 
     log_px: Tensor
     kl: Tensor
     log_pz: Tensor | None = None
     log_qz: Tensor | None = None
-    log_px_by_column: Tensor | None = None
 
 
 def elbo(terms: Terms, beta: float = 1.0) -> Tensor:

@@ -124,22 +124,20 @@ class VAE(nn.Module):
         z = posterior.rsample(num_samples)
         return Output(posterior, z, self.decode(z))
 
-    def terms(self, x: Tensor, output: Output, densities: bool = False, by_column: bool = False) -> Terms:
+    def terms(self, x: Tensor, output: Output, densities: bool = False) -> Terms:
         """The terms of every bound, from a forward pass over the same rows ``x`` (B, C); nats, model units.
 
         Args:
             x: the rows.
             output: what ``forward`` returned for them.
             densities: also evaluate log p(z) and log q(z|x) at the draws, which importance-weighted bounds need.
-            by_column: also keep what each column adds.
         """
         posterior, z, px = output
-        columns = px.log_prob(x)
-        log_px, kept = columns.sum(-1), columns if by_column else None
+        log_px = px.log_prob(x).sum(-1)
         kl = self.prior.kl(*posterior)
         if not densities:
-            return Terms(log_px, kl, log_px_by_column=kept)
-        return Terms(log_px, kl, self.prior.log_prob(z), posterior.distribution.log_prob(z), kept)
+            return Terms(log_px, kl)
+        return Terms(log_px, kl, self.prior.log_prob(z), posterior.distribution.log_prob(z))
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """The mean of p(x|z) at the posterior mean of each row; (B, C), model units."""

@@ -33,7 +33,7 @@ class Figures(Callback):
     Args:
         dirpath: where the PNG files go.
         every_n_epochs: epochs between two sets; 0 draws the final one only.
-        share: largest share of the training time.
+        share: largest share of the training time; 1 draws whenever a set is due.
 
     Raises:
         ConfigError: for a negative number of epochs, or a share outside [0, 1].
@@ -61,7 +61,7 @@ class Figures(Callback):
 
     def _affordable(self) -> bool:
         elapsed = time.perf_counter() - self._started
-        return self.seconds + 2 * self._last_set <= self.share * elapsed
+        return self.share == 1 or self.seconds + 2 * self._last_set <= self.share * elapsed
 
     def draw(self, trainer: Trainer, module: VAEModule, final: bool = False) -> list[Drawn]:
         """Draw every figure that suits the model as it is now, write them, and show them in TensorBoard.

@@ -295,9 +295,11 @@ def short(name: str, most: int = 18) -> str:
 
 def ticks(low: float, high: float, count: int = 3) -> np.ndarray:
     """A few round numbers from ``low`` to ``high``; every tick label costs a millisecond."""
-    step = (high - low) / count
-    if not step > 0 or not math.isfinite(step):
+    if not 0 < high - low < math.inf:
         return np.array([low])
-    size = 10 ** math.floor(math.log10(step))
-    step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= step * 0.999)
-    return np.arange(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1) * step + 0.0
+    size = 10 ** math.floor(math.log10((high - low) / count) - 1)
+    for step in (size * factor for factor in (5, 10, 20, 25, 50, 100)):
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last - first <= count:
+            break
+    return np.arange(first, last + 1) * step + 0.0  # no -0

@@ -1,6 +1,5 @@
 """Which figures suit which model, and all of them in turn."""
 
-import logging
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -28,6 +27,5 @@ def drawn(subject: Subject) -> Iterator[Drawn]:
             picture = png(kind.draw(subject))
         except Exception as error:
             log.warning(f"The figure {kind.name} could not be drawn: {type(error).__name__}: {error}.")
-            log.debug("", exc_info=log.isEnabledFor(logging.DEBUG))
             continue
         yield Drawn(kind, picture)
