@@ -1,5 +1,6 @@
 """What all figures share."""
 
+import copy
 import io
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from tests.conftest import Run
 from tests.figures.conftest import words
+from vae_lightning.data.base import Column
 from vae_lightning.figures import training
 from vae_lightning.figures.base import Subject, new_figure, png, short, spread, ticks
 from vae_lightning.figures.gallery import KINDS, drawn
@@ -34,6 +36,15 @@ def test_nothing_is_cut_off_at_the_edge(table: Subject, bits: Subject, digits: S
             pixels = np.asarray(Image.open(io.BytesIO(content)).convert("L"))
             edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
             assert (edges == 255).all(), f"{kind.name} touches its edge"
+
+
+def test_long_names_are_not_cut_off_either(table: Subject) -> None:
+    model = copy.copy(table.model)
+    model.columns = tuple(Column(f"{i}_average_number_of_concave_points", "float64") for i in range(4))
+    for kind, content in drawn(replace(table, model=model)):
+        pixels = np.asarray(Image.open(io.BytesIO(content)).convert("L"))
+        edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+        assert (edges == 255).all(), f"{kind.name} touches its edge"
 
 
 def test_every_figure_says_how_to_read_it() -> None:

@@ -18,8 +18,8 @@ from vae_lightning.figures.training import read_history
 from vae_lightning.files import write_whole
 from vae_lightning.module import VAEModule
 
-FIRST_GUESS = 1.0
-"""Seconds that a set of figures takes, before one has been timed."""
+FIRST_GUESS = 2.0
+"""Seconds that a set of figures takes on a slow machine: what is believed before one has been timed."""
 MAX_TRAINING_ROWS = 10_000
 
 

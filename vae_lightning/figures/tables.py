@@ -131,7 +131,7 @@ def correlations(subject: Subject) -> "Figure":
     many = f" ({len(shown)} of {len(subject.names)} columns)" if len(shown) < len(subject.names) else ""
     title = f"Do columns go together as in the data? The right should be blank; its largest is {worst:.2f}{many}"
     named = len(shown) <= MAX_NAMES
-    left, bottom = (1.3, 1.15) if named else (0.3, 0.3)
+    left, bottom = (1.65, 1.35) if named else (0.3, 0.3)
     figure = new_figure(10, 3.2 + bottom, title)
     panels = add_row(figure, 3, bottom, 0.75, left=left, gap=0.15, right=0.9)
     colors = colormaps["RdBu_r"].with_extremes(bad=GREY)
