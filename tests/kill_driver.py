@@ -24,6 +24,7 @@ OVERRIDES = [
     "model.dropout=0.1",
     "scheduler=plateau",
     "callbacks.early_stopping=null",
+    "callbacks.figures=null",
     "test.num_samples=5",
     "trainer.max_epochs=300",
     "torch.threads=1",

@@ -19,12 +19,13 @@ FLOORS = [
     {"exports"},
     {"model"},
     {"console", "doctor"},
-    {"results"},
-    {"datamodule", "module"},
+    {"results", "figures", "boards"},
+    {"datamodule", "module", "page"},
     {"callbacks", "checkpoints", "metrics_csv", "hparams"},
     {"settings"},
     {"build"},
     {"loading", "fitting"},
+    {"closing"},
     {"run", "checkup", "estimator"},
     {"overrides"},
     {"sweeps"},
@@ -61,7 +62,8 @@ SWEEP_FLOORS = [
     {"conclusion", "launch"},
     {"grid", "search"},
 ]
-INNER_FLOORS = {"doctor": DOCTOR_FLOORS, "sweeps": SWEEP_FLOORS}
+FIGURE_FLOORS = [{"base"}, {"latent", "images", "tables", "training"}, {"gallery"}]
+INNER_FLOORS = {"doctor": DOCTOR_FLOORS, "sweeps": SWEEP_FLOORS, "figures": FIGURE_FLOORS}
 LIGHTNING_FROM = "datamodule"
 HYDRA_FROM = "sweeps"
 FORBIDDEN_NAMES = {"utils", "util", "helpers", "common", "misc"}

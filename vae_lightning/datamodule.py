@@ -28,6 +28,8 @@ class VectorDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.seed = seed
         self.constant_share = len(dataset.constant_columns) / len(dataset.columns)
+        #: Of the validation rows; never trained on, but figures are coloured by them.
+        self.valid_labels = dataset.valid.labels
         # Re-sampled binarisation keeps grey levels for training; validation and test rows are drawn once, for good.
         self.resample = isinstance(preprocess, Binarize) and preprocess.resample
         self.rows: dict[str, Tensor] = {}

@@ -19,6 +19,11 @@ class ELBOMeter(Metric):
     Args:
         latent_dim: latent dimensions L.
         log_var_bound: the bound of the posterior's log-variance.
+        num_columns: columns C; 0 keeps no sum for each of them.
+
+    Attributes:
+        kl_by_dimension: mean KL of each latent dimension, (L,), as of the last ``compute``.
+        nll_by_column: mean -E_q[log p(x|z)] of each column, (C,), as of the last ``compute``.
     """
 
     full_state_update = False
@@ -29,18 +34,29 @@ class ELBOMeter(Metric):
     loc_squared: Tensor
     at_bound: Tensor
     at_floor: Tensor
+    columns: Tensor
 
-    def __init__(self, latent_dim: int, log_var_bound: float) -> None:
+    def __init__(self, latent_dim: int, log_var_bound: float, num_columns: int = 0) -> None:
         super().__init__()
         self.log_var_bound = log_var_bound
         self.add_state("rows", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("log_px", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("at_bound", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("at_floor", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
-        for name in ("kl", "loc", "loc_squared"):
-            self.add_state(name, torch.zeros(latent_dim, dtype=torch.float64), dist_reduce_fx="sum")
+        sizes = {"kl": latent_dim, "loc": latent_dim, "loc_squared": latent_dim, "columns": num_columns}
+        for name, size in sizes.items():
+            self.add_state(name, torch.zeros(size, dtype=torch.float64), dist_reduce_fx="sum")
+        self.kl_by_dimension, self.nll_by_column = torch.zeros(latent_dim), torch.zeros(num_columns)
 
-    def update(self, log_px: Tensor, kl: Tensor, loc: Tensor, log_var: Tensor, at_floor: Tensor) -> None:
+    def update(
+        self,
+        log_px: Tensor,
+        kl: Tensor,
+        loc: Tensor,
+        log_var: Tensor,
+        at_floor: Tensor,
+        by_column: Tensor | None = None,
+    ) -> None:
         """Add B rows.
 
         Args:
@@ -49,6 +65,7 @@ class ELBOMeter(Metric):
             loc: posterior means, ``(B, L)``.
             log_var: posterior log-variances, ``(B, L)``.
             at_floor: share of the likelihood's variances at their floor, 0-dim.
+            by_column: what ``log_px`` is the sum of, ``(S, B, C)``.
         """
         self.rows += loc.shape[0]
         self.log_px += log_px.mean(0).sum(dtype=torch.float64)
@@ -58,9 +75,12 @@ class ELBOMeter(Metric):
         self.loc_squared += loc.square().sum(0)
         self.at_bound += (log_var.abs() > BOUND_SHARE * self.log_var_bound).double().mean(-1).sum()
         self.at_floor += at_floor * loc.shape[0]
+        if by_column is not None:
+            self.columns += by_column.sum((0, 1)).double() / len(by_column)
 
     def compute(self) -> dict[str, Tensor]:
         reconstruction, kl = -self.log_px / self.rows, self.kl.sum() / self.rows
+        self.kl_by_dimension, self.nll_by_column = self.kl / self.rows, -self.columns / self.rows
         variance = self.loc_squared / self.rows - (self.loc / self.rows).square()
         return {
             "nelbo": reconstruction + kl,

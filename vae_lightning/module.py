@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterable
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -74,11 +75,12 @@ class VAEModule(LightningModule):
         self.gradient_clip_algorithm = gradient_clip_algorithm
         self.seed = seed
         self.shift = -model.log_abs_det()
-        self.meter = ELBOMeter(model.vae.latent_dim, model.vae.log_var_bound)
+        self.meter = ELBOMeter(model.vae.latent_dim, model.vae.log_var_bound, len(model.columns))
         #: (loss, reconstruction, kl) of each training step of this epoch, model units, still on the device.
         self.steps: list[Tensor] = []
+        #: Rows of each of these steps.
+        self.step_rows: list[int] = []
         self._trained = list(model.parameters())
-        self._step_rows: list[int] = []
         self._steps_per_epoch: float = 1
 
     encode = _of_the_model(VAEModel.encode)
@@ -111,7 +113,7 @@ class VAEModule(LightningModule):
         loader.batches.set_epoch(self.current_epoch)
         self._steps_per_epoch = min(len(loader.batches), self.trainer.num_training_batches * loader.size)
         self.steps.clear()
-        self._step_rows.clear()
+        self.step_rows.clear()
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         return batch  # the rows are on the device already; Lightning would search the batch for something to move
@@ -139,12 +141,12 @@ class VAEModule(LightningModule):
         # Kept as tensors: reading a number here would make every step wait for the device.
         with torch.no_grad():
             self.steps.append(torch.stack((loss, -terms.log_px.mean(), terms.kl.sum() / len(batch))))
-        self._step_rows.append(batch.shape[0])
+        self.step_rows.append(batch.shape[0])
         vae.likelihood.observe(output.px, batch)
         return loss
 
     def on_train_epoch_end(self) -> None:
-        weights = torch.tensor(self._step_rows, dtype=torch.float32, device=self.device)
+        weights = torch.tensor(self.step_rows, dtype=torch.float32, device=self.device)
         means = (weights / weights.sum()) @ torch.stack(self.steps)
         loss, reconstruction, kl = self.trainer.strategy.reduce(means, reduce_op="mean").tolist()
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
@@ -168,11 +170,22 @@ class VAEModule(LightningModule):
         output = vae(batch)
         terms = vae.terms(batch, output)
         loc, log_var = output.posterior
-        self.meter.update(terms.log_px, terms.kl, loc, log_var, vae.likelihood.at_floor(output.px))
+        floor = vae.likelihood.at_floor(output.px)
+        self.meter.update(terms.log_px, terms.kl, loc, log_var, floor, output.px.log_prob(batch))
 
     def on_validation_epoch_end(self) -> None:
         self._stream.__exit__(None, None, None)
         self._log(self._named("val", {name: float(value) for name, value in self.meter.compute().items()}))
+
+    @property
+    def kl_by_dimension(self) -> np.ndarray:
+        """Mean KL of each latent dimension at the last validation, nats per row, (L,)."""
+        return self.meter.kl_by_dimension.cpu().numpy()
+
+    @property
+    def nll_by_column(self) -> np.ndarray:
+        """Mean -E_q[log p(x|z)] of each column at the last validation, nats in data units, (C,)."""
+        return (self.meter.nll_by_column.cpu() - self.model.log_slopes().cpu()).numpy()
 
     def _named(self, stage: str, terms: dict[str, float]) -> dict[str, float]:
         """``stage/term``, log-densities in data units."""

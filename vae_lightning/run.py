@@ -21,6 +21,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from vae_lightning.build import Built, build, check_config
 from vae_lightning.callbacks.guard import LossGuard
+from vae_lightning.closing import PAGE, present
 from vae_lightning.console import log, logging_to, quiet_frameworks, say, shown
 from vae_lightning.errors import InterruptedRun, RunError
 from vae_lightning.evaluation import ROWS_AT_ONCE, Evaluation
@@ -36,11 +37,11 @@ from vae_lightning.loading import (
     write_valid_scores,
 )
 from vae_lightning.module import MONITOR
-from vae_lightning.results import evaluate_with_bar, plain_zero, print_results
+from vae_lightning.results import evaluate_with_bar, explained, plain_zero, print_results
 from vae_lightning.version import __version__
 
 Config = Mapping[str, Any]
-PARTS = ("summary.json", "metrics.csv", VALID_SCORES, "train.log")
+PARTS = ("summary.json", "report.html", "figures", "metrics.csv", VALID_SCORES, "train.log")
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pandas")
 
 
@@ -67,7 +68,7 @@ def run(config: Config, overrides: Sequence[str] = (), settings: Mapping[str, An
             built = build(config)
             resume_from = _resume_point(built, config, run_dir)
             # A summary means a finished run; while this one is under way there is none.
-            for name in ("summary.json", VALID_SCORES):
+            for name in ("summary.json", PAGE, VALID_SCORES):
                 (run_dir / name).unlink(missing_ok=True)
             _fit(built, run_dir, resume_from)
             best = _load_best(built, run_dir)
@@ -75,8 +76,10 @@ def run(config: Config, overrides: Sequence[str] = (), settings: Mapping[str, An
             result, seconds = _evaluate(built, config)
             if built.trainer.is_global_zero:
                 write_valid_scores(built.module.model.calibrate(built.dataset.valid.x), run_dir)
+                shown = present(built, run_dir, config, best, explained(result, best))
                 _log_end(built, result, best, settings)
-                _summarise(built, run_dir, result, best, {"training": trained, "evaluation": seconds}, overrides)
+                took = {"training": trained, "evaluation": seconds + shown.doctor, "figures": shown.figures}
+                _summarise(built, run_dir, result, best, took, overrides)
             return best
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -22,6 +22,7 @@ TINY = [
     "test.num_samples=5",
     "logger=csv",
     "torch.threads=1",
+    "callbacks.figures=null",
 ]
 
 

@@ -1,5 +1,6 @@
 """The user's own file: delimited text, Parquet, Feather, NPY or NPZ."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -48,6 +49,7 @@ class Table(Source):
         valid_fraction: The share of the rows that becomes the validation part, if no file or array gives it.
         test_fraction: The same for the test part.
         seed: Which random split.
+        image_shape: Height and width (and 3, for colours) if a row is a flattened image; figures then show images.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Table(Source):
         valid_fraction: float = 0.1,
         test_fraction: float = 0.1,
         seed: int = 0,
+        image_shape: Sequence[int] | None = None,
     ) -> None:
         self.path = path
         self.key = key
@@ -79,6 +82,7 @@ class Table(Source):
         self.paths = {"valid": valid_path, "test": test_path}
         self.fractions = {"valid": valid_fraction, "test": test_fraction}
         self.seed = seed
+        self.image_shape = None if image_shape is None else tuple(image_shape)
 
     def load(self, sheets: dict[str, Sheet] | None = None) -> Dataset:
         """Read and check the rows; columns that hold text or dates, and missing or infinite values, are refused.
@@ -92,10 +96,22 @@ class Table(Source):
         sheets = self.sheets() if sheets is None else sheets
         path = Path(str(self.path))
         columns, given = self._rows(sheets)
-        shape = sheets["train"].image_shape
-        if shape is not None and (self.columns is not None or len(columns) != shape[0] * shape[1]):
+        shape: tuple[int, ...] | None = sheets["train"].image_shape
+        if shape is not None and (self.columns is not None or len(columns) != math.prod(shape)):
             shape = None
+        if self.image_shape is not None:
+            shape = self._checked_shape(self.image_shape, len(columns))
         return Dataset(Path(path.name.removesuffix(".gz")).stem, columns, *self._split(given), image_shape=shape)
+
+    @staticmethod
+    def _checked_shape(shape: tuple[int, ...], num_columns: int) -> tuple[int, ...]:
+        legal = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
+        if legal and min(shape) >= 1 and math.prod(shape) == num_columns:
+            return shape
+        raise DataError(
+            "The 'image_shape' parameter of Table must be [height, width] or [height, width, 3], whose product is the "
+            f"number of columns, {num_columns}. Got {list(shape)} instead."
+        )
 
     def sheets(self) -> dict[str, Sheet]:
         """What the file and its companions hold, by part and unchecked; ``train`` is always there.

@@ -55,7 +55,7 @@ class Dataset:
         valid: The validation rows.
         test: The test rows.
         value_range: The declared range of legal values, such as ``(0, 16)`` for grey levels; None if not declared.
-        image_shape: ``(height, width)`` if a row is a flattened image.
+        image_shape: ``(height, width)``, or ``(height, width, 3)``, if a row is a flattened image.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Dataset:
     valid: Rows
     test: Rows
     value_range: tuple[float, float] | None = None
-    image_shape: tuple[int, int] | None = None
+    image_shape: tuple[int, ...] | None = None
 
     @cached_property
     def fingerprint(self) -> str:

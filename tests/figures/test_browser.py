@@ -1,0 +1,61 @@
+"""TensorBoard in a real browser: every page that a run fills has something on it."""
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import Run
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "tensorboard_pictures.py"
+PAGES = ["scalars", "custom_scalars", "images", "histograms", "text", "hparams", "projector"]
+
+pytestmark = [
+    pytest.mark.skipif(not importlib.util.find_spec("selenium"), reason="needs selenium: pip install -e '.[browser]'"),
+    pytest.mark.skipif(
+        not (shutil.which("chromium") and shutil.which("chromedriver")), reason="needs chromium and chromedriver"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def folder(digits_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures of the pages, and their words."""
+    out = tmp_path_factory.mktemp("pages")
+    command = [sys.executable, str(SCRIPT), str(digits_run.run_dir), "--out", str(out), "--seconds", "15"]
+    done = subprocess.run([*command, "--pages", *PAGES], capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr
+    (out / "words.json").write_text(done.stdout.splitlines()[-1])
+    return out
+
+
+@pytest.mark.parametrize(
+    ("page", "expected"),
+    [
+        ("scalars", ["column_nll/least", "latent_kl"]),
+        ("custom_scalars", ["Loss terms", "NELBO = reconstruction + KL (β = 1)", "Per-column NLL"]),
+        ("images", ["images/reconstructions", "images/prior_draws", "latent/codes"]),
+        ("histograms", ["codes/aggregate_posterior", "latent/kl_of_each_dimension"]),
+        ("text", ["configuration/text_summary", "doctor/text_summary", "No law is broken."]),
+        ("hparams", ["Hyperparameters", "data", "likelihood", "bernoulli"]),
+    ],
+)
+def test_a_page_shows_what_the_run_wrote(folder: Path, page: str, expected: list[str]) -> None:
+    found = json.loads((folder / "words.json").read_text())[page]
+    assert set(expected) <= set(found)
+    assert "No dashboards are active for the current data set." not in found
+
+
+def test_the_projector_shows_points(folder: Path) -> None:
+    """It draws on a canvas, of which a browser tells no words."""
+    pixels = np.asarray(Image.open(folder / "tensorboard_projector.png").convert("L"))
+    height, width = pixels.shape
+    middle = pixels[height // 5 : -height // 10, width // 4 : -width // 4]
+    dark = (middle < 60).mean()
+    assert 0.005 < dark < 0.5  # the digits' black paper
