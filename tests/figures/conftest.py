@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from tests.conftest import Run
-from vae_lightning.build import recorded_source
+from vae_lightning.build import recorded_dataset
 from vae_lightning.datamodule import VectorDataModule
 from vae_lightning.figures.base import Subject
 from vae_lightning.figures.training import read_history
@@ -21,7 +21,7 @@ Train = Callable[..., Run]
 
 def subject_of(run: Run) -> Subject:
     model, record, _ = load_recorded(run.run_dir)
-    dataset = recorded_source(record).load()
+    dataset = recorded_dataset(record, [column.name for column in model.columns])
     rows = VectorDataModule(dataset, model.preprocess).rows
     history = read_history(run.run_dir / "metrics.csv")
     return Subject(model, rows["valid"], rows["train"], dataset.valid.labels, dataset.image_shape, 0, history)
