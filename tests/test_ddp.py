@@ -33,6 +33,7 @@ def test_two_processes_train_one_model_and_speak_with_one_voice(tmp_path: Path) 
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("vae_lightning ") == 1
     assert done.stdout.count("NELBO") >= 1
+    assert (tmp_path / "run" / "report.html").exists()
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["epochs"] == 3
     metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")

@@ -22,6 +22,7 @@ def test_wheel_holds_every_configuration_file(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     packed = {name for name in names if name.endswith(".yaml")}
     assert packed == {f"vae_lightning/{path.relative_to(ROOT).as_posix()}" for path in ROOT.glob("conf/**/*.yaml")}
+    assert "vae_lightning/page.html.j2" in names
     # Where Hydra looks for sweepers: a namespace that other packages share, so without an __init__.
     assert [name for name in names if name.startswith("hydra_plugins/")] == ["hydra_plugins/vae_lightning_sweepers.py"]
 
@@ -42,4 +43,5 @@ def test_installed_wheel_trains_without_a_checkout(wheel: Path, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(site))
     assert (empty / "run" / "summary.json").exists()
+    assert (empty / "run" / "report.html").exists()
     assert (site / "bin" / "vae-lightning").exists()

@@ -82,7 +82,8 @@ def evaluate(
     """
     likelihood, num_columns = vae.likelihood, vae.likelihood.num_columns
     shift = -log_abs_det
-    meter = ELBOMeter(vae.latent_dim, vae.log_var_bound).to(vae.output.weight.device)
+    # Whoever is here has all rows, and may be the only process of several that is.
+    meter = ELBOMeter(vae.latent_dim, vae.log_var_bound, sync=False).to(vae.output.weight.device)
     with random_stream(seed):
         for batch in batches:
             output = vae(batch)

@@ -20,6 +20,7 @@ class ELBOMeter(Metric):
         latent_dim: latent dimensions L.
         log_var_bound: the bound of the posterior's log-variance.
         num_columns: columns C; 0 keeps no sum for each of them.
+        sync: add up what all processes saw; without, ``compute`` waits for none of them.
 
     Attributes:
         kl_by_dimension: mean KL of each latent dimension, (L,), as of the last ``compute``.
@@ -36,8 +37,8 @@ class ELBOMeter(Metric):
     at_floor: Tensor
     columns: Tensor
 
-    def __init__(self, latent_dim: int, log_var_bound: float, num_columns: int = 0) -> None:
-        super().__init__()
+    def __init__(self, latent_dim: int, log_var_bound: float, num_columns: int = 0, sync: bool = True) -> None:
+        super().__init__(sync_on_compute=sync)
         self.log_var_bound = log_var_bound
         self.add_state("rows", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("log_px", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")

@@ -554,3 +554,21 @@ class TestSharedFiles:
         assert data.train.labels is not None
         assert Table(str(SHARED / "mfeat.npz"), key="pixel", label="y").load().train.x.dtype == np.uint8
         assert "factors ((2000, 216))" in message(SHARED / "mfeat.npz")
+
+
+def test_rows_of_a_table_may_be_images(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.random.default_rng(0).random((20, 12)))
+    assert Table(str(path)).load().image_shape is None
+    assert Table(str(path), image_shape=[3, 4]).load().image_shape == (3, 4)
+    assert Table(str(path), image_shape=(2, 2, 3)).load().image_shape == (2, 2, 3)
+
+
+@pytest.mark.parametrize("shape", [[3, 5], [12], [2, 3, 2], [-3, -4], []], ids=str)
+def test_an_image_shape_that_does_not_fit_is_refused(tmp_path: Path, shape: list[int]) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.random.default_rng(0).random((20, 12)))
+    with pytest.raises(
+        DataError, match=r"must be \[height, width\].* number of columns, 12\. Got " + re.escape(str(shape))
+    ):
+        Table(str(path), image_shape=shape).load()

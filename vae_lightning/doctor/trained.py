@@ -218,7 +218,7 @@ def _recorded(trained: Trained) -> list[Finding]:
 
 
 def _nelbo(vae: VAE, rows: Tensor, seed: int) -> float:
-    meter = ELBOMeter(vae.latent_dim, vae.log_var_bound)
+    meter = ELBOMeter(vae.latent_dim, vae.log_var_bound, sync=False)
     with random_stream(seed):
         for batch in rows.split(4096):
             output = vae(batch)
