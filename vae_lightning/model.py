@@ -178,7 +178,9 @@ class VAEModel(nn.Module):
             DataError: as :meth:`encode`.
             ConfigError: for another ``kind``, or ``num_samples`` below 1.
         """
-        total = self._score(rows, kind, num_samples, seed).total.cpu().numpy()
+        check_kind(kind)
+        parts = self._scores(rows, num_samples, seed)
+        total = torch.cat([self._in_data_units(part.of(kind)).total for part in parts]).cpu().numpy()
         return pd.Series(total, index=rows.index, name=SCORE) if isinstance(rows, pd.DataFrame) else total
 
     def score_by_column(
@@ -189,7 +191,9 @@ class VAEModel(nn.Module):
         Arguments and errors as :meth:`score`. For ``nll`` the parts are those of the true posterior p(z|x); for
         ``reconstruction`` there is no ``kl``.
         """
-        score = self._score(rows, kind, num_samples, seed)
+        check_kind(kind)
+        found = [self._in_data_units(part.of(kind)) for part in self._scores(rows, num_samples, seed)]
+        score = Score(*(torch.cat(part) for part in zip(*found, strict=True)))
         parts = {SCORE: score.total, **({} if kind == "reconstruction" else {KL: score.kl})}
         index = rows.index if isinstance(rows, pd.DataFrame) else None
         whole = pd.DataFrame({name: part.cpu().numpy() for name, part in parts.items()}, index=index)
@@ -202,8 +206,11 @@ class VAEModel(nn.Module):
         Raises:
             DataError: as :meth:`encode`.
         """
-        found = self._scores(rows, NUM_SAMPLES, 0)
-        self.valid_scores = {kind: self._in_data_units(found.of(kind)).total.cpu().numpy() for kind in KINDS}
+        totals = [
+            [self._in_data_units(part.of(kind)).total for kind in KINDS] for part in self._scores(rows, NUM_SAMPLES, 0)
+        ]
+        columns = zip(KINDS, zip(*totals, strict=True), strict=True)
+        self.valid_scores = {kind: torch.cat(total).cpu().numpy() for kind, total in columns}
         return self
 
     def threshold(self, quantile: float = 0.99, kind: Kind = "elbo") -> float:
@@ -275,14 +282,10 @@ class VAEModel(nn.Module):
         """
         return export(self, Path(directory), format, kind)
 
-    def _score(self, rows: Data, kind: Kind, num_samples: int, seed: int) -> Score:
-        check_kind(kind)
-        return self._in_data_units(self._scores(rows, num_samples, seed).of(kind))
-
-    def _scores(self, rows: Data, num_samples: int, seed: int) -> Scores:
+    def _scores(self, rows: Data, num_samples: int, seed: int) -> Iterator[Scores]:
+        """A batch at a time: what each column adds to each kind would fill the memory where only sums are wanted."""
         eps = noise(self.vae, num_samples, seed)
-        parts = [scores(self.vae, u, eps) for u in self._batches(rows)]
-        return Scores(*(torch.cat(column) for column in zip(*parts, strict=True)))
+        return (scores(self.vae, u, eps) for u in self._batches(rows))
 
     def _in_data_units(self, score: Score) -> Score:
         slopes = self.log_slopes()
