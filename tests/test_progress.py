@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 import vae_lightning.callbacks.progress
-import vae_lightning.run  # before a test exchanges the console that it imports
+import vae_lightning.results  # before a test exchanges the console that it imports
 from vae_lightning.errors import RunError
 
 Train = Callable[..., Any]
@@ -21,7 +21,7 @@ ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Console:
     """The program's console as a terminal that can be read."""
     console = Console(force_terminal=True, file=io.StringIO(), width=200, highlight=False, soft_wrap=True)
-    for module in (vae_lightning.console, vae_lightning.run, vae_lightning.callbacks.progress):
+    for module in (vae_lightning.console, vae_lightning.results, vae_lightning.callbacks.progress):
         monkeypatch.setattr(module, "console", console)
     return console
 

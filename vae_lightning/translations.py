@@ -14,14 +14,14 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     }
 
 
-def _cross_entropy(logits: Any, target: Any, weight: Any = None, pos_weight: Any = None, reduction: int = 1) -> Any:
+def _cross_entropy(logits: Any, target: Any, weight: Any = None, pos_weight: Any = None, summed: int = 1) -> Any:
     """``(1 - x) l + max(-l, 0) + log(1 + exp(-|l|))``.
 
     The exporter's own takes the logarithm of a sigmoid, which onnxruntime computes to 1e-7: at logits below -10 hardly
     a digit of the logarithm is right.
     """
     op = _operations()
-    if weight is not None or pos_weight is not None or reduction != 0:
+    if weight is not None or pos_weight is not None or summed != 0:
         raise NotImplementedError("binary_cross_entropy_with_logits with weights or a reduction")
     one = op.CastLike(1.0, logits)
     tail = op.Log(op.Add(one, op.Exp(op.Neg(op.Abs(logits)))))

@@ -122,8 +122,9 @@ def test_arrays_hold_the_columns_of_the_model(shape: tuple[int, ...], tmp_path: 
         read(tmp_path / "two.npz", key="tset")
 
 
-def test_wide_rows_come_in_smaller_batches() -> None:
-    columns = [Column(str(i), "float64") for i in range(reading.MAX_ELEMENTS // 2)]
+def test_wide_rows_come_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MAX_ELEMENTS", 100)
+    columns = [Column(str(i), "float64") for i in range(50)]
     assert RowReader("-", columns).rows_at_once == 2
 
 
