@@ -26,7 +26,7 @@ OVERRIDES = [
     "callbacks.early_stopping=null",
     "callbacks.figures=null",
     "test.num_samples=5",
-    "trainer.max_epochs=300",
+    "trainer.max_epochs=500",
     "torch.threads=1",
 ]
 

@@ -247,7 +247,7 @@ def test_other_likelihoods_score_what_they_should() -> None:
     ("name", "value", "must_be"),
     [
         ("likelihood", "gauss", "one of bernoulli, continuous_bernoulli, gaussian"),
-        ("likelihood_options", ["variance"], "a dict or None"),
+        ("likelihood_options", ["variance"], "a dict of the likelihood's settings or None"),
         ("latent_dim", 0, "a whole number from 1 on"),
         ("latent_dim", 2.0, "a whole number from 1 on"),
         ("hidden_dims", 64, "a sequence of whole numbers from 1 on"),
@@ -401,3 +401,13 @@ def test_ctrl_c_interrupts_a_fit(rows: np.ndarray, monkeypatch: pytest.MonkeyPat
     with pytest.raises(KeyboardInterrupt):
         VAEEstimator(**TINY).fit(rows)
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_nullable_whole_numbers_are_drawn_as_whole_numbers() -> None:
+    rows = pd.DataFrame({"n": pd.array(range(20), dtype="Int64"), "x": np.arange(20) / 3})
+    assert str(VAEEstimator(max_epochs=1, random_state=0).fit(rows).sample(2)["n"].dtype) == "int64"
+
+
+def test_options_cannot_choose_a_class() -> None:
+    with pytest.raises(ValueError, match="'likelihood_options' parameter of VAEEstimator must be"):
+        VAEEstimator(likelihood_options={"_target_": "os.system"}).fit(np.zeros((5, 2)))

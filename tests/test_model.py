@@ -542,3 +542,41 @@ def test_many_rows_are_drawn_in_batches_that_differ(gaussian_run: Any) -> None:
     assert not rows.duplicated().any()
     pd.testing.assert_frame_equal(rows, pd.concat(model.sample_batches(20_000, seed=0)))
     pd.testing.assert_frame_equal(rows.iloc[:8192], model.sample(8192, seed=0))
+
+
+def test_columns_that_hold_no_plain_numbers_come_back_as_numbers(mixed: tuple[VAEModel, pd.DataFrame]) -> None:
+    model, table = mixed
+    means = model.reconstruct(table, mean=True)
+    for dtype in ("category", "string", "Sparse[int64]"):
+        again = model.reconstruct(table.astype({"age": dtype}))
+        np.testing.assert_allclose(again["age"].astype(float), means["age"])
+
+
+def test_a_frame_gets_its_own_labels_back(gaussian_run: Any) -> None:
+    model = load(gaussian_run.run_dir)
+    model.columns = tuple(Column(str(i), "float64") for i in range(4))
+    given = pd.DataFrame(np.zeros((2, 4)))
+    assert (given - model.reconstruct(given)).shape == (2, 4)
+
+
+@pytest.mark.parametrize("method", ["score", "log_prob", "evaluate", "score_by_column"])
+def test_no_rows_are_refused(gaussian_run: Any, method: str) -> None:
+    with pytest.raises(DataError, match="There are no rows"):
+        getattr(load(gaussian_run.run_dir), method)(np.zeros((0, 4)))
+
+
+@pytest.mark.parametrize("options", [{"num_rows": 2.5}, {"num_rows": 2, "seed": 2**70}, {"num_rows": 2, "seed": -1}])
+def test_what_counts_is_a_whole_number(gaussian_run: Any, options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="a whole number from"):
+        load(gaussian_run.run_dir).sample(**options)
+
+
+def test_using_a_model_in_training_mode_changes_nothing_of_it(train: Callable[..., Any], tmp_path: Path) -> None:
+    run = train(tmp_path, "model.dropout=0.5", "model.normalization=batch", "trainer.max_epochs=1")
+    model, x = load(run.run_dir), np.random.default_rng(0).normal(size=(6, 4))
+    before, weights = model.score(x), {name: value.clone() for name, value in model.state_dict().items()}
+    model.train()
+    np.testing.assert_array_equal(model.score(x), before)
+    pd.testing.assert_frame_equal(model.sample(3, seed=0), load(run.run_dir).sample(3, seed=0))
+    assert model.training
+    assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())

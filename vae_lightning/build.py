@@ -6,6 +6,7 @@ A configuration here is plain values (dict, list, str, numbers): resolved, and w
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -18,7 +19,7 @@ from vae_lightning.data.base import Column, Dataset, Source
 from vae_lightning.data.preprocess import Binarize, Identity, MinMax, Preprocess, Standardize, build_preprocess
 from vae_lightning.data.support import check_batch_size, check_support
 from vae_lightning.datamodule import VectorDataModule
-from vae_lightning.errors import ConfigError, DataError, check_parameter
+from vae_lightning.errors import ConfigError, DataError, check_parameter, is_count
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.model import VAEModel
 from vae_lightning.module import VAEModule
@@ -85,14 +86,14 @@ def check_config(config: Config) -> None:
         ConfigError: for the first that does not fit, naming the nearest legal one.
     """
     seed = config["seed"]
-    legal_seed = _is_count(seed, 0) and seed < 2**32
+    legal_seed = is_count(seed, 0) and seed < 2**32
     check_parameter("train.py", "seed", legal_seed, "a whole number from 0 to 4294967295", seed)
     threads, num_samples = config["torch"]["threads"], config["test"]["num_samples"]
     precision, batch_size = config["torch"]["matmul_precision"], config["data"].get("batch_size", 1)
-    check_parameter("torch", "threads", threads is None or _is_count(threads), "a positive number or null", threads)
+    check_parameter("torch", "threads", threads is None or is_count(threads), "a positive number or null", threads)
     check_parameter("torch", "matmul_precision", precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}", precision)
-    check_parameter("test", "num_samples", _is_count(num_samples), "a whole number from 1 on", num_samples)
-    check_parameter("data", "batch_size", _is_count(batch_size), "a whole number from 1 on", batch_size)
+    check_parameter("test", "num_samples", is_count(num_samples), "a whole number from 1 on", num_samples)
+    check_parameter("data", "batch_size", is_count(batch_size), "a whole number from 1 on", batch_size)
     source = locate(str(config["data"].get("_target_")), "data")
     check_keys(set(config["data"]) - {"_target_"}, [*legal_keys(source), *DATA_OPTIONS], "data")
     checked(config["model"], "model", VAE, ["likelihood"])
@@ -138,6 +139,12 @@ def recorded_dataset(record: Config, names: Sequence[str]) -> Dataset:
     if not node:
         raise DataError("This model was trained on rows from memory, which are not recorded.")
     source: Source = construct(node, "data", _own_class(node, "data", Source))
+    path = Path(str(node.get("path", "."))).expanduser()
+    if not path.exists() and not path.is_absolute():
+        raise DataError(
+            f"There is no file '{path}' here. The run names its rows relative to the directory it was started in: "
+            "do this from there."
+        )
     dataset = source.load()
     found = ([column.name for column in dataset.columns], dataset.fingerprint)
     if found != (list(names), record["data"]["fingerprint"]):
@@ -285,7 +292,3 @@ def _check_rows(
             f"The rows hold values between 0 and 1: the loss is a cross-entropy whose least value on the test rows is "
             f"{floor:.2f} nats. data.preprocess=binarize makes it a likelihood."
         )
-
-
-def _is_count(value: object, least: int = 1) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least

@@ -1,5 +1,7 @@
 """Errors that a user can mend: one message each, shown without a traceback."""
 
+from numbers import Integral
+
 
 class UserError(Exception):
     """A mistake that its message explains in full; the command line prints it without a traceback."""
@@ -19,6 +21,11 @@ class RunError(UserError, RuntimeError):
 
 class InterruptedRun(RunError):  # noqa: N818 - it is no error of the run's
     """The user stopped it."""
+
+
+def is_count(value: object, least: int = 1) -> bool:
+    """Whether ``value`` is a whole number of at least ``least``; truth values are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def check_parameter(owner: str, name: str, legal: bool, must_be: str, got: object) -> None:

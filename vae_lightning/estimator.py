@@ -198,7 +198,10 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         widths = isinstance(dims, Sequence | np.ndarray) and all(_is_whole(width, 1) for width in dims)
         legal = {
             "likelihood": (self.likelihood in names, f"one of {', '.join(names)}"),
-            "likelihood_options": (options is None or isinstance(options, Mapping), "a dict or None"),
+            "likelihood_options": (
+                options is None or (isinstance(options, Mapping) and "_target_" not in options),
+                "a dict of the likelihood's settings or None",
+            ),
             "latent_dim": (_is_whole(self.latent_dim, 1), whole),
             "hidden_dims": (widths, "a sequence of whole numbers from 1 on"),
             "activation": (self.activation in tuple(ACTIVATIONS), f"one of {', '.join(ACTIVATIONS)}"),
@@ -223,7 +226,8 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         """Names and dtypes: a frame's own where it has names, else x0, x1 ... of float64."""
         names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(self.n_features_in_)])
         dtypes = list(X.dtypes) if isinstance(X, pd.DataFrame) else []
-        plain = [str(dtype) if isinstance(dtype, np.dtype) and dtype.kind in "biuf" else "float64" for dtype in dtypes]
+        known = [getattr(dtype, "numpy_dtype", dtype) for dtype in dtypes]  # of pandas' nullable columns, too
+        plain = [str(dtype) if isinstance(dtype, np.dtype) and dtype.kind in "biuf" else "float64" for dtype in known]
         return tuple(map(Column, map(str, names), plain or ["float64"] * len(names)))
 
     def _dataset(self, rows: np.ndarray, columns: tuple[Column, ...], seed: int) -> Dataset:

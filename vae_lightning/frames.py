@@ -40,6 +40,14 @@ def numbers(rows: np.ndarray | pd.DataFrame, columns: Sequence[Column], noun: st
     return values
 
 
+def check_some(rows: Any) -> None:
+    """Raises:
+    DataError: when there are no rows.
+    """
+    if not len(rows):
+        raise DataError("There are no rows: at least one is needed.")
+
+
 def place(rows: Any) -> Callable[[int], str]:
     """How to name a row in a message: by its number, counted from 1, or by its label if it has one."""
     index = rows.index if isinstance(rows, pd.DataFrame) else pd.RangeIndex(len(rows))
@@ -99,7 +107,8 @@ def like(rows: Data, values: Tensor, names: Sequence[str]) -> Data:
 def typed(values: np.ndarray, dtype: Any) -> Any:
     """Give a column its dtype back: whole numbers are rounded into its range, truth values cut at one half."""
     nullable = isinstance(dtype, pd.api.extensions.ExtensionDtype)
-    target = getattr(dtype, "numpy_dtype", np.dtype(np.float64)) if nullable else np.dtype(dtype)
+    # Categories, texts and the like are no numbers to come back to.
+    target = getattr(dtype, "numpy_dtype", np.dtype(object)) if nullable else np.dtype(dtype)
     if target.kind in "iu":
         limits = np.iinfo(target)
         # The largest whole number of 64 bits has no float64 of its own, and the next one would overflow.

@@ -114,8 +114,12 @@ def _read_valid_scores(path: Path) -> dict[str, np.ndarray]:
         return {}
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        return {kind: np.array([float(row[kind]) for row in rows]) for kind in KINDS}
+            text = file.read()
+        rows = list(csv.DictReader(text.splitlines()))
+        scores: dict[str, np.ndarray] = {kind: np.array([float(row[kind]) for row in rows]) for kind in KINDS}
+        if not rows or not text.endswith("\n") or not all(np.isfinite(values).all() for values in scores.values()):
+            raise ValueError("it is cut off, or holds what is no number")
+        return scores
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise RunError(f"{path} cannot be read: it is damaged ({error}).") from error
 
@@ -150,7 +154,11 @@ def read_record(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
     """
     try:
         record = json.loads(checkpoint["vae_lightning"])
-        return {"version": record["version"], "config": dict(record["config"]), "columns": list(record["columns"])}
+        version, config, columns = str(record["version"]), dict(record["config"]), list(record["columns"])
+        dict(config["data"]), int(config["seed"])
+        if not re.match(r"\d", version):
+            raise ValueError(version)
+        return {"version": version, "config": config, "columns": columns}
     except (TypeError, ValueError, KeyError) as error:
         raise RunError(f"{path} does not say how its model is built: it is damaged.") from error
 

@@ -1,8 +1,9 @@
 """A VAE that speaks data units: the network together with its columns and its preprocessing."""
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,16 +14,34 @@ from vae_lightning.data.base import Column
 from vae_lightning.data.preprocess import Binarize, Preprocess
 from vae_lightning.data.support import check_support
 from vae_lightning.draws import part_seed, random_stream
-from vae_lightning.errors import ConfigError, check_parameter
+from vae_lightning.errors import ConfigError, check_parameter, is_count
 from vae_lightning.estimate import log_prob
 from vae_lightning.evaluation import ROWS_AT_ONCE, Evaluation, evaluate
 from vae_lightning.exports import Export, Format, export
-from vae_lightning.frames import Data, like, numbers, place, typed
+from vae_lightning.frames import Data, check_some, like, numbers, place, typed
 from vae_lightning.scoring import KINDS, NUM_SAMPLES, Kind, Score, Scores, check_kind, noise, scores
 from vae_lightning.vae import VAE
 
+P = ParamSpec("P")
+R = TypeVar("R")
 SCORE = "anomaly_score"
 KL = "kl"
+
+
+def _evaluating(method: Callable[Concatenate["VAEModel", P], R]) -> Callable[Concatenate["VAEModel", P], R]:
+    """The method in evaluation mode and without gradients: rows are neither dropped out nor counted."""
+
+    @functools.wraps(method)
+    def call(self: "VAEModel", *args: P.args, **kwargs: P.kwargs) -> R:
+        training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                return method(self, *args, **kwargs)
+        finally:
+            self.train(training)
+
+    return call
 
 
 class VAEModel(nn.Module):
@@ -72,7 +91,7 @@ class VAEModel(nn.Module):
         """The least NELBO any parameters can reach, nats per row in data units: -sum(max_log_prob) - log|det|."""
         return -float(self.vae.likelihood.max_log_prob().sum()) - self.log_abs_det()
 
-    @torch.no_grad()
+    @_evaluating
     def encode(self, rows: Data, return_std: bool = False) -> Data | tuple[Data, Data]:
         """Posterior means of ``rows`` (N, C), shape (N, L); with ``return_std`` also standard deviations.
 
@@ -86,7 +105,7 @@ class VAEModel(nn.Module):
             return loc
         return loc, like(rows, torch.cat([torch.exp(0.5 * p.log_var) for p in posteriors]), names)
 
-    @torch.no_grad()
+    @_evaluating
     def reconstruct(self, rows: Data, mean: bool = False) -> Data:
         """The decoder's mean at each row's posterior mean, (N, C), data units.
 
@@ -99,14 +118,17 @@ class VAEModel(nn.Module):
         """
         means = torch.cat([self.vae.reconstruct(u) for u in self._batches(rows)])
         names = [column.name for column in self.columns]
-        again = like(rows, self.preprocess.inverse(means), names)
-        if mean or not isinstance(rows, pd.DataFrame):
+        values = self.preprocess.inverse(means)
+        if not isinstance(rows, pd.DataFrame):
+            return like(rows, values, names)
+        labels = {str(label): label for label in rows.columns}  # numbers, where the frame calls its columns so
+        again = like(rows, values, [labels[name] for name in names])
+        if mean:
             return again
-        given = dict(zip(map(str, rows.columns), rows.dtypes, strict=True))
-        data = {name: typed(again[name].to_numpy(), given[name]) for name in names}
+        data = {label: typed(again[label].to_numpy(), rows[label].dtype) for label in again.columns}
         return pd.DataFrame(data, index=rows.index, copy=False)
 
-    @torch.no_grad()
+    @_evaluating
     def decode(self, codes: Data) -> Data:
         """The decoder's mean at latent points ``codes`` (N, L) such as :meth:`encode` gives; (N, C), data units.
 
@@ -117,7 +139,6 @@ class VAEModel(nn.Module):
         means = torch.cat([self.vae.decode(part).mean for part in z.split(ROWS_AT_ONCE)])
         return like(codes, self.preprocess.inverse(means), [column.name for column in self.columns])
 
-    @torch.no_grad()
     def sample(
         self, num_rows: int, seed: int | None = None, mean: bool = False, temperature: float = 1.0
     ) -> pd.DataFrame:
@@ -135,22 +156,26 @@ class VAEModel(nn.Module):
         """
         return pd.concat(list(self.sample_batches(num_rows, seed, mean, temperature)), ignore_index=True)
 
-    @torch.no_grad()
     def sample_batches(
         self, num_rows: int, seed: int | None = None, mean: bool = False, temperature: float = 1.0
     ) -> Iterator[pd.DataFrame]:
         """The rows of :meth:`sample`, a batch at a time: as many as wanted fit into memory."""
-        check_parameter("sample", "num_rows", num_rows >= 1, "at least 1", num_rows)
+        check_parameter("sample", "num_rows", is_count(num_rows), "a whole number from 1 on", num_rows)
+        legal_seed = seed is None or (is_count(seed, 0) and seed < 2**63)
+        check_parameter("sample", "seed", legal_seed, "a whole number from 0 on and below 2**63, or None", seed)
         check_parameter("sample", "temperature", 0 <= temperature < np.inf, "0 or more, and finite", temperature)
         dtypes = [np.dtype(np.float64) if mean and _is_whole(c) else c.dtype for c in self.columns]
         for start in range(0, num_rows, ROWS_AT_ONCE):
             with random_stream(seed if seed is None or start == 0 else part_seed(seed, start)):
-                drawn = self.vae.sample(min(ROWS_AT_ONCE, num_rows - start), mean, temperature)
-            rows = self.preprocess.inverse(drawn).cpu().numpy()
+                rows = self._drawn(min(ROWS_AT_ONCE, num_rows - start), mean, temperature)
             data = {c.name: typed(rows[:, i], dtypes[i]) for i, c in enumerate(self.columns)}
             yield pd.DataFrame(data, index=pd.RangeIndex(start, start + len(rows)), copy=False)
 
-    @torch.no_grad()
+    @_evaluating
+    def _drawn(self, num_rows: int, mean: bool, temperature: float) -> np.ndarray:
+        return self.preprocess.inverse(self.vae.sample(num_rows, mean, temperature)).cpu().numpy()
+
+    @_evaluating
     def log_prob(self, rows: Data, num_samples: int = 1000, seed: int = 0) -> np.ndarray | pd.Series:
         """Importance-sampled log p(x) of each row, nats, data units, shape (N,); see :func:`estimate.log_prob`.
 
@@ -158,11 +183,13 @@ class VAEModel(nn.Module):
             DataError: as :meth:`encode`.
             ConfigError: when ``num_samples`` is below 1.
         """
+        check_some(rows)
         with random_stream(seed):
             parts = [log_prob(self.vae, u, num_samples).log_prob for u in self._batches(rows)]
         values = torch.cat(parts).double().cpu().numpy() + self.log_abs_det()
         return pd.Series(values, index=rows.index, name="log_prob") if isinstance(rows, pd.DataFrame) else values
 
+    @_evaluating
     def score(
         self, rows: Data, kind: Kind = "elbo", num_samples: int = NUM_SAMPLES, seed: int = 0
     ) -> np.ndarray | pd.Series:
@@ -183,6 +210,7 @@ class VAEModel(nn.Module):
         total = torch.cat([self._in_data_units(part.of(kind)).total for part in parts]).cpu().numpy()
         return pd.Series(total, index=rows.index, name=SCORE) if isinstance(rows, pd.DataFrame) else total
 
+    @_evaluating
     def score_by_column(
         self, rows: Data, kind: Kind = "elbo", num_samples: int = NUM_SAMPLES, seed: int = 0
     ) -> pd.DataFrame:
@@ -200,6 +228,7 @@ class VAEModel(nn.Module):
         names = [f"nats_{column.name}" for column in self.columns]
         return pd.concat([whole, pd.DataFrame(score.by_column.cpu().numpy(), index=index, columns=names)], axis=1)
 
+    @_evaluating
     def calibrate(self, rows: Data) -> Self:
         """Keep the scores of rows that the model was not trained on, for :meth:`threshold`; a finished run has them.
 
@@ -222,9 +251,13 @@ class VAEModel(nn.Module):
         check_kind(kind, "threshold")
         check_parameter("threshold", "quantile", 0 < quantile < 1, "between 0 and 1", quantile)
         if kind not in self.valid_scores:
-            raise ConfigError("This model has no validation scores. Call calibrate(rows) with rows not trained on.")
+            raise ConfigError(
+                "This model has no validation scores to take a quantile of: its run has not finished, or is older than "
+                "they are. In Python, calibrate(rows) takes them from rows not trained on."
+            )
         return float(np.quantile(self.valid_scores[kind], quantile))
 
+    @_evaluating
     def evaluate(
         self,
         rows: Data | Iterable[Data],
@@ -246,6 +279,8 @@ class VAEModel(nn.Module):
             DataError: as :meth:`encode`.
             ConfigError: when ``num_samples`` is below 1.
         """
+        if isinstance(rows, np.ndarray | pd.DataFrame):
+            check_some(rows)
         batches = self.batches([rows] if isinstance(rows, np.ndarray | pd.DataFrame) else rows)
         trained = None if training_rows is None else self.model_units(training_rows)
         return evaluate(self.vae, batches, trained, num_samples, seed, self.log_abs_det(), progress)
@@ -284,6 +319,7 @@ class VAEModel(nn.Module):
 
     def _scores(self, rows: Data, num_samples: int, seed: int) -> Iterator[Scores]:
         """A batch at a time: what each column adds to each kind would fill the memory where only sums are wanted."""
+        check_some(rows)
         eps = noise(self.vae, num_samples, seed)
         return (scores(self.vae, u, eps) for u in self._batches(rows))
 

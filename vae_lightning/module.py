@@ -25,16 +25,11 @@ R = TypeVar("R")
 
 
 def _of_the_model(method: Callable[Concatenate[VAEModel, P], R]) -> Callable[Concatenate["VAEModule", P], R]:
-    """The same method of the module: that of its model, in evaluation mode."""
+    """The same method of the module: that of its model."""
 
     @functools.wraps(method)
     def call(self: "VAEModule", *args: P.args, **kwargs: P.kwargs) -> R:
-        training = self.model.training
-        self.model.eval()
-        try:
-            return method(self.model, *args, **kwargs)
-        finally:
-            self.model.train(training)
+        return method(self.model, *args, **kwargs)
 
     return call
 

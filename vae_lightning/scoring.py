@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vae_lightning.draws import even_normals
-from vae_lightning.errors import check_parameter
+from vae_lightning.errors import check_parameter, is_count
 from vae_lightning.estimate import rows_at_once
 from vae_lightning.vae import VAE
 
@@ -65,7 +65,7 @@ def check_kind(kind: str, owner: str = "score") -> None:
 
 def noise(vae: VAE, num_samples: int = NUM_SAMPLES, seed: int = 0) -> Tensor:
     """The draws ``eps`` of :func:`scores`, shape ``(S, 1, L)``, as the model's weights are."""
-    check_parameter("score", "num_samples", num_samples >= 1, "at least 1", num_samples)
+    check_parameter("score", "num_samples", is_count(num_samples), "a whole number from 1 on", num_samples)
     return even_normals(num_samples, vae.latent_dim, seed)[:, None].to(vae.output.weight)
 
 

@@ -66,10 +66,10 @@ def test_safetensors_load_and_the_kind_is_in_the_card(gaussian_run: Any) -> None
 
 def test_mistakes_are_one_line(gaussian_run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run = gaussian_run.run_dir
-    assert "nowhere holds no checkpoint" in one_line(export("nowhere", "-o", "out"))
+    assert "There is no run directory nowhere" in one_line(export("nowhere", "-o", "out"))
     Path("file").write_text("mine")
     assert "file is a file" in one_line(export(run, "-o", "file"))
-    assert "The export could not be written: " in one_line(export(run, "-o", "file/out"))
+    assert "File exists: " in one_line(export(run, "-o", "file/out"))
     assert "no part of an export" in one_line(export(run, "-o", run))
     monkeypatch.setitem(sys.modules, "onnx", None)
     assert "needs onnx: pip install 'vae-lightning[export]'" in one_line(export(run, "-o", "out"))

@@ -103,6 +103,15 @@ def test_a_reconstruction_has_the_names_order_and_dtypes_of_the_file(
     np.testing.assert_allclose(found["height"], means["height"], rtol=1e-6)
 
 
+def test_the_batch_decides_nothing_about_whole_numbers(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MAX_ROWS", 20)
+    table().assign(age=[*table()["age"][:-1], 41.5]).to_csv(tmp_path / "rows.csv", index=False)
+    ended_well(trained("reconstruct", str(tmp_path / "rows.csv"), "-o", str(tmp_path / "again.parquet")))
+    assert pd.read_parquet(tmp_path / "again.parquet")["age"].dtype == np.int64
+
+
 def test_means_keep_their_fractions(trained: Trained, tmp_path: Path) -> None:
     ended_well(trained("reconstruct", trained.path("rows.csv"), "-o", str(tmp_path / "again.csv"), "--mean"))
     again = pd.read_csv(tmp_path / "again.csv")
@@ -324,7 +333,7 @@ def test_a_run_that_cannot_be_used_ends_in_one_line(
         (["encode", "rows.csv", "-o", "codes.xlsx"], "no known ending to write"),
         (["encode", "rows.csv", "-o", "none/codes.csv"], "There is no folder"),
         (["score", "rows.csv", "--threshold", "1.5"], "'quantile' parameter of threshold must be between 0 and 1"),
-        (["sample", "-n", "0"], "'num_rows' parameter of sample must be at least 1"),
+        (["sample", "-n", "0"], "'num_rows' parameter of sample must be a whole number from 1 on"),
         (["sample", "--temperature", "-1"], "'temperature' parameter of sample must be 0 or more"),
         (["evaluate", "--samples", "0"], "'num_samples' parameter of log_prob must be at least 1"),
         (["evaluate", "--data", "-"], "a pipe can be read only once"),

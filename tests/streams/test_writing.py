@@ -55,6 +55,15 @@ def test_an_array_holds_the_values(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found, numbers.to_numpy())
 
 
+def test_an_array_holds_truth_values_as_numbers_and_no_texts(tmp_path: Path) -> None:
+    mixed = frame()[["x", "n"]].assign(ok=[True, False] * 3 + [True])
+    write(tmp_path / "rows.npy", mixed)
+    np.testing.assert_array_equal(np.load(tmp_path / "rows.npy", allow_pickle=False), mixed.to_numpy(dtype=float))
+    with pytest.raises(DataError, match="numbers only, and the column 'text' holds none"):
+        write(tmp_path / "other.npy", frame())
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.npy"]
+
+
 def test_a_pipe_gets_csv(capsys: pytest.CaptureFixture[str]) -> None:
     with RowWriter("-") as writer:
         writer.write(frame().iloc[:1])

@@ -1,5 +1,6 @@
 """``vae-lightning evaluate``: the test table again, on any file."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,8 @@ def evaluate(run: Path, data: str | None, samples: int, as_json: bool, key: str 
         if as_json:
             import json
 
-            click.echo(json.dumps(result.as_dict(), indent=2))
+            numbers = {name: None if math.isnan(value) else value for name, value in result.as_dict().items()}
+            click.echo(json.dumps(numbers, indent=2))
         else:
             print_results(result, title="Test" if data is None else data)
 

@@ -1,12 +1,11 @@
 """``vae-lightning export``: a trained model as files for other programs, checked before it says so."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vae_lightning.errors import UserError
+from vae_lightning.commands.base import SETTINGS, loaded, one_line_errors, run_argument
 
 if TYPE_CHECKING:
     from vae_lightning.exports import Export
@@ -18,8 +17,8 @@ Examples:
   vae-lightning export outputs/first --format safetensors -o exported"""
 
 
-@click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("run_dir", metavar="RUN", type=click.Path(path_type=Path))
+@click.command(epilog=EXAMPLES, context_settings=SETTINGS)
+@run_argument
 @click.option(
     "--format",
     "written",
@@ -36,7 +35,7 @@ Examples:
     show_default=True,
     help="What the score graph computes.",
 )
-def export(run_dir: Path, written: Any, output: Path, kind: Any) -> None:
+def export(run: Path, written: Any, output: Path, kind: Any) -> None:
     """Write a trained model for other programs.
 
     RUN is a run directory. onnx and torch write encoder, decoder and score as graphs from and to data units, each run
@@ -45,19 +44,8 @@ def export(run_dir: Path, written: Any, output: Path, kind: Any) -> None:
 
     Exit status: 0, or 2 where nothing was written.
     """
-    from vae_lightning.loading import load
-
-    try:
-        done = load(run_dir).export(output, written, kind)
-    except UserError as error:
-        message = str(error)
-    except OSError as error:
-        message = f"The export could not be written: {error}"
-    else:
-        _say(done)
-        return
-    print(f"error: {message}", file=sys.stderr)
-    raise SystemExit(2)
+    with one_line_errors():
+        _say(loaded(run).export(output, written, kind))
 
 
 def _say(done: "Export") -> None:

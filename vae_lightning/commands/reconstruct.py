@@ -41,10 +41,18 @@ def reconstruct(run: Path, data: str, output: str, mean: bool, key: str | None) 
     Exit status: 0, or 2 with one line that says why.
     """
     with one_line_errors():
+        from vae_lightning.frames import typed
+        from vae_lightning.streams.reading import is_text
+
         model = loaded(run)
+        trained = {column.name: column.dtype.replace("float32", "float64") for column in model.columns}
 
         def again(rows: "pd.DataFrame") -> "pd.DataFrame":
-            made = model.reconstruct(rows, mean)
-            return rows.assign(**{name: made[name] for name in made.columns})
+            means = model.reconstruct(rows, mean=True)
+            if mean:
+                return rows.assign(**means)
+            # A text has no dtypes, and what a batch of it looks like may differ from batch to batch.
+            dtypes = trained if is_text(data) else dict(zip(rows.columns, rows.dtypes, strict=True))
+            return rows.assign(**{name: typed(means[name].to_numpy(), dtypes[name]) for name in means.columns})
 
         pass_through(model, data, output, key, again, "reconstructed")

@@ -344,6 +344,8 @@ def as_numbers(series: "pd.Series") -> tuple["pd.Series", np.ndarray]:
 
     if series.dtype.kind in "mMc":
         return series, series.notna().to_numpy()
+    if isinstance(series.dtype, pd.SparseDtype):
+        return as_numbers(series.sparse.to_dense())
     if pd.api.types.is_numeric_dtype(series.dtype):  # pandas' own nullable dtypes
         return series.astype(np.float64 if series.hasnans else series.dtype.numpy_dtype), np.zeros(len(series), bool)
     numbers = pd.to_numeric(series.astype(object), errors="coerce").astype(np.float64)

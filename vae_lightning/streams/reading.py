@@ -2,26 +2,36 @@
 
 import io
 import sys
+import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 import numpy as np
 import pandas as pd
 
 from vae_lightning.data.base import Column
 from vae_lightning.data.base.files import existing_path, read_arrays, unreadable
-from vae_lightning.data.base.sheets import SAMPLE_LINES, Layout, array_sheet, open_text, text_layout
-from vae_lightning.data.base.words import listed, nearest
+from vae_lightning.data.base.sheets import (
+    SAMPLE_LINES,
+    UTF_16,
+    Layout,
+    array_sheet,
+    check_unique,
+    open_text,
+    read_npy,
+    text_layout,
+)
+from vae_lightning.data.base.words import count, listed, nearest
 from vae_lightning.data.table import ENDINGS, TEXT_ENDINGS
 from vae_lightning.errors import DataError
+from vae_lightning.streams.base import PIPE, TextColumns, numbers_kept_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PIPE = "-"
 MAX_ROWS = 8192
 MAX_ELEMENTS = 2**24
 """Values of the model's columns held at once: 128 MiB in float64."""
@@ -38,15 +48,16 @@ def is_text(path: str) -> bool:
 class RowReader:
     """Goes through the rows of a file, any number of times; through a pipe, once.
 
-    A column of the model is read as numbers. Every other column passes through: as the file has it, and text to text
-    letter by letter. Rows without labels of their own are numbered from 0 through the whole file.
+    A column of the model is read as numbers. Every other column passes through as the file has it: text as text, unless
+    it is to go into a file with dtypes and is plainly numbers. Rows without labels of their own are numbered from 0
+    through the whole file.
 
     Args:
         path: delimited text, plain or gzipped, Parquet, Feather, NPY or NPZ; ``-`` reads delimited text from the
             standard input.
         columns: the model's columns; an array of as many columns is taken to hold these.
         key: which array of an NPZ archive.
-        verbatim: read the other columns of a text as text.
+        verbatim: leave the other columns of a text as text, even if they are numbers.
 
     Raises:
         DataError: when the file cannot be read.
@@ -93,8 +104,9 @@ class RowReader:
                 return
             with open_text(Path(self.path).expanduser()) as file:
                 yield from self._text(file, name)
-        except (pd.errors.ParserError, UnicodeError) as error:
-            raise DataError(f"{name} cannot be read: {' '.join(str(error).split())}.") from error
+        except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeError) as error:
+            said = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ").rstrip(".")
+            raise DataError(f"{name} cannot be read: {said}.") from error
         except (OSError, EOFError, zlib.error) as error:  # a damaged archive
             raise unreadable(Path(self.path), "delimited text", error) from error
 
@@ -102,26 +114,36 @@ class RowReader:
         if self._used:
             raise DataError("A pipe can be read only once: give a file.")
         self._used = True
-        return sys.stdin
+        binary: Any = io.BufferedReader(cast(Any, sys.stdin.buffer))  # for a look at its beginning
+        encoding = "utf-16" if binary.peek(2)[:2] in UTF_16 else "utf-8-sig"
+        return io.TextIOWrapper(binary, encoding, newline="")
 
     def _text(self, file: TextIO, name: str) -> Iterator[pd.DataFrame]:
         sample = list(islice(file, SAMPLE_LINES))
         layout = text_layout(sample, name)
         # What was looked at is read again: a pipe cannot be wound back.
-        for frame in pd.read_csv(_Replayed(sample, file), **self._text_options(layout)):
-            yield self._text_frame(frame)
+        source, columns = _Replayed(sample, file), TextColumns()
+        try:
+            for frame in _strictly(lambda: pd.read_csv(source, **self._text_options(layout))):
+                yield self._text_frame(frame, columns)
+        except pd.errors.ParserError:
+            if source.interrupted:  # pandas makes a complaint about the file of it
+                raise KeyboardInterrupt from None
+            raise
 
     def _text_options(self, layout: Layout) -> dict[str, Any]:
         others = [name for name in layout.names if name not in self.names]
         return {
             **layout.options(),
             "chunksize": self.rows_at_once,
-            "dtype": dict.fromkeys(others, str) if self.verbatim else None,
+            "dtype": dict.fromkeys(others, str),
             "keep_default_na": False,
-            "na_values": {name: MISSING for name in layout.names if not (self.verbatim and name in others)},
+            "na_values": {name: MISSING for name in layout.names if name not in others},
         }
 
-    def _text_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
+    def _text_frame(self, frame: pd.DataFrame, columns: TextColumns) -> pd.DataFrame:
+        others = [] if self.verbatim else [name for name in frame.columns if name not in self.names]
+        frame = frame.assign(**{name: columns(name, frame[name]) for name in others})
         # A batch of whole numbers only, in a column of fractions, would else be written without decimal points.
         whole = [name for name in self.fractions if name in frame.columns and frame[name].dtype.kind in "iu"]
         frame = frame.astype(dict.fromkeys(whole, np.float64))
@@ -139,12 +161,14 @@ class RowReader:
         try:
             if kind == "Parquet":
                 with parquet.ParquetFile(path) as file:
-                    yield from _arrow_frames(file.iter_batches(self.rows_at_once))
+                    check_unique(file.schema_arrow.names, f"'{path}'")
+                    yield from self._arrow_frames(file.iter_batches(self.rows_at_once))
                 return
             with pa.memory_map(str(path)) as source:
                 stored = pa.ipc.open_file(source)
+                check_unique(stored.schema.names, f"'{path}'")
                 batches = (stored.get_batch(number) for number in range(stored.num_record_batches))
-                yield from _arrow_frames(part for batch in batches for part in _cut(batch, self.rows_at_once))
+                yield from self._arrow_frames(part for batch in batches for part in _cut(batch, self.rows_at_once))
         except (pa.ArrowException, OSError) as error:
             raise unreadable(path, kind, error) from error
 
@@ -152,11 +176,26 @@ class RowReader:
 
     def _array(self, path: Path) -> Iterator[pd.DataFrame]:
         array = _read_npy(path) if path.suffix.lower() == ".npy" else self._member(path)
-        names = array_sheet(array[:1], path.name).frame.columns if len(array) else self.names
-        names = pd.Index(self.names) if len(names) == len(self.names) else names
+        width = int(np.prod(array.shape[1:])) if array.ndim in (2, 3) else None
+        if width != len(self.names):
+            raise DataError(
+                f"'{path}' must have shape (N, {len(self.names)}): the model was trained on "
+                f"{count(len(self.names), 'column')}. Got shape {array.shape} instead."
+            )
+        names = pd.Index(self.names)
         for start in range(0, len(array), self.rows_at_once):
             part = array_sheet(array[start : start + self.rows_at_once], path.name).frame.set_axis(names, axis=1)
             yield part.set_axis(pd.RangeIndex(start, start + len(part)))
+
+    def _arrow_frames(self, batches: Iterator["pa.RecordBatch"]) -> Iterator[pd.DataFrame]:
+        done = 0
+        for batch in batches:
+            frame = numbers_kept_whole(batch, batch.to_pandas(), set(self.names))
+            frame.columns = frame.columns.map(str)
+            if isinstance(frame.index, pd.RangeIndex):
+                frame.index = _range_index(batch.schema.pandas_metadata, done, len(frame))
+            done += len(frame)
+            yield frame
 
     def _member(self, path: Path) -> np.ndarray:
         arrays = read_arrays(path)
@@ -177,6 +216,7 @@ class _Replayed(io.TextIOBase):
     def __init__(self, first: Sequence[str], rest: TextIO) -> None:
         self.first = "".join(first)
         self.rest = rest
+        self.interrupted = False
 
     def readable(self) -> bool:
         return True
@@ -186,7 +226,24 @@ class _Replayed(io.TextIOBase):
             text, self.first = self.first + self.rest.read(), ""
             return text
         text, self.first = self.first[:size], self.first[size:]
-        return text or self.rest.read(size)
+        try:
+            return text or self.rest.read(size)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            raise
+
+
+def _strictly(start: Callable[[], Iterator[pd.DataFrame]]) -> Iterator[pd.DataFrame]:
+    """Batches of text; what pandas only warns of, a row longer than the header, would shift all its columns."""
+    batches = None
+    while True:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            batches = batches or iter(start())
+            frame = next(batches, None)
+        if frame is None:
+            return
+        yield frame
 
 
 def _cut(batch: "pa.RecordBatch", size: int) -> Iterator["pa.RecordBatch"]:
@@ -194,21 +251,11 @@ def _cut(batch: "pa.RecordBatch", size: int) -> Iterator["pa.RecordBatch"]:
         yield batch.slice(start, size)
 
 
-def _arrow_frames(batches: Iterator["pa.RecordBatch"]) -> Iterator[pd.DataFrame]:
-    done = 0
-    for batch in batches:
-        frame = batch.to_pandas()
-        frame.columns = frame.columns.map(str)
-        if isinstance(frame.index, pd.RangeIndex):
-            frame.index = _range_index(batch.schema.pandas_metadata, done, len(frame))
-        done += len(frame)
-        yield frame
-
-
 def _range_index(metadata: dict[str, Any] | None, done: int, size: int) -> pd.Index:
     """The labels of a batch: pandas keeps a range beside the rows, of which a batch knows only the whole."""
     described = [index for index in (metadata or {}).get("index_columns", []) if isinstance(index, dict)]
-    if not described or (described[0]["start"], described[0]["step"]) == (0, 1):
+    plain = {"start": 0, "step": 1, "name": None}
+    if not described or {key: described[0][key] for key in plain} == plain:
         return pd.RangeIndex(done, done + size)
     labels = described[0]["start"] + described[0]["step"] * np.arange(done, done + size)
     return pd.Index(labels, name=described[0]["name"])
@@ -217,5 +264,5 @@ def _range_index(metadata: dict[str, Any] | None, done: int, size: int) -> pd.In
 def _read_npy(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
-        raise unreadable(path, "an NPY array", error) from error
+    except (OSError, EOFError, ValueError):
+        return read_npy(path)  # it says what is wrong

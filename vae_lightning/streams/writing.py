@@ -1,5 +1,6 @@
 """Data frames to a file or a pipe, a batch at a time; the file appears only once it is whole."""
 
+import io
 import os
 import sys
 from pathlib import Path
@@ -10,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from vae_lightning.errors import DataError
+from vae_lightning.streams.base import PIPE, common_dtype
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PIPE = "-"
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 ENDINGS = (*DELIMITERS, *(f"{ending}.gz" for ending in DELIMITERS), ".parquet", ".feather", ".arrow", ".npy")
 
@@ -45,7 +46,7 @@ class RowWriter:
         self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         self._file: Any = None
         self._arrow: Any = None
-        self._parts: list[np.ndarray] = []
+        self._array: _ArrayFile | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -55,14 +56,15 @@ class RowWriter:
         if self.ending in (".parquet", ".feather", ".arrow"):
             self._write_arrow(frame)
         elif self.ending == ".npy":
-            self._parts.append(frame.to_numpy())
+            self._array = self._array or _ArrayFile(self._partial, frame)
+            self._array.write(frame)
         else:
             self._write_text(frame)
 
     def _write_text(self, frame: pd.DataFrame) -> None:
         first = self._file is None
         if first:
-            self._file = sys.stdout if self.ending == PIPE else self._open_text()
+            self._file = _utf8_output() if self.ending == PIPE else self._open_text()
         frame.to_csv(
             self._file,
             sep=DELIMITERS.get(self.ending.removesuffix(".gz"), ","),
@@ -99,9 +101,8 @@ class RowWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if self.ending == ".npy" and kind is None:
-                with self._partial.open("wb") as file:
-                    np.lib.format.write_array(file, np.concatenate(self._parts), allow_pickle=False)
+            if self._array is not None:
+                self._array.close()
             if self._arrow is not None:
                 self._arrow.close()
             if self._file is not None and self.ending != PIPE:
@@ -110,6 +111,38 @@ class RowWriter:
                 os.replace(self._partial, self.path)
         finally:
             self._partial.unlink(missing_ok=True)
+
+
+class _ArrayFile:
+    """An NPY file that grows: its header has room for any number of rows, and says in the end how many there are."""
+
+    def __init__(self, path: Path, frame: pd.DataFrame) -> None:
+        self.dtype, self.width, self.rows = common_dtype(frame), len(frame.columns), 0
+        self._file = path.open("wb")
+        self._write_header()
+
+    def _write_header(self) -> None:
+        # numpy keeps 20 digits for the number of rows, so that the header is as long whatever it is.
+        self._file.seek(0)
+        header = {"descr": self.dtype.str, "fortran_order": False, "shape": (self.rows, self.width)}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def write(self, frame: pd.DataFrame) -> None:
+        """Add rows."""
+        common_dtype(frame)
+        self._file.write(np.ascontiguousarray(frame.to_numpy(dtype=self.dtype)).tobytes())
+        self.rows += len(frame)
+
+    def close(self) -> None:
+        """Say how many rows there are."""
+        self._write_header()
+        self._file.close()
+
+
+def _utf8_output() -> Any:
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.encoding.lower().replace("-", "") != "utf8":
+        sys.stdout.reconfigure(encoding="utf-8")
+    return sys.stdout
 
 
 class _ArrowFile:
