@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from vae_lightning.data.base import Column, Dataset, Rows, split_off
 from vae_lightning.data.preprocess import KINDS
 from vae_lightning.doctor.fits import families
-from vae_lightning.errors import check_parameter
+from vae_lightning.errors import check_parameter, is_count
 from vae_lightning.fitting import fit_in_memory, in_memory
 from vae_lightning.networks import ACTIVATIONS
 
@@ -182,7 +182,7 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
             ConfigError: (a ``ValueError``) when ``n_samples`` is below 1.
         """
         check_is_fitted(self)
-        check_parameter("sample", "n_samples", _is_whole(n_samples, 1), "a whole number from 1 on", n_samples)
+        check_parameter("sample", "n_samples", is_count(n_samples), "a whole number from 1 on", n_samples)
         drawn = self.model_.sample(int(n_samples), seed=_seed(random_state))
         return drawn if hasattr(self, "feature_names_in_") else drawn.to_numpy()
 
@@ -195,14 +195,14 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         names = tuple(families())
         options = self.likelihood_options
         dims = self.hidden_dims
-        widths = isinstance(dims, Sequence | np.ndarray) and all(_is_whole(width, 1) for width in dims)
+        widths = isinstance(dims, Sequence | np.ndarray) and all(is_count(width) for width in dims)
         legal = {
             "likelihood": (self.likelihood in names, f"one of {', '.join(names)}"),
             "likelihood_options": (
                 options is None or (isinstance(options, Mapping) and "_target_" not in options),
                 "a dict of the likelihood's settings or None",
             ),
-            "latent_dim": (_is_whole(self.latent_dim, 1), whole),
+            "latent_dim": (is_count(self.latent_dim), whole),
             "hidden_dims": (widths, "a sequence of whole numbers from 1 on"),
             "activation": (self.activation in tuple(ACTIVATIONS), f"one of {', '.join(ACTIVATIONS)}"),
             "dropout": (_is_number(self.dropout) and 0 <= self.dropout < 1, "at least 0 and below 1"),
@@ -210,7 +210,7 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
             "beta": (_is_number(self.beta) and self.beta >= 0, "at least 0 and finite"),
             "learning_rate": (_is_number(self.learning_rate) and self.learning_rate > 0, "positive and finite"),
             **{
-                name: (_is_whole(getattr(self, name), 1), whole)
+                name: (is_count(getattr(self, name)), whole)
                 for name in ("batch_size", "max_epochs", "patience", "num_samples")
             },
             "validation_fraction": (
@@ -270,10 +270,6 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
 
 def _seed(random_state: RandomState) -> int:
     return int(check_random_state(random_state).randint(2**31 - 1))
-
-
-def _is_whole(value: object, least: int) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def _is_number(value: object) -> bool:

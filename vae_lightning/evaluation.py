@@ -70,7 +70,7 @@ def evaluate(
 
     Args:
         vae: in evaluation mode.
-        batches: the rows (B, C) a batch at a time; gone through more than once.
+        batches: the rows (B, C) a batch at a time; gone through twice.
         training_rows: what the baseline is fitted to; None leaves it out (NaN).
         num_samples: importance samples per row.
         seed: the same seed gives the same numbers.
@@ -84,8 +84,13 @@ def evaluate(
     shift = -log_abs_det
     # Whoever is here has all rows, and may be the only process of several that is.
     meter = ELBOMeter(vae.latent_dim, vae.log_var_bound, sync=False).to(vae.output.weight.device)
+    marginal = None if training_rows is None else likelihood.marginal(training_rows)
+    floor, baseline = 0.0, 0.0 if marginal is not None else math.nan
     with random_stream(seed):
         for batch in batches:
+            floor += float(likelihood.entropy_floor(batch).double().sum())
+            if marginal is not None:
+                baseline -= float(marginal.log_prob(batch).double().sum())
             output = vae(batch)
             terms = vae.terms(batch, output)
             loc, log_var = output.posterior
@@ -106,17 +111,10 @@ def evaluate(
         bits_per_column=float(nll.mean()) / num_columns / math.log(2),
         active_units=int(means["active_units"]),
         latent_dim=vae.latent_dim,
-        baseline=math.nan if training_rows is None else _baseline(vae, batches, training_rows) + shift,
-        entropy_floor=sum(float(likelihood.entropy_floor(b).double().sum()) for b in batches) / num_rows + shift,
+        baseline=baseline / num_rows + shift,
+        entropy_floor=floor / num_rows + shift,
         log_var_at_bound=means["log_var_at_bound"],
         variance_at_floor=means["variance_at_floor"],
         num_rows=num_rows,
         num_samples=num_samples,
     )
-
-
-def _baseline(vae: VAE, batches: Iterable[Tensor], training_rows: Tensor) -> float:
-    """The NLL of independent columns fitted to the training rows."""
-    marginal = vae.likelihood.marginal(training_rows)
-    sums = [(-marginal.log_prob(batch).double().sum(), len(batch)) for batch in batches]
-    return float(sum(total for total, _ in sums)) / sum(rows for _, rows in sums)

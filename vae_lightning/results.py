@@ -18,7 +18,8 @@ def evaluate_with_bar(
     from rich.progress import Progress
 
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        total = sum(len(batch) for batch in batches)
+        # To count the rows of a file is to read it: only for a bar that is seen.
+        total = sum(len(batch) for batch in batches) if console.is_terminal else None
         task = progress.add_task(f"test NLL, {num_samples} importance samples a row", total=total)
         shift, advance = model.log_abs_det(), lambda rows: progress.advance(task, rows)
         return evaluate(model.vae, batches, training_rows, num_samples, seed, shift, advance)

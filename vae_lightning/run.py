@@ -76,9 +76,9 @@ def run(config: Config, overrides: Sequence[str] = (), settings: Mapping[str, An
             result, seconds = _evaluate(built, config)
             if built.trainer.is_global_zero:
                 write_valid_scores(built.module.model.calibrate(built.dataset.valid.x), run_dir)
-                shown = present(built, run_dir, config, best, explained(result, best))
+                spent = present(built, run_dir, config, best, explained(result, best))
                 _log_end(built, result, best, settings)
-                took = {"training": trained, "evaluation": seconds + shown.doctor, "figures": shown.figures}
+                took = {"training": trained, "evaluation": seconds + spent.doctor, "figures": spent.figures}
                 _summarise(built, run_dir, result, best, took, overrides)
             return best
     except OSError as error:

@@ -13,6 +13,7 @@ from vae_lightning.errors import DataError, RunError, UserError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from vae_lightning.loading import Loaded
     from vae_lightning.model import VAEModel
 
 SETTINGS = {"help_option_names": ["-h", "--help"]}
@@ -42,16 +43,21 @@ def one_line_errors() -> Iterator[None]:
 
 
 def loaded(run: Path) -> "VAEModel":
-    """The model of a run directory.
+    """The model of a run directory; errors as :func:`loaded_recorded`."""
+    return loaded_recorded(run).model
+
+
+def loaded_recorded(run: Path) -> "Loaded":
+    """The model of a run directory, with the record of the run.
 
     Raises:
         RunError: when there is none.
     """
-    from vae_lightning.loading import load
+    from vae_lightning.loading import load_recorded
 
     if not run.is_dir():
         raise RunError(f"There is no run directory {run}.")
-    return load(run)
+    return load_recorded(run)
 
 
 def note(text: str) -> None:

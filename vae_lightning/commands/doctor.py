@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vae_lightning.commands.base import SETTINGS
 from vae_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ Examples:
   vae-lightning doctor outputs/first"""
 
 
-@click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(epilog=EXAMPLES, context_settings=SETTINGS)
 @click.argument("target", required=False, type=click.Path(path_type=Path))
 @click.option("--history", help="A CSV of losses or a Keras or Lightning log; - reads what is pasted.")
 @click.option("--data", help="A table: judged by itself, or beside the target.")

@@ -11,7 +11,6 @@ from vae_lightning.commands.base import SETTINGS, key_option, loaded, note, one_
 if TYPE_CHECKING:
     import torch
 
-    from vae_lightning.data.base import Dataset
     from vae_lightning.evaluation import Evaluation
     from vae_lightning.model import VAEModel
 
@@ -55,41 +54,42 @@ def evaluate(run: Path, data: str | None, samples: int, as_json: bool, key: str 
 
 
 def _on_test_rows(model: "VAEModel", samples: int) -> "Evaluation":
-    from vae_lightning.datamodule import VectorDataModule
     from vae_lightning.evaluation import ROWS_AT_ONCE
     from vae_lightning.results import evaluate_with_bar
 
-    seed = int(model.record.get("seed", 0))
-    rows = VectorDataModule(_recorded(model), model.preprocess, seed=seed).rows
-    return evaluate_with_bar(model, rows["test"].split(ROWS_AT_ONCE), rows["train"], samples, seed)
+    rows = _recorded_rows(model)
+    return evaluate_with_bar(model, rows["test"].split(ROWS_AT_ONCE), rows["train"], samples, _seed(model))
 
 
 def _on_file(model: "VAEModel", data: str, key: str | None, samples: int) -> "Evaluation":
+    from vae_lightning.errors import DataError
     from vae_lightning.results import evaluate_with_bar
     from vae_lightning.streams.reading import RowReader
 
-    reader = RowReader(data, model.columns, key)
-    batches = model.batches(reader)
+    batches = model.batches(RowReader(data, model.columns, key))
     if next(iter(batches), None) is None:
-        from vae_lightning.errors import DataError
-
         raise DataError(f"{data} holds no rows.")
-    return evaluate_with_bar(model, batches, _training_rows(model), samples, int(model.record.get("seed", 0)))
+    return evaluate_with_bar(model, batches, _training_rows(model), samples, _seed(model))
 
 
 def _training_rows(model: "VAEModel") -> "torch.Tensor | None":
-    from vae_lightning.datamodule import VectorDataModule
     from vae_lightning.errors import UserError
 
     try:
-        dataset = _recorded(model)
+        return _recorded_rows(model)["train"]
     except UserError as error:
         note(f"No baseline: {error}")
         return None
-    return VectorDataModule(dataset, model.preprocess, seed=int(model.record.get("seed", 0))).rows["train"]
 
 
-def _recorded(model: "VAEModel") -> "Dataset":
+def _recorded_rows(model: "VAEModel") -> "dict[str, torch.Tensor]":
+    """The rows that the run was trained on, split alike, in model units."""
     from vae_lightning.build import recorded_dataset
+    from vae_lightning.datamodule import VectorDataModule
 
-    return recorded_dataset(model.record, [column.name for column in model.columns])
+    dataset = recorded_dataset(model.record, [column.name for column in model.columns])
+    return VectorDataModule(dataset, model.preprocess, seed=_seed(model)).rows
+
+
+def _seed(model: "VAEModel") -> int:
+    return int(model.record.get("seed", 0))

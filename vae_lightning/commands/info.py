@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vae_lightning.commands.base import SETTINGS, one_line_errors, run_argument
+from vae_lightning.commands.base import SETTINGS, loaded_recorded, one_line_errors, run_argument
 
 EXAMPLES = """\b
 Example:
@@ -24,12 +24,7 @@ def info(run: Path, as_json: bool) -> None:
     Exit status: 0, or 2 with one line that says why.
     """
     with one_line_errors():
-        from vae_lightning.errors import RunError
-        from vae_lightning.loading import load_recorded
-
-        if not run.is_dir():
-            raise RunError(f"There is no run directory {run}.")
-        loaded = load_recorded(run)
+        loaded = loaded_recorded(run)
         found = {**loaded.model.info(), **_outcome(run, loaded.epoch)}
         if as_json:
             click.echo(json.dumps(found, indent=2))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from vae_lightning.commands.base import SETTINGS
 from vae_lightning.errors import UserError
 
 EXAMPLES = """\b
@@ -13,7 +14,7 @@ Example:
   vae-lightning report multirun/first"""
 
 
-@click.command(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(epilog=EXAMPLES, context_settings=SETTINGS)
 @click.argument("sweep_dir", type=click.Path(path_type=Path))
 def report(sweep_dir: Path) -> None:
     """Rank the jobs of a sweep.

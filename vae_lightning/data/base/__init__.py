@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from vae_lightning.data.base.words import count
-from vae_lightning.errors import DataError
+from vae_lightning.errors import DataError, is_count
 
 
 @dataclass(frozen=True)
@@ -162,13 +162,13 @@ def _shuffled(num_rows: int, num_taken: int, seed: int) -> np.ndarray:
 
 def check_seed(seed: int) -> None:
     """Raise a DataError unless ``seed`` is a whole number from 0 on."""
-    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
+    if not is_count(seed, 0):
         raise DataError(f"The 'seed' parameter must be a whole number from 0 on. Got {seed!r} instead.")
 
 
 def check_count(owner: str, name: str, value: int, least: int = 1) -> None:
     """Raise a DataError unless the parameter ``name`` of ``owner`` is a whole number of at least ``least``."""
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
+    if not is_count(value, least):
         raise DataError(
             f"The '{name}' parameter of {owner} must be a whole number of at least {least}. Got {value!r} instead."
         )
