@@ -32,8 +32,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from vae_lightning import VAEEstimator
-from vae_lightning.doctor.trained import Trained, examine_model
-from vae_lightning.scoring import KINDS
+from vae_lightning.doctor.runs.trained import Trained, examine_model
+from vae_lightning.inference.scoring import KINDS
 
 SETS = ("cardio", "musk", "optdigits", "satellite", "thyroid", "vowels")
 CONFIGURATION = {"latent_dim": 8, "hidden_dims": (64, 32), "batch_size": 128, "patience": 20}

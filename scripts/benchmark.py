@@ -27,8 +27,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from vae_lightning import console
-from vae_lightning.build import build, check_config
-from vae_lightning.cli import CONF
+from vae_lightning.cli.main import CONF
+from vae_lightning.config.build import build, check_config
 
 DIMS = [224, 256, 128, 64, 32, 16]
 LATENT = 16

@@ -36,7 +36,7 @@ def write_rows(path: Path, num_rows: int, seed: int) -> None:
 def encode(run: Path, rows: Path, output: Path) -> tuple[float, float]:
     """Seconds and peak memory in GB of one ``vae-lightning encode``."""
     code = (
-        "import resource, sys; from vae_lightning.cli import main\n"
+        "import resource, sys; from vae_lightning.cli.main import main\n"
         "try: main(sys.argv[1:])\n"
         "finally: print('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
     )

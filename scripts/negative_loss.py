@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from vae_lightning.doctor import Finding, diagnose, examine_data, examine_history
-from vae_lightning.doctor.cases.question import PUBLISHED, VERSIONS, keras_version, numpy_version, torch_version
+from vae_lightning.doctor.losses.cases.question import PUBLISHED, VERSIONS, keras_version, numpy_version, torch_version
 
 matplotlib.use("Agg")
 from matplotlib import pyplot

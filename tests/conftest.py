@@ -162,7 +162,7 @@ def train(compose_config: Callable[..., dict[str, Any]]) -> Callable[..., Run]:
     """``train(run_dir, *overrides, **callbacks)``: compose and run in this process; ``callbacks`` are nodes to add."""
 
     def trained(run_dir: Path, *overrides: str, **callbacks: Any) -> Run:
-        from vae_lightning.run import run
+        from vae_lightning.runs.run import run
 
         config = compose_config(run_dir, *overrides)
         config["callbacks"] = {**config["callbacks"], **callbacks}

@@ -1,4 +1,4 @@
-"""Who may import whom: a file imports only from a lower floor, or from the ``base.py`` of its own folder."""
+"""Folders are layers: a folder imports only from folders before it; `ls` shows the architecture."""
 
 import ast
 from pathlib import Path
@@ -7,89 +7,59 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "vae_lightning"
 
-# From the ground up. Names are modules or folders of the package; a folder stands for all that is in it.
-FLOORS = [
-    {"version", "errors", "schedules", "files", "draws"},
-    {"likelihoods", "priors", "networks", "objectives", "metrics", "data"},
-    {"vae", "frames", "streams"},
-    {"estimate"},
-    {"evaluation", "scoring"},
-    {"graphs", "translations"},
-    {"graph_files", "cards"},
-    {"exports"},
-    {"model"},
-    {"console", "doctor"},
-    {"results", "figures", "boards"},
-    {"datamodule", "module", "page"},
-    {"callbacks", "checkpoints", "metrics_csv", "hparams"},
-    {"settings"},
-    {"build"},
-    {"loading", "fitting"},
-    {"closing"},
-    {"run", "checkup", "estimator"},
-    {"overrides"},
-    {"sweeps"},
-    {"commands"},
-    {"cli"},
+# In the order of DESIGN: each may import from those before it. A name is a folder, or a file at the package's top.
+LAYERS = [
+    ["version", "errors", "files"],
+    ["console"],
+    ["likelihoods"],
+    ["posteriors"],
+    ["priors"],
+    ["networks"],
+    ["objectives"],
+    ["data"],
+    ["model"],
+    ["inference"],
+    ["export"],
+    ["training"],
+    ["doctor"],
+    ["reporting"],
+    ["config"],
+    ["runs"],
+    ["sweeps", "estimator"],
+    ["cli"],
 ]
-# The same inside the one folder that is a program of its own; a base.py lies under everything in its folder.
-DOCTOR_FLOORS = [
-    {"base", "blackbox.arrays", "blackbox.deadline", "cases.base"},
-    {"blackbox.gradients", "curves"},
-    {"blackbox.box"},
-    {"blackbox.reductions", "posterior.noise", "posterior.sigma"},
-    {"posterior.sampler", "posterior.terms", "posterior.divergence"},
-    {"posterior.faults", "reconstruction.layout", "reconstruction.exponential"},
-    {"posterior.verdict"},
-    {"posterior.agreement", "reconstruction.supports", "reconstruction.classes"},
-    {"reconstruction.reach"},
-    {"reconstruction.measure", "rows", "balance", "parts", "whole"},
-    {"examination", "fits"},
-    {"functions", "history", "table", "trained"},
-    {"file", "cases.question"},
-    {"cases.recipe", "cases.wrong"},
-    {"cases.generate", "cases.silent"},
-    {"selftest"},
-]
-# The same in the folder of the sweeps.
-SWEEP_FLOORS = [
-    {"base", "configuration", "space"},
-    {"work", "comparison", "study"},
-    {"tables", "pruning"},
-    {"scale"},
-    {"figures"},
-    {"report"},
-    {"conclusion", "launch"},
-    {"grid", "search"},
-]
-FIGURE_FLOORS = [{"base"}, {"latent", "images", "tables", "training"}, {"gallery"}]
-INNER_FLOORS = {"doctor": DOCTOR_FLOORS, "sweeps": SWEEP_FLOORS, "figures": FIGURE_FLOORS}
-LIGHTNING_FROM = "datamodule"
+# The same inside the one folder that is two programs: somebody's functions know nothing of ours.
+DOCTOR_LAYERS = [["report"], ["losses", "runs"]]
+LOSSES_KNOW = {"vae_lightning.doctor.report", "vae_lightning.doctor.losses"}
+LIGHTNING_FROM = "training"
 HYDRA_FROM = "sweeps"
-FORBIDDEN_NAMES = {"utils", "util", "helpers", "common", "misc"}
+MAX_LOOSE_FILES = 6
+FORBIDDEN_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}
 FORBIDDEN_MODULES = {"pickle", "dill", "cloudpickle", "shelve", "marshal"}
+MAX_LINES = 400
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
 def place(path: Path) -> str:
+    """The folder, or the file at the top."""
     relative = path.relative_to(PACKAGE)
     return relative.parts[0] if len(relative.parts) > 1 else relative.stem
 
 
-def floor(name: str, plan: list[set[str]] = FLOORS) -> int:
-    floors = [number for number, names in enumerate(plan) if name in names]
-    assert floors, f"{name} stands on no floor: give it one in FLOORS"
-    return floors[0]
+def module(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def room(folder: str, parts: tuple[str, ...]) -> str:
-    """The name among the inner floors of the module that `vae_lightning.FOLDER.PARTS` names or takes a name from."""
-    rooms = set().union(*INNER_FLOORS[folder])
-    return next((name for name in (".".join(parts[:2]), parts[0]) if name in rooms), ".".join(parts))
+def layer(name: str) -> int:
+    found = [number for number, names in enumerate(LAYERS) if name in names]
+    assert found, f"{name} is in no layer: give it one in LAYERS"
+    return found[0]
 
 
 def imports(path: Path) -> list[str]:
+    """Every module or name imported, dotted, wherever it stands in the file."""
     found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -100,48 +70,76 @@ def imports(path: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_downwards(path: Path) -> None:
-    here = place(path)
-    if here == "__init__" or (here in INNER_FLOORS and path.name == "__init__.py"):
-        return
-    for name in imports(path):
-        parts = name.split(".")
-        if parts[0] != "vae_lightning" or parts[1] == "__version__":
+def ours(path: Path) -> list[str]:
+    return [name for name in imports(path) if name.split(".")[0] == "vae_lightning"]
+
+
+def test_a_folder_imports_only_from_folders_before_it() -> None:
+    offenders = []
+    for path in FILES:
+        here = place(path)
+        if here == "__init__":
+            continue  # it hands names on, lazily
+        for name in ours(path):
+            there = name.split(".")[1]
+            if there != "__version__" and there != here and layer(there) >= layer(here):
+                offenders.append(f"{path.relative_to(PACKAGE)} imports {name}")
+    assert not offenders, "\n".join(offenders)
+
+
+def test_no_two_files_import_each_other() -> None:
+    """Inside a folder, too: whoever follows the imports never comes back to where they began."""
+    names = {module(path): path for path in FILES}
+    graph = {
+        name: {next((m for m in (i, i.rpartition(".")[0]) if m in names), "") for i in ours(path)} - {"", name}
+        for name, path in names.items()
+        if path.name != "__init__.py"
+    }
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " → ".join([*trail[trail.index(name) :], name])
+        if name in done:
+            return
+        for other in graph.get(name, ()):
+            visit(other, (*trail, name))
+        done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_somebodys_losses_are_examined_without_ours() -> None:
+    known = tuple(f"{name}." for name in LOSSES_KNOW)
+    offenders = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for path in (PACKAGE / "doctor" / "losses").rglob("*.py")
+        for name in ours(path)
+        if not f"{name}.".startswith(known)
+    ]
+    assert not offenders, "\n".join(offenders)
+
+
+def test_frameworks_stay_in_their_layers() -> None:
+    offenders = []
+    for path in FILES:
+        here = place(path)
+        if here == "__init__":
             continue
-        there = parts[1]
-        if here == there and here in INNER_FLOORS:
-            plan = INNER_FLOORS[here]
-            inner = room(here, path.relative_to(PACKAGE / here).with_suffix("").parts)
-            assert floor(room(here, tuple(parts[2:])), plan) < floor(inner, plan), f"{path.name} may not import {name}"
-            continue
-        own_base = there == here and parts[2] == "base"
-        assert own_base or floor(there) < floor(here), f"{path.name} may not import {name}"
+        roots = {name.split(".")[0] for name in imports(path)}
+        if roots & {"lightning", "pytorch_lightning"} and layer(here) < layer(LIGHTNING_FROM):
+            offenders.append(f"{path.relative_to(PACKAGE)} imports Lightning")
+        if roots & {"hydra", "omegaconf"} and layer(here) < layer(HYDRA_FROM):
+            offenders.append(f"{path.relative_to(PACKAGE)} imports Hydra")
+        if roots & FORBIDDEN_MODULES:
+            offenders.append(f"{path.relative_to(PACKAGE)} unpickles")
+    assert not offenders, "\n".join(offenders)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_frameworks_stay_on_their_floors(path: Path) -> None:
-    here = place(path)
-    if here == "__init__":
-        return
-    roots = {name.split(".")[0] for name in imports(path)}
-    if roots & {"lightning", "pytorch_lightning"}:
-        assert floor(here) >= floor(LIGHTNING_FROM), f"{path.name} may not import Lightning"
-    if roots & {"hydra", "omegaconf"}:
-        assert floor(here) >= floor(HYDRA_FROM), f"{path.name} may not import Hydra"
-    assert not roots & FORBIDDEN_MODULES, f"{path.name} may not unpickle"
-
-
-def test_every_name_on_a_floor_exists() -> None:
+def test_every_layer_exists_and_few_files_are_loose() -> None:
     present = {place(path) for path in FILES} - {"__init__"}
-    assert set().union(*FLOORS) == present
-    for folder, plan in INNER_FLOORS.items():
-        rooms = {
-            ".".join(path.relative_to(PACKAGE / folder).with_suffix("").parts)
-            for path in FILES
-            if place(path) == folder and path.name != "__init__.py"
-        }
-        assert set().union(*plan) == rooms
+    assert {name for names in LAYERS for name in names} == present
+    assert len(list(PACKAGE.glob("*.py"))) <= MAX_LOOSE_FILES
 
 
 def test_nothing_is_called_utils() -> None:
@@ -151,12 +149,13 @@ def test_nothing_is_called_utils() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_public_names_have_docstrings_and_files_stay_readable(path: Path) -> None:
     source = path.read_text(encoding="utf-8")
-    tree = ast.parse(source)
     public = [
-        node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+        node
+        for node in ast.parse(source).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
     ]
     assert all(ast.get_docstring(node) for node in public)
-    assert source.count("\n") <= 400
+    assert source.count("\n") <= MAX_LINES
 
 
 def loads_safely(node: ast.Call) -> bool:
@@ -171,7 +170,11 @@ def loads_safely(node: ast.Call) -> bool:
     return True
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_files_are_read_without_unpickling(path: Path) -> None:
-    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
-    assert all(loads_safely(node) for node in calls)
+def test_files_are_read_without_unpickling() -> None:
+    offenders = [
+        f"{path.relative_to(PACKAGE)}:{node.lineno}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and not loads_safely(node)
+    ]
+    assert not offenders, "\n".join(offenders)

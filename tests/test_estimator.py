@@ -31,9 +31,9 @@ from sklearn.utils.estimator_checks import estimator_checks_generator, parametri
 
 import vae_lightning
 from vae_lightning import VAEEstimator
-from vae_lightning.doctor.trained import Trained, examine_model
+from vae_lightning.doctor.runs.trained import Trained, examine_model
 from vae_lightning.errors import ConfigError, DataError, RunError
-from vae_lightning.fitting import _flushes_denormal
+from vae_lightning.runs.fitting import _flushes_denormal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).parents[1]
@@ -396,7 +396,7 @@ def test_ctrl_c_interrupts_a_fit(rows: np.ndarray, monkeypatch: pytest.MonkeyPat
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vae_lightning.module.VAEModule.on_train_epoch_start", interrupt)
+    monkeypatch.setattr("vae_lightning.training.module.VAEModule.on_train_epoch_start", interrupt)
     handler = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         VAEEstimator(**TINY).fit(rows)

@@ -16,8 +16,8 @@ from vae_lightning.likelihoods.base import Likelihood, smooth_bound, smooth_boun
 from vae_lightning.likelihoods.bernoulli import Bernoulli
 from vae_lightning.likelihoods.continuous_bernoulli import ContinuousBernoulli
 from vae_lightning.likelihoods.gaussian import Gaussian
-from vae_lightning.objectives import Terms, elbo, iwae
-from vae_lightning.vae import VAE
+from vae_lightning.model.vae import VAE
+from vae_lightning.objectives.elbo import Terms, elbo, iwae
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

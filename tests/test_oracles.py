@@ -10,12 +10,12 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from vae_lightning import estimate
+from vae_lightning.inference import importance as estimate
 from vae_lightning.likelihoods.bernoulli import Bernoulli
 from vae_lightning.likelihoods.continuous_bernoulli import ContinuousBernoulli
 from vae_lightning.likelihoods.gaussian import Gaussian
-from vae_lightning.objectives import elbo
-from vae_lightning.vae import VAE
+from vae_lightning.model.vae import VAE
+from vae_lightning.objectives.elbo import elbo
 
 pytestmark = pytest.mark.usefixtures("one_thread", "flush_denormal")
 

@@ -22,7 +22,7 @@ def test_wheel_holds_every_configuration_file(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     packed = {name for name in names if name.endswith(".yaml")}
     assert packed == {f"vae_lightning/{path.relative_to(ROOT).as_posix()}" for path in ROOT.glob("conf/**/*.yaml")}
-    assert "vae_lightning/page.html.j2" in names
+    assert "vae_lightning/report.html.j2" in names
     # Where Hydra looks for sweepers: a namespace that other packages share, so without an __init__.
     assert [name for name in names if name.startswith("hydra_plugins/")] == ["hydra_plugins/vae_lightning_sweepers.py"]
 
@@ -33,9 +33,8 @@ def test_installed_wheel_trains_without_a_checkout(wheel: Path, tmp_path: Path) 
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]
     subprocess.run(install, check=True, capture_output=True, timeout=300)
     # First on the path, so that this is the wheel's package and not the checkout the tests run from.
-    program = (
-        f"import sys; sys.path.insert(0, {str(site)!r}); from vae_lightning.cli import main, CONF; print(CONF); main()"
-    )
+    first = f"import sys; sys.path.insert(0, {str(site)!r})"
+    program = f"{first}; from vae_lightning.cli.main import main, CONF; print(CONF); main()"
     arguments = ["train", "trainer.max_epochs=2", "test.num_samples=5", "hydra.run.dir=run"]
     done = subprocess.run(
         [sys.executable, "-c", program, *arguments], cwd=empty, capture_output=True, text=True, timeout=300

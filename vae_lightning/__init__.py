@@ -11,7 +11,7 @@ from vae_lightning.version import __version__
 
 if TYPE_CHECKING:
     from vae_lightning.estimator import VAEEstimator
-    from vae_lightning.loading import load
+    from vae_lightning.runs.loading import load
 
 __all__ = ["VAEEstimator", "__version__", "load"]
 
@@ -19,7 +19,7 @@ __all__ = ["VAEEstimator", "__version__", "load"]
 def __getattr__(name: str) -> Any:
     # torch and lightning take seconds to import; the command line's --help should not wait for them.
     if name == "load":
-        from vae_lightning.loading import load
+        from vae_lightning.runs.loading import load
 
         return load
     if name == "VAEEstimator":

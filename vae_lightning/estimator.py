@@ -12,12 +12,14 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Density
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from vae_lightning.data.base import Column, Dataset, Rows, split_off
-from vae_lightning.data.preprocess import KINDS
-from vae_lightning.doctor.fits import families
+from vae_lightning.data.columns import Column
+from vae_lightning.data.dataset import Dataset, Rows
+from vae_lightning.data.preprocess.base import KINDS
+from vae_lightning.data.split import split_off
+from vae_lightning.doctor.runs.fits import families
 from vae_lightning.errors import check_parameter, is_count
-from vae_lightning.fitting import fit_in_memory, in_memory
-from vae_lightning.networks import ACTIVATIONS
+from vae_lightning.networks.mlp import ACTIVATIONS
+from vae_lightning.runs.fitting import fit_in_memory, in_memory
 
 RandomState = int | np.random.RandomState | None
 ACCELERATORS = ("cpu", "gpu", "auto")
@@ -251,7 +253,7 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
                 "activation": self.activation,
                 "dropout": float(self.dropout),
             },
-            "objective": {"_target_": "vae_lightning.objectives.ELBO", "beta": float(self.beta)},
+            "objective": {"_target_": "vae_lightning.objectives.elbo.ELBO", "beta": float(self.beta)},
             "optimizer": {
                 "_target_": "torch.optim.Adam",
                 "_partial_": True,

@@ -6,8 +6,9 @@ import torch
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 from torch.distributions import constraints
 
-from vae_lightning.data.base import Column, Dataset, Rows
-from vae_lightning.data.preprocess import (
+from vae_lightning.data.columns import Column
+from vae_lightning.data.dataset import Dataset, Rows
+from vae_lightning.data.preprocess.base import (
     KINDS,
     Binarize,
     Identity,

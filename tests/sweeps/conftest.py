@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.sweeps.sweeping import words
-from vae_lightning import cli
+from vae_lightning.cli import main as cli
 from vae_lightning.sweeps.base import Job, write_job
 
 MakeJob = Callable[..., Path]

@@ -6,7 +6,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from vae_lightning.overrides import prepared
+from vae_lightning.config.overrides import prepared
 from vae_lightning.sweeps.base import Job
 from vae_lightning.sweeps.launch import job_of
 

@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from tests.sweeps.sweeping import contents, words
-from vae_lightning import cli, run
+from vae_lightning.cli import main as cli
 from vae_lightning.errors import InterruptedRun
+from vae_lightning.runs import run
 from vae_lightning.sweeps.base import claimed, jobs_of, read_job, write_job
 
 Sweep = Callable[..., int]

@@ -40,7 +40,9 @@ def test_every_launcher_gives_the_same_numbers_job_for_job(launcher: str, sweep:
 
 def test_a_process_that_dies_takes_only_its_own_job(tmp_path: Path) -> None:
     """The second job ends its process without a word, as a machine short of memory would."""
-    killer = "callbacks.guard={_target_:vae_lightning.callbacks.guard.LossGuard},{_target_:os._exit,status:9},null"
+    killer = (
+        "callbacks.guard={_target_:vae_lightning.training.callbacks.guard.LossGuard},{_target_:os._exit,status:9},null"
+    )
     sweep = start("launcher=joblib", killer, "sweep.dir=s", cwd=tmp_path)
     out, _ = sweep.communicate(timeout=400)
     jobs = jobs_of(tmp_path / "s")

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from vae_lightning import cli, files
+from vae_lightning import files
+from vae_lightning.cli import main as cli
 from vae_lightning.errors import RunError, UserError
 from vae_lightning.sweeps import report
 from vae_lightning.sweeps.base import LOCK, RECORD, jobs_of

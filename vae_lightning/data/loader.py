@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae_lightning.data.base import check_count, check_seed
+from vae_lightning.data.split import check_count, check_seed
 from vae_lightning.errors import DataError
 
 

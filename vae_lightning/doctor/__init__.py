@@ -6,10 +6,10 @@
 True
 """
 
-from vae_lightning.doctor.base import CODES, Finding, Report
-from vae_lightning.doctor.file import examine_file
-from vae_lightning.doctor.functions import diagnose
-from vae_lightning.doctor.history import examine_history
-from vae_lightning.doctor.table import examine_data
+from vae_lightning.doctor.losses.file import examine_file
+from vae_lightning.doctor.losses.functions import diagnose
+from vae_lightning.doctor.report import CODES, Finding, Report
+from vae_lightning.doctor.runs.history import examine_history
+from vae_lightning.doctor.runs.table import examine_data
 
 __all__ = ["CODES", "Finding", "Report", "diagnose", "examine_data", "examine_file", "examine_history"]

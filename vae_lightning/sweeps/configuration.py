@@ -5,8 +5,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from vae_lightning.settings import completed, locate
-from vae_lightning.vae import VAE
+from vae_lightning.config.instantiate import completed, locate
+from vae_lightning.model.vae import VAE
 
 INDIFFERENT = {"run_dir", "resume", "debug", "sweep", "launcher", "hydra"}
 """Settings and groups that say how and where a job is run, not what it computes."""

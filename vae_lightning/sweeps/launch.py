@@ -15,9 +15,9 @@ from hydra.core.utils import JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from vae_lightning.config.overrides import prepared
 from vae_lightning.console import console
 from vae_lightning.errors import ConfigError, RunError, check_parameter
-from vae_lightning.overrides import prepared
 from vae_lightning.sweeps.base import Job, at_work, has_failed_since, read_job, told, write_job
 from vae_lightning.sweeps.configuration import fingerprint_of, settings_of
 

@@ -6,9 +6,9 @@ import optuna
 from lightning.pytorch import LightningModule, Trainer
 from optuna_integration import PyTorchLightningPruningCallback
 
-from vae_lightning.module import MONITOR
 from vae_lightning.sweeps.base import PrunedError
 from vae_lightning.sweeps.study import open_study, pruner_of
+from vae_lightning.training.module import MONITOR
 
 
 class TrialReport(PyTorchLightningPruningCallback):

@@ -76,7 +76,7 @@ def report_on(sweep_dir: Path) -> None:
 
 
 def _tell_tensorboard(sweep_dir: Path, results: Sequence[Result]) -> None:
-    from vae_lightning.hparams import write_columns  # not every sweep needs TensorBoard
+    from vae_lightning.reporting.hparams import write_columns  # not every sweep needs TensorBoard
 
     varied = varied_keys({result.number: result.job for result in results})
     write_columns(sweep_dir, {key: list(values.values()) for key, values in varied.items()})

@@ -14,17 +14,17 @@ from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import check_distribution_compatibility
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from vae_lightning.config.instantiate import nearest
 from vae_lightning.console import console, shown
 from vae_lightning.errors import ConfigError, RunError, UserError, check_parameter
-from vae_lightning.evaluation import Evaluation
-from vae_lightning.module import MONITOR
-from vae_lightning.settings import nearest
+from vae_lightning.inference.evaluation import Evaluation
 from vae_lightning.sweeps.base import ENDED, Job, at_work, planning, read_job, write_job
 from vae_lightning.sweeps.comparison import metrics_of
 from vae_lightning.sweeps.conclusion import conclude
 from vae_lightning.sweeps.launch import Launch
 from vae_lightning.sweeps.space import axis_of, overrides_of
 from vae_lightning.sweeps.study import mend, open_study, pruner_of, sampler_of, storage_of
+from vae_lightning.training.module import MONITOR
 
 METRICS = ("val/nelbo", "parameters", "epochs", *(f"test/{field.name}" for field in fields(Evaluation)))
 """Numbers in a run's summary.json that a search can go by."""

@@ -12,8 +12,8 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
+from vae_lightning.config.instantiate import called, check_keys, legal_keys, nearest
 from vae_lightning.errors import ConfigError, RunError, check_parameter
-from vae_lightning.settings import called, check_keys, legal_keys, nearest
 from vae_lightning.sweeps.space import Axis
 
 SAMPLERS = {

@@ -1,0 +1,104 @@
+"""The numbers of a trained model, each against what it must be."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import seed_everything
+
+from vae_lightning import load
+from vae_lightning.config.build import Built, build
+from vae_lightning.data.columns import Column
+from vae_lightning.data.preprocess.base import Standardize
+from vae_lightning.errors import ConfigError
+from vae_lightning.inference.evaluation import Evaluation, evaluate
+from vae_lightning.inference.model import VAEModel
+from vae_lightning.likelihoods.bernoulli import Bernoulli
+from vae_lightning.likelihoods.gaussian import Gaussian
+from vae_lightning.model.vae import VAE
+
+COLUMNS = [Column(name, "float64") for name in "abc"]
+
+
+@pytest.fixture(scope="module")
+def built(gaussian_run: Any) -> Built:
+    seed_everything(0, verbose=False)
+    return build(gaussian_run.config)
+
+
+def numbers(gaussian_run: Any, built: Built, **options: Any) -> Evaluation:
+    model, rows = load(gaussian_run.run_dir), built.datamodule.rows
+    return evaluate(model.vae, [rows["test"]], rows["train"], log_abs_det=model.log_abs_det(), **options)
+
+
+def test_the_evaluation_in_the_summary_can_be_repeated(gaussian_run: Any, built: Built) -> None:
+    assert numbers(gaussian_run, built, num_samples=10, seed=0).as_dict() == gaussian_run.summary["test"]
+
+
+def test_the_bound_holds_and_tightens_with_samples(gaussian_run: Any, built: Built) -> None:
+    few, many = (numbers(gaussian_run, built, num_samples=n) for n in (1, 300))
+    assert many.nll < few.nll
+    assert many.nll < many.nelbo
+    assert many.entropy_floor < many.nll < many.baseline
+    assert 0 <= many.active_units <= many.latent_dim == 2
+    assert (few.num_samples, many.num_samples, many.num_rows) == (1, 300, 120)
+
+
+def test_the_global_stream_is_untouched_and_progress_counts_rows(gaussian_run: Any, built: Built) -> None:
+    model, rows, done = load(gaussian_run.run_dir), built.datamodule.rows, []
+    state = torch.get_rng_state()
+    evaluate(model.vae, [rows["test"]], rows["train"], 2, progress=done.append)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert sum(done) == 120
+
+
+def test_no_samples_are_refused(gaussian_run: Any, built: Built) -> None:
+    with pytest.raises(ConfigError, match="num_samples"):
+        numbers(gaussian_run, built, num_samples=0)
+
+
+def test_a_collapsed_model_is_the_baseline() -> None:
+    rows = torch.randn(50, 3, dtype=torch.float64).float() * torch.tensor([1.0, 5.0, 0.1]) + 2
+    vae = VAE(Gaussian(3), 2, [])
+    torch.nn.init.zeros_(vae.heads.weight)
+    vae.start_from(rows)
+    result = evaluate(vae.eval(), [rows], rows, 5)
+    x = rows.double().numpy()
+    truth = 0.5 * (1 + np.log(2 * math.pi * x.var(0))).sum()
+    for number in (result.nll, result.nelbo, result.reconstruction, result.baseline):
+        assert number == pytest.approx(truth, abs=1e-4)
+    assert result.kl == result.active_units == 0
+    spread = (-0.5 * ((x - x.mean(0)) ** 2 / x.var(0)).sum(1)).std(ddof=1) / math.sqrt(50)
+    assert result.nll_standard_error == pytest.approx(spread, rel=0.01)
+
+
+def test_an_untrained_bernoulli_needs_one_bit_a_column() -> None:
+    vae = VAE(Bernoulli(3), 2, [])
+    torch.nn.init.zeros_(vae.heads.weight)
+    rows = torch.randint(0, 2, (9, 3)).float()
+    result = evaluate(vae, [rows], rows, 5)
+    assert result.bits_per_column == pytest.approx(1)
+    assert result.nll == pytest.approx(3 * math.log(2))
+    assert result.entropy_floor == 0
+
+
+def test_one_row_has_no_standard_error() -> None:
+    rows = torch.ones(1, 3)
+    result = evaluate(VAE(Bernoulli(3), 1, []), [rows], rows, 5)
+    assert math.isnan(result.nll_standard_error)
+
+
+def test_every_density_moves_by_the_logarithm_of_the_scale_and_nothing_else_moves() -> None:
+    x = torch.randn(40, 3, dtype=torch.float64).numpy()
+    factors = np.array([10.0, 0.5, 3.0])
+    vae = VAE(Gaussian(3), 2, [4])
+    first, second = (
+        VAEModel(vae, p, COLUMNS).evaluate(y, y, 5) for y in (x, x * factors) for p in [Standardize(3).fit(y)]
+    )
+    moved = np.log(factors).sum()
+    for name in ("nelbo", "reconstruction", "nll", "baseline", "entropy_floor"):
+        assert getattr(second, name) - getattr(first, name) == pytest.approx(moved, abs=1e-4), name
+    assert second.kl == pytest.approx(first.kl, abs=1e-5)
+    assert second.nll_standard_error == pytest.approx(first.nll_standard_error, rel=1e-3)

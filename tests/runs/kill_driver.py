@@ -1,0 +1,110 @@
+"""Train in children that are killed with SIGKILL at random moments, and say what was left each time.
+
+Run as ``python kill_driver.py FOLDER KILLS SEED``; prints one JSON object. Children are forked from a parent that has
+imported everything and computed nothing, so that a life costs a second rather than the imports' six.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+OVERRIDES = [
+    "data=correlated_bits",
+    "data.num_columns=20",
+    "data.num_train=256",
+    "data.num_valid=64",
+    "data.num_test=64",
+    "data.batch_size=64",
+    "model.latent_dim=4",
+    "model.hidden_dims=[32]",
+    "model.dropout=0.1",
+    "scheduler=plateau",
+    "callbacks.early_stopping=null",
+    "callbacks.figures=null",
+    "test.num_samples=5",
+    "trainer.max_epochs=500",
+    "torch.threads=1",
+]
+
+
+def child(arguments: list[str]) -> int:
+    """Fork a process that trains; its output goes nowhere."""
+    pid = os.fork()
+    if pid:
+        return pid
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    status = 1
+    try:
+        from vae_lightning.cli.main import train
+
+        train(arguments)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def arguments(run_dir: Path) -> list[str]:
+    """What a person types: a resume where there is something to resume."""
+    typed = run_dir / ".hydra" / "overrides.yaml"
+    started = typed.exists() and typed.read_text()
+    return [f"resume={run_dir}"] if started else [*OVERRIDES, f"hydra.run.dir={run_dir}"]
+
+
+def epochs_done(run_dir: Path) -> tuple[int, int]:
+    """Epochs in the last checkpoint and in metrics.csv."""
+    import torch
+
+    path = run_dir / "checkpoints" / "last.ckpt"
+    saved = torch.load(path, weights_only=True)["epoch"] + 1 if path.exists() else 0
+    return saved, epochs_logged(run_dir)
+
+
+def epochs_logged(run_dir: Path) -> int:
+    """Rows of metrics.csv."""
+    log = run_dir / "metrics.csv"
+    return max(len(log.read_text().splitlines()) - 1, 0) if log.exists() else 0
+
+
+def wait_for_an_epoch(run_dir: Path, rows: int) -> None:
+    """Until metrics.csv has a row that it had not."""
+    give_up = time.monotonic() + 60
+    while epochs_logged(run_dir) <= rows and time.monotonic() < give_up:
+        time.sleep(0.01)
+
+
+def main(folder: Path, kills: int, seed: int) -> None:
+    """One run in one piece, one killed ``kills`` times."""
+    import vae_lightning.runs.run  # noqa: F401 - imported here, once, for all children
+
+    whole, torn = folder / "whole", folder / "torn"
+    _, status = os.waitpid(child([*OVERRIDES, f"hydra.run.dir={whole}"]), 0)
+    rng = random.Random(seed)
+    lives = []
+    while len(lives) < kills:
+        before = epochs_done(torn)[0]
+        pid = child(arguments(torn))
+        if len(lives) % 2:
+            time.sleep(rng.uniform(0.05, 1.5))  # any moment, before the first epoch too
+        else:
+            wait_for_an_epoch(torn, epochs_done(torn)[1])  # however slow the machine is, the run gets on
+            time.sleep(rng.uniform(0.0, 0.7))
+        os.kill(pid, signal.SIGKILL)
+        _, life = os.waitpid(pid, 0)
+        saved, logged = epochs_done(torn)
+        finished = (torn / "summary.json").exists()
+        partial = [str(path) for path in torn.rglob("*.ckpt") if path.name not in ("best.ckpt", "last.ckpt")]
+        lives.append([before, saved, logged, os.WIFSIGNALED(life), finished, partial])
+        if finished:
+            break
+    _, last = os.waitpid(child(arguments(torn)), 0)
+    print(json.dumps({"status": [status, last], "lives": lives}))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,236 @@
+"""A trained run before the doctor: a sound one is sound, and each spoiled one is found by its code."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from vae_lightning.doctor.runs.trained import Trained, examine_model
+from vae_lightning.inference.model import VAEModel
+from vae_lightning.objectives.elbo import ELBO
+from vae_lightning.runs.checkup import examine_run
+from vae_lightning.runs.loading import load
+
+
+@pytest.fixture
+def sound(gaussian_run) -> Trained:
+    model = load(gaussian_run.run_dir)
+    from vae_lightning.config.build import recorded_dataset
+    from vae_lightning.training.datamodule import VectorDataModule
+
+    dataset = recorded_dataset(gaussian_run.record["config"], [column.name for column in model.columns])
+    rows = VectorDataModule(dataset, model.preprocess).rows
+    return Trained(model, rows["train"], rows["valid"], ELBO())
+
+
+@pytest.mark.parametrize("name", ["gaussian_run", "bernoulli_run"])
+def test_a_sound_run_is_sound(name: str, request: pytest.FixtureRequest) -> None:
+    run = request.getfixturevalue(name)
+    report = examine_run(run.run_dir)
+    assert report.ok, str(report)
+    assert not report.unjudged
+    recorded = next(finding for finding in report if finding.about == "checkpoint")
+    assert recorded.evidence["now"] == pytest.approx(recorded.evidence["recorded"], abs=1e-5)
+    assert {"SUPPORT", "UNNORMALISED", "ESTIMATOR", "BELOW-FLOOR", "MISMATCH", "EVAL", "Z-UNUSED", "COLLAPSE"} <= {
+        finding.code for finding in report
+    }
+
+
+def test_few_bits_are_enumerated(train, tmp_path) -> None:
+    bits = (np.random.default_rng(0).random((200, 6)) < 0.4).astype(int)
+    np.save(tmp_path / "bits.npy", bits)
+    run = train(tmp_path / "run", "data=table", f"data.path={tmp_path / 'bits.npy'}", "likelihood=bernoulli")
+    total = next(finding for finding in examine_run(run.run_dir) if finding.about == "p(x)")
+    assert total.ok
+    assert total.evidence["sum"] == pytest.approx(1, abs=0.02)
+
+
+def test_every_variance_of_a_gaussian_and_every_likelihood_integrates_to_one(train, tmp_path) -> None:
+    np.save(tmp_path / "grey.npy", np.random.default_rng(0).random((200, 3)))
+    data = ("data=table", f"data.path={tmp_path / 'grey.npy'}", "trainer.max_epochs=1")
+    for number, choice in enumerate(
+        (["likelihood=continuous_bernoulli"], *(["likelihood=gaussian", f"likelihood.variance={v}"] for v in VARIANCES))
+    ):
+        run = train(tmp_path / str(number), *data, *choice)
+        mass = next(finding for finding in examine_run(run.run_dir) if finding.about == "p(x|z)")
+        assert mass.ok, str(mass)
+
+
+VARIANCES = ("fixed", "shared", "per_column", "predicted", "optimal")
+
+
+def spoiled(model: VAEModel, **changes: object) -> VAEModel:
+    for name, value in changes.items():
+        object.__setattr__(model.vae, name, value)
+    return model
+
+
+def test_collapse_is_found(sound: Trained) -> None:
+    with torch.no_grad():
+        sound.model.vae.heads.weight.zero_()
+        sound.model.vae.heads.bias.zero_()
+        sound.model.vae.output.weight.zero_()
+    codes = examine_model(sound).codes
+    assert {"COLLAPSE", "BASELINE", "Z-UNUSED"} <= set(codes)
+
+
+def test_posterior_that_draws_with_another_deviation_is_found(sound: Trained) -> None:
+    encode = sound.model.vae.encode
+
+    class Wide(type(encode(sound.valid))):  # type: ignore[misc]
+        def rsample(self, num_samples: int = 1) -> torch.Tensor:
+            return self.loc + torch.exp(self.log_var) * torch.randn(num_samples, *self.loc.shape)
+
+    spoiled(sound.model, encode=lambda x: Wide(*encode(x)))
+    assert "MISMATCH" in examine_model(sound).codes
+
+
+def test_density_that_does_not_integrate_to_one_is_found(sound: Trained) -> None:
+    decode = sound.model.vae.decode
+
+    def bold(z: torch.Tensor) -> torch.distributions.Distribution:
+        p = decode(z)
+
+        class Bold(type(p)):  # type: ignore[misc]
+            def log_prob(self, value: torch.Tensor) -> torch.Tensor:
+                return super().log_prob(value) + 0.5
+
+        p.__class__ = Bold
+        return p
+
+    spoiled(sound.model, decode=bold)
+    assert "UNNORMALISED" in examine_model(sound).codes
+
+
+def test_bound_at_its_floor_and_beyond(sound: Trained) -> None:
+    with torch.no_grad():
+        sound.model.vae.likelihood.raw_log_var.fill_(-1e6)
+    assert "AT-FLOOR" in examine_model(sound).codes
+    assert "BASELINE" in examine_model(sound).codes
+
+
+def test_log_variance_at_its_bound_is_found(sound: Trained) -> None:
+    size = sound.model.vae.latent_dim
+    with torch.no_grad():
+        sound.model.vae.heads.bias[size:] = -1e3
+    assert "AT-BOUND" in examine_model(sound).codes
+
+
+def test_function_that_differs_in_training_is_found(sound: Trained) -> None:
+    vae, decode = sound.model.vae, sound.model.vae.decode
+    spoiled(sound.model, decode=lambda z: decode(z * (1.5 if vae.training else 1.0)))
+    report = examine_model(sound)
+    assert "EVAL" in report.codes
+
+
+def test_parameter_that_nothing_reaches_is_named(sound: Trained) -> None:
+    sound.model.vae.extra = torch.nn.Linear(2, 2)
+    (finding,) = [one for one in examine_model(sound).wrong if one.code == "Z-UNUSED"]
+    assert "extra.weight" in finding.says
+
+
+def test_gradient_that_is_not_finite_is_found(sound: Trained) -> None:
+    decode = sound.model.vae.decode
+    spoiled(sound.model, decode=lambda z: decode(z + 0 * torch.sqrt(0 * z.abs())))
+    assert "OVERFLOW" in examine_model(sound).codes
+
+
+def test_rows_outside_the_support_end_the_examination(sound: Trained) -> None:
+    report = examine_model(replace(sound, valid=torch.full_like(sound.valid, torch.nan)))
+    assert report.codes == ("SUPPORT",)
+
+
+def test_weight_that_was_meant_is_said_not_accused(sound: Trained) -> None:
+    report = examine_model(replace(sound, objective=ELBO(beta=4.0)))
+    assert report.ok
+    assert "4 × KL" in next(finding.says for finding in report if finding.code == "SCALE")
+
+
+def test_nothing_of_the_model_is_changed(sound: Trained) -> None:
+    before = {name: value.clone() for name, value in sound.model.state_dict().items()}
+    state = torch.get_rng_state()
+    first = examine_model(sound).to_json()
+    assert examine_model(sound).to_json() == first
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(value, before[name]) for name, value in sound.model.state_dict().items())
+    assert not sound.model.training
+    assert all(parameter.grad is None for parameter in sound.model.parameters())
+
+
+def copied(run, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run.run_dir, tmp_path / "copy"))
+
+
+def test_other_weights_than_the_record_are_found(gaussian_run, tmp_path) -> None:
+    run_dir = copied(gaussian_run, tmp_path)
+    path = run_dir / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["state_dict"]["model.vae.output.bias"] += 1.0
+    path.unlink()
+    torch.save(checkpoint, path)
+    assert "EVAL" in examine_run(run_dir).codes
+
+
+def test_other_rows_can_be_given(gaussian_run, tmp_path) -> None:
+    names = [name for name, _ in gaussian_run.record["columns"]]
+    x = np.random.default_rng(0).normal(size=(300, len(names)))
+    pd.DataFrame(x, columns=names).assign(label="a").to_csv(tmp_path / "rows.csv", index=False)
+    report = examine_run(gaussian_run.run_dir, tmp_path / "rows.csv")
+    assert "BASELINE" in report.codes  # noise without the correlations that were learned
+    assert not [finding for finding in report if finding.about == "checkpoint"]
+    missing = examine_run(gaussian_run.run_dir, tmp_path / "none.csv")
+    assert missing.exit_status == 2
+    assert "--data FILE" in missing[0].advice
+
+
+def rewrite(run_dir: Path, change) -> Path:
+    path = run_dir / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    record = json.loads(checkpoint["vae_lightning"])
+    change(record["config"])
+    checkpoint["vae_lightning"] = json.dumps(record)
+    path.unlink()
+    torch.save(checkpoint, path)
+    return run_dir
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda c: c["data"]["source"].update(seed=99), "not those that the run was trained on"),
+        (
+            lambda c: c["data"]["source"].update(_target_="os.system"),
+            "data._target_ must be a class of vae_lightning.data",
+        ),
+        (
+            lambda c: c["data"]["source"].update(_target_="vae_lightning.data.dataset.Rows"),
+            "data._target_ must be a Source",
+        ),
+        (lambda c: c["data"].pop("source"), "was trained on rows from memory, which are not recorded"),
+    ],
+)
+def test_rows_that_cannot_be_trusted_are_not_judged(gaussian_run, tmp_path, change, told: str) -> None:
+    report = examine_run(rewrite(copied(gaussian_run, tmp_path), change))
+    assert report.exit_status == 2
+    assert told in report[0].says
+
+
+def test_record_of_another_version_is_survived(gaussian_run, tmp_path) -> None:
+    run_dir = rewrite(copied(gaussian_run, tmp_path), lambda c: c["objective"].update(brandnew=1))
+    (run_dir / "metrics.csv").write_text("nothing\n")
+    report = examine_run(run_dir)
+    assert report.ok
+    assert "β in training" not in report.measured
+    (run_dir / "metrics.csv").unlink()
+    assert examine_run(run_dir).ok
+
+
+def test_no_run_at_all(tmp_path) -> None:
+    report = examine_run(tmp_path)
+    assert report.exit_status == 2
+    assert "holds no checkpoint" in report[0].says

@@ -1,0 +1,98 @@
+"""metrics.csv: one whole row an epoch, at once, also across a resume."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from vae_lightning.training.csv_logger import EpochCSVLogger
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def logged(folder: Path, *epochs: int, logger: EpochCSVLogger | None = None) -> EpochCSVLogger:
+    logger = logger or EpochCSVLogger(folder)
+    for epoch in epochs:
+        logger.log_metrics({"val/nelbo": 10.0 - epoch, "epoch": float(epoch)}, step=10 * epoch)
+        logger.log_metrics({"train/nelbo": 20.5 - epoch, "epoch": float(epoch)}, step=10 * epoch)
+    return logger
+
+
+def expected(*epochs: int) -> list[dict[str, str]]:
+    return [
+        {"epoch": f"{e}", "step": f"{10 * e}", "train/nelbo": f"{20.5 - e}", "val/nelbo": f"{10.0 - e}"} for e in epochs
+    ]
+
+
+def test_an_epoch_is_one_row_on_disk_as_soon_as_it_is_known(tmp_path: Path) -> None:
+    logger = EpochCSVLogger(tmp_path / "run")
+    for epoch in range(4):
+        logged(tmp_path, epoch, logger=logger)
+        assert rows(tmp_path / "run") == expected(*range(epoch + 1))
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["metrics.csv"]
+
+
+def test_the_header_starts_with_epoch_and_step(tmp_path: Path) -> None:
+    logged(tmp_path, 0)
+    assert (tmp_path / "metrics.csv").read_text().splitlines()[0] == "epoch,step,train/nelbo,val/nelbo"
+
+
+def test_a_metric_that_comes_late_gets_a_column(tmp_path: Path) -> None:
+    logger = logged(tmp_path, 0, 1)
+    logger.log_metrics({"extra": 3.0, "epoch": 2}, step=20)
+    logged(tmp_path, 3, logger=logger)
+    assert [row["extra"] for row in rows(tmp_path)] == ["", "", "3.0", ""]
+    assert rows(tmp_path)[3]["val/nelbo"] == "7.0"
+
+
+def test_a_short_row_after_a_long_one_leaves_no_rest(tmp_path: Path) -> None:
+    logger = EpochCSVLogger(tmp_path)
+    logger.log_metrics({"a": 0.123456789123, "epoch": 0}, step=0)
+    logger.log_metrics({"a": 1.0, "epoch": 0}, step=0)
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == ["epoch,step,a", "0,0,1.0"]
+
+
+@pytest.mark.parametrize("again", [2, 3])
+def test_a_resumed_run_goes_on_in_the_same_file(tmp_path: Path, again: int) -> None:
+    logged(tmp_path, 0, 1, 2)
+    logged(tmp_path, *range(again, 5))
+    assert rows(tmp_path) == expected(0, 1, 2, 3, 4)
+
+
+def test_what_lies_beyond_a_repeated_epoch_never_happened(tmp_path: Path) -> None:
+    logged(tmp_path, 0, 1, 2, 3)
+    logged(tmp_path, 1)
+    assert rows(tmp_path) == expected(0, 1)
+
+
+def test_a_new_run_in_an_old_directory_starts_over(tmp_path: Path) -> None:
+    logged(tmp_path, 0, 1, 2, 3)
+    logged(tmp_path, 0)
+    assert rows(tmp_path) == expected(0)
+
+
+@pytest.mark.parametrize("cut", range(1, 10))
+def test_a_row_cut_short_is_forgotten_and_repeated(tmp_path: Path, cut: int) -> None:
+    logged(tmp_path, 0, 1, 2)
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(path.read_bytes()[:-cut])
+    logged(tmp_path, 2, 3)
+    assert rows(tmp_path) == expected(0, 1, 2, 3)
+
+
+@pytest.mark.parametrize("left", ["", "epoch,st", "epoch,step,val/nelbo\n"])
+def test_a_file_without_rows_is_no_obstacle(tmp_path: Path, left: str) -> None:
+    (tmp_path / "metrics.csv").write_text(left)
+    logged(tmp_path, 0)
+    assert rows(tmp_path)[0]["val/nelbo"] == "10.0"
+
+
+def test_metrics_of_no_epoch_are_not_for_this_file(tmp_path: Path) -> None:
+    logger = EpochCSVLogger(tmp_path)
+    logger.log_metrics({"test/nll": 3.0}, step=5)
+    logger.log_hyperparams({"lr": 1})
+    assert not (tmp_path / "metrics.csv").exists()
+    assert (logger.name, logger.version, logger.save_dir) == ("", "", str(tmp_path))

@@ -1,0 +1,95 @@
+"""``vae-lightning evaluate``: the test table again, on any file."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vae_lightning.cli.base import SETTINGS, key_option, loaded, note, one_line_errors, run_argument
+
+if TYPE_CHECKING:
+    import torch
+
+    from vae_lightning.inference.evaluation import Evaluation
+    from vae_lightning.inference.model import VAEModel
+
+EXAMPLES = """\b
+Examples:
+  vae-lightning evaluate outputs/mine --samples 5000
+  vae-lightning evaluate outputs/mine --data other.csv"""
+
+
+@click.command(epilog=EXAMPLES, context_settings=SETTINGS)
+@run_argument
+@click.option("--data", help="The file to evaluate on; by default the run's own test rows, read again.")
+@click.option("--samples", type=int, default=1000, show_default=True, help="Importance samples a row.")
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
+@key_option
+def evaluate(run: Path, data: str | None, samples: int, as_json: bool, key: str | None) -> None:
+    """The test table again, on any file.
+
+    NLL, NELBO = reconstruction + KL, active units: the table that training ended in.
+
+    RUN is a run directory. The baseline is fitted to the rows that the run was trained on, if they can still be
+    read.
+
+    Exit status: 0, or 2 with one line that says why.
+    """
+    with one_line_errors():
+        from vae_lightning.errors import DataError
+        from vae_lightning.reporting.table import print_results
+
+        model = loaded(run)
+        if data == "-":
+            raise DataError("Rows are evaluated in several passes, and a pipe can be read only once: give a file.")
+        result = _on_test_rows(model, samples) if data is None else _on_file(model, data, key, samples)
+        if as_json:
+            import json
+
+            numbers = {name: None if math.isnan(value) else value for name, value in result.as_dict().items()}
+            click.echo(json.dumps(numbers, indent=2))
+        else:
+            print_results(result, title="Test" if data is None else data)
+
+
+def _on_test_rows(model: "VAEModel", samples: int) -> "Evaluation":
+    from vae_lightning.inference.evaluation import ROWS_AT_ONCE
+    from vae_lightning.reporting.table import evaluate_with_bar
+
+    rows = _recorded_rows(model)
+    return evaluate_with_bar(model, rows["test"].split(ROWS_AT_ONCE), rows["train"], samples, _seed(model))
+
+
+def _on_file(model: "VAEModel", data: str, key: str | None, samples: int) -> "Evaluation":
+    from vae_lightning.data.files.reading import RowReader
+    from vae_lightning.errors import DataError
+    from vae_lightning.reporting.table import evaluate_with_bar
+
+    batches = model.batches(RowReader(data, model.columns, key))
+    if next(iter(batches), None) is None:
+        raise DataError(f"{data} holds no rows.")
+    return evaluate_with_bar(model, batches, _training_rows(model), samples, _seed(model))
+
+
+def _training_rows(model: "VAEModel") -> "torch.Tensor | None":
+    from vae_lightning.errors import UserError
+
+    try:
+        return _recorded_rows(model)["train"]
+    except UserError as error:
+        note(f"No baseline: {error}")
+        return None
+
+
+def _recorded_rows(model: "VAEModel") -> "dict[str, torch.Tensor]":
+    """The rows that the run was trained on, split alike, in model units."""
+    from vae_lightning.config.build import recorded_dataset
+    from vae_lightning.training.datamodule import VectorDataModule
+
+    dataset = recorded_dataset(model.record, [column.name for column in model.columns])
+    return VectorDataModule(dataset, model.preprocess, seed=_seed(model)).rows
+
+
+def _seed(model: "VAEModel") -> int:
+    return int(model.record.get("seed", 0))

@@ -1,0 +1,77 @@
+"""``vae-lightning info``: what a run directory holds."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vae_lightning.cli.base import SETTINGS, loaded_recorded, one_line_errors, run_argument
+
+EXAMPLES = """\b
+Example:
+  vae-lightning info outputs/mine"""
+
+
+@click.command(epilog=EXAMPLES, context_settings=SETTINGS)
+@run_argument
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def info(run: Path, as_json: bool) -> None:
+    """What was trained, on what, how well.
+
+    RUN is a run directory, finished or not.
+
+    Exit status: 0, or 2 with one line that says why.
+    """
+    with one_line_errors():
+        loaded = loaded_recorded(run)
+        found = {**loaded.model.info(), **_outcome(run, loaded.epoch)}
+        if as_json:
+            click.echo(json.dumps(found, indent=2))
+            return
+        width = max(map(len, found))
+        for name, value in found.items():
+            click.echo(f"{name:<{width}}  {_told(value)}")
+
+
+def _outcome(run: Path, epoch: int) -> dict[str, Any]:
+    """What came of the run, from summary.json: written last, so that a run without one has not finished."""
+    from vae_lightning.errors import RunError
+
+    best: dict[str, Any] = {"best epoch": epoch + 1}
+    path = run / "summary.json"
+    if not path.is_file():
+        return {**best, "finished": False}
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        test = summary["test"]
+        return {
+            **best,
+            "finished": True,
+            "epochs": summary["epochs"],
+            "validation NELBO": summary["val/nelbo"],
+            "test NLL": test["nll"],
+            "baseline NLL": test["baseline"],
+            "active units": test["active_units"],
+            "warnings": summary["warnings"],
+            "overrides": summary["overrides"],
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} cannot be read: it is damaged.") from error
+
+
+def _told(value: Any) -> str:
+    from vae_lightning.data.wording import listed
+
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, list):
+        return listed(map(str, value), 10) or "none"
+    if isinstance(value, dict):
+        parts = {name: part for name, part in value.items() if part is not None and name != "_target_"}
+        return ", ".join(f"{name}={part}" for name, part in parts.items()) or "none"
+    return str(value)

@@ -1,0 +1,149 @@
+"""The command line: ``python train.py`` and the installed command ``vae-lightning``."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from vae_lightning.cli.doctor import doctor
+from vae_lightning.cli.encode import encode
+from vae_lightning.cli.evaluate import evaluate
+from vae_lightning.cli.export import export
+from vae_lightning.cli.info import info
+from vae_lightning.cli.reconstruct import reconstruct
+from vae_lightning.cli.report import report
+from vae_lightning.cli.sample import sample
+from vae_lightning.cli.score import score
+from vae_lightning.config.overrides import CONF, prepared
+from vae_lightning.errors import ConfigError, InterruptedRun, RunError, UserError
+
+if TYPE_CHECKING:
+    from vae_lightning.sweeps.base import Job
+
+SWEEPERS = "hydra_plugins.vae_lightning_sweepers"
+IDENTITY = {"data", "likelihood", "seed"}
+"""What TensorBoard shows of every run that stands alone, beside what was typed."""
+_user_wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="vae-lightning")
+def main() -> None:
+    """Train variational autoencoders whose loss can be trusted."""
+
+
+for command in (evaluate, encode, reconstruct, sample, score, export, info, doctor, report):
+    main.add_command(command)
+
+
+@main.command(
+    "train",
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
+    add_help_option=False,
+)
+@click.pass_context
+def train_command(context: click.Context) -> None:
+    """Train a model, as `python train.py` does.
+
+    Overrides are Hydra's, e.g. likelihood=gaussian.
+    """
+    train(context.args)
+
+
+def train(arguments: Sequence[str] | None = None) -> None:
+    """Compose the configuration from the command line and run it; a user's mistake ends in one message, status 1."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    wants_traceback = _user_wants_tracebacks or "debug=true" in [a.lower() for a in arguments]
+    program, full_error = sys.argv[0], os.environ.get("HYDRA_FULL_ERROR")
+    try:
+        # With this set Hydra hands its errors on instead of printing them in its own way.
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+        sys.argv = [program, *prepared(arguments)]
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(_job)()
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        _fail(_with_hint(error), wants_traceback)
+    except KeyboardInterrupt:
+        _fail(RunError("Interrupted. The same command with the sweep's directory, sweep.dir=..., goes on."), False)
+    finally:
+        sys.argv = [program, *arguments]
+        os.environ.pop("HYDRA_FULL_ERROR")
+        if full_error is not None:
+            os.environ["HYDRA_FULL_ERROR"] = full_error
+
+
+def _job(config: DictConfig) -> float | None:
+    # Seconds of imports, which --help and a misspelt group need not wait for.
+    from vae_lightning.runs.run import run
+    from vae_lightning.sweeps.launch import job_of
+
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    overrides = list(HydraConfig.get().overrides.task)
+    try:
+        job = job_of(config, HydraConfig.get().runtime.choices, overrides)
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            return _job_of_a_sweep(config, plain, job)
+        typed = {override.lstrip("+").partition("=")[0] for override in overrides}
+        shown = {name: value for name, value in job.settings.items() if name in typed | IDENTITY}
+        return run(plain, overrides, shown)
+    except UserError as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise  # recorded and told; Hydra goes on with the other jobs
+        _fail(error, config.debug or _user_wants_tracebacks)
+
+
+def _job_of_a_sweep(config: DictConfig, plain: dict[str, Any], job: "Job") -> float | None:
+    from vae_lightning.console import one_job_of_many
+    from vae_lightning.runs.run import run
+    from vae_lightning.sweeps.launch import began, keep_composition
+    from vae_lightning.sweeps.work import work_on
+
+    run_dir, hydra_config = Path(plain["run_dir"]), HydraConfig.get()
+    if hydra_config.runtime.choices["hydra/launcher"] != "basic":
+        plain["callbacks"] = {**(plain["callbacks"] or {}), "progress": None}  # bars of several processes would mix
+    sweeper: Any = OmegaConf.to_container(hydra_config.sweeper, resolve=True)
+    if sweeper["_target_"] == f"{SWEEPERS}.OptunaSweeper":
+        from vae_lightning.sweeps.search import trial_report
+
+        plain["callbacks"] = {**(plain["callbacks"] or {}), "trial": trial_report(sweeper, run_dir)}
+
+    def work(resumes: bool) -> float:
+        keep_composition(config, run_dir)
+        with one_job_of_many(f"job {run_dir.name}"):
+            return run({**plain, "resume": str(run_dir) if resumes else None}, job.overrides, job.settings)
+
+    try:
+        since = began(run_dir.parent) if plain["sweep"]["on_error"] == "stop" else None
+        return work_on(run_dir, job, work, stop_since=since, repeat=not sweeper["_target_"].startswith(SWEEPERS))
+    except InterruptedRun:
+        raise KeyboardInterrupt from None  # Hydra would go on with the next job
+
+
+def _with_hint(error: Exception) -> Exception:
+    """What to install, where a launcher's package is not there."""
+    missing = getattr(error, "missing_cfg_file", None) or ""
+    if not missing.startswith("hydra/launcher/"):
+        return error
+    launcher = missing.rpartition("/")[2]
+    extra = launcher.partition("_")[0]
+    return ConfigError(f"launcher={launcher} needs a package more: pip install 'vae-lightning[{extra}]'")
+
+
+def _fail(error: Exception, wants_traceback: bool) -> NoReturn:
+    if wants_traceback:
+        traceback.print_exception(error)
+    elif isinstance(error, UserError):
+        print(f"error: {error}", file=sys.stderr)
+    else:
+        lines = [line for line in str(error).splitlines() if line.strip() and "HYDRA_FULL_ERROR" not in line]
+        print(f"error: {lines[0] if lines else type(error).__name__}", file=sys.stderr)
+    raise SystemExit(1)

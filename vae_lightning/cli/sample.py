@@ -1,0 +1,44 @@
+"""``vae-lightning sample``: new rows."""
+
+from pathlib import Path
+
+import click
+
+from vae_lightning.cli.base import SETTINGS, counting, loaded, one_line_errors, output_option, run_argument
+
+EXAMPLES = """\b
+Example:
+  vae-lightning sample outputs/mine -n 1000 -o new.csv --seed 0"""
+
+
+@click.command(epilog=EXAMPLES, context_settings=SETTINGS)
+@run_argument
+@click.option("-n", "--num-rows", type=int, default=1000, show_default=True, help="How many rows.")
+@output_option
+@click.option("--mean", is_flag=True, help="Means of p(x|z) instead of draws; they vary too little to pass for data.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="The same seed gives the same rows.")
+@click.option("--temperature", type=float, default=1.0, show_default=True, help="Times the prior's standard deviation.")
+def sample(run: Path, num_rows: int, output: str, mean: bool, seed: int | None, temperature: float) -> None:
+    """New rows, drawn from the model.
+
+    z comes from the prior, the row from p(x|z), with the columns, order and dtypes of the training data.
+
+    RUN is a run directory.
+
+    Exit status: 0, or 2 with one line that says why.
+    """
+    with one_line_errors():
+        from vae_lightning.data.files.writing import RowWriter
+
+        model = loaded(run)
+        with counting("drawn", num_rows) as count, RowWriter(output) as writer:
+            for rows in model.sample_batches(num_rows, _seed(seed), mean, temperature):
+                writer.write(rows)
+                count(len(rows))
+
+
+def _seed(seed: int | None) -> int:
+    # torch's own stream starts alike in every process: without a seed every call would draw the same rows.
+    import torch
+
+    return torch.seed() % 2**63 if seed is None else seed

@@ -1,0 +1,68 @@
+"""``vae-lightning score``: how unusual rows are."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vae_lightning.cli.base import (
+    SETTINGS,
+    data_argument,
+    key_option,
+    loaded,
+    note,
+    one_line_errors,
+    others,
+    output_option,
+    pass_through,
+    run_argument,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EXAMPLES = """\b
+Examples:
+  vae-lightning score outputs/mine my.csv -o scores.csv --threshold 0.99
+  vae-lightning score outputs/mine my.csv --by-column --kind nll | head"""
+MEANINGS = {"elbo": "-ELBO", "nll": "-log p(x)", "reconstruction": "-E_q[log p(x|z)]"}
+
+
+@click.command(epilog=EXAMPLES, context_settings=SETTINGS)
+@run_argument
+@data_argument
+@output_option
+@click.option("--kind", type=click.Choice(list(MEANINGS)), default="elbo", show_default=True, help="Which score.")
+@click.option("--by-column", is_flag=True, help="Also what each column adds: kl + the sum of nats_NAME is the score.")
+@click.option("--threshold", type=float, help="Also is_anomaly: above this quantile of the validation rows' scores.")
+@key_option
+def score(
+    run: Path, data: str, output: str, kind: Any, by_column: bool, threshold: float | None, key: str | None
+) -> None:
+    """How unusual rows are.
+
+    Column anomaly_score, nats per row in data units: HIGHER IS MORE ANOMALOUS, always.
+
+    RUN is a run directory, DATA a file (CSV, TSV, Parquet, Feather, NPY, NPZ) or - for CSV from a pipe. Scores are
+    -ELBO, -log p(x) (nll) or -E_q[log p(x|z)] (reconstruction).
+
+    Exit status: 0, or 2 with one line that says why.
+    """
+    with one_line_errors():
+        import pandas as pd
+
+        from vae_lightning.inference.model import SCORE
+
+        model = loaded(run)
+        limit = None if threshold is None else model.threshold(threshold, kind)
+
+        def scored(rows: "pd.DataFrame") -> "pd.DataFrame":
+            found = model.score_by_column(rows, kind) if by_column else pd.DataFrame({SCORE: model.score(rows, kind)})
+            if limit is not None:
+                found.insert(1, "is_anomaly", found[SCORE] > limit)
+            return others(model, rows, found)
+
+        pass_through(model, data, output, key, scored, "scored")
+        note(f"anomaly_score is {MEANINGS[kind]}, nats per row in data units: higher is more anomalous.")
+        if limit is not None:
+            note(f"is_anomaly: above {limit:.6g}, the {threshold:g} quantile of the validation rows.")

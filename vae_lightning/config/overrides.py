@@ -1,0 +1,121 @@
+"""Overrides as they are typed: group names and choices checked, constructors' own settings let through."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vae_lightning.config.instantiate import nearest
+from vae_lightning.errors import ConfigError
+from vae_lightning.files import write_whole
+
+_PACKAGED = Path(__file__).parents[1] / "conf"
+CONF = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "conf"
+OWN_CONF = {"--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn"}
+VALUED = {*OWN_CONF, "--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun"}
+"""Hydra's flags that a word may follow."""
+OVERRIDE = re.compile(r"^(?P<sign>[+~]{0,2})(?P<key>[\w./@\-]+)(?P<value>=.*)?$", re.DOTALL)
+
+
+def prepared(arguments: Sequence[str], conf: Path = CONF) -> list[str]:
+    """Check group names and choices, and let every setting of a group through to its constructor's own check.
+
+    Hydra refuses ``model.latent_dim=8`` where the yaml does not repeat that default; ``++`` accepts it, and the
+    constructor's signature decides whether the key is legal.
+
+    Raises:
+        ConfigError: for an unknown group, choice or top-level setting, naming the nearest one.
+    """
+    # Hydra's parser refuses a flag between overrides: `data=digits -m seed=0,1`.
+    flags, overrides = _split(arguments)
+    overrides = _resumed(flags, overrides)
+    if OWN_CONF & set(flags):
+        return [*flags, *overrides]
+    groups = {path.name for path in conf.iterdir() if path.is_dir()}
+    settings = _flattened(yaml.safe_load((conf / "train.yaml").read_text(encoding="utf-8")))
+    return [*flags, *(_checked(override, groups, settings, conf) for override in overrides)]
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Hydra's flags with their values, and the overrides."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    for argument in arguments:
+        is_value = bool(flags) and flags[-1] in VALUED and "=" not in argument
+        (flags if argument.startswith("-") or is_value else overrides).append(argument)
+    return flags, overrides
+
+
+def _checked(argument: str, groups: set[str], settings: set[str], conf: Path) -> str:
+    match = OVERRIDE.match(argument)
+    if match is None:
+        return argument
+    sign, key, value = match["sign"], match["key"], match["value"]
+    first = re.split(r"[./@]", key)[0]
+    if key.startswith("hydra.sweeper.") and not sign:
+        _check_sweeper(key, conf)
+    if first not in groups | settings | {"hydra"} and key not in settings and not sign.startswith("+"):
+        candidates = (
+            settings
+            if "." in key and first in {setting.partition(".")[0] for setting in settings}
+            else groups | settings
+        )
+        raise ConfigError(f"There is no setting {key}. {nearest(key if candidates is settings else first, candidates)}")
+    if first == "hydra" or value is None or sign:
+        return argument
+    if key in groups:
+        _check_choices(key, value[1:], conf)
+        return argument
+    return f"++{argument}" if first in groups else argument
+
+
+def _check_sweeper(key: str, conf: Path) -> None:
+    files = (conf / "hydra" / "sweeper").glob("*.yaml")
+    legal = {name for path in files for name in yaml.safe_load(path.read_text(encoding="utf-8"))} - {"_target_"}
+    name = key.removeprefix("hydra.sweeper.").partition(".")[0]
+    if name not in legal | {"_target_", "max_batch_size"}:
+        raise ConfigError(f"There is no setting {key}. {nearest(name, legal)}")
+
+
+def _flattened(tree: dict[str, Any]) -> set[str]:
+    """Dotted names of the settings that belong to no group."""
+    names = set()
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            names |= {f"{name}.{child}" for child in value}
+        elif name != "defaults":
+            names.add(name)
+    return names
+
+
+def _check_choices(group: str, value: str, conf: Path) -> None:
+    choices = {path.stem for path in (conf / group).glob("*.yaml")}
+    if not re.fullmatch(r"[\w\-]+(,[\w\-]+)*", value):
+        return  # a list, a sweep function or an interpolation: Hydra's to read
+    for choice in value.split(","):
+        if choice not in choices | {"null"}:
+            raise ConfigError(f"There is no {group}={choice}. {nearest(choice, choices)}")
+
+
+def _resumed(flags: Sequence[str], overrides: Sequence[str]) -> list[str]:
+    """Replace ``resume=DIR`` by what the user typed for that run, in its directory; later overrides win."""
+    wanted = [a.partition("=")[2] for a in overrides if a.startswith("resume=") and a != "resume=null"]
+    if not wanted:
+        return list(overrides)
+    if {"-m", "--multirun"} & set(flags):
+        raise ConfigError(
+            "resume= goes on with one run. A sweep goes on when its command is typed again, with sweep.dir=."
+        )
+    run_dir = Path(wanted[-1])
+    typed = run_dir / ".hydra" / "overrides.yaml"
+    earlier = yaml.safe_load(typed.read_text(encoding="utf-8")) if typed.exists() else None
+    if not isinstance(earlier, list):
+        raise ConfigError(f"resume={run_dir} is no run directory, or was killed before it began: {typed} says nothing.")
+    new = [a for a in overrides if not a.startswith("resume=")]
+    both = [*(a.lstrip("+") for a in earlier if not a.startswith("resume=")), *new]
+    if not flags:  # with --cfg and the like, the user only looks
+        # The next resume needs these too. Hydra would write them at every start, and a kill could leave half a file.
+        write_whole(typed, yaml.safe_dump(both).encode())
+    return [*both, f"resume={run_dir}", f"hydra.run.dir={run_dir}", "hydra.output_subdir=null"]

@@ -1,0 +1,95 @@
+"""What every source of rows gives: columns, rows and the three parts."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from vae_lightning.data.columns import Column
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of one part of a data set.
+
+    Args:
+        x: Shape ``(N, C)``, in a native numeric dtype and in data units.
+        labels: Shape ``(N,)`` or None. Never trained on.
+    """
+
+    x: np.ndarray
+    labels: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def take(self, index: np.ndarray) -> "Rows":
+        """The rows at ``index``, with their labels."""
+        return Rows(self.x[index], None if self.labels is None else self.labels[index])
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Columns, and the rows of the three parts.
+
+    Args:
+        name: What to call it in logs.
+        columns: One per column of every part, in order.
+        train: The training rows, the only ones that anything is fitted to.
+        valid: The validation rows.
+        test: The test rows.
+        value_range: The declared range of legal values, such as ``(0, 16)`` for grey levels; None if not declared.
+        image_shape: ``(height, width)``, or ``(height, width, 3)``, if a row is a flattened image.
+    """
+
+    name: str
+    columns: tuple[Column, ...]
+    train: Rows
+    valid: Rows
+    test: Rows
+    value_range: tuple[float, float] | None = None
+    image_shape: tuple[int, ...] | None = None
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that change with any value, shape, dtype, column name or split."""
+        digest = hashlib.sha256(repr([(column.name, column.dtype) for column in self.columns]).encode())
+        for part in (self.train, self.valid, self.test):
+            digest.update(f"{part.x.shape} {part.x.dtype.str}".encode())
+            digest.update(np.ascontiguousarray(part.x).data)
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def rows_fingerprint(self) -> str:
+        """Sixteen hex digits that change with any row or column name, and not with how the rows are split."""
+        digest = hashlib.sha256(repr([(column.name, column.dtype) for column in self.columns]).encode())
+        digest.update(np.sort(np.concatenate([_row_hashes(p.x) for p in (self.train, self.valid, self.test)])).data)
+        return digest.hexdigest()[:16]
+
+    @property
+    def constant_columns(self) -> list[str]:
+        """The names of the columns that hold one single value in the training rows."""
+        constant = (self.train.x == self.train.x[:1]).all(axis=0)
+        return [column.name for column, same in zip(self.columns, constant, strict=True) if same]
+
+
+def _row_hashes(x: np.ndarray) -> np.ndarray:
+    import pandas as pd  # half a second, which the doctor's use of this module need not wait for
+
+    # In slices: a copy of all rows, column by column, would double a large table's memory.
+    parts = np.array_split(x, len(x) // 8192 + 1)
+    return np.concatenate([pd.util.hash_pandas_object(pd.DataFrame(p), index=False).to_numpy() for p in parts])
+
+
+class Source(ABC):
+    """Something that a data set can be loaded from."""
+
+    @abstractmethod
+    def load(self) -> Dataset:
+        """Read the rows, split them, and check everything that does not depend on a model.
+
+        Raises:
+            DataError: The data cannot be used; the message says what to do.
+        """

@@ -1,0 +1,122 @@
+"""Rows as users hold them, arrays or data frames, to numbers for the model and back."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from vae_lightning.data.columns import Column
+from vae_lightning.data.sources.table import as_numbers
+from vae_lightning.data.wording import count, listed, nearest
+from vae_lightning.errors import DataError
+
+Data = TypeVar("Data", np.ndarray, pd.DataFrame)
+
+
+def numbers(rows: np.ndarray | pd.DataFrame, columns: Sequence[Column], noun: str = "column") -> np.ndarray:
+    """The values of the model's columns, float64, shape (N, C); ``noun`` is what messages call one of these.
+
+    A frame's columns are found by name, so their order does not matter and others may be present.
+
+    Raises:
+        DataError: when columns are missing, hold text, or hold missing or infinite values.
+    """
+    names = [column.name for column in columns]
+    if isinstance(rows, pd.DataFrame):
+        rows = rows.set_axis(rows.columns.map(str), axis=1)
+        _check_present(rows, names, noun)
+        values = _frame_values(rows[names])
+    else:
+        values = _array_values(rows, len(names), noun)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise DataError(
+            f"{bad.sum():,} of {values.size:,} values are missing or infinite, the first in {place(rows)(int(row))}, "
+            f"column {names[column]!r}. Drop those rows or fill them first."
+        )
+    return values
+
+
+def check_some(rows: Any) -> None:
+    """Raises:
+    DataError: when there are no rows.
+    """
+    if not len(rows):
+        raise DataError("There are no rows: at least one is needed.")
+
+
+def place(rows: Any) -> Callable[[int], str]:
+    """How to name a row in a message: by its number, counted from 1, or by its label if it has one."""
+    index = rows.index if isinstance(rows, pd.DataFrame) else pd.RangeIndex(len(rows))
+    if isinstance(index, pd.RangeIndex):
+        return lambda row: f"row {index[row] + 1}"
+    return lambda row: f"row {index[row]!r}"
+
+
+def _check_present(rows: pd.DataFrame, names: Sequence[str], noun: str) -> None:
+    missing = [name for name in names if name not in rows.columns]
+    if missing:
+        others = [name for name in rows.columns if name not in names]
+        unknown = f" The model does not know {listed([repr(name) for name in others])}." if others else ""
+        raise DataError(
+            f"The rows lack {len(missing)} of the {len(names)} {noun}s that the model was trained on: "
+            f"{listed([repr(name) for name in missing])}.{unknown}{nearest(missing[0], others)}"
+        )
+    twice = [name for name in names if (rows.columns == name).sum() > 1]
+    if twice:
+        raise DataError(f"The rows name {count(len(twice), 'column')} more than once: {listed(map(repr, twice))}.")
+
+
+def _frame_values(rows: pd.DataFrame) -> np.ndarray:
+    values = np.empty(rows.shape, dtype=np.float64)
+    for position, name in enumerate(rows.columns):
+        series, wrong = as_numbers(rows[name])
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise DataError(
+                f"The column {name!r} must hold numbers: {int(wrong.sum()):,} of {count(len(wrong), 'value')} are "
+                f"something else, the first {str(rows[name].iloc[row])[:60]!r} in {place(rows)(row)}."
+            )
+        values[:, position] = series.to_numpy()
+    return values
+
+
+def _array_values(rows: np.ndarray, width: int, noun: str) -> np.ndarray:
+    try:
+        # Writable, as torch wants its memory: a copy of what was mapped from a file or frozen.
+        values = np.require(rows, np.float64, ["C", "W"])
+    except (TypeError, ValueError) as error:
+        raise DataError(f"The rows must be numbers. {error}") from None
+    if values.ndim != 2 or values.shape[1] != width:
+        raise DataError(
+            f"The rows must have shape (N, {width}): the model was trained on {count(width, noun)}. "
+            f"Got shape {values.shape} instead."
+        )
+    return values
+
+
+def like(rows: Data, values: Tensor, names: Sequence[str]) -> Data:
+    """``values`` as an array, or as a frame with the index of ``rows``, whichever ``rows`` are."""
+    array = values.cpu().numpy()
+    return pd.DataFrame(array, index=rows.index, columns=list(names)) if isinstance(rows, pd.DataFrame) else array
+
+
+def typed(values: np.ndarray, dtype: Any) -> Any:
+    """Give a column its dtype back: whole numbers are rounded into its range, truth values cut at one half."""
+    nullable = isinstance(dtype, pd.api.extensions.ExtensionDtype)
+    # Categories, texts and the like are no numbers to come back to.
+    target = getattr(dtype, "numpy_dtype", np.dtype(object)) if nullable else np.dtype(dtype)
+    if target.kind in "iu":
+        limits = np.iinfo(target)
+        # The largest whole number of 64 bits has no float64 of its own, and the next one would overflow.
+        highest = np.nextafter(float(limits.max), 0) if target.itemsize == 8 else limits.max
+        values = np.rint(values).clip(limits.min, highest)
+    elif target.kind == "b":
+        values = values > 0.5
+    elif target.kind != "f":
+        return values  # numbers that were given as text stay numbers
+    values = values.astype(target)
+    return pd.array(values, dtype=dtype) if nullable else values

@@ -1,0 +1,360 @@
+"""The user's own file: delimited text, Parquet, Feather, NPY or NPZ."""
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vae_lightning.data.columns import Column
+from vae_lightning.data.dataset import Dataset, Rows, Source
+from vae_lightning.data.files.archives import existing_path, read_arrays
+from vae_lightning.data.files.sheets import Sheet, array_sheet, check_unique, read_arrow, read_npy, read_text
+from vae_lightning.data.split import split_off, split_rows
+from vae_lightning.data.wording import count, listed, nearest, override
+from vae_lightning.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TEXT_ENDINGS = (".csv", ".tsv", ".txt")
+ENDINGS = (*TEXT_ENDINGS, ".parquet", ".feather", ".arrow", ".npy", ".npz")
+DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
+PARTS = ("train", "valid", "test")
+DATE = r"\d{4}-\d\d?-\d\d?|\d\d?[./-]\d\d?[./-]\d{2,4}"
+TYPEABLE = 30  # Above this many column names, nobody types them
+
+
+class Table(Source):
+    """Rows of numbers from a file.
+
+    Read are delimited text (.csv, .tsv, .txt, gzipped or not; the delimiter is found out, and the first line is a
+    header unless all of it is numbers), Parquet, Feather (.feather, .arrow), NPY and NPZ. Nothing is ever unpickled.
+
+    An NPZ archive with arrays ``train`` and ``test`` or ``valid`` brings its own split; otherwise ``key`` names the
+    array, or it is ``x``, or the only one with rows and columns. If its 1-D array ``columns`` has a text for every
+    column, these are the names. A stack of images, shape ``(N, H, W)``, is flattened.
+
+    Args:
+        path: The file. With ``valid_path`` or ``test_path``, the training rows alone.
+        key: Which array of an NPZ archive.
+        columns: The columns to train on, in this order; all of them by default.
+        drop: Columns to leave out.
+        label: A column (or, in an NPZ archive, a 1-D array; ``train_NAME`` or ``NAME_train`` for ``train``, and so
+            on) that is not trained on but kept beside the rows.
+        delimiter: One character, or ``tab``, ``space``; None finds it out.
+        valid_path: A file with the validation rows and the same columns.
+        test_path: A file with the test rows and the same columns.
+        valid_fraction: The share of the rows that becomes the validation part, if no file or array gives it.
+        test_fraction: The same for the test part.
+        seed: Which random split.
+        image_shape: Height and width (and 3, for colours) if a row is a flattened image; figures then show images.
+    """
+
+    def __init__(
+        self,
+        path: str | None = None,
+        *,
+        key: str | None = None,
+        columns: Sequence[str | int] | str | int | None = None,
+        drop: Sequence[str | int] | str | int = (),
+        label: str | int | None = None,
+        delimiter: str | None = None,
+        valid_path: str | None = None,
+        test_path: str | None = None,
+        valid_fraction: float = 0.1,
+        test_fraction: float = 0.1,
+        seed: int = 0,
+        image_shape: Sequence[int] | None = None,
+    ) -> None:
+        self.path = path
+        self.key = key
+        self.columns = None if columns is None else _names(columns)
+        self.drop = _names(drop)
+        self.label = None if label is None else str(label)
+        self.delimiter = None if delimiter is None else DELIMITERS.get(delimiter, delimiter)
+        if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
+            raise DataError(
+                "The 'delimiter' parameter of Table must be one character, or one of the words "
+                f"{', '.join(word for word in DELIMITERS if word.isalpha())}. Got {delimiter!r} instead."
+            )
+        self.paths = {"valid": valid_path, "test": test_path}
+        self.fractions = {"valid": valid_fraction, "test": test_fraction}
+        self.seed = seed
+        self.image_shape = None if image_shape is None else tuple(image_shape)
+
+    def load(self, sheets: dict[str, Sheet] | None = None) -> Dataset:
+        """Read and check the rows; columns that hold text or dates, and missing or infinite values, are refused.
+
+        Args:
+            sheets: What :meth:`sheets` gave, where the files have been read already.
+
+        Raises:
+            DataError: The file cannot be read, or not every column to train on is a column of finite numbers.
+        """
+        sheets = self.sheets() if sheets is None else sheets
+        path = Path(str(self.path))
+        columns, given = self._rows(sheets)
+        shape: tuple[int, ...] | None = sheets["train"].image_shape
+        if shape is not None and (self.columns is not None or len(columns) != math.prod(shape)):
+            shape = None
+        if self.image_shape is not None:
+            shape = self._checked_shape(self.image_shape, len(columns))
+        return Dataset(Path(path.name.removesuffix(".gz")).stem, columns, *self._split(given), image_shape=shape)
+
+    @staticmethod
+    def _checked_shape(shape: tuple[int, ...], num_columns: int) -> tuple[int, ...]:
+        legal = len(shape) == 2 or (len(shape) == 3 and shape[2] == 3)
+        if legal and min(shape) >= 1 and math.prod(shape) == num_columns:
+            return shape
+        raise DataError(
+            "The 'image_shape' parameter of Table must be [height, width] or [height, width, 3], whose product is the "
+            f"number of columns, {num_columns}. Got {list(shape)} instead."
+        )
+
+    def sheets(self) -> dict[str, Sheet]:
+        """What the file and its companions hold, by part and unchecked; ``train`` is always there.
+
+        Raises:
+            DataError: A file cannot be read.
+        """
+        sheets = self._read(existing_path(self.path, "Table", f"a file ({', '.join(ENDINGS)})"), "train")
+        for part, other in self.paths.items():
+            if other is not None:
+                sheets[part] = self._read_part(other, part)
+        return sheets
+
+    def _read(self, path: Path, part: str) -> dict[str, Sheet]:
+        ending = Path(path.name.lower().removesuffix(".gz")).suffix
+        if path.is_dir():
+            inside = sorted(entry.name for entry in path.iterdir() if entry.name.lower().endswith(ENDINGS))
+            hint = f", such as {listed(inside, 3)}" if inside else ""
+            raise DataError(f"'{path}' is a folder: name a file in it{hint}.")
+        if ending in TEXT_ENDINGS:
+            return {"train": read_text(path, self.delimiter)}
+        match path.suffix.lower():
+            case ".parquet" | ".feather" | ".arrow":
+                return {"train": read_arrow(path)}
+            case ".npy":
+                return {"train": array_sheet(read_npy(path), path.name)}
+            case ".npz":
+                return self._read_archive(path, part)
+        raise DataError(
+            f"'{path}' has no known ending. Known are {', '.join(ENDINGS)}, and .gz after {', '.join(TEXT_ENDINGS)}."
+        )
+
+    def _read_part(self, path: str, part: str) -> Sheet:
+        sheets = self._read(existing_path(path, "Table", "a file", parameter=f"{part}_path"), part)
+        if len(sheets) > 1 and part not in sheets:
+            raise DataError(
+                f"'{path}' holds the arrays {' and '.join(sheets)}, but no '{part}': name one with data.key=..."
+            )
+        return sheets.get(part, sheets["train"])
+
+    def _read_archive(self, path: Path, part: str) -> dict[str, Sheet]:
+        arrays = read_arrays(path)
+        tables = [key for key, array in arrays.items() if array is not None and array.ndim >= 2]
+        known = [key for key in (part, "x", "X") if key in arrays]
+        if self.key is not None:
+            if self.key not in arrays:
+                hint = nearest(self.key, arrays)
+                raise DataError(f"There is no array '{self.key}' in '{path}'.{hint} It holds {_contents(arrays)}.")
+            keys = {"train": self.key}
+        elif "train" in arrays:
+            keys = {name: name for name in PARTS if name in arrays}
+        elif known or len(tables) == 1:
+            keys = {"train": (known or tables)[0]}
+        else:
+            raise DataError(
+                f"'{path}' holds {_contents(arrays)}: name the one with the rows, data.key="
+                f"{tables[0] if tables else 'NAME'} for example."
+            )
+        return {name: self._archive_sheet(path, arrays, key, len(keys) > 1) for name, key in keys.items()}
+
+    def _archive_sheet(self, path: Path, arrays: dict[str, np.ndarray | None], key: str, split: bool) -> Sheet:
+        array = arrays[key]
+        if array is None:
+            raise DataError(
+                f"The array '{key}' of '{path}' holds pickled objects, which could run foreign code and are never "
+                "loaded. Save it as numbers: numpy.savez(path, x=rows.astype(float))."
+            )
+        sheet = array_sheet(array, f"{path.name}, array '{key}'", arrays.get("columns"))
+        candidates = (f"{key}_{self.label}", f"{self.label}_{key}") if split else (self.label,)
+        label = next((name for name in candidates if name in arrays), None)
+        if self.label is None or label is None or self.label in sheet.frame.columns:
+            return sheet
+        values = arrays[label]
+        if values is None or values.shape != (len(sheet.frame),):
+            got = "pickled objects" if values is None else f"shape {values.shape}"
+            raise DataError(
+                f"The 'label' parameter of Table must name an array of shape ({len(sheet.frame)},), one label per "
+                f"row. '{label}' in '{path}' has {got} instead."
+            )
+        return replace(sheet, frame=sheet.frame.assign(**{self.label: values}))
+
+    def _rows(self, sheets: dict[str, Sheet]) -> tuple[tuple[Column, ...], dict[str, Rows]]:
+        names: list[str] = []
+        dtypes: dict[str, list[np.dtype]] = {}
+        arrays: dict[str, np.ndarray] = {}
+        labels: dict[str, np.ndarray | None] = {}
+        for part in sorted(sheets, key=PARTS.index):
+            sheet = sheets[part]
+            selected = self._selected(sheet, part)
+            if part == "train":
+                names = selected
+            elif set(selected) != set(names):
+                raise self._other_columns(sheet, selected, sheets["train"], names)
+            frame = self._numbers(sheet, names)
+            dtypes[part] = list(frame.dtypes)
+            numeric = [np.dtype(np.uint8) if dtype.kind == "b" else dtype for dtype in dtypes[part]]
+            # Neither read-only nor strided, as tensors will share this memory.
+            arrays[part] = np.require(frame.to_numpy(dtype=np.result_type(*set(numeric))), requirements=["C", "W"])
+            self._check_finite(arrays[part], sheet, names)
+            labels[part] = _labels(sheet.frame, self.label)
+        common = [str(np.result_type(*each)) for each in zip(*dtypes.values(), strict=True)]
+        dtype = np.result_type(*arrays.values())
+        rows = {part: Rows(x.astype(dtype, copy=False), labels[part]) for part, x in arrays.items()}
+        return tuple(map(Column, names, common)), rows
+
+    def _selected(self, sheet: Sheet, part: str) -> list[str]:
+        """The columns to train on; each name that the user typed must exist, though labels and drops only in train."""
+        present = list(sheet.frame.columns)
+        asked = {"columns": self.columns or []}
+        if part == "train":
+            asked |= {"drop": self.drop, "label": [] if self.label is None else [self.label]}
+        for parameter, wanted in asked.items():
+            for name in wanted:
+                if name not in present:
+                    hint = nearest(name, present) or f" Its columns are {listed(present, 10)}."
+                    raise DataError(f"data.{parameter}: there is no column '{name}' in {sheet.name}.{hint}")
+        check_unique(self.columns or [], "data.columns")
+        kept = present if self.columns is None else self.columns
+        names = [name for name in kept if name not in self.drop and name != self.label]
+        if not names:
+            raise DataError(f"No column of {sheet.name} is left to train on: its {len(present)} are dropped or labels.")
+        nameless = [name for name in names if re.fullmatch(r"Unnamed: \d+", name)]
+        if nameless and self.columns is None:
+            raise DataError(
+                f"{sheet.name} has {count(len(nameless), 'column')} without a name, {listed(nameless)}: row numbers, "
+                f"as pandas writes them? Type {self._without(nameless, names)}, or give a name in the file's header."
+            )
+        return names
+
+    def _without(self, bad: list[str], names: list[str]) -> str:
+        """What to type to leave columns out, in the shorter way; what was typed before is not lost."""
+        kept = [name for name in names if name not in bad]
+        drop = [*self.drop, *bad]
+        if self.columns is None and len(drop) <= TYPEABLE:
+            return override("data.drop", drop)
+        return override("data.columns", kept) if len(kept) <= TYPEABLE else "data.columns=[the names to keep]"
+
+    def _other_columns(self, sheet: Sheet, names: list[str], train: Sheet, wanted: list[str]) -> DataError:
+        lacking = [f"'{name}'" for name in wanted if name not in names]
+        extra = [name for name in names if name not in wanted]
+        parts = [f"lacks {listed(lacking)}"] if lacking else []
+        if extra:
+            more = ", ".join([listed([f"'{name}'" for name in extra])])
+            parts.append(f"also has {more}" + ("" if lacking else f" (type {self._without(extra, names)})"))
+        return DataError(f"{sheet.name} must have the same columns as {train.name}, but {' and '.join(parts)}.")
+
+    def _numbers(self, sheet: Sheet, names: list[str]) -> "pd.DataFrame":
+        """The columns of these names as numpy numbers, or a DataError about those that are text or dates."""
+        frame = sheet.frame[names]
+        converted = {}
+        bad = {}
+        for name in names:
+            series = frame[name]
+            numbers, wrong = as_numbers(series)
+            if wrong.any():
+                bad[name] = wrong
+            elif numbers is not series:
+                converted[name] = numbers
+        if bad:
+            raise self._not_numbers(sheet, names, bad)
+        return frame.assign(**converted) if converted else frame
+
+    def _not_numbers(self, sheet: Sheet, names: list[str], bad: dict[str, np.ndarray]) -> DataError:
+        def told(name: str) -> str:
+            value = sheet.frame[name].iloc[int(bad[name].argmax())]
+            kind = "dates" if hasattr(value, "year") or re.match(DATE, str(value)) else "text"
+            return f"'{name}' ({kind}, {int(bad[name].sum()):,} of {count(len(sheet.frame), 'value')})"
+
+        first, wrong = next(iter(bad.items()))
+        row = int(wrong.argmax())
+        value = str(sheet.frame[first].iloc[row])
+        advice = "No column of numbers would be left without them."
+        if len(bad) < len(names):
+            advice = f"Type {self._without(list(bad), names)} to leave out what is not a number."
+            if self.label is None:
+                advice = advice[:-1] + f", and data.label={first} to keep one beside the rows."
+        if re.fullmatch(r"-?\d+,\d+", value):
+            advice += " If these are decimal commas, write decimal points."
+        return DataError(
+            f"{len(bad):,} of {count(len(names), 'column')} of {sheet.name} hold no numbers: "
+            f"{listed(map(told, bad))}. The first is '{value[:60]}' in column '{first}', {sheet.place(row)}. {advice}"
+        )
+
+    def _check_finite(self, x: np.ndarray, sheet: Sheet, names: list[str]) -> None:
+        bad = ~np.isfinite(x)
+        where = bad.any(axis=0).nonzero()[0]
+        if not len(where):
+            return
+        row, column = divmod(int(bad.argmax()), x.shape[1])
+        found = [f"'{names[index]}' ({int(bad[:, index].sum()):,} of {len(x):,})" for index in where]
+        missing = int(np.isnan(x).sum())
+        kinds = [f"{size:,} {kind}" for size, kind in ((missing, "missing"), (bad.sum() - missing, "infinite")) if size]
+        advice = ""
+        if len(where) < len(names):
+            advice = f", for example {self._without([names[index] for index in where], names)}"
+        raise DataError(
+            f"{len(where):,} of {count(len(names), 'column')} of {sheet.name} hold "
+            f"{' and '.join(kinds)} values: {listed(found)}. The first is {x[row, column]} in column "
+            f"'{names[column]}', {sheet.place(row)}. Missing values are not supported yet: drop those rows or "
+            f"columns{advice}."
+        )
+
+    def _split(self, given: dict[str, Rows]) -> tuple[Rows, Rows, Rows]:
+        train = given["train"]
+        if len(given) == 1:
+            return split_rows(train, self.fractions["valid"], self.fractions["test"], self.seed)
+        for part in ("valid", "test"):
+            if part not in given:
+                train, given[part] = split_off(train, self.fractions[part], self.seed, part)
+        return train, given["valid"], given["test"]
+
+
+def _names(names: Sequence[str | int] | str | int) -> list[str]:
+    return [str(names)] if isinstance(names, str | int) else [str(name) for name in names]
+
+
+def _labels(frame: "pd.DataFrame", label: str | None) -> np.ndarray | None:
+    if label is None or label not in frame.columns:
+        return None
+    values = frame[label].to_numpy()
+    return values.copy() if values.dtype.kind in "biuf" else values.astype(str)
+
+
+def as_numbers(series: "pd.Series") -> tuple["pd.Series", np.ndarray]:
+    """A column as numpy numbers, and which of its values are not numbers (missing ones are no text: they are NaN)."""
+    import pandas as pd
+
+    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "biuf":
+        return series, np.zeros(len(series), dtype=bool)
+
+    if series.dtype.kind in "mMc":
+        return series, series.notna().to_numpy()
+    if isinstance(series.dtype, pd.SparseDtype):
+        return as_numbers(series.sparse.to_dense())
+    if pd.api.types.is_numeric_dtype(series.dtype):  # pandas' own nullable dtypes
+        return series.astype(np.float64 if series.hasnans else series.dtype.numpy_dtype), np.zeros(len(series), bool)
+    numbers = pd.to_numeric(series.astype(object), errors="coerce").astype(np.float64)
+    return numbers, (numbers.isna() & series.notna()).to_numpy()
+
+
+def _contents(arrays: dict[str, np.ndarray | None]) -> str:
+    if not arrays:
+        return "no arrays"
+    return listed([f"{key} ({'objects' if array is None else array.shape})" for key, array in arrays.items()], 12)

@@ -1,0 +1,286 @@
+"""KL against reconstruction: signs, reductions, the effective β and the σ that it implies."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vae_lightning.doctor.losses.posterior.divergence import KLReading
+from vae_lightning.doctor.losses.posterior.verdict import KLVerdict
+from vae_lightning.doctor.losses.reconstruction.layout import ReconstructionReading
+from vae_lightning.doctor.report import Finding
+
+SAME = 2e-3
+
+
+@dataclass
+class Balance:
+    """What the two terms make together.
+
+    Args:
+        beta: The effective β as text, with B, L and D where it depends on them.
+        variance: The σ² that a squared error implies when β is taken as 1, for the given number of columns; else None.
+    """
+
+    beta: str = ""
+    variance: float | None = None
+    findings: list[Finding] = field(default_factory=list)
+
+
+def weigh(
+    kl: KLReading | None,
+    verdict: KLVerdict | None,
+    reconstruction: ReconstructionReading | None,
+    columns: int | None,
+    intended: float = 1.0,
+    own_columns: tuple[int, int] = (0, 1),
+) -> Balance:
+    """Compare the two terms, or judge the one that is there.
+
+    Args:
+        kl: The KL's reading.
+        verdict: What the KL is.
+        reconstruction: The reconstruction's reading.
+        columns: The number of columns of the user's data, if known.
+        intended: The β that the user means to have.
+        own_columns: By which power of the number of columns the KL itself is multiplied, and their number where it was
+            measured: a KL taken out of a whole loss may be divided by D.
+    """
+    balance = Balance()
+    have_kl = kl is not None and verdict is not None and not kl.dead
+    have_reconstruction = reconstruction is not None and reconstruction.family != ""
+    if have_kl and (reconstruction is None or (reconstruction.findings[:1] and not have_reconstruction)):
+        assert kl is not None
+        assert verdict is not None
+        balance.findings += _kl_alone(kl, verdict, intended, reconstruction is None)
+    elif have_reconstruction and not have_kl:
+        assert reconstruction is not None
+        balance.findings += _reconstruction_alone(reconstruction)
+    elif have_kl and have_reconstruction:
+        assert kl is not None
+        assert verdict is not None
+        assert reconstruction is not None
+        balance.findings += _signs(verdict, reconstruction)
+        _together(balance, kl, verdict, reconstruction, columns, intended, own_columns)
+    return balance
+
+
+def flipped(what: str, about: str) -> Finding:
+    """The finding for a term of the wrong sign."""
+    return Finding(
+        "SIGN-FLIP",
+        False,
+        f"The {what} has the wrong sign: minimising the loss makes it as bad as it can get, without end.",
+        "Minimise reconstruction + KL with the reconstruction −log p(x|z) and the KL ½ Σ (m² + σ² − 1 − 2 log σ) ≥ 0.",
+        alternatives=("If both terms are maximised it is right; then give both.",) if about != "kl and all" else (),
+        about=about,
+    )
+
+
+def _kl_alone(kl: KLReading, verdict: KLVerdict, intended: float, really_alone: bool) -> list[Finding]:
+    if verdict.weight is None:
+        return []
+    findings = []
+    if verdict.weight < 0:
+        findings.append(flipped("KL", "kl"))
+    if kl.reduction.column_power < 0:
+        findings.append(_mean_over_latents())
+    elif kl.reduction.column_power > 0 or kl.reduction.row_power < 0:
+        findings.append(_scale(kl.reduction.text("latent dimensions"), {}, "kl"))
+    weight = abs(verdict.weight) / intended
+    if verdict.consistent and abs(weight - 1) > SAME and not findings:
+        size = _whole_number(1 / weight)
+        if size and not _typed(weight):
+            says = f"The KL is divided by {size}: right if the reconstruction is averaged over {size} columns or rows."
+            return [Finding("SCALE", None, says, "Give the reconstruction too.", about="kl")]
+        findings.append(_factor(weight, "kl"))
+    if really_alone and not findings:
+        says = "Without the reconstruction the balance of the two terms, β, cannot be told. The KL is "
+        says += f"{kl.reduction.text('latent dimensions')}."
+        findings.append(Finding("SCALE", True, says, about="kl"))
+    return findings
+
+
+def _reconstruction_alone(reconstruction: ReconstructionReading) -> list[Finding]:
+    findings = [flipped("reconstruction", "reconstruction")] if reconstruction.sign < 0 else []
+    reduction = reconstruction.term.reduction
+    weight = reconstruction.weight
+    if weight is not None and reconstruction.likelihood and abs(weight - 1) > 0.01 and reduction.column_power == 0:
+        says = f"The reconstruction is {weight:.4g} times a negative log-likelihood."
+        advice = f"Multiply the KL by {weight:.4g} too, or remove the factor."
+        findings.append(Finding("SCALE", False, says, advice, {"weight": weight}, about="reconstruction"))
+    says = f"The reconstruction is {reduction.text('columns')}; the KL must be reduced alike"
+    says += ", and divided by the number of columns." if reduction.column_power == -1 else "."
+    findings.append(Finding("MEAN-SUM", True, says, about="reconstruction"))
+    return findings
+
+
+def _signs(verdict: KLVerdict, reconstruction: ReconstructionReading) -> list[Finding]:
+    if verdict.weight is None:
+        return [flipped("reconstruction", "reconstruction")] if reconstruction.sign < 0 else []
+    negative_kl, negative_reconstruction = verdict.weight < 0, reconstruction.sign < 0
+    if negative_kl and negative_reconstruction:
+        says = "Both terms are negated: an ELBO, to be maximised. Minimise its negative."
+        return [Finding("SIGN-FLIP", True, says, about="kl and reconstruction")]
+    if negative_kl:
+        return [flipped("KL", "kl")]
+    return [flipped("reconstruction", "reconstruction")] if negative_reconstruction else []
+
+
+def _together(
+    balance: Balance,
+    kl: KLReading,
+    verdict: KLVerdict,
+    reconstruction: ReconstructionReading,
+    columns: int | None,
+    intended: float,
+    own_columns: tuple[int, int],
+) -> None:
+    reduction = reconstruction.term.reduction
+    if not reduction.regular or not kl.reduction.regular:
+        return
+    rows = kl.reduction.row_power - reduction.row_power
+    power, measured = own_columns
+    latents, across = kl.reduction.column_power, power - reduction.column_power
+    weight = abs(verdict.weight) / intended if verdict.weight is not None and verdict.consistent else 1.0
+    weight /= measured**power
+    ratio, free = _ratio(weight, reconstruction)
+    powers = {"B": rows, "L": latents, "D": across}
+    balance.beta = _formula(ratio, powers, columns)
+    if reconstruction.curvature and rows == 0 and latents == 0 and (across == 0 or columns):
+        balance.variance = weight / (2 * reconstruction.curvature) * (columns or 1) ** across
+    if not any(powers.values()):
+        if abs(ratio - 1) > 0.01 and not free:
+            balance.findings.append(_factor(ratio, "kl and reconstruction", reconstruction.curvature is not None))
+        else:
+            says = f"Both terms are reduced alike; the effective β is {_beta_words(ratio, free)}."
+            balance.findings.append(Finding("SCALE", True, says, about="kl and reconstruction"))
+        return
+    excuse = _excuse(powers, ratio, reconstruction, columns, weight)
+    if excuse is not None:
+        balance.findings.append(excuse)
+        return
+    balance.findings += _reduction_findings(powers, balance.beta, kl.reduction.row_power)
+    if abs(ratio - 1) > 0.01 and not free:
+        balance.findings.append(_scale(f"β = {balance.beta}", {"ratio": ratio}, "kl and reconstruction"))
+
+
+def _ratio(weight: float, reconstruction: ReconstructionReading) -> tuple[float, bool]:
+    """β apart from its dependence on shapes, and whether a variance may explain any value of it."""
+    if reconstruction.weight is not None:
+        return weight / reconstruction.weight, False
+    a = reconstruction.curvature
+    if a is None:
+        # Laplace, Student and the like: as with a squared error, a scale explains every factor but the plain one.
+        plain = reconstruction.tail is not None and abs(reconstruction.tail - 1) < SAME
+        return (weight, False) if plain and abs(weight - 1) > SAME else (1.0, True)
+    # a·SSE + b·KL is a Gaussian with σ² = b/(2a). Only where the squared error stands as people write it, with a = ½
+    # or 1, is another factor in front of the KL a β rather than a variance.
+    usual = any(abs(a / weight - value) < 0.01 for value in (0.5, 1.0)) or abs(weight - 1) < SAME
+    written = any(abs(a - value) < 2e-4 for value in (0.5, 1.0))
+    return (1.0, True) if usual or not written else (weight, False)
+
+
+def _beta_words(ratio: float, free: bool) -> str:
+    return "1 for some scale of the noise model" if free else f"{ratio:.4g}"
+
+
+def _formula(ratio: float, powers: dict[str, int], columns: int | None) -> str:
+    parts = [f"{ratio:.4g}"] if abs(ratio - 1) > SAME or not any(powers.values()) else []
+    for name, power in powers.items():
+        if power:
+            parts.append(name if power == 1 else f"{name}^{power}")
+    text = " · ".join(parts)
+    others = [name for name, power in powers.items() if power and name != "D"]
+    if columns and powers["D"] and not others:
+        size = f"{ratio * columns ** powers['D']:.4g}"
+        text += f" = {size}" if text == "D" else f" = {size} for D = {columns}"
+    return text
+
+
+def _excuse(
+    powers: dict[str, int],
+    ratio: float,
+    reconstruction: ReconstructionReading,
+    columns: int | None,
+    weight: float,
+) -> Finding | None:
+    """A constant in front can be the number of rows, columns or latents, typed in; then β is 1 for that number."""
+    odd = {name: power for name, power in powers.items() if power}
+    if len(odd) != 1 or abs(next(iter(odd.values()))) != 1:
+        return None
+    name, power = next(iter(odd.items()))
+    a = reconstruction.curvature
+    # With any scale of the noise model, KL/D alone makes up for the mean; with a plain one, a factor may be in it too.
+    ratios = [ratio, weight] if a is None else [weight, weight / a, weight / (2 * a)]
+    for candidate in ratios:
+        size = candidate ** (-power)
+        if name == "D" and columns:
+            if abs(size - columns) < 0.01 * columns:
+                says = f"The KL's factor makes up for the mean over columns: β = 1 for D = {columns}."
+                return Finding("MEAN-SUM", True, says, about="kl and reconstruction")
+            continue
+        whole = _whole_number(size)
+        if whole and not _typed(weight):
+            says = f"β = 1 if {name} = {whole}, and wrong for any other {_NAMES[name]}."
+            return Finding("SCALE", None, says, "Sum instead of typing the number in.", about="kl and reconstruction")
+    return None
+
+
+_NAMES = {"B": "number of rows in a batch", "L": "number of latents", "D": "number of columns"}
+
+
+def _whole_number(size: float) -> int | None:
+    whole = round(size) if np.isfinite(size) else 0
+    # One and two are what a ½ more or less makes of a squared error.
+    return whole if whole >= 3 and abs(size - whole) < 1e-6 * whole else None
+
+
+def _typed(weight: float) -> bool:
+    """Whether a factor looks like a decimal typed by hand (0.01, 0.00025) rather than one over a count."""
+    if abs(weight - 1) < SAME:
+        return False
+    return weight < 1 and abs(float(f"{weight:.2e}") - weight) < 1e-9 * weight
+
+
+def _reduction_findings(powers: dict[str, int], beta: str, kl_rows: int) -> list[Finding]:
+    findings = []
+    if powers["B"] == 1 and kl_rows == 1:
+        says = f"The KL is summed over the batch, the reconstruction is not: β = {beta}."
+        advice = "Sum over latents and columns, and average both over rows."
+        findings.append(Finding("KL-BATCH-SUM", False, says, advice, about="kl and reconstruction"))
+    elif powers["B"]:
+        detail = f"KL and reconstruction are reduced differently over the batch: β = {beta}"
+        findings.append(_scale(detail, {}, "kl and reconstruction"))
+    if powers["L"] == -1:
+        findings.append(_mean_over_latents())
+    elif powers["L"]:
+        findings.append(_scale(f"β = {beta}", {}, "kl and reconstruction"))
+    if powers["D"] == 1:
+        says = f"The reconstruction is averaged over columns, the KL is not: β = {beta}."
+        advice = "Sum the reconstruction over columns, and average both terms over rows only."
+        findings.append(Finding("MEAN-SUM", False, says, advice, about="kl and reconstruction"))
+    elif powers["D"]:
+        findings.append(_scale(f"β = {beta}", {}, "kl and reconstruction"))
+    return findings
+
+
+def _mean_over_latents() -> Finding:
+    says = "The KL is averaged over latent dimensions: β = 1/L."
+    return Finding("KL-MEAN-L", False, says, "Sum it over latent dimensions; average over rows only.", about="kl")
+
+
+def _factor(weight: float, about: str, squared: bool = False) -> Finding:
+    same: tuple[str, ...] = (
+        (f"a Gaussian with variance {weight:.4g} times as large, the whole multiplied",) if squared else ()
+    )
+    if abs(weight - 2) < 0.01:
+        says = "The KL is twice the KL: its ½ is missing."
+        return Finding("HALF", False, says, "Put the ½ back.", {"beta": weight}, ("SCALE: β = 2", *same), about=about)
+    same = (("HALF: a ½ applied twice",) if abs(weight - 0.5) < 0.01 else ()) + same
+    return _scale(f"The KL is multiplied by {weight:.6g}", {"beta": weight}, about, same)
+
+
+def _scale(detail: str, evidence: dict[str, float], about: str, alternatives: tuple[str, ...] = ()) -> Finding:
+    advice = "With β other than 1 the loss is no bound on log p(x). Sum over columns and latents, average over rows, "
+    advice += "and name β openly (diagnose has `beta=` for one that is meant)."
+    return Finding("SCALE", False, f"A hidden β: {detail}.", advice, evidence, alternatives, about=about)

@@ -1,0 +1,193 @@
+"""A user's function as a black box: arrays in, a float64 array out, and every misbehaviour named."""
+
+import random
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import torch
+
+from vae_lightning.doctor.losses.blackbox.arrays import FRAMEWORKS, Argument, Array, convert, unchanged
+from vae_lightning.doctor.losses.blackbox.deadline import Stopped, stop_if_abandoned
+from vae_lightning.doctor.losses.blackbox.gradients import jax_gradient, tensorflow_gradient, torch_gradient
+
+_GRADIENTS = {"tensorflow": tensorflow_gradient, "jax": jax_gradient}
+
+
+class CallFailed(Exception):  # noqa: N818 - it is not an error of this program
+    """A call that gave no number; `code` says in which way.
+
+    Args:
+        code: ``RAISES``, ``SHAPE`` or ``SLOW``.
+        message: What happened, for the report.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class BlackBox:
+    """One user's function.
+
+    Args:
+        name: What the report calls it.
+        function: The function.
+        leading: Arguments that are handed on unchanged before the arrays (a model).
+    """
+
+    def __init__(self, name: str, function: Callable[..., Any], leading: tuple[Any, ...] = ()) -> None:
+        self.name = name
+        self.framework = ""
+        self.library = ""  # of the answers
+        self.mutates = False
+        self.rough = False  # whether the values have only single precision
+        self._function = function
+        self._leading = leading
+
+    def settle(self, *arguments: Argument) -> None:
+        """Find the framework that the function is written for, by trying.
+
+        Raises:
+            CallFailed: No framework got a number out of it.
+        """
+        failures: dict[str, CallFailed] = {}
+        for framework in FRAMEWORKS:
+            if framework in ("tensorflow", "jax") and find_spec(framework) is None:
+                continue
+            self.framework = framework
+            try:
+                self(*arguments)
+            except CallFailed as failure:
+                failures[framework] = failure
+            else:
+                return
+        self.framework = ""
+        raise _most_telling(failures)
+
+    def __call__(self, *arguments: Argument) -> Array:
+        """The function's value for these arguments; its random state is the caller's business."""
+        handed = [convert(argument, self.framework) for argument in arguments]
+        result = self._named(lambda: self._function(*self._leading, *handed))
+        for before, after in zip(arguments, handed, strict=True):
+            self.mutates = self.mutates or not unchanged(before, after)
+        return self._as_array(result)
+
+    def attempt(self, *arguments: Argument) -> Array | None:
+        """The value, or None where the function refuses these arguments: outside its domain many raise."""
+        try:
+            return self(*arguments)
+        except CallFailed:
+            return None
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether gradients can be asked for."""
+        return self.framework in ("torch", "torch, float32") or self.library in _GRADIENTS
+
+    @property
+    def language(self) -> str:
+        """What the function is written in, as far as its answers tell."""
+        return self.library if self.library in _GRADIENTS else self.framework
+
+    def gradient(self, *arguments: Argument) -> list[Array] | None:
+        """The gradient of the sum of all values with respect to each array.
+
+        None where the graph is cut, and an empty list where the function answers with something that has no graph.
+        """
+        way = _GRADIENTS.get(self.library, torch_gradient)
+
+        def job() -> list[Array] | None:
+            return way(lambda *handed: self._function(*self._leading, *handed), arguments, self.framework)
+
+        try:
+            gradients: list[Array] | None = self._named(job)
+        except CallFailed:
+            if way is torch_gradient:
+                raise
+            return []  # the values were had from numpy's arrays; traced ones may be refused
+        return gradients
+
+    def backward(self, *arguments: Argument) -> None:
+        """Run the function and propagate its gradient into whatever parameters it uses."""
+
+        def job() -> None:
+            result = self._function(*self._leading, *(convert(argument, self.framework) for argument in arguments))
+            if isinstance(result, torch.Tensor) and result.requires_grad:
+                result.sum().backward()
+
+        self._named(job)
+
+    def _named(self, job: Callable[[], Any]) -> Any:
+        """`job()`, whose exceptions are the user's."""
+        stop_if_abandoned()
+        try:
+            return job()
+        except (KeyboardInterrupt, Stopped):
+            raise
+        except BaseException as error:  # SystemExit too: no user code may end the examination
+            text = " ".join(str(error).split())
+            raise CallFailed("RAISES", f"{type(error).__name__}: {text[:300]}") from error
+
+    def _as_array(self, result: Any) -> Array:
+        self.library = type(result).__module__.partition(".")[0].replace("jaxlib", "jax")
+        if isinstance(result, torch.Tensor):
+            self.rough = self.rough or result.dtype in (torch.float32, torch.float16, torch.bfloat16)
+            result = result.detach().cpu().resolve_conj()
+            if result.dtype is torch.bfloat16:
+                result = result.float()
+        if result is None or isinstance(result, tuple | list | dict | str):
+            raise CallFailed("SHAPE", f"it returns {_kind_of(result)}, not a number or an array")
+        try:
+            array = np.asarray(result)
+        except Exception as error:
+            raise CallFailed("SHAPE", f"its result, {_kind_of(result)}, is no array ({error})") from error
+        if array.dtype.kind not in "fiub":
+            raise CallFailed("SHAPE", f"its result is of type {array.dtype}, not a real number")
+        self.rough = self.rough or array.dtype in (np.float32, np.float16)
+        return array.astype(np.float64)
+
+
+def _kind_of(result: Any) -> str:
+    if isinstance(result, tuple | list):
+        return f"a {type(result).__name__} of {len(result)}"
+    return "None" if result is None else f"a {type(result).__name__}"
+
+
+def _most_telling(failures: dict[str, CallFailed]) -> CallFailed:
+    # The framework that the function is written for fails at the user's own error; the others fail earlier, at the
+    # first call that does not know their arrays.
+    for framework in ("torch", "numpy", "tensorflow", "jax"):
+        failure = failures.get(framework)
+        foreign = ("TypeError: ", "AttributeError: ", "RuntimeError: Can't call numpy()")
+        if failure is not None and not failure.message.startswith(foreign):
+            return failure
+    return failures["torch"]
+
+
+def seed(number: int) -> None:
+    """Set every global random state that a user's function may draw from."""
+    torch.manual_seed(number)
+    np.random.seed(number)
+    random.seed(number)
+    if "tensorflow" in sys.modules:
+        sys.modules["tensorflow"].random.set_seed(number)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Leave the caller's random states as they were, and keep the black boxes' warnings to ourselves."""
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            torch.set_rng_state(states[0])
+            np.random.set_state(states[1])
+            random.setstate(states[2])

@@ -1,0 +1,61 @@
+"""Gradients of black boxes, in whichever framework has them.
+
+Each function returns the gradient of the sum of all values with respect to each array; None where the graph is cut, and
+an empty list where the answer has no graph at all.
+"""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from vae_lightning.doctor.losses.blackbox.arrays import Argument, Array, convert, flat, rebuild
+
+
+def torch_gradient(function: Callable[..., Any], arguments: tuple[Argument, ...], framework: str) -> list[Array] | None:
+    """By autograd."""
+    leaves = [convert(array, framework).detach().requires_grad_() for array in flat(arguments)]
+    # Clones, because functions that change their arguments in place may not do so to leaves.
+    result = function(*rebuild(arguments, [leaf.clone() for leaf in leaves]))
+    if not isinstance(result, torch.Tensor):
+        return []
+    if not result.requires_grad:
+        return None
+    if result.ndim > 2:  # several draws at once
+        result = result[0]
+    gradients = torch.autograd.grad(result.sum(), leaves, allow_unused=True)
+    return [
+        np.zeros(tuple(leaf.shape)) if gradient is None else gradient.double().cpu().numpy()
+        for leaf, gradient in zip(leaves, gradients, strict=True)
+    ]
+
+
+def tensorflow_gradient(
+    function: Callable[..., Any], arguments: tuple[Argument, ...], framework: str
+) -> list[Array] | None:
+    """By a gradient tape."""
+    tensorflow = importlib.import_module("tensorflow")
+    single = framework.endswith("32") or framework == "tensorflow"
+    leaves = [tensorflow.constant(array.astype(np.float32 if single else np.float64)) for array in flat(arguments)]
+    with tensorflow.GradientTape() as tape:
+        for leaf in leaves:
+            tape.watch(leaf)
+        result = function(*rebuild(arguments, leaves))
+    gradients = tape.gradient(result, leaves)
+    if all(gradient is None for gradient in gradients):
+        return None
+    return [
+        np.zeros(leaf.shape) if gradient is None else np.asarray(gradient, dtype=np.float64)
+        for leaf, gradient in zip(leaves, gradients, strict=True)
+    ]
+
+
+def jax_gradient(function: Callable[..., Any], arguments: tuple[Argument, ...], framework: str) -> list[Array] | None:
+    """By reverse-mode differentiation."""
+    del framework  # JAX itself decides the precision
+    jax, jnp = importlib.import_module("jax"), importlib.import_module("jax.numpy")
+    leaves = [jnp.asarray(array) for array in flat(arguments)]
+    value, pull_back = jax.vjp(lambda *arrays: function(*rebuild(arguments, list(arrays))), *leaves)
+    return [np.asarray(gradient, dtype=np.float64) for gradient in pull_back(jnp.ones_like(value))]

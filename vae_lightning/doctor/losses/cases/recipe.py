@@ -1,0 +1,189 @@
+"""A VAE loss as a recipe, and the functions made from it, in torch or numpy: right ones, and wrong by one change."""
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+
+from vae_lightning.doctor.losses.cases.base import Function
+
+SIGMAS = ("sigma", "log sigma", "log variance", "softplus", "variance", "softplus variance", "minus log sigma")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that the makers of a loss decide.
+
+    Args:
+        numpy: Whether it is written in numpy rather than torch.
+        sigma: What the KL takes s for, one of `SIGMAS`.
+        sampler_sigma: What the sampler takes it for.
+        m_factor, variance_factor, log_factor, constant_factor: Factors in front of the KL's terms.
+        log_power: The power of the log term.
+        kl_sign, reconstruction_sign: 1, or −1 for the opposite sign.
+        kl_scale, reconstruction_scale: Factors in front of the two terms.
+        kl_rows, kl_columns: ``sum``, ``mean`` or ``keep``.
+        rows, columns: The same for the reconstruction.
+        noise: ``normal``, or what has become of it.
+        noise_scale: Its standard deviation.
+        mean_activation: Whether a tanh sits on m.
+        family: ``bce logits``, ``bce probabilities``, ``squared``, ``half squared``, ``fixed gaussian``, ``gaussian``,
+            ``laplace``, ``poisson``, ``student``.
+        spoiled: What has become of the reconstruction: "", ``swapped``, ``double sigmoid``, ``no log``, ``tanh``,
+            ``weighted``, ``detached``.
+        offset: A constant added to every entry of the reconstruction.
+        spread: The fixed standard deviation, scale or degrees of freedom of the families that have one.
+        dead: Whether the KL is detached.
+        clamp: Bounds of s, if it is clamped before use.
+    """
+
+    numpy: bool = False
+    sigma: str = "log variance"
+    sampler_sigma: str = "log variance"
+    m_factor: float = 1.0
+    variance_factor: float = 1.0
+    log_factor: float = 1.0
+    constant_factor: float = 1.0
+    log_power: int = 1
+    kl_sign: float = 1.0
+    reconstruction_sign: float = 1.0
+    kl_scale: float = 1.0
+    reconstruction_scale: float = 1.0
+    kl_rows: str = "mean"
+    kl_columns: str = "sum"
+    rows: str = "mean"
+    columns: str = "sum"
+    noise: str = "normal"
+    noise_scale: float = 1.0
+    mean_activation: bool = False
+    family: str = "bce logits"
+    spoiled: str = ""
+    offset: float = 0.0
+    spread: float = 1.0
+    dead: bool = False
+    clamp: tuple[float, float] | None = None
+
+
+def parts(recipe: Recipe) -> dict[str, Function]:
+    """kl, sample and reconstruction as the recipe has them."""
+    return {"kl": _kl(recipe), "sample": _sample(recipe), "reconstruction": _reconstruction(recipe)}
+
+
+def _library(recipe: Recipe) -> ModuleType:
+    return np if recipe.numpy else torch
+
+
+def _sigma(name: str, s: Any, xp: ModuleType) -> Any:
+    softened = xp.log1p(xp.exp(-abs(s))) + (s + abs(s)) / 2
+    return {
+        "sigma": lambda: abs(s),
+        "log sigma": lambda: xp.exp(s),
+        "log variance": lambda: xp.exp(s / 2),
+        "softplus": lambda: softened,
+        "variance": lambda: xp.sqrt(s),
+        "softplus variance": lambda: xp.sqrt(softened),
+        "minus log sigma": lambda: xp.exp(-s),
+        "raw": lambda: s,
+        "exp of half, halved": lambda: xp.exp(s) / 2,
+    }[name]()
+
+
+def _reduced(value: Any, rows: str, columns: str) -> Any:
+    if columns != "keep":
+        value = value.sum(1) if columns == "sum" else value.mean(1)
+    if rows != "keep":
+        value = value.sum(0) if rows == "sum" else value.mean(0)
+    return value
+
+
+def _kl(recipe: Recipe) -> Function:
+    xp = _library(recipe)
+
+    def kl(m: Any, s: Any) -> Any:
+        if recipe.dead:
+            m, s = m.detach(), s.detach()
+        if recipe.clamp:
+            s = s.clip(*recipe.clamp)
+        sigma = _sigma(recipe.sigma, s, xp)
+        log = xp.log(sigma) if recipe.log_power == 1 else -(xp.log(sigma) ** 2)
+        terms = recipe.m_factor * m**2 + recipe.variance_factor * sigma**2
+        terms = terms - recipe.constant_factor - 2 * recipe.log_factor * log
+        return recipe.kl_sign * recipe.kl_scale * _reduced(0.5 * terms, recipe.kl_rows, recipe.kl_columns)
+
+    return kl
+
+
+def _sample(recipe: Recipe) -> Function:
+    xp = _library(recipe)
+
+    def noise(shape: Any) -> Any:
+        drawn = {
+            "shared rows": (1, shape[1]),
+            "shared latents": (shape[0], 1),
+            "shared": (1, 1),
+        }.get(recipe.noise, tuple(shape))
+        if recipe.numpy:
+            source: Any = np.random.RandomState(3) if recipe.noise == "frozen" else np.random
+            kinds = {"uniform": source.uniform, "laplace": source.laplace}
+            return kinds.get(recipe.noise, source.normal)(size=drawn)
+        generator = torch.Generator().manual_seed(3) if recipe.noise == "frozen" else None
+        if recipe.noise == "uniform":
+            return torch.rand(drawn, dtype=torch.float64)
+        if recipe.noise == "laplace":
+            return torch.distributions.Laplace(0.0, 1.0).sample(drawn)
+        return torch.randn(drawn, dtype=torch.float64, generator=generator)
+
+    def sample(m: Any, s: Any) -> Any:
+        if recipe.clamp:
+            s = s.clip(*recipe.clamp)
+        if recipe.mean_activation:
+            m = xp.tanh(m)
+        if recipe.noise == "none":
+            return m + 0 * s
+        z = m + recipe.noise_scale * _sigma(recipe.sampler_sigma, s, xp) * noise(m.shape)
+        return z.detach() if recipe.noise == "detached" else z
+
+    return sample
+
+
+def _reconstruction(recipe: Recipe) -> Function:
+    xp = _library(recipe)
+
+    def reconstruction(x: Any, out: Any) -> Any:
+        if recipe.spoiled == "swapped":
+            x, out = out, x
+        if recipe.spoiled == "detached":
+            out = out.detach()
+        if recipe.spoiled == "double sigmoid":
+            out = 1 / (1 + xp.exp(-out))
+        if recipe.spoiled == "tanh":
+            out = xp.tanh(out)
+        value = _entries(recipe, x, out, xp) + recipe.offset
+        factor = recipe.reconstruction_sign * recipe.reconstruction_scale
+        return factor * _reduced(value, recipe.rows, recipe.columns)
+
+    return reconstruction
+
+
+def _entries(recipe: Recipe, x: Any, out: Any, xp: ModuleType) -> Any:
+    heavy = 5.0 if recipe.spoiled == "weighted" else 1.0
+    if recipe.family == "bce logits":
+        softened = xp.log1p(xp.exp(-abs(out))) + (out + abs(out)) / 2
+        return (softened - x * out) if heavy == 1.0 else heavy * x * (softened - out) + (1 - x) * softened
+    if recipe.family == "bce probabilities":
+        return -(heavy * x * xp.log(out + 1e-8) + (1 - x) * xp.log(1 - out + 1e-8))
+    if recipe.family in ("squared", "half squared", "fixed gaussian"):
+        factor = {"squared": 1.0, "half squared": 0.5}.get(recipe.family, 0.5 / recipe.spread**2)
+        return factor * (x - out) ** 2
+    if recipe.family == "gaussian":
+        mean, log_var = out[:, : x.shape[1]], out[:, x.shape[1] :]
+        log = 0.0 if recipe.spoiled == "no log" else heavy * log_var
+        return 0.5 * (log + (x - mean) ** 2 * xp.exp(-log_var) + np.log(2 * np.pi))
+    if recipe.family == "laplace":
+        return abs(x - out) / recipe.spread + np.log(2 * recipe.spread)
+    if recipe.family == "student":
+        nu = 2.0 + recipe.spread
+        return (nu + 1) / 2 * xp.log(1 + (x - out) ** 2 / nu)
+    return xp.exp(out) - x * out

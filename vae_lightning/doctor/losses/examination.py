@@ -1,0 +1,293 @@
+"""One examination: the order in which the parts of a loss are measured and compared."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from vae_lightning.doctor.losses.balance import Balance, weigh
+from vae_lightning.doctor.losses.blackbox.arrays import Array
+from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed
+from vae_lightning.doctor.losses.blackbox.deadline import OutOfTimeError, Worker
+from vae_lightning.doctor.losses.parts import arguments_of, kl_of, reconstruction_of, separable
+from vae_lightning.doctor.losses.posterior.agreement import compare
+from vae_lightning.doctor.losses.posterior.divergence import KLReading, measure_kl
+from vae_lightning.doctor.losses.posterior.noise import filled
+from vae_lightning.doctor.losses.posterior.sampler import SamplerReading, measure_sampler
+from vae_lightning.doctor.losses.posterior.verdict import KLVerdict, name_kl
+from vae_lightning.doctor.losses.reconstruction.layout import ReconstructionReading, Term
+from vae_lightning.doctor.losses.reconstruction.measure import measure_reconstruction
+from vae_lightning.doctor.losses.rows import as_rows, check_rows, surviving_latents
+from vae_lightning.doctor.losses.whole import examine_whole
+from vae_lightning.doctor.report import Finding
+
+COLUMNS = 11
+LARGEST = 100_000  # columns that a function is tried with
+_T = TypeVar("_T")
+
+
+@dataclass
+class Examination:
+    """The parts of one loss, examined in turn; what is learnt of one serves the next."""
+
+    worker: Worker
+    beta: float
+    seconds: float
+    rows: Array | None = None
+    findings: list[Finding] = field(default_factory=list)
+    measured: dict[str, Any] = field(default_factory=dict)
+    derived: dict[str, Callable[..., Any]] = field(default_factory=dict)
+    known_columns: int | None = None
+    own_columns: tuple[int, int] = (0, 1)
+
+    @property
+    def columns(self) -> int:
+        """The number of columns to examine with: the user's where it can be told from rows, heads and their doubles."""
+        known = self.known_columns
+        return known if known is not None and known > 2 and known not in (5, 10) else COLUMNS
+
+    def sized(self, job: Callable[[], _T]) -> _T:
+        """`job()`, and again with the number of columns that a complaint about sizes names (``view(-1, 784)``)."""
+        try:
+            return job()
+        except CallFailed as failure:
+            if self.rows is not None or failure.code != "RAISES":
+                raise
+            for size in dict.fromkeys(int(digits) for digits in re.findall(r"\d+", failure.message)):
+                self.known_columns = size
+                try:
+                    if COLUMNS < size <= LARGEST:
+                        return job()
+                except CallFailed:
+                    continue
+            self.known_columns = None
+            raise
+
+    def data(self, data: Any) -> None:
+        if data is None:
+            return
+        try:
+            self.rows = as_rows(data)
+            self.known_columns = self.rows.shape[1]
+        except CallFailed as failure:
+            self.findings.append(_failed("data", failure))
+
+    def timed(self, job: Callable[[], _T]) -> _T:
+        """`job()`, which calls a function of the user, against the clock."""
+        try:
+            return self.worker.run(job, self.seconds + 1.0)  # a second for our own arithmetic
+        except OutOfTimeError:
+            raise CallFailed(
+                "SLOW", f"its calls take more than the {self.seconds:g} seconds that they may take together"
+            ) from None
+        except CallFailed:
+            raise
+        except (ArithmeticError, ValueError, IndexError) as error:  # LinAlgError is a ValueError
+            # Values that no arithmetic of ours survives: the user gets an answer, not our traceback.
+            message = f"its values make no sense to the examination ({type(error).__name__}: {error})"
+            raise CallFailed("NOT-FINITE", message) from error
+
+    def whole(
+        self, loss: Callable[..., Any] | None, model: Any, likelihood: str | None, given: tuple[bool, bool]
+    ) -> None:
+        if loss is None:
+            return
+        box = BlackBox("loss", loss, () if model is None else (model,))
+        try:
+            if model is None and arguments_of(loss) == 4:
+                self._take_apart(loss)
+                if all(given) and self.derived:
+                    self._compare_with_parts()
+            else:
+                self.findings += self.timed(lambda: examine_whole(box, self.rows, likelihood, model))
+        except CallFailed as failure:
+            self.findings.append(_failed("loss", failure))
+        self._manners(box)
+
+    def _take_apart(self, loss: Callable[..., Any]) -> None:
+        box, full = BlackBox("loss", reconstruction_of(loss)), BlackBox("loss", loss)
+
+        def separate() -> Term | None:
+            term = Term(box, self.columns)
+            full.framework = box.framework
+            return term if separable(full, term) else None
+
+        term = self.sized(lambda: self.timed(separate))
+        if term is None:
+            says = "The loss is no sum of a term of (x, out) and a term of (m, s); it cannot be taken apart."
+            self.findings.append(Finding("SCALE", None, says, about="loss"))
+            return
+        self.derived = {
+            "reconstruction": reconstruction_of(loss),
+            "kl": kl_of(loss, term.layout, self.columns, term.pair[0]),
+        }
+        wider = kl_of(loss, term.layout, 2 * self.columns, term.pair[0])
+        self.own_columns = self.timed(lambda: self._power_of_columns(self.derived["kl"], wider)), self.columns
+
+    def _power_of_columns(self, kl: Callable[..., Any], wider: Callable[..., Any]) -> int:
+        """By which power of the number of columns the KL's factor grows: −1 where it is divided by it."""
+        values = []
+        for function in (kl, wider):
+            box = BlackBox("loss", function)
+            try:
+                box.settle(filled(2.5), filled(1.2))
+                values.append(float(np.mean(box(filled(2.5), filled(1.2)))))
+            except CallFailed:
+                return 0  # sizes are typed into the code
+        power = np.log2(values[1] / values[0]) if values[0] * values[1] > 0 else 0.0
+        return round(power) if abs(power - round(power)) < 0.01 else 0
+
+    def _compare_with_parts(self) -> None:
+        kl = self._kl(self.derived["kl"], None, "loss", free_constant=True)
+        reconstruction = self._reconstruction(self.derived["reconstruction"], kl[1], "loss")
+        self.findings += weigh(*kl, reconstruction, self.known_columns, self.beta, self.own_columns).findings
+
+    def parts(
+        self,
+        kl: Callable[..., Any] | None,
+        sample: Callable[..., Any] | None,
+        reconstruction: Callable[..., Any] | None,
+    ) -> None:
+        sampler = self._sampler(sample)
+        taken_apart = kl is None and "kl" in self.derived
+        kl_reading, verdict = self._kl(kl or self.derived.get("kl"), sampler, "kl", taken_apart)
+        if sampler is not None:
+            self.findings += compare(sampler, kl_reading, verdict)
+        found = self._reconstruction(reconstruction or self.derived.get("reconstruction"), verdict, "reconstruction")
+        own_columns = self.own_columns if taken_apart else (0, 1)
+        balance = weigh(kl_reading, verdict, found, self.known_columns, self.beta, own_columns)
+        self.findings += balance.findings
+        self._state(balance)
+
+    def _sampler(self, sample: Callable[..., Any] | None) -> SamplerReading | None:
+        if sample is None:
+            return None
+        box = BlackBox("sample", sample)
+        try:
+            reading = self.timed(lambda: measure_sampler(box))
+        except CallFailed as failure:
+            self.findings.append(_failed("sample", failure))
+            return None
+        finally:
+            self._manners(box)
+        self.findings += reading.findings
+        if reading.sigma is not None:
+            self.measured["sampler: σ(s)"] = "constant" if reading.constant else reading.text
+        self._skipped(box, "sample")
+        return reading
+
+    def _kl(
+        self, kl: Callable[..., Any] | None, sampler: SamplerReading | None, name: str, free_constant: bool
+    ) -> tuple[KLReading | None, KLVerdict | None]:
+        if kl is None:
+            return None, None
+        box = BlackBox(name, kl)
+        try:
+            reading = self.timed(lambda: measure_kl(box, free_constant))
+            verdict = None if reading.dead else name_kl(reading, sampler, box.rough)
+            if verdict is not None and not verdict.consistent and self._exchanged(kl, free_constant):
+                says = "With its two arguments exchanged, kl(s, m), it is the exact KL of a normal posterior."
+                self.findings.append(Finding("ARG-SWAP", False, says, "Give the mean first: kl(m, s).", about=name))
+                return None, None
+        except CallFailed as failure:
+            self.findings.append(_failed(name, failure))
+            return None, None
+        finally:
+            self._manners(box)
+        self.findings += reading.findings
+        self.measured["KL: reduction"] = reading.reduction.text("latent dimensions")
+        if reading.errors is not None:
+            self.measured["KL: random"] = "a Monte-Carlo estimate; its mean was judged, to a few per cent"
+        if verdict is not None:
+            self.findings += verdict.findings
+            if verdict.reading is not None:
+                self.measured["KL: σ(s)"] = verdict.reading.text
+            if verdict.weight is not None:
+                self.measured["KL: factor"] = verdict.weight
+        if reading.errors is None:
+            self._skipped(box, name)
+        return reading, verdict
+
+    def _exchanged(self, kl: Callable[..., Any], free_constant: bool) -> bool:
+        box = BlackBox("kl", lambda m, s: kl(s, m))
+        try:
+            reading = self.timed(lambda: measure_kl(box, free_constant))
+            return not reading.dead and name_kl(reading, None, box.rough).consistent
+        except CallFailed:
+            return False
+
+    def _reconstruction(
+        self, function: Callable[..., Any] | None, verdict: KLVerdict | None, name: str
+    ) -> ReconstructionReading | None:
+        if function is None:
+            return None
+        box = BlackBox(name, function)
+        weight = verdict.weight if verdict is not None and verdict.consistent else None
+        taken_out = function is self.derived.get("reconstruction")
+        if weight is not None and taken_out:
+            power, columns = self.own_columns
+            weight /= columns**power
+        try:
+            reading, about_rows = self.sized(
+                lambda: self.timed(lambda: self._reconstruction_and_rows(box, weight, taken_out))
+            )
+        except CallFailed as failure:
+            self.findings.append(_failed(name, failure))
+            return None
+        finally:
+            self._manners(box)
+        self.findings += [*about_rows, *reading.findings]
+        self.measured["reconstruction: family"] = reading.family or "unknown"
+        self.measured["reconstruction: output"] = reading.term.layout.text
+        self.measured["reconstruction: reduction"] = reading.term.reduction.text("columns")
+        if reading.curvature is not None:
+            self.measured["reconstruction: factor of the squared error"] = reading.curvature
+        self._skipped(box, name)
+        return reading
+
+    def _reconstruction_and_rows(
+        self, box: BlackBox, weight: float | None, taken_out: bool
+    ) -> tuple[ReconstructionReading, list[Finding]]:
+        reading = measure_reconstruction(box, self.columns, weight, taken_out)
+        return reading, check_rows(self.rows, reading) if self.rows is not None else []
+
+    def _state(self, balance: Balance) -> None:
+        if balance.beta:
+            self.measured["effective β"] = balance.beta
+        if balance.variance is None:
+            return
+        self.measured["implied σ (β = 1)"] = balance.variance**0.5
+        if self.rows is not None and bool((abs(self.rows) < float("inf")).all()):
+            alive, eigenvalues = surviving_latents(self.rows, balance.variance)
+            self.measured["latents that can survive"] = f"{alive} (covariance eigenvalues above σ²)"
+            self.measured["largest eigenvalues"] = [float(f"{value:.4g}") for value in eigenvalues[:5]]
+
+    def _skipped(self, box: BlackBox, name: str) -> None:
+        if not box.has_gradient:
+            self.measured[f"{name}: gradients"] = f"not checked: a function of {box.language} gives none"
+
+    def _manners(self, box: BlackBox) -> None:
+        if box.mutates:
+            says = f"{box.name} changes the arrays that it is given."
+            advice = "Work on copies: the caller's next use of m, s or x sees the change."
+            self.findings.append(Finding("MUTATES", False, says, advice, about=box.name))
+
+
+def _failed(name: str, failure: CallFailed) -> Finding:
+    advice = {
+        "RAISES": "Nothing could be measured. "
+        + (
+            "Call it with a batch of its rows to see where."
+            if name == "loss"
+            else "Arrays are float64: (B, L) = (5, 7) for m and s, (5, 11) for x."
+        ),
+        "SLOW": "Hand over a smaller function, or raise seconds=.",
+        "SHAPE": "Return an array of the shape of m."
+        if name == "sample"
+        else "Return a number, one per row or one per element.",
+        "NOT-FINITE": "Look for the log or square root of something that can be zero or negative.",
+    }.get(failure.code, "")
+    says = f"{name}: {failure.message}."
+    return Finding(failure.code, False if failure.code != "DATA" else None, says, advice, about=name)

@@ -1,0 +1,238 @@
+"""What a reconstruction takes: how the decoder's output is laid out beside x, and its value entry by entry."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vae_lightning.doctor.losses.blackbox.arrays import Argument, Array
+from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed
+from vae_lightning.doctor.losses.blackbox.reductions import Reduction, form_of, read_reduction, unit
+from vae_lightning.doctor.report import Finding
+
+ROWS = 5
+ORDINARY = (0.35, 0.6, 0.7, 0.45, 0.8, 0.55)
+"""Heads that are legal as probabilities, rates, scales, logits and log-variances alike."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the numbers that the decoder puts out for one column are packed.
+
+    Args:
+        kind: ``plain`` (B, D); ``tuple`` of k arrays (B, D); ``concat`` (B, kD); ``stack`` (B, D, k); ``classes``
+            (B, K) beside class numbers (B,); ``class columns`` (B, K, D) or ``class stack`` (B, D, K) beside class
+            numbers (B, D).
+        heads: k.
+    """
+
+    kind: str
+    heads: int
+
+    def out(self, heads: Sequence[Array]) -> Argument:
+        """The decoder's output for these heads, each (B, D)."""
+        if self.kind == "plain":
+            return heads[0]
+        if self.kind == "tuple":
+            return tuple(heads)
+        return np.concatenate(heads, axis=1) if self.kind == "concat" else np.stack(heads, axis=-1)
+
+    @property
+    def text(self) -> str:
+        """The layout in words."""
+        return {
+            "plain": "one number per column",
+            "tuple": f"a tuple of {self.heads} arrays",
+            "concat": f"{self.heads} blocks of columns",
+            "stack": f"{self.heads} numbers per column on the last axis",
+        }.get(self.kind, "one score per class")
+
+
+LAYOUTS = (
+    Layout("plain", 1),
+    *(Layout(kind, heads) for heads in range(2, len(ORDINARY) + 1) for kind in ("tuple", "concat", "stack")),
+)
+CLASSES = 4
+CLASS_LAYOUTS = ("class stack", "classes", "class columns")
+
+
+def with_head(heads: Sequence[float], index: int, value: float) -> tuple[float, ...]:
+    """`heads`, one of them replaced."""
+    return (*heads[:index], float(value), *heads[index + 1 :])
+
+
+EDGES, INSIDE = (0.0, 1.0), (0.3, 0.8)
+"""Two values of x that most likelihoods take, and two for densities on open intervals."""
+
+
+class Term:
+    """A reconstruction, evaluated entry by entry.
+
+    Args:
+        box: The user's function.
+        columns: The number of columns to try it with.
+
+    Attributes:
+        layout: How the decoder's output is packed.
+        pair: Two values of x at which it is finite.
+        reduction: How rows and columns are reduced.
+
+    Raises:
+        CallFailed: No layout gives a number, or none that is finite.
+    """
+
+    def __init__(self, box: BlackBox, columns: int) -> None:
+        self.box = box
+        self.columns = columns
+        self._known: dict[tuple[float, ...], float] = {}
+        self.pair = EDGES
+        self.layout = self._find_layout()
+        self.reduction = Reduction("scalar", 0, 0)
+        if self.layout.kind in ("classes", "class columns", "class stack"):
+            return
+        self.pair = next((pair for pair in (EDGES, INSIDE) if self._finite(pair)), EDGES)
+        if not self._finite(self.pair):
+            raise CallFailed("NOT-FINITE", "for x from 0 to 1 beside an output of 0.35 its value is NaN or infinite")
+        low, high = self.pair
+        # Differences between two values of x: a constant may be reduced otherwise than the rest.
+        self.reduction = read_reduction(
+            lambda rows, columns: self.raw(high, ORDINARY, rows, columns) - self.raw(low, ORDINARY, rows, columns),
+            ROWS,
+            columns,
+        )
+
+    def _finite(self, pair: tuple[float, float]) -> bool:
+        values = [self.box.attempt(*self._arguments(x, ORDINARY, ROWS, self.columns)) for x in pair]
+        return all(value is not None and bool(np.all(np.isfinite(value))) for value in values)
+
+    def _find_layout(self) -> Layout:
+        failures: list[CallFailed] = []
+        accepted: list[Layout] = []
+        found = self._first(LAYOUTS[:1], accepted, failures) or self._first(LAYOUTS[1:7], accepted, failures)
+        # A function of two numbers on the last axis may be one of any number of classes.
+        if found is None or found == Layout("stack", 2):
+            found = self._class_layout(CLASS_LAYOUTS[:1] if found else CLASS_LAYOUTS) or found
+        found = found or self._first(LAYOUTS[7:], accepted, failures) or next(iter(accepted), None)
+        if found is None:
+            raise failures[0]
+        if not found.kind.startswith("class"):
+            self.box.settle(*self.example(found))
+        return found
+
+    def _first(self, layouts: Sequence[Layout], accepted: list[Layout], failures: list[CallFailed]) -> Layout | None:
+        """The first layout of which every head counts; those that are merely accepted are added to `accepted`."""
+        for layout in layouts:
+            try:
+                self.pair = EDGES
+                self.box.settle(*self.example(layout))
+                if not np.all(np.isfinite(self.box(*self.example(layout)))):
+                    self.pair = INSIDE
+                form_of(self.box(*self.example(layout)), ROWS, self.columns)
+                self.box(*self.example(layout, rows=ROWS + 2))  # five rows unpack like five heads; seven do not
+                # Indexing makes sense of wrong layouts (out[0] of a matrix is its first row).
+                if all(self._counts(layout, head) for head in range(layout.heads)):
+                    return layout
+                accepted.append(layout)
+            except CallFailed as failure:
+                failures.append(failure)
+        return None
+
+    def _class_layout(self, kinds: Sequence[str]) -> Layout | None:
+        """The layout of scores of classes, if exchanging two classes in labels and scores changes nothing."""
+        shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
+            "class stack": ((ROWS, self.columns), (ROWS, self.columns, CLASSES), 2),
+            "classes": ((ROWS,), (ROWS, CLASSES), 1),
+            "class columns": ((ROWS, self.columns), (ROWS, CLASSES, self.columns), 1),
+        }
+        for kind in kinds:
+            shape, out, axis = shapes[kind]
+            scores = np.random.default_rng(0).uniform(0.2, 0.8, out)
+            exchanged = np.take(scores, [2, 1, 0, 3], axis=axis)
+            first, third = np.zeros(shape, dtype=np.int64), np.full(shape, 2)
+            try:
+                self.box.settle(first, scores)
+                value, same, other = self.box(first, scores), self.box(third, exchanged), self.box(third, scores)
+            except CallFailed:
+                continue
+            usual = value.shape in ((), (1,), (ROWS,), shape)
+            if usual and np.allclose(value, same, rtol=1e-5) and not np.allclose(value, other, rtol=1e-4):
+                return Layout(kind, CLASSES)
+        return None
+
+    def example(self, layout: Layout, touched: int | None = None, rows: int = ROWS) -> tuple[Array, Argument]:
+        """x and an output; the head `touched` differs in the last entry."""
+        heads = [np.full((rows, self.columns), value) for value in ORDINARY[: layout.heads]]
+        if touched is not None:
+            heads[touched][-1, -1] += 0.1
+        x = np.full((rows, self.columns), self.pair[0])
+        x[::2, ::2] = self.pair[1]
+        return x, layout.out(heads)
+
+    def _counts(self, layout: Layout, head: int) -> bool:
+        plain, touched = self.box(*self.example(layout)), self.box(*self.example(layout, head))
+        return not np.array_equal(plain, touched, equal_nan=True)
+
+    def _arguments(self, x: float, heads: Sequence[float], rows: int, columns: int) -> tuple[Array, Argument]:
+        arrays = [np.full((rows, columns), float(head)) for head in heads[: self.layout.heads]]
+        return np.full((rows, columns), float(x)), self.layout.out(arrays)
+
+    def raw(self, x: float, heads: Sequence[float], rows: int, columns: int) -> Array:
+        """What the function returns where every entry has this x and these heads."""
+        return self.box(*self._arguments(x, heads, rows, columns))
+
+    def value(self, x: float, heads: Sequence[float]) -> float:
+        """The value of one entry; NaN where the function refuses. Asked twice, the function is called once."""
+        key = (float(x), *(float(head) for head in heads[: self.layout.heads]))
+        if key not in self._known:
+            self._known[key] = self.fresh(x, heads)
+        return self._known[key]
+
+    def fresh(self, x: float, heads: Sequence[float]) -> float:
+        """The same by a new call."""
+        result = self.box.attempt(*self._arguments(x, heads, ROWS, self.columns))
+        if result is None:
+            return np.nan
+        return unit(result, self.reduction, ROWS, self.columns)
+
+    def values(self, x: Array, heads: Sequence[float]) -> Array:
+        """The values of many x beside the same heads, in one call where the form allows it."""
+        if self.reduction.form in ("row", "element") and len(x) > 1 and len(x) not in (self.columns, 1):
+            rows = np.repeat(np.asarray(x, dtype=np.float64)[:, None], self.columns, axis=1)
+            arrays = [np.full(rows.shape, float(head)) for head in heads[: self.layout.heads]]
+            result = self.box.attempt(rows, self.layout.out(arrays))
+            if result is not None:
+                per_row = result.reshape(len(x), -1).mean(axis=1)
+                if self.reduction.form == "row":
+                    per_row = per_row / self.columns ** (self.reduction.column_power + 1)
+                else:
+                    per_row = per_row / self.columns**self.reduction.column_power
+                return np.asarray(per_row / len(x) ** self.reduction.row_power)
+        return np.array([self.value(float(one), heads) for one in x])
+
+
+@dataclass
+class ReconstructionReading:
+    """What was measured of ``reconstruction(x, out)``.
+
+    Args:
+        term: The function, entry by entry.
+        sign: 1 if it falls as out comes nearer to x, −1 if it rises.
+        family: ``squared error``, ``binary``, ``counts``, ``real``, ``unit``, ``positive``, ``categorical`` or "".
+        weight: The factor in front of the negative log-likelihood; None where any factor will do or none was found.
+        curvature: a of a·(x − g(out))², where it is a squared error; otherwise None.
+        tail: By how much a location family other than the squared error rises per unit far out; None elsewhere.
+        likelihood: Whether it is a likelihood.
+        log_z: log Z per entry: minus the constant that is missing.
+        free_constant: Whether that constant is unknown.
+    """
+
+    term: Term
+    sign: float = 1.0
+    family: str = ""
+    weight: float | None = None
+    curvature: float | None = None
+    tail: float | None = None
+    likelihood: bool | None = None
+    log_z: float = 0.0
+    free_constant: bool = False
+    findings: list[Finding] = field(default_factory=list)

@@ -1,0 +1,277 @@
+"""The reconstruction: its family, its sign, its factor, and whether it is a likelihood at all."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vae_lightning.doctor.losses.blackbox.box import BlackBox
+from vae_lightning.doctor.losses.posterior.sigma import POSITIVE_GRID, named
+from vae_lightning.doctor.losses.reconstruction.classes import (
+    examine_classes,
+    examine_coupled,
+    one_hot_likelihood,
+    one_hot_row,
+)
+from vae_lightning.doctor.losses.reconstruction.exponential import natural_family
+from vae_lightning.doctor.losses.reconstruction.layout import ORDINARY, ROWS, ReconstructionReading, Term
+from vae_lightning.doctor.losses.reconstruction.reach import bernoulli_reach, far_misses, unit_reach
+from vae_lightning.doctor.losses.reconstruction.supports import Normalisation, normalise
+from vae_lightning.doctor.report import Finding
+
+
+def measure_reconstruction(
+    box: BlackBox, columns: int, kl_weight: float | None = None, free_constant: bool = False
+) -> ReconstructionReading:
+    """Examine ``reconstruction(x, out)``.
+
+    Args:
+        box: The function.
+        columns: The number of columns to try it with.
+        kl_weight: The factor in front of the KL, where it is known: a common factor is no mistake.
+        free_constant: Whether its constant is unknown (it was taken out of a whole loss).
+
+    Raises:
+        CallFailed: It gives no numbers.
+    """
+    term = Term(box, columns)
+    reading = ReconstructionReading(term, free_constant=free_constant)
+    expected = [1.0] if kl_weight is None else list(dict.fromkeys([1.0, abs(kl_weight)]))
+    if term.layout.kind.startswith("class"):
+        examine_classes(box, reading, expected)
+        return reading
+    if _random(term):
+        says = "Two calls with the same arguments differ: the reconstruction is random, so nothing can be read off it."
+        advice = "Take dropout and noise out of the loss function."
+        reading.findings.append(Finding("UNSEEDED", None, says, advice, about="reconstruction"))
+        return reading
+    if _ignores_x(term):
+        # Equal values in all columns hide what the argmax of a one-hot row shows.
+        if not one_hot_row(box, reading, columns, expected):
+            reading.findings.append(_does_not_compare())
+        return reading
+    if not term.reduction.regular or not _additive(term):
+        examine_coupled(box, reading, columns, expected)
+        return reading
+    if not _sign(reading):
+        return reading
+    # Beside a rate, which falls where the mean rises, the crossed difference points the other way.
+    known = any(_family(reading, sign, expected, kl_weight) for sign in (reading.sign, -reading.sign))
+    if not known and not one_hot_likelihood(box, reading, columns, expected):
+        _no_likelihood(reading, expected)
+    reading.findings += _gradient(box, reading)
+    return reading
+
+
+def _random(term: Term) -> bool:
+    return any(term.fresh(term.pair[1], ORDINARY) != term.fresh(term.pair[1], ORDINARY) for _ in range(2))
+
+
+def _additive(term: Term) -> bool:
+    low, high = term.pair
+    chosen = np.zeros((ROWS, term.columns), dtype=bool)
+    chosen[::2, ::3] = True
+    heads = [np.where(chosen, ORDINARY[i], ORDINARY[i] + 0.1) for i in range(term.layout.heads)]
+    share = float(chosen.mean())
+    one = float(np.mean(term.raw(high, ORDINARY, ROWS, term.columns)))
+    other = float(np.mean(term.raw(low, [head + 0.1 for head in ORDINARY], ROWS, term.columns)))
+    seen = term.box.attempt(np.where(chosen, high, low), term.layout.out(heads))
+    if seen is None:
+        return False
+    tolerance = 1e-4 if term.box.rough else 1e-5
+    expected = share * one + (1 - share) * other
+    return abs(float(np.mean(seen)) - expected) <= tolerance * max(abs(one), abs(other), 1e-6)
+
+
+def _ignores_x(term: Term) -> bool:
+    values = [term.value(x, ORDINARY) for x in (*term.pair, 0.55)]
+    return bool(np.ptp(values) < 1e-12 * max(1.0, abs(values[0])))
+
+
+def _does_not_compare() -> Finding:
+    says = "The reconstruction does not compare x with out: the effect of one does not depend on the other."
+    advice = "Compare the decoder's output with the row it came from."
+    return Finding("UNNORMALISED", False, says, advice, about="reconstruction")
+
+
+def _sign(reading: ReconstructionReading) -> bool:
+    """Read the sign; False if x and out do not even meet."""
+    term = reading.term
+    meeting = []
+    left, right = term.pair
+    for head in range(term.layout.heads):
+        low, high = list(ORDINARY), list(ORDINARY)
+        low[head], high[head] = 0.35, 0.7
+        crossed = term.value(right, low) + term.value(left, high) - term.value(right, high) - term.value(left, low)
+        meeting.append(crossed)
+    size = abs(term.value(right, ORDINARY)) + abs(term.value(left, ORDINARY)) + 1e-9
+    if max(abs(crossed) for crossed in meeting) < 1e-9 * size:
+        reading.findings.append(_does_not_compare())
+        return False
+    reading.sign = 1.0 if _points_up(term, meeting) else -1.0
+    return True
+
+
+def _points_up(term: Term, meeting: Sequence[float]) -> bool:
+    if term.layout.heads == 1:
+        return meeting[0] > 0
+    # Beside fixed heads, far x must cost more than near ones.
+    far = [term.value(x, ORDINARY) for x in (-9.0, 0.5, 9.0)]
+    if np.all(np.isfinite(far)) and abs(far[0] + far[2] - 2 * far[1]) > 1e-9:
+        return far[0] + far[2] > 2 * far[1]
+    counts = [term.value(x, ORDINARY) for x in (0.0, 30.0)]
+    if np.all(np.isfinite(counts)):
+        return counts[1] > counts[0]
+    edges = [term.value(x, ORDINARY) for x in (0.02, 0.5, 0.98)]
+    return not np.all(np.isfinite(edges)) or edges[0] + edges[2] > 2 * edges[1] or meeting[0] > 0
+
+
+def _family(reading: ReconstructionReading, sign: float, expected: list[float], kl_weight: float | None) -> bool:
+    """Read the family with one of the two signs; False if it is a likelihood with neither support nor factor."""
+    term = reading.term
+    found = normalise(term, sign, expected)
+    solved = found is not None and found.weight is not None and found.weight not in expected
+    natural = None
+    if term.layout.heads == 1 and (found is None or solved):
+        natural = natural_family(lambda x, out: sign * term.value(x, (out,)), expected)
+    if natural is not None:
+        reading.sign = sign
+        reading.family, reading.weight, reading.likelihood = natural[0], natural[1], True
+        says = f"Up to a term of x alone it is the negative log-likelihood of the {natural[0]} family."
+        reading.findings.append(Finding("UNNORMALISED", True, says, about="reconstruction"))
+        return True
+    if found is None:
+        return False
+    reading.sign = sign
+    _accept(reading, found, kl_weight)
+    return True
+
+
+def _no_likelihood(reading: ReconstructionReading, expected: list[float]) -> None:
+    term, sign = reading.term, reading.sign
+    reading.likelihood = False
+    one_head = term.layout.heads == 1 and not _symmetric(term)
+    if one_head and any(_exchanged(term, one, expected) for one in (sign, -sign)):
+        says = "With its two arguments exchanged it is a likelihood: target and prediction are swapped."
+        advice = "Give the prediction where the prediction belongs, and the data as the target."
+        reading.findings.append(Finding("ARG-SWAP", False, says, advice, about="reconstruction"))
+        return
+    values = [sign * term.value(1.0, (out, 0.6, 0.7)) for out in (0.25, 0.85)]
+    says = "The total of exp(−reconstruction) over x depends on the decoder's output, whichever x are meant (0 and 1, "
+    says += "counts, [0, 1], positive or real numbers, angles, 256 grey levels): it is no likelihood of any of them."
+    advice = "Look for a weight on one class, a smoothed or clipped target, or a term that is no density."
+    if term.layout.heads > 1:
+        advice = "Look for a missing log σ: a learned scale needs it. Or for a factor on one of the terms."
+    evidence = {"value at x = 1, out = 0.25": values[0], "at out = 0.85": values[1]}
+    reading.findings.append(Finding("UNNORMALISED", False, says, advice, evidence, about="reconstruction"))
+
+
+def _accept(reading: ReconstructionReading, found: Normalisation, kl_weight: float | None) -> None:
+    term, sign = reading.term, reading.sign
+    reading.family, reading.weight, reading.log_z, reading.likelihood = found.support, found.weight, found.log_z, True
+    if found.support == "real" and found.weight is None:
+        reading.curvature = _curvature(term, sign)
+        if reading.curvature is not None:
+            reading.family = "squared error"
+        else:
+            reading.tail = sign * (term.value(301.0, ORDINARY) - term.value(300.0, ORDINARY))
+    if found.support == "real" and term.layout.heads == 1:
+        reading.findings += far_misses(term)
+    if found.support == "binary":
+        reading.findings += bernoulli_reach(term, sign / (found.weight or 1.0))
+    if found.support == "unit" and term.layout.heads == 1:
+        reading.findings += unit_reach(term, sign / (found.weight or 1.0))
+    plain = abs(found.log_z) < 0.01 * abs(found.weight or 1.0)
+    data = {"binary": "0/1 data", "unit": "data in [0, 1]", "positive": "positive data", "circle": "angles"}
+    data["real"] = "real data"
+    says = f"exp(−reconstruction) is normalised over {data.get(found.support, found.support)}"
+    if reading.free_constant:
+        says += ", up to a constant."
+    else:
+        says += "." if plain else f", up to the factor exp({found.log_z:.4g}) per column, which no gradient sees."
+    reading.findings.append(Finding("UNNORMALISED", True, says, about="reconstruction"))
+    weight = found.weight
+    usual = (1.0,) if kl_weight is None else (1.0, abs(kl_weight))
+    if weight is None or term.layout.heads == 1 or any(abs(weight / one - 1) < 0.01 for one in usual):
+        return
+    if kl_weight is None or not _whole_is_scaled(term, sign, weight):
+        reading.likelihood, reading.weight = False, 1.0
+        reading.findings[-1] = _hidden_factor(weight)
+
+
+def _whole_is_scaled(term: Term, sign: float, weight: float) -> bool:
+    """Whether w is a factor of the whole rather than of the log term: then the scale is one that people write.
+
+    w (x − μ)²/(2σ²) + w log σ can be read with this σ, or, if only the log term has the factor, with σ/√w.
+    """
+    grid = POSITIVE_GRID[:8]
+    for head in range(term.layout.heads):
+        heads = [[0.35 if one != head else float(s) for one in range(term.layout.heads)] for s in grid]
+        seconds = np.array(
+            [sum(sign * f * term.value(x, one) for x, f in ((-1.0, 1), (0.0, -2), (1.0, 1))) / 2 for one in heads]
+        )
+        if not np.all(seconds > 0) or np.ptp(seconds) < 1e-6 * np.max(seconds):
+            continue
+        label, factor = named(grid, np.sqrt(weight / (2 * seconds)), 1e-3)
+        return label is not None and abs(factor - 1) < 1e-3
+    return False
+
+
+def _hidden_factor(weight: float) -> Finding:
+    says = f"It is a likelihood only when divided by {weight:.4g}: as it stands, exp(−reconstruction) adds up to "
+    says += "something that depends on the decoder's scale."
+    advice = f"Check the factor of the log term against the rest, or multiply the KL by {weight:.4g} too."
+    others = (f"SCALE: the whole is multiplied by {weight:.4g}",)
+    return Finding("UNNORMALISED", False, says, advice, {"weight": weight}, others, about="reconstruction")
+
+
+def _curvature(term: Term, sign: float) -> float | None:
+    """a, if the reconstruction is a·(x − g(out))² + constant."""
+    seconds = []
+    for x in (-2.0, 0.0, 1.5):
+        for out in (0.25, 0.7):
+            three = [sign * term.value(x + step, (out,)) for step in (-1.0, 0.0, 1.0)]
+            seconds.append((three[0] - 2 * three[1] + three[2]) / 2)
+    a = float(np.median(seconds))
+    return a if a > 0 and np.ptp(seconds) < 1e-6 * a + 1e-9 else None
+
+
+def _symmetric(term: Term) -> bool:
+    pairs = ((0.2, 0.7), (0.4, 0.9), (0.55, 0.3))
+    return all(abs(term.value(x, (out,)) - term.value(out, (x,))) < 1e-9 for x, out in pairs)
+
+
+def _exchanged(term: Term, sign: float, expected: list[float]) -> bool:
+    """Whether it is a likelihood of its second argument, as it is or behind a sigmoid or an exponential."""
+    probabilities = (0.25, 0.45, 0.6, 0.85)
+    for zero, one in ((0.0, 1.0), (-40.0, 40.0)):
+        table = np.array([[sign * term.value(p, (x,)) for x in (zero, one)] for p in probabilities])
+        # Each x must make another distribution of the two, and a real one: a threshold on x, or a cost of nearly zero
+        # for one of them and a large one for the other, would add up to one as well.
+        odds = table[:, 0] - table[:, 1]
+        real = np.all(np.abs(odds) < 4) and np.all(np.abs(np.diff(odds)) > 0.02) and np.ptp(odds) > 0.3
+        if np.all(np.isfinite(table)) and real:
+            totals = [np.log(np.exp(-table / weight).sum(axis=1)) for weight in expected]
+            if any(np.ptp(total) < 6e-3 for total in totals):
+                return True
+    plain = natural_family(lambda x, out: sign * term.value(out, (x,)), expected)
+    behind = natural_family(lambda x, out: sign * term.value(out, (float(np.log(max(x, 1e-9))),)), expected)
+    return any(found is not None and found[0] == "Poisson" for found in (plain, behind))
+
+
+def _gradient(box: BlackBox, reading: ReconstructionReading) -> list[Finding]:
+    term = reading.term
+    if not box.has_gradient:
+        return []
+    gradients = box.gradient(*term.example(term.layout))
+    if gradients is not None and not gradients:
+        return []
+    outs = gradients[1:] if gradients is not None else []
+    if outs and any(np.any(gradient) for gradient in outs):
+        if all(np.all(np.isfinite(gradient)) for gradient in outs):
+            return [Finding("NO-GRAD", True, "A gradient reaches the decoder's output.", about="reconstruction")]
+        if reading.likelihood is False:
+            return []  # a consequence of what has been found already
+        says = "The gradient of the reconstruction is NaN or infinite at ordinary x and an output of 0.35."
+        return [Finding("OVERFLOW", False, says, about="reconstruction")]
+    says = "No gradient reaches the decoder's output: the decoder cannot learn."
+    return [Finding("NO-GRAD", False, says, "No detach(), round() or argmax() in the loss.", about="reconstruction")]

@@ -1,0 +1,293 @@
+"""`examine_model`: the laws that a trained model of this package must keep, each measured on its own rows."""
+
+import math
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, constraints
+
+from vae_lightning.data.checks import outside
+from vae_lightning.data.seeds import random_stream
+from vae_lightning.doctor.report import Finding, Report
+from vae_lightning.inference.evaluation import Evaluation, evaluate
+from vae_lightning.inference.importance import log_prob
+from vae_lightning.inference.metrics import ELBOMeter
+from vae_lightning.inference.model import VAEModel
+from vae_lightning.model.vae import VAE
+from vae_lightning.objectives.elbo import ELBO
+
+ROWS = 512  # rows that are judged; every tenth of a nat of a mean over them is beyond doubt
+SAMPLES = 500
+ERRORS = 6.0  # standard errors: a false alarm in some 10^8 examinations
+ENUMERABLE = 10  # binary columns whose rows can all be listed
+CHANGING = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What is known of a trained model.
+
+    Args:
+        model: In evaluation mode.
+        train: Training rows (N, C), in model units.
+        valid: Rows that it was not trained on, in model units.
+        objective: What training minimised; None if that is not known.
+        recorded: The NELBO that was recorded for `valid`, in data units; None if none was.
+        seed: The seed of the draws of that record.
+    """
+
+    model: VAEModel
+    train: Tensor
+    valid: Tensor
+    objective: ELBO | None = None
+    recorded: float | None = None
+    seed: int = 0
+
+
+def examine_model(trained: Trained) -> Report:
+    """Examine a trained model on rows; nothing of it is changed.
+
+    The laws: rows lie in the support; p(x|z) integrates to one; NELBO ≥ −IWAE-k ≥ −IWAE-k' for k < k', and none below
+    the floor; the analytic KL is the mean of log q(z|x) − log p(z); training and evaluation compute the same function;
+    a gradient reaches every parameter; the model beats independent columns.
+
+    Source:
+        The ordering: Burda et al. 2015, theorem 1.
+    """
+    refused = _support(trained)
+    if refused.ok is False:
+        return Report([refused])
+    judged = replace(trained, valid=trained.valid[:ROWS])
+    model = judged.model
+    result = evaluate(model.vae, [judged.valid], judged.train, SAMPLES, log_abs_det=model.log_abs_det())
+    findings = [refused]
+    with random_stream(0):
+        findings += [*_normalised(judged), *_ordered(judged, result), _kl(judged), _same_function(judged)]
+        findings += [*_recorded(trained), _gradients(judged)]
+    findings += [*_weight(trained), _active(result), _beats_baseline(judged, result), *_bounds(result)]
+    return Report(findings, _measured(trained, result))
+
+
+def _measured(trained: Trained, result: Evaluation) -> dict[str, Any]:
+    measured: dict[str, Any] = {
+        "likelihood": trained.model.vae.likelihood.family,
+        "rows judged": f"{result.num_rows:,} of {len(trained.valid):,} that were not trained on",
+        "NELBO": result.nelbo,
+        "NLL": f"{result.nll:.4f} ± {result.nll_standard_error:.4f} ({result.num_samples} samples a row)",
+        "independent columns": result.baseline,
+        "floor": result.entropy_floor + 0.0,
+        "active units": f"{result.active_units} of {result.latent_dim}",
+    }
+    if trained.objective is not None:
+        measured["β in training"] = trained.objective.beta
+    return measured
+
+
+def _support(trained: Trained) -> Finding:
+    likelihood = trained.model.vae.likelihood
+    bad = sum(int(outside(rows, likelihood.support).sum()) for rows in (trained.train, trained.valid))
+    if bad:
+        says = f"{bad:,} values of the rows lie outside the support of the {likelihood.family} likelihood, which takes "
+        says += f"{likelihood.support_words}."
+        return Finding("SUPPORT", False, says, "Give the rows that the model was trained on.", about="data")
+    return Finding("SUPPORT", True, f"All rows are {likelihood.support_words}.", about="data")
+
+
+@torch.no_grad()
+def _normalised(trained: Trained) -> list[Finding]:
+    vae = trained.model.vae
+    p = vae.decode(vae.prior.sample(8, like=vae.output.weight))
+    masses = _masses(p, vae.likelihood.support)
+    if masses is None:
+        says = f"There is no way here to integrate over {vae.likelihood.support_words}."
+        return [Finding("UNNORMALISED", None, says, about="p(x|z)")]
+    worst = float((masses - 1).abs().max())
+    says = f"At 8 draws of z the mass of p(x|z) in each column is one within {worst:.1e}."
+    findings = [Finding("UNNORMALISED", worst < 1e-3, says, evidence={"worst error": worst}, about="p(x|z)")]
+    if vae.likelihood.discrete and vae.likelihood.num_columns <= ENUMERABLE:
+        findings.append(_enumerated(trained))
+    return findings
+
+
+def _masses(p: Distribution, support: constraints.Constraint) -> Tensor | None:
+    """The total mass of each column, by summing over {0, 1} or by quadrature; None for other supports."""
+    if isinstance(p, torch.distributions.Bernoulli):
+        x = torch.tensor([0.0, 1.0])
+        weights = torch.ones(2)
+        nodes = x.view(-1, 1, 1).expand(-1, *p.batch_shape)
+        return (p.log_prob(nodes).exp() * weights.view(-1, 1, 1)).sum(0)
+    if isinstance(support, type(constraints.real)):
+        steps = torch.linspace(-10, 10, 801, dtype=torch.float64).view(-1, 1, 1)
+        nodes = p.mean + p.stddev * steps
+        density = p.log_prob(nodes.to(p.mean.dtype)).double().exp()
+        return torch.trapezoid(density, nodes, dim=0)
+    if isinstance(support, constraints.interval):
+        x = torch.linspace(float(support.lower_bound), float(support.upper_bound), 4001, dtype=torch.float64)
+        nodes = x.view(-1, 1, 1).expand(-1, *p.batch_shape)
+        return torch.trapezoid(p.log_prob(nodes.to(p.mean.dtype)).double().exp(), nodes, dim=0)
+    return None
+
+
+@torch.no_grad()
+def _enumerated(trained: Trained) -> Finding:
+    vae = trained.model.vae
+    every = torch.tensor(list(product((0.0, 1.0), repeat=vae.likelihood.num_columns)), device=trained.valid.device)
+    estimate = log_prob(vae, every, SAMPLES)
+    masses = estimate.log_prob.double().exp()
+    total, error = float(masses.sum()), float((masses * estimate.standard_error).square().sum().sqrt())
+    says = f"Over all {len(every):,} binary rows p(x) adds up to {total:.4f} ± {error:.4f}."
+    right = abs(total - 1) < ERRORS * error + 0.01
+    return Finding("UNNORMALISED", right, says, evidence={"sum": total, "standard error": error}, about="p(x)")
+
+
+def _ordered(trained: Trained, result: Evaluation) -> list[Finding]:
+    bounds = {1: (result.nelbo, 0.0)}
+    shift = -trained.model.log_abs_det()
+    for k in (5, 50):
+        estimate = log_prob(trained.model.vae, trained.valid, k)
+        error = float(estimate.standard_error.double().square().sum().sqrt()) / len(trained.valid)
+        bounds[k] = (shift - float(estimate.log_prob.double().mean()), error)
+    bounds[result.num_samples] = (result.nll, bounds[50][1])
+    told = " ≥ ".join(f"{value:.3f} (k = {k})" for k, (value, _) in bounds.items())
+    pairs = list(zip(bounds.values(), list(bounds.values())[1:], strict=False))
+    right = all(after <= before + ERRORS * math.hypot(one, other) + 0.01 for (before, one), (after, other) in pairs)
+    says = f"NELBO and the importance-weighted bounds must not rise with k: {told}."
+    findings = [Finding("ESTIMATOR", right, says, evidence={str(k): v for k, (v, _) in bounds.items()}, about="bounds")]
+    floor = max(result.entropy_floor, trained.model.loss_floor())
+    says = f"The NLL is {result.nll:.4f}, the least possible {floor + 0.0:.4f} nats per row."
+    right = result.nll >= floor - ERRORS * result.nll_standard_error - 1e-3
+    return [*findings, Finding("BELOW-FLOOR", right, says, evidence={"floor": floor}, about="bounds")]
+
+
+@torch.no_grad()
+def _kl(trained: Trained) -> Finding:
+    vae = trained.model.vae
+    posterior = vae.encode(trained.valid)
+    z = posterior.rsample(100)
+    sampled = (posterior.distribution.log_prob(z) - vae.prior.log_prob(z)).double().mean(1)
+    analytic, mean = float(vae.prior.kl(*posterior).double().sum(-1).mean()), float(sampled.mean())
+    error = float(sampled.std()) / math.sqrt(len(sampled))
+    says = f"The analytic KL is {analytic:.4f}, the mean of log q(z|x) − log p(z) {mean:.4f} ± {error:.4f}."
+    right = abs(analytic - mean) < ERRORS * error + 1e-3
+    return Finding("MISMATCH", right, says, evidence={"analytic": analytic, "standard error": error}, about="kl")
+
+
+@torch.no_grad()
+def _same_function(trained: Trained) -> Finding:
+    """The same rows and draws in both modes; only layers that are made to change may make a difference."""
+    vae = trained.model.vae
+    states = {name: value.clone() for name, value in vae.state_dict().items()}
+    values = []
+    try:
+        for mode in (True, False):
+            vae.train(mode)
+            with random_stream(1):
+                terms = vae.terms(trained.valid, vae(trained.valid))
+            values.append(
+                float((terms.kl.sum(-1) - terms.log_px.mean(0)).double().mean()) - trained.model.log_abs_det()
+            )
+    finally:
+        vae.eval()
+        vae.load_state_dict(states)  # batch normalisation counts whatever it sees
+    layers = sorted({type(part).__name__ for part in vae.modules() if isinstance(part, CHANGING)})
+    says = f"On the same rows and draws the NELBO is {values[0]:.6f} in training, {values[1]:.6f} in evaluation mode"
+    says += f"; {' and '.join(layers)} may make them differ." if layers else "."
+    right = bool(layers) or abs(values[0] - values[1]) <= 1e-5 * max(1.0, abs(values[0]))
+    return Finding("EVAL", right, says, evidence={"training": values[0], "evaluation": values[1]}, about="model")
+
+
+@torch.no_grad()
+def _recorded(trained: Trained) -> list[Finding]:
+    """Whether the checkpoint still gives the validation NELBO that was recorded for it."""
+    if trained.recorded is None:
+        return []
+    vae, rows = trained.model.vae, trained.valid
+    shift = -trained.model.log_abs_det()
+    now = _nelbo(vae, rows, trained.seed) + shift
+    says = f"Recorded was a validation NELBO of {trained.recorded:.4f}; the checkpoint gives {now:.4f}."
+    # The same draws on the same device; on another one the same seed draws other numbers.
+    right = abs(now - trained.recorded) <= 1e-4 * max(1.0, abs(trained.recorded))
+    if not right:
+        draws = torch.tensor([now, *(_nelbo(vae, rows, seed) + shift for seed in range(101, 109))], dtype=torch.float64)
+        right = abs(float(draws.mean()) - trained.recorded) <= ERRORS * float(draws.std())
+    advice = "" if right else "The checkpoint, the rows or the preprocessing are not those of the record."
+    return [Finding("EVAL", right, says, advice, {"recorded": trained.recorded, "now": now}, about="checkpoint")]
+
+
+def _nelbo(vae: VAE, rows: Tensor, seed: int) -> float:
+    meter = ELBOMeter(vae.latent_dim, vae.log_var_bound, sync=False)
+    with random_stream(seed):
+        for batch in rows.split(4096):
+            output = vae(batch)
+            terms = vae.terms(batch, output)
+            loc, log_var = output.posterior
+            meter.update(terms.log_px, terms.kl, loc, log_var, vae.likelihood.at_floor(output.px))
+    return float(meter.compute()["nelbo"])
+
+
+def _gradients(trained: Trained) -> Finding:
+    vae = trained.model.vae
+    parameters = {name: parameter for name, parameter in vae.named_parameters() if parameter.requires_grad}
+    terms = vae.terms(trained.valid, vae(trained.valid))
+    loss = (terms.kl.sum(-1) - terms.log_px.mean(0)).mean()
+    gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+    unreached = [name for name, g in zip(parameters, gradients, strict=True) if g is None or not bool(g.any())]
+    broken = [name for name, g in zip(parameters, gradients, strict=True) if g is not None and not g.isfinite().all()]
+    if broken:
+        says = f"The gradient of {', '.join(broken[:6])} is not finite."
+        return Finding("OVERFLOW", False, says, "Lower the step size, or bound what grows.", about="model")
+    if unreached:
+        says = f"No gradient reaches {', '.join(unreached[:6])}{' and others' if len(unreached) > 6 else ''}."
+        return Finding(
+            "Z-UNUSED", False, says, "The model has collapsed, or units are dead for all rows.", about="model"
+        )
+    return Finding("Z-UNUSED", True, f"A gradient reaches all {len(parameters)} parameter tensors.", about="model")
+
+
+def _weight(trained: Trained) -> list[Finding]:
+    if trained.objective is None or trained.objective.beta == 1:
+        return []
+    says = (
+        f"Training minimised reconstruction + {trained.objective.beta:g} × KL: openly, so it is no fault, but no bound "
+    )
+    says += "on log p(x) either. Every number here has β = 1."
+    return [Finding("SCALE", True, says, about="objective")]
+
+
+def _active(result: Evaluation) -> Finding:
+    says = (
+        f"{result.active_units} of {result.latent_dim} latent dimensions vary with x; the KL is {result.kl:.4f} nats."
+    )
+    if result.active_units:
+        return Finding("COLLAPSE", True, says, about="latents")
+    advice = "Warm the KL up (objective.warmup=linear), lower objective.beta, or train longer."
+    return Finding("COLLAPSE", False, says + " The posterior is the prior.", advice, about="latents")
+
+
+@torch.no_grad()
+def _beats_baseline(trained: Trained, result: Evaluation) -> Finding:
+    likelihood = trained.model.vae.likelihood
+    independent = likelihood.marginal(trained.train).log_prob(trained.valid).double().sum(-1)
+    with random_stream(2):
+        gain = log_prob(trained.model.vae, trained.valid, SAMPLES).log_prob.double() - independent
+    mean, error = float(gain.mean()), float(gain.std()) / math.sqrt(max(len(gain), 2))
+    says = (
+        f"The model is {mean:.4f} ± {error:.4f} nats per row better than independent columns ({result.baseline:.4f})."
+    )
+    if mean > 2 * error:
+        return Finding("BASELINE", True, says, evidence={"gain": mean}, about="model")
+    advice = "Train longer, with more latent dimensions, or with another likelihood."
+    return Finding("BASELINE", False, says, advice, {"gain": mean, "standard error": error}, about="model")
+
+
+def _bounds(result: Evaluation) -> list[Finding]:
+    floor, bound = result.variance_at_floor, result.log_var_at_bound
+    says = f"{floor:.1%} of the likelihood's variances sit at their floor."
+    advice = "Drop columns that repeat one value; there the loss tells of likelihood.min_scale, not of the model."
+    at_floor = Finding("AT-FLOOR", floor <= 0.01, says, advice if floor > 0.01 else "", about="likelihood")
+    says = f"{bound:.1%} of the posterior's log-variances sit at their bound."
+    advice = "Look for outliers in the data; a larger model.log_var_bound lets the posterior go on."
+    return [at_floor, Finding("AT-BOUND", bound <= 0.01, says, advice if bound > 0.01 else "", about="posterior")]

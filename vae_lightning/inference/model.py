@@ -1,0 +1,374 @@
+"""A VAE that speaks data units: the network together with its columns and its preprocessing."""
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from vae_lightning.data.checks import check_support
+from vae_lightning.data.columns import Column
+from vae_lightning.data.frames import Data, check_some, like, numbers, place, typed
+from vae_lightning.data.preprocess.base import Binarize, Preprocess
+from vae_lightning.data.seeds import part_seed, random_stream
+from vae_lightning.errors import ConfigError, check_parameter, is_count
+from vae_lightning.export.export import Export, Format, export
+from vae_lightning.inference.evaluation import ROWS_AT_ONCE, Evaluation, evaluate
+from vae_lightning.inference.importance import log_prob
+from vae_lightning.inference.scoring import KINDS, NUM_SAMPLES, Kind, Score, Scores, check_kind, noise, scores
+from vae_lightning.model.vae import VAE
+
+P = ParamSpec("P")
+R = TypeVar("R")
+SCORE = "anomaly_score"
+KL = "kl"
+
+
+def _evaluating(method: Callable[Concatenate["VAEModel", P], R]) -> Callable[Concatenate["VAEModel", P], R]:
+    """The method in evaluation mode and without gradients: rows are neither dropped out nor counted."""
+
+    @functools.wraps(method)
+    def call(self: "VAEModel", *args: P.args, **kwargs: P.kwargs) -> R:
+        training = self.training
+        self.eval()
+        try:
+            with torch.no_grad():
+                return method(self, *args, **kwargs)
+        finally:
+            self.train(training)
+
+    return call
+
+
+class VAEModel(nn.Module):
+    """A trained model as its users hold it: data rows in, data rows, codes or nats out.
+
+    Arrays give arrays; data frames give data frames with the same index. A frame's columns are found by name, so
+    their order does not matter and other columns may be present.
+
+    Args:
+        vae: the network, in model units.
+        preprocess: the map between data units and model units, fitted on the training rows.
+        columns: names and dtypes of the data's columns.
+        record: plain values that say how to build this model again, and what it was trained on.
+    """
+
+    def __init__(
+        self, vae: VAE, preprocess: Preprocess, columns: Sequence[Column], record: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__()
+        self.vae = vae
+        self.preprocess = preprocess
+        self.columns = tuple(columns)
+        self.record = dict(record or {})
+        #: Scores of the validation rows by kind, which :meth:`threshold` takes its quantiles from.
+        self.valid_scores: dict[str, np.ndarray] = {}
+
+    def log_abs_det(self) -> float:
+        """log |det du/dx| of the preprocessing, nats per row: what a model-unit log-density lacks in data units.
+
+        0 for discrete likelihoods: a probability does not change with the units.
+        """
+        return 0.0 if self.vae.likelihood.discrete else float(self.preprocess.log_abs_det())
+
+    @property
+    def measure(self) -> str:
+        """What the NELBO measures: two of different measures cannot be compared, even on the same rows.
+
+        A density is stated in data units, so every invertible scaling measures the same. A probability is that of the
+        rows as the model sees them, and where they are made into bits, so is a density.
+        """
+        rows = self.preprocess.rows
+        if self.vae.likelihood.discrete:
+            return f"probability, rows {rows}"
+        return f"density, rows {rows}" if isinstance(self.preprocess, Binarize) else "density, data units"
+
+    def loss_floor(self) -> float:
+        """The least NELBO any parameters can reach, nats per row in data units: -sum(max_log_prob) - log|det|."""
+        return -float(self.vae.likelihood.max_log_prob().sum()) - self.log_abs_det()
+
+    @_evaluating
+    def encode(self, rows: Data, return_std: bool = False) -> Data | tuple[Data, Data]:
+        """Posterior means of ``rows`` (N, C), shape (N, L); with ``return_std`` also standard deviations.
+
+        Raises:
+            DataError: when columns are missing, values are not finite numbers or lie outside the support.
+        """
+        posteriors = [self.vae.encode(u) for u in self._batches(rows)]
+        names = [column.name for column in self._code_columns()]
+        loc = like(rows, torch.cat([p.loc for p in posteriors]), names)
+        if not return_std:
+            return loc
+        return loc, like(rows, torch.cat([torch.exp(0.5 * p.log_var) for p in posteriors]), names)
+
+    @_evaluating
+    def reconstruct(self, rows: Data, mean: bool = False) -> Data:
+        """The decoder's mean at each row's posterior mean, (N, C), data units.
+
+        Args:
+            rows: (N, C).
+            mean: give a frame's columns of whole numbers or truth values as fractions, not in their own dtype.
+
+        Raises:
+            DataError: as :meth:`encode`.
+        """
+        means = torch.cat([self.vae.reconstruct(u) for u in self._batches(rows)])
+        names = [column.name for column in self.columns]
+        values = self.preprocess.inverse(means)
+        if not isinstance(rows, pd.DataFrame):
+            return like(rows, values, names)
+        labels = {str(label): label for label in rows.columns}  # numbers, where the frame calls its columns so
+        again = like(rows, values, [labels[name] for name in names])
+        if mean:
+            return again
+        data = {label: typed(again[label].to_numpy(), rows[label].dtype) for label in again.columns}
+        return pd.DataFrame(data, index=rows.index, copy=False)
+
+    @_evaluating
+    def decode(self, codes: Data) -> Data:
+        """The decoder's mean at latent points ``codes`` (N, L) such as :meth:`encode` gives; (N, C), data units.
+
+        Raises:
+            DataError: when they have another shape, lack a dimension, or are not finite numbers.
+        """
+        z = torch.from_numpy(numbers(codes, self._code_columns(), "latent dimension")).to(self.vae.output.weight)
+        means = torch.cat([self.vae.decode(part).mean for part in z.split(ROWS_AT_ONCE)])
+        return like(codes, self.preprocess.inverse(means), [column.name for column in self.columns])
+
+    def sample(
+        self, num_rows: int, seed: int | None = None, mean: bool = False, temperature: float = 1.0
+    ) -> pd.DataFrame:
+        """New rows: draws from p(x|z), z from the prior, with the data's column names and dtypes.
+
+        Args:
+            num_rows: how many.
+            seed: the same seed gives the same rows; without one they follow torch's global random stream.
+            mean: give the means of p(x|z) instead of draws; they vary too little to pass for data.
+            temperature: the prior's standard deviation is multiplied by it; 1 is the model, less stays nearer to the
+                typical row.
+
+        Raises:
+            ConfigError: when ``num_rows`` is below 1 or ``temperature`` below 0.
+        """
+        return pd.concat(list(self.sample_batches(num_rows, seed, mean, temperature)), ignore_index=True)
+
+    def sample_batches(
+        self, num_rows: int, seed: int | None = None, mean: bool = False, temperature: float = 1.0
+    ) -> Iterator[pd.DataFrame]:
+        """The rows of :meth:`sample`, a batch at a time: as many as wanted fit into memory."""
+        check_parameter("sample", "num_rows", is_count(num_rows), "a whole number from 1 on", num_rows)
+        legal_seed = seed is None or (is_count(seed, 0) and seed < 2**63)
+        check_parameter("sample", "seed", legal_seed, "a whole number from 0 on and below 2**63, or None", seed)
+        check_parameter("sample", "temperature", 0 <= temperature < np.inf, "0 or more, and finite", temperature)
+        dtypes = [np.dtype(np.float64) if mean and _is_whole(c) else c.dtype for c in self.columns]
+        for start in range(0, num_rows, ROWS_AT_ONCE):
+            with random_stream(seed if seed is None or start == 0 else part_seed(seed, start)):
+                rows = self._drawn(min(ROWS_AT_ONCE, num_rows - start), mean, temperature)
+            data = {c.name: typed(rows[:, i], dtypes[i]) for i, c in enumerate(self.columns)}
+            yield pd.DataFrame(data, index=pd.RangeIndex(start, start + len(rows)), copy=False)
+
+    @_evaluating
+    def _drawn(self, num_rows: int, mean: bool, temperature: float) -> np.ndarray:
+        return self.preprocess.inverse(self.vae.sample(num_rows, mean, temperature)).cpu().numpy()
+
+    @_evaluating
+    def log_prob(self, rows: Data, num_samples: int = 1000, seed: int = 0) -> np.ndarray | pd.Series:
+        """Importance-sampled log p(x) of each row, nats, data units, shape (N,); see :func:`estimate.log_prob`.
+
+        Raises:
+            DataError: as :meth:`encode`.
+            ConfigError: when ``num_samples`` is below 1.
+        """
+        check_some(rows)
+        with random_stream(seed):
+            parts = [log_prob(self.vae, u, num_samples).log_prob for u in self._batches(rows)]
+        values = torch.cat(parts).double().cpu().numpy() + self.log_abs_det()
+        return pd.Series(values, index=rows.index, name="log_prob") if isinstance(rows, pd.DataFrame) else values
+
+    @_evaluating
+    def score(
+        self, rows: Data, kind: Kind = "elbo", num_samples: int = NUM_SAMPLES, seed: int = 0
+    ) -> np.ndarray | pd.Series:
+        """How unusual each row is, nats in data units, shape (N,): higher is more anomalous.
+
+        Args:
+            rows: (N, C).
+            kind: ``elbo``, -ELBO(x); ``nll``, the importance-sampled -log p(x); ``reconstruction``, -E_q[log p(x|z)].
+            num_samples: draws of z, the same for every row, so that a row's score depends on that row alone.
+            seed: of those draws.
+
+        Raises:
+            DataError: as :meth:`encode`.
+            ConfigError: for another ``kind``, or ``num_samples`` below 1.
+        """
+        check_kind(kind)
+        parts = self._scores(rows, num_samples, seed)
+        total = torch.cat([self._in_data_units(part.of(kind)).total for part in parts]).cpu().numpy()
+        return pd.Series(total, index=rows.index, name=SCORE) if isinstance(rows, pd.DataFrame) else total
+
+    @_evaluating
+    def score_by_column(
+        self, rows: Data, kind: Kind = "elbo", num_samples: int = NUM_SAMPLES, seed: int = 0
+    ) -> pd.DataFrame:
+        """What each score is made of: ``anomaly_score`` = ``kl`` + the sum of ``nats_NAME`` over the columns.
+
+        Arguments and errors as :meth:`score`. For ``nll`` the parts are those of the true posterior p(z|x); for
+        ``reconstruction`` there is no ``kl``.
+        """
+        check_kind(kind)
+        found = [self._in_data_units(part.of(kind)) for part in self._scores(rows, num_samples, seed)]
+        score = Score(*(torch.cat(part) for part in zip(*found, strict=True)))
+        parts = {SCORE: score.total, **({} if kind == "reconstruction" else {KL: score.kl})}
+        index = rows.index if isinstance(rows, pd.DataFrame) else None
+        whole = pd.DataFrame({name: part.cpu().numpy() for name, part in parts.items()}, index=index)
+        names = [f"nats_{column.name}" for column in self.columns]
+        return pd.concat([whole, pd.DataFrame(score.by_column.cpu().numpy(), index=index, columns=names)], axis=1)
+
+    @_evaluating
+    def calibrate(self, rows: Data) -> Self:
+        """Keep the scores of rows that the model was not trained on, for :meth:`threshold`; a finished run has them.
+
+        Raises:
+            DataError: as :meth:`encode`.
+        """
+        totals = [
+            [self._in_data_units(part.of(kind)).total for kind in KINDS] for part in self._scores(rows, NUM_SAMPLES, 0)
+        ]
+        columns = zip(KINDS, zip(*totals, strict=True), strict=True)
+        self.valid_scores = {kind: torch.cat(total).cpu().numpy() for kind, total in columns}
+        return self
+
+    def threshold(self, quantile: float = 0.99, kind: Kind = "elbo") -> float:
+        """The score that a share ``quantile`` of the validation rows do not exceed.
+
+        Raises:
+            ConfigError: for a quantile outside (0, 1), another ``kind``, or a model without validation scores.
+        """
+        check_kind(kind, "threshold")
+        check_parameter("threshold", "quantile", 0 < quantile < 1, "between 0 and 1", quantile)
+        if kind not in self.valid_scores:
+            raise ConfigError(
+                "This model has no validation scores to take a quantile of: its run has not finished, or is older than "
+                "they are. In Python, calibrate(rows) takes them from rows not trained on."
+            )
+        return float(np.quantile(self.valid_scores[kind], quantile))
+
+    @_evaluating
+    def evaluate(
+        self,
+        rows: Data | Iterable[Data],
+        training_rows: Data | None = None,
+        num_samples: int = 1000,
+        seed: int = 0,
+        progress: Callable[[int], None] | None = None,
+    ) -> Evaluation:
+        """The numbers of the test table for ``rows``, which may also come as batches that can be gone through again.
+
+        Args:
+            rows: (N, C).
+            training_rows: what the baseline is fitted to; without them there is none.
+            num_samples: importance samples per row.
+            seed: the same seed gives the same numbers.
+            progress: called with the number of rows just finished.
+
+        Raises:
+            DataError: as :meth:`encode`.
+            ConfigError: when ``num_samples`` is below 1.
+        """
+        if isinstance(rows, np.ndarray | pd.DataFrame):
+            check_some(rows)
+        batches = self.batches([rows] if isinstance(rows, np.ndarray | pd.DataFrame) else rows)
+        trained = None if training_rows is None else self.model_units(training_rows)
+        return evaluate(self.vae, batches, trained, num_samples, seed, self.log_abs_det(), progress)
+
+    def batches(self, parts: Iterable[Any]) -> Iterable[Tensor]:
+        """``parts``, each (N, C) in data units, as batches in model units; where they begin anew, so do the batches."""
+        return _Again(lambda: (batch for rows in parts for batch in self._batches(rows)))
+
+    def info(self) -> dict[str, Any]:
+        """What this model is, and what it was trained on: plain values by name."""
+        data, options = self.record.get("data", {}), self.record.get("model", {})
+        return {
+            "data": data.get("name"),
+            "source": data.get("source"),
+            "columns": [column.name for column in self.columns],
+            "preprocess": self.preprocess.kind,
+            "likelihood": self.vae.likelihood.family,
+            "likelihood options": {k: v for k, v in self.record.get("likelihood", {}).items() if k != "_target_"},
+            "network": {name: options[name] for name in ("hidden_dims", "activation", "dropout") if name in options},
+            "latent dimensions": self.vae.latent_dim,
+            "parameters": sum(p.numel() for p in self.vae.parameters()),
+            "objective": self.record.get("objective"),
+            "seed": self.record.get("seed"),
+            "measure": self.measure,
+            "least NELBO": self.loss_floor() + 0.0,
+        }
+
+    def export(self, directory: str | Path, format: Format = "onnx", kind: Kind = "elbo") -> Export:
+        """Write files that other programs run or read, checked against this model; see :func:`exports.export`.
+
+        Raises:
+            ConfigError: for another ``format`` or ``kind``, or when packages are missing.
+            RunError: when ``directory`` holds anything else, or a file does not agree with the model.
+        """
+        return export(self, Path(directory), format, kind)
+
+    def _scores(self, rows: Data, num_samples: int, seed: int) -> Iterator[Scores]:
+        """A batch at a time: what each column adds to each kind would fill the memory where only sums are wanted."""
+        check_some(rows)
+        eps = noise(self.vae, num_samples, seed)
+        return (scores(self.vae, u, eps) for u in self._batches(rows))
+
+    def _in_data_units(self, score: Score) -> Score:
+        slopes = self.log_slopes()
+        return Score(score.total - slopes.sum(), score.by_column - slopes, score.kl)
+
+    def log_slopes(self) -> Tensor:
+        """What each column's log-density gains from model units to data units, shape (C,), float64."""
+        slopes = self.preprocess.log_slopes()
+        return torch.zeros_like(slopes) if self.vae.likelihood.discrete else slopes
+
+    def model_units(self, rows: Data) -> Tensor:
+        """``rows`` (N, C) as the network sees them, on its device.
+
+        Raises:
+            DataError: as :meth:`encode`.
+        """
+        weight, likelihood = self.vae.output.weight, self.vae.likelihood
+        x = torch.from_numpy(numbers(rows, self.columns)).to(weight.device)
+        u = self.preprocess.transform(x)
+        check_support(
+            u,
+            split="given",
+            columns=self.columns,
+            support=likelihood.support,
+            likelihood=likelihood.family,
+            support_words=likelihood.support_words,
+            preprocess=self.preprocess.kind,
+            place=place(rows),
+        )
+        return u.to(weight.dtype)
+
+    def _code_columns(self) -> list[Column]:
+        return [Column(f"z{i}", "float64") for i in range(self.vae.latent_dim)]
+
+    def _batches(self, rows: Data) -> tuple[Tensor, ...]:
+        return self.model_units(rows).split(ROWS_AT_ONCE)
+
+
+class _Again:
+    """Batches that start anew each time they are gone through."""
+
+    def __init__(self, start: Callable[[], Iterator[Tensor]]) -> None:
+        self.start = start
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return self.start()
+
+
+def _is_whole(column: Column) -> bool:
+    return np.dtype(column.dtype).kind in "iub"

@@ -1,0 +1,93 @@
+"""How unusual a row is, in nats: three scores, each the sum of what its columns say."""
+
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from vae_lightning.data.seeds import even_normals
+from vae_lightning.errors import check_parameter, is_count
+from vae_lightning.inference.importance import rows_at_once
+from vae_lightning.model.vae import VAE
+
+Kind = Literal["elbo", "nll", "reconstruction"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+NUM_SAMPLES = 64
+
+
+class Score(NamedTuple):
+    """Higher is more anomalous; nats per row.
+
+    Attributes:
+        total: ``by_column.sum(-1) + kl``, shape (N,).
+        by_column: what each column adds, shape (N, C).
+        kl: what the latent code adds, shape (N,); 0 for ``reconstruction``.
+    """
+
+    total: Tensor
+    by_column: Tensor
+    kl: Tensor
+
+
+class Scores(NamedTuple):
+    """Everything that the three scores are made of; float64, model units.
+
+    Attributes:
+        expected: -E_q[log p(x_c|z)] for each column, shape (N, C).
+        kl: KL(q(z|x) ‖ p(z)), shape (N,).
+        weighted: the same expectation under p(z|x) itself, by importance weights, shape (N, C).
+        nll: importance-sampled -log p(x), shape (N,).
+    """
+
+    expected: Tensor
+    kl: Tensor
+    weighted: Tensor
+    nll: Tensor
+
+    def of(self, kind: Kind) -> Score:
+        """One of the three.
+
+        ``reconstruction`` is -E_q[log p(x|z)]; ``elbo`` adds KL(q(z|x) ‖ p(z)). ``nll`` is -log p(x), which splits in
+        the same way under the true posterior: -E[log p(x|z)] + KL(p(z|x) ‖ p(z)).
+        """
+        if kind == "nll":
+            return Score(self.nll, self.weighted, self.nll - self.weighted.sum(-1))
+        kl = self.kl if kind == "elbo" else torch.zeros_like(self.kl)
+        return Score(self.expected.sum(-1) + kl, self.expected, kl)
+
+
+def check_kind(kind: str, owner: str = "score") -> None:
+    """Raises:
+    ConfigError: when ``kind`` is none of the three.
+    """
+    check_parameter(owner, "kind", kind in KINDS, f"one of {', '.join(KINDS)}", kind)
+
+
+def noise(vae: VAE, num_samples: int = NUM_SAMPLES, seed: int = 0) -> Tensor:
+    """The draws ``eps`` of :func:`scores`, shape ``(S, 1, L)``, as the model's weights are."""
+    check_parameter("score", "num_samples", is_count(num_samples), "a whole number from 1 on", num_samples)
+    return even_normals(num_samples, vae.latent_dim, seed)[:, None].to(vae.output.weight)
+
+
+@torch.no_grad()
+def scores(vae: VAE, x: Tensor, eps: Tensor) -> Scores:
+    """The scores of rows ``x`` (N, C), model units, in bounded memory.
+
+    Every row gets the same draws ``eps`` (S, 1, L): a row's score is a function of that row alone, whatever stands
+    beside it, and two rows are compared on equal terms.
+    """
+    parts = [score_batch(vae, chunk, eps) for chunk in x.split(rows_at_once(vae, len(eps)))]
+    return Scores(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def score_batch(vae: VAE, x: Tensor, eps: Tensor) -> Scores:
+    """As :func:`scores`, all at once."""
+    posterior = vae.encode(x)
+    z = posterior.loc + torch.exp(0.5 * posterior.log_var) * eps
+    log_px = vae.decode(z).log_prob(x)
+    log_ratio = vae.prior.log_prob(z) - posterior.distribution.log_prob(z)
+    log_weights = (log_px.sum(-1) + log_ratio).double()
+    weights = log_weights.softmax(0)[..., None].to(log_px.dtype)
+    nll = torch.log(torch.tensor(float(len(eps)), dtype=torch.float64, device=x.device)) - log_weights.logsumexp(0)
+    kl = vae.prior.kl(*posterior).double().sum(-1)
+    return Scores(-log_px.mean(0).double(), kl, -(weights * log_px).sum(0).double(), nll)

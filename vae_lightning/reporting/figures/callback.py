@@ -1,0 +1,124 @@
+"""Draws figures now and then while a model trains, and once more when it is done."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, Trainer
+
+from vae_lightning.errors import check_parameter
+from vae_lightning.files import write_whole
+from vae_lightning.reporting.figures.base import Subject, spread
+from vae_lightning.reporting.figures.gallery import Drawn, drawn
+from vae_lightning.reporting.figures.images import brightness
+from vae_lightning.reporting.figures.latent import BINS, STD_BINS, aggregate_draws
+from vae_lightning.reporting.figures.training import read_history
+from vae_lightning.reporting.loggers import boards_of
+from vae_lightning.reporting.tensorboard import add_histogram, add_picture, write_projector
+from vae_lightning.training.module import VAEModule
+
+FIRST_GUESS = 2.0
+"""Seconds that a set of figures takes on a slow machine: what is believed before one has been timed."""
+MAX_TRAINING_ROWS = 10_000
+
+
+class Figures(Callback):
+    """Figures as PNG files and in TensorBoard; docs/figures.md says how to read them.
+
+    While training, a set is drawn after every ``every_n_epochs``-th epoch, but only if this set, those before it and
+    the final one fit into ``share`` of the time that training has taken so far. The final set is always drawn: by
+    :meth:`draw`, once the best weights are back.
+
+    Args:
+        dirpath: where the PNG files go.
+        every_n_epochs: epochs between two sets; 0 draws the final one only.
+        share: largest share of the training time; 1 draws whenever a set is due.
+
+    Raises:
+        ConfigError: for a negative number of epochs, or a share outside [0, 1].
+    """
+
+    def __init__(self, dirpath: str | Path, every_n_epochs: int = 10, share: float = 0.05) -> None:
+        check_parameter("Figures", "every_n_epochs", every_n_epochs >= 0, "0 or more", every_n_epochs)
+        check_parameter("Figures", "share", 0 <= share <= 1, "from 0 to 1", share)
+        self.folder = Path(dirpath)
+        self.every_n_epochs = every_n_epochs
+        self.share = share
+        #: Seconds spent on figures so far.
+        self.seconds = 0.0
+        self._last_set = FIRST_GUESS
+        self._started = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: VAEModule) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
+        epoch = trainer.current_epoch + 1
+        due = self.every_n_epochs and epoch % self.every_n_epochs == 0 and epoch != trainer.max_epochs
+        if due and trainer.is_global_zero and self._affordable():
+            self.draw(trainer, pl_module)
+
+    def _affordable(self) -> bool:
+        elapsed = time.perf_counter() - self._started
+        return self.share == 1 or self.seconds + 2 * self._last_set <= self.share * elapsed
+
+    def draw(self, trainer: Trainer, module: VAEModule, final: bool = False) -> list[Drawn]:
+        """Draw every figure that suits the model as it is now, write them, and show them in TensorBoard.
+
+        Args:
+            trainer: with the rows.
+            module: with the model.
+            final: also draw the history in ``metrics.csv`` beside ``dirpath``, and fill the embedding projector.
+        """
+        started = time.perf_counter()
+        training = module.model.training
+        module.model.eval()
+        try:
+            subject = self._subject(trainer, module, final)
+            figures = list(drawn(subject))
+            self._write(trainer, subject, figures, final)
+        finally:
+            module.model.train(training)
+            self._last_set = time.perf_counter() - started
+            self.seconds += self._last_set
+        return figures
+
+    def _subject(self, trainer: Trainer, module: VAEModule, final: bool) -> Subject:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        rows, training = (data.on_device(name, module.device) for name in ("valid", "train"))
+        chosen = spread(len(rows))
+        shape = module.model.record["data"]["image_shape"]
+        return Subject(
+            module.model,
+            rows[torch.from_numpy(chosen).to(rows.device)],
+            training[torch.from_numpy(spread(len(training), MAX_TRAINING_ROWS)).to(rows.device)],
+            None if data.valid_labels is None else data.valid_labels[chosen],
+            None if shape is None else tuple(shape),
+            module.seed,
+            read_history(self.folder.parent / "metrics.csv") if final else {},
+        )
+
+    def _write(self, trainer: Trainer, subject: Subject, figures: list[Drawn], final: bool) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for kind, png in figures:
+            write_whole(self.folder / f"{kind.name}.png", png)
+        for logger in boards_of(trainer):
+            writer, step = logger.experiment, trainer.global_step
+            for kind, png in figures:
+                add_picture(writer, kind.tag, png, step)
+            draws = aggregate_draws(subject)
+            for name, values, bins in (
+                ("aggregate_posterior", draws, BINS),
+                ("posterior_means", subject.means, BINS),
+                ("posterior_standard_deviations", subject.stds, STD_BINS),
+                ("prior", _even_normals(len(draws)), BINS),
+            ):
+                add_histogram(writer, f"codes/{name}", values, bins, step)
+            if final:
+                images = None if subject.image_shape is None else brightness(subject, subject.rows)
+                write_projector(Path(logger.log_dir), subject.means, subject.labels, images)
+
+
+def _even_normals(count: int) -> np.ndarray:
+    return torch.special.ndtri((torch.arange(count, dtype=torch.float64) + 0.5) / count).numpy()

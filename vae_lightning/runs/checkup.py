@@ -1,0 +1,97 @@
+"""`examine_run`: a run directory before the doctor, with the rows it was trained on or others."""
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vae_lightning.config.build import recorded_dataset
+from vae_lightning.data.dataset import Dataset
+from vae_lightning.data.sources.table import Table
+from vae_lightning.doctor.report import Finding, Report
+from vae_lightning.doctor.runs.history import examine_history
+from vae_lightning.doctor.runs.trained import Trained, examine_model
+from vae_lightning.errors import UserError
+from vae_lightning.inference.model import VAEModel
+from vae_lightning.objectives.elbo import ELBO
+from vae_lightning.runs.loading import load_recorded
+from vae_lightning.training.datamodule import VectorDataModule
+from vae_lightning.training.module import MONITOR
+
+
+def examine_run(run_dir: str | Path, data: str | Path | None = None) -> Report:
+    """Examine the trained model of a run directory, and its history.
+
+    Args:
+        run_dir: The run directory; nothing in it is executed or changed.
+        data: A file with the columns of the model; by default the rows that the run was trained on, split alike.
+
+    Returns:
+        The report. A directory that is no run, or rows that cannot be read, end in *cannot judge*.
+    """
+    run_dir = Path(run_dir)
+    try:
+        model, record, epoch = load_recorded(run_dir)
+    except UserError as error:
+        return Report([Finding("RUN", None, str(error), about=str(run_dir))])
+    history = _history(run_dir, model)
+    try:
+        dataset, again = _dataset(model, record, data)
+    except UserError as error:
+        advice = f"Give rows with the model's columns: vae-lightning doctor {run_dir} --data FILE."
+        return Report([Finding("DATA", None, str(error), advice, about="data"), *history])
+    seed = int(record.get("seed", 0))
+    rows = VectorDataModule(dataset, model.preprocess, seed=seed).rows
+    trained = Trained(
+        model,
+        rows["train"],
+        rows["valid"] if again else torch.cat([rows["valid"], rows["test"]]),
+        _objective(record),
+        _recorded(run_dir, epoch) if again else None,
+        seed,
+    )
+    report = examine_model(trained)
+    return Report([*report, *history], {"run": str(run_dir), **report.measured})
+
+
+def _dataset(model: VAEModel, record: dict[str, Any], data: str | Path | None) -> tuple[Dataset, bool]:
+    """The rows, and whether they are those of the run.
+
+    Raises:
+        UserError: They cannot be read, or are not what the run was trained on.
+    """
+    names = [column.name for column in model.columns]
+    if data is not None:
+        return Table(str(data), columns=names).load(), False
+    return recorded_dataset(record, names), True
+
+
+def _objective(record: dict[str, Any]) -> ELBO | None:
+    node = {key: value for key, value in record.get("objective", {}).items() if key != "_target_"}
+    try:
+        return ELBO(**node) if node else None
+    except (TypeError, UserError):
+        return None  # of a later version; β is then simply not stated
+
+
+def _recorded(run_dir: Path, epoch: int) -> float | None:
+    """The validation NELBO that metrics.csv holds for an epoch."""
+    try:
+        with (run_dir / "metrics.csv").open(newline="", encoding="utf-8") as file:
+            found = [row for row in csv.DictReader(file) if row.get("epoch") == str(epoch)]
+        value = float(found[-1][MONITOR]) if found else math.nan
+    except (OSError, ValueError, KeyError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _history(run_dir: Path, model: VAEModel) -> list[Finding]:
+    path = run_dir / "metrics.csv"
+    if not path.is_file():
+        return []
+    try:
+        return list(examine_history(path, len(model.columns), floor=model.loss_floor()))
+    except UserError:
+        return [Finding("RUN", None, f"{path} holds no losses that can be read.", about="history")]

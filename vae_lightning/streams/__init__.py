@@ -1,1 +1,0 @@
-"""Files larger than memory, a batch of rows at a time."""

@@ -1,0 +1,148 @@
+"""Watches training for what an honest loss cannot do, and for what an honest model should not."""
+
+import math
+from typing import Any, NoReturn
+
+import torch
+from lightning.pytorch import Callback, Trainer
+from torch import Tensor
+
+from vae_lightning.console import log
+from vae_lightning.errors import RunError
+from vae_lightning.training.module import VAEModule
+
+TERMS = ("loss", "reconstruction", "KL")
+TOLERANCE = 1e-3
+"""Nats: float32 rounding may put a zero KL or a loss at its floor this far on the wrong side."""
+
+
+class LossGuard(Callback):
+    """Stops a run whose loss breaks a law; warns, once each, of a model that has stopped learning something.
+
+    Laws: every term is finite; KL >= 0; NELBO >= -sum(max_log_prob). The terms stay on the device and are read every
+    ``every_n_steps`` steps and at the end of an epoch, so the guard costs no step anything.
+
+    Args:
+        every_n_steps: steps between looks within an epoch.
+        patience: epochs in a row that collapse, or a share at a bound, must last before it is worth a warning.
+        share: share of variances at the floor, or of log-variances at the bound, worth a warning.
+
+    Raises:
+        RunError: when a law is broken; the message names the term, epoch, step, the norms and what to try.
+    """
+
+    def __init__(self, every_n_steps: int = 200, patience: int = 5, share: float = 0.01) -> None:
+        self.every_n_steps = every_n_steps
+        self.patience = patience
+        self.share = share
+        self.warnings: list[str] = []
+        self._checked = 0
+        self._epochs: dict[str, int] = {}
+        self._said_negative = False
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: VAEModule) -> None:
+        self._checked = 0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: VAEModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if len(pl_module.steps) - self._checked >= self.every_n_steps:
+            self._check_steps(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
+        self._check_steps(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
+        if trainer.sanity_checking:
+            return
+        # Validation comes before the epoch's end: look at the steps first, they know where it began.
+        self._check_steps(trainer, pl_module)
+        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self._check_validation(trainer, pl_module, values)
+        self._watch(trainer, values, pl_module)
+
+    def _check_steps(self, trainer: Trainer, module: VAEModule) -> None:
+        new = module.steps[self._checked :]
+        if not new:
+            return
+        steps = torch.stack(new).cpu().double()
+        first = self._checked
+        self._checked = len(module.steps)
+        floor = -float(module.model.vae.likelihood.max_log_prob().sum())
+        step_of = lambda bad: first + int(bad.nonzero()[0])  # noqa: E731
+        if (bad := ~torch.isfinite(steps)).any():
+            step = step_of(bad.any(1))
+            # The loss is made of the other two: blame it only where they are both sound.
+            columns = bad[step - first].nonzero().flatten().tolist()
+            name = TERMS[columns[-1]]
+            self._stop(trainer, module, f"the {name} is {steps[step - first, columns[-1]]:g}", step)
+        if (bad := steps[:, 2] < -TOLERANCE).any():
+            step = step_of(bad)
+            self._stop(trainer, module, f"the KL is {steps[step - first, 2]:g} nats, and no KL is below 0", step)
+        nelbo = steps[:, 1] + steps[:, 2]
+        if (bad := nelbo < floor - TOLERANCE * (1 + abs(floor))).any():
+            step = step_of(bad)
+            value = f"{nelbo[step - first]:g}"
+            self._stop(trainer, module, f"the NELBO is {value} nats in model units, below the floor {floor:g}", step)
+
+    def _check_validation(self, trainer: Trainer, module: VAEModule, values: dict[str, float]) -> None:
+        for name, shown in (("reconstruction", "reconstruction"), ("kl", "KL")):
+            if not math.isfinite(values[f"val/{name}"]):
+                self._stop(trainer, module, f"the validation {shown} is {values[f'val/{name}']:g}", None)
+        if values["val/kl"] < -TOLERANCE:
+            self._stop(trainer, module, f"the validation KL is {values['val/kl']:g} nats, and no KL is below 0", None)
+        floor, nelbo = module.model.loss_floor(), values["val/nelbo"]
+        if nelbo < floor - TOLERANCE * (1 + abs(floor)):
+            self._stop(trainer, module, f"the validation NELBO is {nelbo:g} nats, below the floor {floor:g}", None)
+
+    def _stop(self, trainer: Trainer, module: VAEModule, what: str, step: int | None) -> NoReturn:
+        where = f"epoch {trainer.current_epoch + 1}" + ("" if step is None else f", step {step + 1}")
+        norms = "; ".join(
+            f"{name} {_norm(list(part.parameters())):.3g}"
+            for name, part in module.model.vae.named_children()
+            if any(True for _ in part.parameters())
+        )
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        raise RunError(
+            f"Stopped in {where}: {what}.\n"
+            f"Norms of the parameters: {norms}.\n"
+            f"Try a smaller step (optimizer.lr={rate / 10:g}), clipped gradients (trainer.gradient_clip_val=1) or "
+            "scaled data (data.preprocess=standardize)."
+        )
+
+    def _watch(self, trainer: Trainer, values: dict[str, float], module: VAEModule) -> None:
+        if values["val/nelbo"] < 0 and not self._said_negative:
+            self._said_negative = True
+            log.info(
+                f"The loss is below 0 ({values['val/nelbo']:.1f} nats), as a density may be: it exceeds 1 where data "
+                f"are dense. The floor for these columns is {module.model.loss_floor():.1f}."
+            )
+        latent_dim = module.model.vae.latent_dim
+        conditions = {
+            "collapse": (
+                values["val/active_units"] == 0,
+                f"Posterior collapse: none of the {latent_dim} latent dimensions is active (KL "
+                f"{values['val/kl']:.3g} nats). Try objective.warmup=linear, a smaller objective.beta or "
+                "a smaller variance.",
+            ),
+            "floor": (
+                values["val/variance_at_floor"] > self.share + getattr(trainer.datamodule, "constant_share", 0.0),  # type: ignore[attr-defined]
+                f"{values['val/variance_at_floor']:.1%} of the likelihood's variances sit at their floor: the model "
+                "wants to be surer than likelihood.min_scale lets it. Lower that, or look for copied columns.",
+            ),
+            "bound": (
+                values["val/log_var_at_bound"] > self.share,
+                f"{values['val/log_var_at_bound']:.1%} of the posterior's log-variances sit at their bound of "
+                f"±{module.model.vae.log_var_bound:g}. Raise model.log_var_bound or lower optimizer.lr.",
+            ),
+        }
+        is_last = trainer.current_epoch + 1 == trainer.max_epochs
+        for name, (holds, message) in conditions.items():
+            self._epochs[name] = self._epochs.get(name, 0) + 1 if holds else 0
+            if self._epochs[name] == self.patience or (is_last and 0 < self._epochs[name] < self.patience):
+                self.warnings.append(message)
+                log.warning(message)
+
+
+def _norm(parameters: list[Tensor]) -> float:
+    return float(torch.linalg.vector_norm(torch.stack([p.detach().norm() for p in parameters])))

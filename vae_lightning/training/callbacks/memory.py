@@ -1,0 +1,33 @@
+"""The best epoch and the history of a training run that writes nothing to disk."""
+
+import math
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from torch import Tensor
+
+from vae_lightning.training.module import MONITOR, VAEModule
+
+
+class BestInMemory(Checkpoint):
+    """Keeps a copy of the model's state after the epoch with the least val/nelbo, and every epoch's numbers.
+
+    A ``Checkpoint`` to Lightning, which calls those last: after the module has added the epoch's training terms.
+    """
+
+    def __init__(self) -> None:
+        self.best = math.inf
+        self.history: dict[str, list[float]] = {}
+        self._state: dict[str, Tensor] = {}
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
+        for name, value in trainer.callback_metrics.items():
+            self.history.setdefault(name, []).append(float(value))
+        if (nelbo := float(trainer.callback_metrics[MONITOR])) < self.best:
+            self.best = nelbo
+            self._state = {name: value.clone() for name, value in pl_module.model.state_dict().items()}
+
+    def restore(self, module: VAEModule) -> None:
+        """Put the best epoch's state into the module; without one it keeps its own."""
+        if self._state:
+            module.model.load_state_dict(self._state)
