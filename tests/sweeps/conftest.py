@@ -33,7 +33,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]
             torch.set_flush_denormal(False)
             torch.set_num_threads(threads)
             if "launcher=joblib" in overrides:
-                get_reusable_executor().shutdown()  # its workers would wait for more
+                get_reusable_executor().shutdown(kill_workers=True)  # they would wait for more
         return 0
 
     return run
