@@ -145,7 +145,7 @@ def agreement(graph: Graph, path: Path, runner: Runner) -> Agreement:
         RunError: when one does not, naming the file, the output and the difference.
     """
     reference = copy.deepcopy(graph).double()
-    origins_and_units = graph.yardsticks()
+    origins_and_units = graph.comparison_scales()
     far, own = np.zeros(len(graph.gives)), np.zeros(len(graph.gives))
     for seed, num_rows in enumerate(BATCHES):
         rows = probes(graph, num_rows, seed + 1)
