@@ -14,10 +14,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, Rows
-from vae_lightning.data.preprocess.base import KINDS
+from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.split import split_off
-from vae_lightning.doctor.runs.fits import families
 from vae_lightning.errors import check_parameter, is_count
+from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.networks.mlp import ACTIVATIONS
 from vae_lightning.runs.fitting import fit_in_memory, in_memory
 
@@ -194,21 +194,21 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
 
     def _check_parameters(self) -> None:
         whole = "a whole number from 1 on"
-        names = tuple(families())
+        names, scalings = tuple(Likelihood.families()), tuple(Scaling.families())
         options = self.likelihood_options
         dims = self.hidden_dims
         widths = isinstance(dims, Sequence | np.ndarray) and all(is_count(width) for width in dims)
         legal = {
             "likelihood": (self.likelihood in names, f"one of {', '.join(names)}"),
             "likelihood_options": (
-                options is None or (isinstance(options, Mapping) and "_target_" not in options),
+                options is None or (isinstance(options, Mapping) and "name" not in options),
                 "a dict of the likelihood's settings or None",
             ),
             "latent_dim": (is_count(self.latent_dim), whole),
             "hidden_dims": (widths, "a sequence of whole numbers from 1 on"),
             "activation": (self.activation in tuple(ACTIVATIONS), f"one of {', '.join(ACTIVATIONS)}"),
             "dropout": (_is_number(self.dropout) and 0 <= self.dropout < 1, "at least 0 and below 1"),
-            "preprocess": (self.preprocess in (None, *KINDS), f"one of {', '.join(KINDS)} or None"),
+            "preprocess": (self.preprocess in (None, *scalings), f"one of {', '.join(scalings)} or None"),
             "beta": (_is_number(self.beta) and self.beta >= 0, "at least 0 and finite"),
             "learning_rate": (_is_number(self.learning_rate) and self.learning_rate > 0, "positive and finite"),
             **{
@@ -239,13 +239,12 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
 
     def _config(self, num_rows: int, seed: int) -> dict[str, Any]:
         """The configuration that ``train.py`` would compose; numpy's numbers as Python's, as Lightning wants them."""
-        family = families()[self.likelihood]
         return {
             "seed": seed,
             "data": {"batch_size": min(int(self.batch_size), num_rows), "preprocess": self.preprocess},
             "likelihood": {
                 **(self.likelihood_options or {}),
-                "_target_": f"{family.__module__}.{family.__name__}",
+                "name": self.likelihood,
             },
             "model": {
                 "latent_dim": int(self.latent_dim),
@@ -253,7 +252,9 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
                 "activation": self.activation,
                 "dropout": float(self.dropout),
             },
-            "objective": {"_target_": "vae_lightning.objectives.elbo.ELBO", "beta": float(self.beta)},
+            "posterior": {"name": "gaussian"},
+            "prior": {"name": "standard_normal"},
+            "objective": {"name": "elbo", "beta": float(self.beta)},
             "optimizer": {
                 "_target_": "torch.optim.Adam",
                 "_partial_": True,

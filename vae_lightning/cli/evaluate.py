@@ -9,8 +9,7 @@ import click
 from vae_lightning.cli.base import SETTINGS, key_option, loaded, note, one_line_errors, run_argument
 
 if TYPE_CHECKING:
-    import torch
-
+    from vae_lightning.data.store import RowStore
     from vae_lightning.inference.evaluation import Evaluation
     from vae_lightning.inference.model import VAEModel
 
@@ -54,11 +53,10 @@ def evaluate(run: Path, data: str | None, samples: int, as_json: bool, key: str 
 
 
 def _on_test_rows(model: "VAEModel", samples: int) -> "Evaluation":
-    from vae_lightning.inference.evaluation import ROWS_AT_ONCE
     from vae_lightning.reporting.table import evaluate_with_bar
 
     rows = _recorded_rows(model)
-    return evaluate_with_bar(model, rows["test"].split(ROWS_AT_ONCE), rows["train"], samples, _seed(model))
+    return evaluate_with_bar(model, list(rows["test"].batches()), rows["train"], samples, _seed(model))
 
 
 def _on_file(model: "VAEModel", data: str, key: str | None, samples: int) -> "Evaluation":
@@ -72,7 +70,7 @@ def _on_file(model: "VAEModel", data: str, key: str | None, samples: int) -> "Ev
     return evaluate_with_bar(model, batches, _training_rows(model), samples, _seed(model))
 
 
-def _training_rows(model: "VAEModel") -> "torch.Tensor | None":
+def _training_rows(model: "VAEModel") -> "RowStore | None":
     from vae_lightning.errors import UserError
 
     try:
@@ -82,13 +80,13 @@ def _training_rows(model: "VAEModel") -> "torch.Tensor | None":
         return None
 
 
-def _recorded_rows(model: "VAEModel") -> "dict[str, torch.Tensor]":
+def _recorded_rows(model: "VAEModel") -> "dict[str, RowStore]":
     """The rows that the run was trained on, split alike, in model units."""
     from vae_lightning.config.build import recorded_dataset
     from vae_lightning.training.datamodule import VectorDataModule
 
     dataset = recorded_dataset(model.record, [column.name for column in model.columns])
-    return VectorDataModule(dataset, model.preprocess, seed=_seed(model)).rows
+    return VectorDataModule(dataset, model.scaling, seed=_seed(model)).rows
 
 
 def _seed(model: "VAEModel") -> int:

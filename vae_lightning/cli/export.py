@@ -45,7 +45,9 @@ def export(run: Path, written: Any, output: Path, kind: Any) -> None:
     Exit status: 0, or 2 where nothing was written.
     """
     with one_line_errors():
-        _say(loaded(run).export(output, written, kind))
+        from vae_lightning.export.export import export as write
+
+        _say(write(loaded(run), output, written, kind))
 
 
 def _say(done: "Export") -> None:

@@ -17,6 +17,7 @@ from vae_lightning.config.instantiate import (
     called,
     check_keys,
     checked,
+    checked_part,
     completed,
     construct,
     legal_keys,
@@ -27,18 +28,29 @@ from vae_lightning.console import log
 from vae_lightning.data.checks import check_batch_size, check_support
 from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, Source
-from vae_lightning.data.preprocess.base import Binarize, Identity, MinMax, Preprocess, Standardize, build_preprocess
+from vae_lightning.data.preprocess.base import Scaling
+from vae_lightning.data.preprocess.choice import fit_scaling
 from vae_lightning.errors import ConfigError, DataError, check_parameter, is_count
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.likelihoods.base import Likelihood
+from vae_lightning.model.parts import build_part, build_vae
 from vae_lightning.model.vae import VAE
+from vae_lightning.objectives.base import Objective
+from vae_lightning.posteriors.base import PosteriorFamily
+from vae_lightning.priors.base import Prior
 from vae_lightning.training.checkpoints import AtomicCheckpointIO
 from vae_lightning.training.datamodule import VectorDataModule
 from vae_lightning.training.module import VAEModule
 
 Config = Mapping[str, Any]
 Own = TypeVar("Own")
-PREPROCESSES: dict[str, type[Preprocess]] = {p.kind: p for p in (Identity, Standardize, MinMax, Binarize)}
+GROUPS: dict[str, tuple[type[Any], list[str]]] = {
+    "likelihood": (Likelihood, ["num_columns"]),
+    "posterior": (PosteriorFamily, ["latent_dim"]),
+    "prior": (Prior, ["latent_dim"]),
+    "objective": (Objective, []),
+}
+"""The groups whose choices are families of this package, and the arguments that the program gives these itself."""
 DATA_OPTIONS = {"batch_size": 128, "preprocess": None, "threshold": 0.5, "resample": False}
 """Settings of the ``data`` node that are not the source's own."""
 PRECISIONS = ("highest", "high", "medium")
@@ -69,23 +81,16 @@ def build(config: Config) -> Built:
 def assemble(config: Config, dataset: Dataset) -> Built:
     """As :func:`build`, with rows that are already there; of ``config["data"]`` only the options count."""
     data = {**DATA_OPTIONS, **config["data"]}
-    likelihood = build_likelihood(config["likelihood"], len(dataset.columns))
-    preprocess, reason = build_preprocess(
-        data["preprocess"],
-        num_columns=len(dataset.columns),
-        support=likelihood.support,
-        discrete=likelihood.discrete,
-        data=dataset,
-        threshold=data["threshold"],
-        resample=data["resample"],
+    vae = build_vae(config, len(dataset.columns))
+    scaling, reason = fit_scaling(
+        data["preprocess"], vae.likelihood.supports, dataset, data["threshold"], data["resample"]
     )
     check_batch_size(len(dataset.train), data["batch_size"])
-    datamodule = VectorDataModule(dataset, preprocess, data["batch_size"], config["seed"])
-    _describe(dataset, preprocess, reason)
-    _check_rows(datamodule, dataset.columns, likelihood, preprocess)
-    vae: VAE = construct(config["model"], "model", VAE, likelihood=likelihood)
+    datamodule = VectorDataModule(dataset, scaling, data["batch_size"], config["seed"])
+    _describe(dataset, scaling, reason)
+    _check_rows(datamodule, dataset.columns, vae.likelihood, scaling)
     vae.start_from(datamodule.rows["train"])
-    model = VAEModel(vae, preprocess, dataset.columns, _record(config, vae, preprocess, dataset))
+    model = VAEModel(vae, scaling, dataset.columns, _record(config, scaling, dataset))
     return Built(dataset, datamodule, build_module(config, model), build_trainer(config))
 
 
@@ -106,19 +111,11 @@ def check_config(config: Config) -> None:
     check_parameter("data", "batch_size", is_count(batch_size), "a whole number from 1 on", batch_size)
     source = locate(str(config["data"].get("_target_")), "data")
     check_keys(set(config["data"]) - {"_target_"}, [*legal_keys(source), *DATA_OPTIONS], "data")
-    checked(config["model"], "model", VAE, ["likelihood"])
-    checked(config["likelihood"], "likelihood", _likelihood_class(config["likelihood"]), ["num_columns"])
-    checked(config["objective"], "objective")
+    checked(config["model"], "model", VAE, ["likelihood", "posterior", "prior"])
+    for group, (base, given) in GROUPS.items():
+        checked_part(config[group], group, base, given)
     checked(config["optimizer"], "optimizer", given=["params"])
     checked(config["trainer"], "trainer", given=["callbacks", "logger", "plugins"])
-    clip, algorithm = config["trainer"].get("gradient_clip_val"), config["trainer"].get("gradient_clip_algorithm")
-    check_parameter("trainer", "gradient_clip_val", clip is None or clip > 0, "positive or null", clip)
-    legal = algorithm in (None, "norm", "value")
-    check_parameter("trainer", "gradient_clip_algorithm", legal, "norm or value", algorithm)
-    batches = config["trainer"].get("accumulate_grad_batches", 1)
-    check_parameter(
-        "trainer", "accumulate_grad_batches", batches == 1, "1: set data.batch_size, the rows are in memory", batches
-    )
     if config["scheduler"]:
         checked(config["scheduler"], "scheduler", given=["optimizer"])
     for group in ("callbacks", "logger"):
@@ -165,19 +162,6 @@ def recorded_dataset(record: Config, names: Sequence[str]) -> Dataset:
     return dataset
 
 
-def build_likelihood(node: Config, num_columns: int) -> Likelihood:
-    """The likelihood a node names.
-
-    Raises:
-        ConfigError: when ``_target_`` is no likelihood of this package, or does not take the settings.
-    """
-    return construct(node, "likelihood", _likelihood_class(node), num_columns=num_columns)
-
-
-def _likelihood_class(node: Config) -> type[Likelihood]:
-    return _own_class(node, "likelihood", Likelihood)  # type: ignore[type-abstract]
-
-
 def _own_class(node: Config, group: str, base: type[Own]) -> type[Own]:
     """Only classes of this package: a run directory may be a stranger's, and its words must not run as code."""
     target, package = str(node.get("_target_")), base.__module__.rpartition(".base")[0]
@@ -193,28 +177,25 @@ def build_module(config: Config, model: VAEModel) -> VAEModule:
     """The LightningModule around a model."""
     optimizer = construct(config["optimizer"], "optimizer")
     scheduler = construct(config["scheduler"], "scheduler") if config["scheduler"] else None
+    objective = build_part(Objective, config["objective"], "objective")  # type: ignore[type-abstract]
     # Tried on one number, so that a refused learning rate is known before training starts.
     trial = called(optimizer, "optimizer", [torch.zeros(1, requires_grad=True)])
     if scheduler is not None:
         called(scheduler, "scheduler", trial)
-    return VAEModule(
-        model,
-        construct(config["objective"], "objective"),
-        optimizer,
-        scheduler,
-        config["trainer"].get("gradient_clip_val"),
-        config["trainer"].get("gradient_clip_algorithm") or "norm",
-        config["seed"],
-    )
+    return VAEModule(model, objective, optimizer, scheduler, config["seed"], config["trainer"].get("fast", True))
 
 
-def _record(config: Config, vae: VAE, preprocess: Preprocess, dataset: Dataset) -> dict[str, Any]:
-    """What :func:`rebuild_model` makes the same model from again, and what it was trained on."""
-    record = {
-        "model": completed(config["model"], VAE),
-        "likelihood": completed(config["likelihood"], type(vae.likelihood)),
-        "preprocess": {"kind": preprocess.kind, **preprocess.options()},
-        **{group: _completed(config[group], group) for group in ("optimizer", "scheduler", "objective")},
+def _record(config: Config, scaling: Scaling, dataset: Dataset) -> dict[str, Any]:
+    """What the same model is made from again, and what it was trained on: names and plain values."""
+    given = ("likelihood", "posterior", "prior")
+    return {
+        "model": {key: value for key, value in completed(config["model"], VAE).items() if key not in given},
+        **{
+            group: completed(config[group], base.named(config[group]["name"], group))
+            for group, (base, _) in GROUPS.items()
+        },
+        "preprocess": {"name": scaling.name(), **scaling.options()},
+        **{group: _completed(config[group], group) for group in ("optimizer", "scheduler")},
         "seed": config["seed"],
         "data": {
             "name": dataset.name,
@@ -223,36 +204,15 @@ def _record(config: Config, vae: VAE, preprocess: Preprocess, dataset: Dataset) 
             "source": {key: value for key, value in config["data"].items() if key not in DATA_OPTIONS},
         },
     }
-    for name in ("likelihood", "num_columns"):
-        record["model"].pop(name, None)
-        record["likelihood"].pop(name, None)
-    return record
 
 
 def _completed(node: Config, group: str) -> dict[str, Any]:
     return completed(node, locate(node["_target_"], group)) if node else {}
 
 
-def rebuild_model(record: Config, columns: Sequence[Column]) -> VAEModel:
-    """An untrained model with the architecture of a checkpoint's record; its state dict makes it the trained one.
-
-    Raises:
-        ConfigError: when the record names what this package does not have.
-    """
-    likelihood = build_likelihood(record["likelihood"], len(columns))
-    vae = construct(record["model"], "model", VAE, likelihood=likelihood)
-    options = dict(record["preprocess"])
-    kind = options.pop("kind")
-    if kind not in PREPROCESSES:
-        raise ConfigError(f"The preprocessing {kind!r} is none of {', '.join(PREPROCESSES)}.")
-    preprocess = construct(options, "preprocess", PREPROCESSES[kind], num_columns=len(columns))
-    return VAEModel(vae, preprocess, columns, record)
-
-
 def build_trainer(config: Config) -> Trainer:
     """Lightning's Trainer with the configured callbacks and loggers."""
-    # The module clips by itself, and Lightning refuses a Trainer that wants to do it too.
-    node = {key: value for key, value in config["trainer"].items() if not key.startswith("gradient_clip_")}
+    node = {key: value for key, value in config["trainer"].items() if key != "fast"}
     if node.get("accelerator", "auto") == "auto" and not torch.cuda.is_available():
         # Statistics of the preprocessing are float64, which Apple's GPUs do not have.
         node["accelerator"] = "cpu"
@@ -268,36 +228,39 @@ def _nodes(config: Config, group: str) -> Config:
     return {name: node for name, node in (config[group] or {}).items() if node is not None}
 
 
-def _describe(dataset: Dataset, preprocess: Preprocess, reason: str) -> None:
+def _describe(dataset: Dataset, scaling: Scaling, reason: str) -> None:
     sizes = " / ".join(f"{len(rows):,}" for rows in (dataset.train, dataset.valid, dataset.test))
     log.info(f"Data: {dataset.name}, {len(dataset.columns):,} columns, {sizes} rows (train / validation / test).")
-    log.info(f"Preprocessing: {preprocess.kind}, {reason}.")
+    log.info(f"Preprocessing: {scaling.name()}, {reason}.")
     constant = dataset.constant_columns
     if constant:
         names = ", ".join(constant[:5]) + (" ..." if len(constant) > 5 else "")
         log.info(f"{len(constant)} columns hold one value in all training rows and are kept: {names}.")
     for split in ("valid", "test"):
-        clipped = preprocess.clipped(torch.from_numpy(getattr(dataset, split).x))
+        clipped = scaling.num_clipped(torch.from_numpy(getattr(dataset, split).x))
         if clipped:
             log.warning(f"{clipped:,} values of the {split} rows lie beyond the training range and were clipped to it.")
 
 
 def _check_rows(
-    datamodule: VectorDataModule, columns: Sequence[Column], likelihood: Likelihood, preprocess: Preprocess
+    datamodule: VectorDataModule, columns: Sequence[Column], likelihood: Likelihood, scaling: Scaling
 ) -> None:
     for split, rows in datamodule.rows.items():
-        check_support(
-            rows,
-            split=split,
-            columns=columns,
-            support=likelihood.support,
-            likelihood=likelihood.family,
-            support_words=likelihood.support_words,
-            preprocess=preprocess.kind,
-        )
-    rows = datamodule.rows["test"]
-    floor = float(likelihood.entropy_floor(rows).mean())
-    if likelihood.discrete and floor > 0.01 and not datamodule.resample:
+        first = 1
+        for batch in rows.batches():
+            check_support(
+                batch.x,
+                split=split,
+                columns=columns,
+                supports=likelihood.supports,
+                likelihood=likelihood.name(),
+                preprocess=scaling.name(),
+                first_row=first,
+            )
+            first += batch.num_rows
+    test = datamodule.rows["test"]
+    floor = sum(float(likelihood.entropy_floor(batch.x).sum()) for batch in test.batches()) / test.num_rows
+    if likelihood.is_probability and floor > 0.01 and datamodule.draw is None:
         log.info(
             f"The rows hold values between 0 and 1: the loss is a cross-entropy whose least value on the test rows is "
             f"{floor:.2f} nats. data.preprocess=binarize makes it a likelihood."

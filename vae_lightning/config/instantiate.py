@@ -3,7 +3,6 @@
 The yaml files hold only what differs from the constructors' defaults, so the signatures are what is legal.
 """
 
-import difflib
 import functools
 import importlib
 import inspect
@@ -11,20 +10,8 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from vae_lightning.errors import ConfigError, UserError, check_parameter
-
-
-def nearest(word: str, legal: Iterable[str]) -> str:
-    """A sentence that names what ``word`` was probably meant to be, or everything it could have been.
-
-    >>> nearest("varience", ["variance", "scale"])
-    "Did you mean 'variance'?"
-    >>> nearest("qqq", ["variance", "scale"])
-    'Legal are: scale, variance.'
-    """
-    names = sorted(legal)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    return f"Did you mean {close[0]!r}?" if close else f"Legal are: {', '.join(names)}."
+from vae_lightning.errors import ConfigError, UserError, check_parameter, nearest
+from vae_lightning.likelihoods.family import Family
 
 
 def locate(target: str, path: str) -> Callable[..., Any]:
@@ -93,6 +80,18 @@ def checked(
     check_keys(arguments, legal_keys(target, given), path)
     check_types(target, arguments)
     return target, arguments
+
+
+def checked_part(node: Mapping[str, Any], group: str, base: type[Family], given: Iterable[str]) -> None:
+    """Hold a node that names a family of this package against that family's constructor.
+
+    Raises:
+        ConfigError: for an unknown name, key or value.
+    """
+    if "name" not in node:
+        raise ConfigError(f"{group} names nothing to build: it has no name. Type {group}=NAME.")
+    options = {key: value for key, value in node.items() if key != "name"}
+    checked(options, group, base.named(str(node["name"]), group), given)
 
 
 def called(target: Callable[..., Any], path: str, /, *args: Any, **arguments: Any) -> Any:

@@ -2,12 +2,16 @@
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from vae_lightning.data.batch import Batch
 from vae_lightning.data.columns import Column
+
+ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +28,13 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def batches(self) -> Iterator[Batch]:
+        """The rows in order, a batch at a time, float64: what statistics are folded over."""
+        import torch  # a second of import that whoever only reads a table need not wait for
+
+        for start in range(0, len(self.x), ROWS_AT_ONCE):
+            yield Batch(torch.from_numpy(self.x[start : start + ROWS_AT_ONCE].astype(np.float64)))
 
     def take(self, index: np.ndarray) -> "Rows":
         """The rows at ``index``, with their labels."""

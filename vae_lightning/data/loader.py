@@ -1,18 +1,20 @@
-"""Batches of rows that are already in memory."""
+"""Batches of a store of rows, in the order of an epoch."""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from vae_lightning.data.batch import Batch
+from vae_lightning.data.seeds import generator
 from vae_lightning.data.split import check_count, check_seed
+from vae_lightning.data.store import RowStore
 from vae_lightning.errors import DataError
 
 
 class BatchLoader:
-    """Cuts a tensor in memory into batches by indexing: no worker processes, no loop over rows.
+    """Cuts a store of rows into batches by indexing: no worker processes, no loop over rows.
 
     The order of an epoch depends on ``(seed, epoch)`` alone, so a resumed run sees the batches that an uninterrupted
     one would have seen. The epoch is 0 until `set_epoch` says otherwise; iterating does not advance it.
@@ -22,28 +24,29 @@ class BatchLoader:
     loader, which measures, gives each row to exactly one process, so the processes' shares may differ by one row.
 
     Args:
-        rows: Shape ``(N, C)``. Unshuffled batches are views of it: do not write into them.
+        rows: The store. Unshuffled batches of one in memory are views of it: do not write into them.
         batch_size: Rows in a batch; the last one of an epoch may be smaller, but a single left-over training row joins
             the batch before it.
         shuffle: Whether the order changes each epoch.
         seed: Of the order and of ``draw``.
         rank: Which of the processes this one is.
         world_size: How many processes share the rows.
-        draw: Applied to each batch, with a generator (on the rows' device) that depends on ``(seed, epoch, rank)``:
-            re-sampling of grey levels into bits, for example.
+        draw: Applied to the values of each batch, with a generator (on the rows' device) that depends on
+            ``(seed, epoch, rank)``: re-sampling of grey levels into bits, for example.
 
     Raises:
         DataError: No rows, a batch size below 1, or a rank that does not exist.
 
     Example:
-        >>> loader = BatchLoader(torch.arange(5.0)[:, None], batch_size=2)
-        >>> [len(batch) for batch in loader]
+        >>> from vae_lightning.data.store import RowsInMemory
+        >>> loader = BatchLoader(RowsInMemory(Batch(torch.arange(5.0)[:, None])), batch_size=2)
+        >>> [batch.num_rows for batch in loader]
         [2, 2, 1]
     """
 
     def __init__(
         self,
-        rows: Tensor,
+        rows: RowStore,
         *,
         batch_size: int,
         shuffle: bool = False,
@@ -59,11 +62,8 @@ class BatchLoader:
             raise DataError(
                 f"The 'rank' parameter of BatchLoader must be from 0 to {world_size - 1}. Got {rank!r} instead."
             )
-        if rows.ndim != 2 or not len(rows):
-            raise DataError(
-                "The 'rows' parameter of BatchLoader must be a tensor of shape (N, C) with at least one row. "
-                f"Got shape {tuple(rows.shape)} instead."
-            )
+        if rows.num_rows < 1:
+            raise DataError("The 'rows' parameter of BatchLoader must hold at least one row. Got none instead.")
         self.rows = rows
         self.batch_size = batch_size
         self.shuffle = shuffle
@@ -77,7 +77,7 @@ class BatchLoader:
     def num_rows(self) -> int:
         """The rows that this process sees in an epoch."""
         if self.shuffle:
-            return -(-len(self.rows) // self.world_size)
+            return -(-self.rows.num_rows // self.world_size)
         start, stop = self._share()
         return stop - start
 
@@ -92,24 +92,26 @@ class BatchLoader:
         """Whether a shuffled epoch would end in a batch of one row, of which batch normalisation has no variance."""
         return self.shuffle and self.batch_size > 1 and self.num_rows % self.batch_size == 1 and self.num_rows > 1
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Batch]:
         batches = self._shuffled() if self.shuffle else self._sequential()
         if self.draw is None:
             return batches
         return self._drawn(batches, self.draw)
 
     def _share(self) -> tuple[int, int]:
-        total = len(self.rows)
+        total = self.rows.num_rows
         return self.rank * total // self.world_size, (self.rank + 1) * total // self.world_size
 
-    def _sequential(self) -> Iterator[Tensor]:
+    def _sequential(self) -> Iterator[Batch]:
+        if self.world_size == 1:
+            return self.rows.batches(self.batch_size)
         start, stop = self._share()
-        for first in range(start, stop, self.batch_size):
-            yield self.rows[first : min(first + self.batch_size, stop)]
+        index = torch.arange(start, stop, device=self.rows.device)
+        return (self.rows.select(part) for part in index.split(self.batch_size))
 
-    def _shuffled(self) -> Iterator[Tensor]:
+    def _shuffled(self) -> Iterator[Batch]:
         # On the CPU whatever the rows' device, so that every device and every process has the same order.
-        order = torch.randperm(len(self.rows), generator=self._generator("cpu", 0))
+        order = torch.randperm(self.rows.num_rows, generator=generator("cpu", self.seed, "order", self.epoch))
         if self.world_size > 1:
             padded = torch.arange(self.num_rows * self.world_size) % len(order)
             order = order[padded][self.rank :: self.world_size]
@@ -121,17 +123,16 @@ class BatchLoader:
         elif remainder:
             sizes.append(remainder)
         for index in order.split(sizes):
-            yield self.rows.index_select(0, index)
+            yield self.rows.select(index)
 
-    def _drawn(self, batches: Iterator[Tensor], draw: Callable[[Tensor, torch.Generator], Tensor]) -> Iterator[Tensor]:
-        generator = self._generator(self.rows.device, 1, self.rank)
+    def _drawn(self, batches: Iterator[Batch], draw: Callable[[Tensor, torch.Generator], Tensor]) -> Iterator[Batch]:
+        draws = generator(self.rows.device, self.seed, "draw", self.epoch, self.rank)
         for batch in batches:
-            yield draw(batch, generator)
+            yield batch._replace(x=draw(batch.x, draws))
 
-    def _generator(self, device: torch.device | str, *purpose: int) -> torch.Generator:
-        # SeedSequence mixes the numbers so that (seed, epoch + 1) and (seed + 1, epoch) have nothing in common.
-        state = np.random.SeedSequence([self.seed, self.epoch, *purpose]).generate_state(1, np.uint64)
-        return torch.Generator(device=device).manual_seed(int(state[0]))
+
+class Block(tuple[Batch, ...]):
+    """Batches that are handed over together."""
 
 
 class BlockLoader:
@@ -144,7 +145,9 @@ class BlockLoader:
         size: batches in a block; the last block of an epoch may be smaller.
 
     Example:
-        >>> blocks = BlockLoader(BatchLoader(torch.arange(5.0)[:, None], batch_size=1), size=2)
+        >>> from vae_lightning.data.store import RowsInMemory
+        >>> rows = RowsInMemory(Batch(torch.arange(5.0)[:, None]))
+        >>> blocks = BlockLoader(BatchLoader(rows, batch_size=1), size=2)
         >>> [len(block) for block in blocks], len(blocks)
         ([2, 2, 1], 3)
     """
@@ -157,7 +160,11 @@ class BlockLoader:
     def __len__(self) -> int:
         return -(-len(self.batches) // self.size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
+    def set_epoch(self, epoch: int) -> None:
+        """As of the single batches."""
+        self.batches.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[Block]:
         batches = iter(self.batches)
-        while block := tuple(islice(batches, self.size)):
+        while block := Block(islice(batches, self.size)):
             yield block

@@ -1,12 +1,25 @@
-"""Random numbers that repeat: streams of their own, and draws that are the same for every row."""
+"""Random streams: one derivation of seeds for everything that draws."""
 
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.quasirandom import SobolEngine
+
+
+def stream_seed(seed: int, *purpose: int | str) -> int:
+    """The seed of one purpose of a run, such as ``stream_seed(seed, "order", epoch)``; 63 bits.
+
+    Purposes and seeds have nothing in common: (seed, epoch + 1) is unrelated to (seed + 1, epoch).
+    """
+    words = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in purpose]
+    return int(np.random.SeedSequence([seed, *words]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def generator(device: torch.device | str, seed: int, *purpose: int | str) -> torch.Generator:
+    """A generator on ``device`` for one purpose of a run."""
+    return torch.Generator(device=device).manual_seed(stream_seed(seed, *purpose))
 
 
 @contextmanager
@@ -16,21 +29,3 @@ def random_stream(seed: int | None) -> Iterator[None]:
         if seed is not None:
             torch.manual_seed(seed)
         yield
-
-
-def part_seed(seed: int, part: int) -> int:
-    """The seed of one part of what ``seed`` stands for; parts and seeds have nothing in common."""
-    return int(np.random.SeedSequence([seed, part]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def even_normals(num_draws: int, num_dims: int, seed: int = 0) -> Tensor:
-    """Standard normal draws that fill the space evenly: scrambled Sobol points through the normal quantile.
-
-    Their mean of a smooth function lies much closer to the expectation than that of as many random draws; scrambling
-    makes each of them a normal draw, so the mean is unbiased (Owen 1997).
-
-    Returns:
-        Shape ``(num_draws, num_dims)``, float64.
-    """
-    points = SobolEngine(num_dims, scramble=True, seed=seed).draw(num_draws, dtype=torch.float64)
-    return torch.special.ndtri(points.clamp(1e-10, 1 - 1e-10))

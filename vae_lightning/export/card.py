@@ -6,19 +6,17 @@ import math
 import platform
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vae_lightning.data.columns import Column
-from vae_lightning.data.preprocess.base import Preprocess
 from vae_lightning.errors import ConfigError, RunError
 from vae_lightning.export.graphs import Graph
 from vae_lightning.files import write_whole
+from vae_lightning.inference.model import VAEModel
 from vae_lightning.inference.scoring import KINDS, NUM_SAMPLES, Kind
-from vae_lightning.model.vae import VAE
 from vae_lightning.version import __version__
 
 CARD = "model.json"
@@ -28,23 +26,6 @@ PACKAGES = {"onnx": ("onnx", "onnxruntime", "onnxscript"), "safetensors": ("safe
 QUANTILES = (0.9, 0.95, 0.99, 0.999)
 SCORES = "valid_scores."
 """How the validation scores are called among the tensors."""
-
-
-class Exportable(Protocol):
-    """What of a model goes into files; :class:`vae_lightning.inference.model.VAEModel` says what each is."""
-
-    vae: VAE
-    preprocess: Preprocess
-    columns: tuple[Column, ...]
-    record: dict[str, Any]
-    valid_scores: dict[str, np.ndarray]
-
-    @property
-    def measure(self) -> str:
-        """What the NELBO measures."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Weights and statistics."""
 
 
 class Contents(NamedTuple):
@@ -61,7 +42,7 @@ class Contents(NamedTuple):
     valid_scores: dict[str, np.ndarray]
 
 
-def card(model: Exportable, kind: Kind, written: str, graphs: Iterable[Graph]) -> dict[str, Any]:
+def card(model: VAEModel, kind: Kind, written: str, graphs: Iterable[Graph]) -> dict[str, Any]:
     """What a reader of the files has to know; plain values.
 
     Args:
@@ -75,11 +56,11 @@ def card(model: Exportable, kind: Kind, written: str, graphs: Iterable[Graph]) -
         "vae_lightning": __version__,
         "format": written,
         "columns": [{"name": column.name, "dtype": column.dtype} for column in model.columns],
-        "likelihood": model.vae.likelihood.family,
-        "preprocess": model.preprocess.kind,
+        "likelihood": model.vae.likelihood.name(),
+        "preprocess": model.scaling.name(),
         "latent_dim": model.vae.latent_dim,
         "units": "rows in data units, scores in nats per row",
-        "measure": model.measure,
+        "measure": str(model.reference_measure),
         "score": {
             "kind": kind,
             "direction": "higher is more anomalous",
@@ -122,7 +103,7 @@ def write_card(content: Mapping[str, Any], directory: Path) -> Path:
     return write_whole(directory / CARD, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def write_module(model: Exportable, directory: Path) -> Path:
+def write_module(model: VAEModel, directory: Path) -> Path:
     """``directory/model.safetensors``: weights, statistics and validation scores; read again and compared bit by bit.
 
     Raises:
@@ -147,12 +128,6 @@ def write_module(model: Exportable, directory: Path) -> Path:
 
 def _same(one: Tensor, other: Tensor) -> bool:
     return one.dtype == other.dtype and one.shape == other.shape and one.numpy().tobytes() == other.numpy().tobytes()
-
-
-def record_of(model: Exportable) -> dict[str, Any]:
-    """What the module is built again from, for the card; it says where its data lay."""
-    columns = [[column.name, column.dtype] for column in model.columns]
-    return {"version": __version__, "config": model.record, "columns": columns}
 
 
 def holds_card(directory: Path) -> bool:

@@ -11,17 +11,17 @@ from vae_lightning.errors import RunError, check_parameter
 from vae_lightning.export.card import (
     CARD,
     WEIGHTS,
-    Exportable,
     card,
     holds_card,
     need,
     notes,
-    record_of,
     write_card,
     write_module,
 )
-from vae_lightning.export.graph_files import Agreement, agreement, run_onnx, run_torch, write_onnx, write_torch
+from vae_lightning.export.files import Agreement, agreement, run_onnx, run_torch, write_onnx, write_torch
 from vae_lightning.export.graphs import graphs
+from vae_lightning.inference.checkpoint import record_of
+from vae_lightning.inference.model import VAEModel
 from vae_lightning.inference.scoring import Kind, check_kind
 
 Format = Literal["onnx", "safetensors", "torch"]
@@ -45,7 +45,7 @@ class Export(NamedTuple):
     agreements: tuple[Agreement, ...]
 
 
-def export(model: Exportable, directory: Path, format: Format = "onnx", kind: Kind = "elbo") -> Export:
+def export(model: VAEModel, directory: str | Path, format: Format = "onnx", kind: Kind = "elbo") -> Export:
     """Write a model's files and its card into ``directory``, which appears only when all have been checked.
 
     Graphs are run on random rows and held against the module (see :func:`graph_files.agreement`); safetensors are read
@@ -73,7 +73,7 @@ def export(model: Exportable, directory: Path, format: Format = "onnx", kind: Ki
 
 
 def _write_module(
-    model: Exportable, directory: Path, format: Format, kind: Kind
+    model: VAEModel, directory: Path, format: Format, kind: Kind
 ) -> tuple[tuple[str, ...], tuple[Agreement, ...]]:
     path = write_module(model, directory)
     content = {**card(model, kind, format, ()), "record": record_of(model)}
@@ -81,9 +81,9 @@ def _write_module(
 
 
 def _write_graphs(
-    model: Exportable, directory: Path, format: Format, kind: Kind
+    model: VAEModel, directory: Path, format: Format, kind: Kind
 ) -> tuple[tuple[str, ...], tuple[Agreement, ...]]:
-    parts = graphs(model.vae, model.preprocess, kind)
+    parts = graphs(model.vae, model.scaling, kind)
     content = card(model, kind, format, parts)
     write, run = (write_onnx, run_onnx) if format == "onnx" else (write_torch, run_torch)
     found = []

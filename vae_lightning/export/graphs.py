@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from vae_lightning.data.preprocess.base import Preprocess
+from vae_lightning.data.batch import Batch
+from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.inference.scoring import NUM_SAMPLES, Kind, check_kind, noise, score_batch
 from vae_lightning.model.vae import VAE
 
@@ -21,7 +22,7 @@ class Graph(nn.Module):
 
     Args:
         vae: the network.
-        preprocess: the map between data units and model units.
+        scaling: the map between data units and model units.
     """
 
     name: ClassVar[GraphName]
@@ -31,10 +32,10 @@ class Graph(nn.Module):
     meaning: ClassVar[str]
     takes_dtype: ClassVar[torch.dtype]
 
-    def __init__(self, vae: VAE, preprocess: Preprocess) -> None:
+    def __init__(self, vae: VAE, scaling: Scaling) -> None:
         super().__init__()
         self.vae = copy.deepcopy(vae).cpu().requires_grad_(False)
-        self.preprocess = copy.deepcopy(preprocess).cpu()
+        self.scaling = copy.deepcopy(scaling).cpu()
         self.eval()
 
     @property
@@ -42,12 +43,12 @@ class Graph(nn.Module):
         """Of every output."""
         return torch.float64
 
-    def model_units(self, x: Tensor) -> Tensor:
+    def model_units(self, x: Tensor) -> Batch:
         """Rows as the network sees them."""
-        return self.preprocess.transform(x).to(self.vae.output.weight.dtype)
+        return Batch(self.scaling.transform(x).to(self.vae.output.weight.dtype))
 
-    def yardsticks(self) -> list[tuple[Tensor, Tensor]]:
-        """For each output the value that is its zero and the difference that counts as one, both broadcastable."""
+    def comparison_scales(self) -> list[tuple[Tensor, Tensor]]:
+        """For each output the origin and the unit that differences are measured in, both broadcastable."""
         return [(torch.zeros(()), torch.ones(()))] * len(self.gives)
 
 
@@ -66,8 +67,8 @@ class Encoder(Graph):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``loc, std``."""
-        loc, log_var = self.vae.encode(self.model_units(x))
-        return loc, torch.exp(0.5 * log_var)
+        posterior = self.vae.encode(self.model_units(x))
+        return posterior.mean, posterior.stddev
 
 
 class Decoder(Graph):
@@ -82,12 +83,12 @@ class Decoder(Graph):
         """``mean, std``."""
         # In float64 from here: the moments of some families are differences of numbers that nearly cancel.
         px = self.vae.likelihood(self.vae.raw(z.to(self.vae.output.weight.dtype)).double())
-        return self.preprocess.inverse(px.mean), self.preprocess.inverse_std(px.stddev)
+        return self.scaling.inverse(px.mean), self.scaling.inverse_stddev(px.stddev)
 
-    def yardsticks(self) -> list[tuple[Tensor, Tensor]]:
+    def comparison_scales(self) -> list[tuple[Tensor, Tensor]]:
         # A column's own origin and scale: around 1e6, or in units of 1e-6, plain differences would say nothing.
-        like = torch.zeros(self.preprocess.num_columns)
-        origin, scale = self.preprocess.inverse(like), self.preprocess.inverse_std(like + 1)
+        like = torch.zeros(self.scaling.num_columns)
+        origin, scale = self.scaling.inverse(like), self.scaling.inverse_stddev(like + 1)
         return [(origin, scale), (torch.zeros_like(origin), scale)]
 
 
@@ -100,7 +101,7 @@ class ScoreGraph(Graph):
 
     Args:
         vae: the network.
-        preprocess: the map between data units and model units.
+        scaling: the map between data units and model units.
         kind: ``elbo``, ``nll`` or ``reconstruction``.
         num_samples: draws of z.
         seed: of the draws.
@@ -113,35 +114,35 @@ class ScoreGraph(Graph):
     takes, takes_dtype = "x", torch.float64
     gives = ("anomaly_score", "by_column", "kl")
     meaning = "how unusual a row is, nats in data units; anomaly_score = sum of by_column + kl"
-    eps: Tensor
+    noise: Tensor
     slopes: Tensor
 
     def __init__(
         self,
         vae: VAE,
-        preprocess: Preprocess,
+        scaling: Scaling,
         kind: Kind = "elbo",
         num_samples: int = NUM_SAMPLES,
         seed: int = 0,
     ) -> None:
         check_kind(kind, "export")
-        super().__init__(vae, preprocess)
+        super().__init__(vae, scaling)
         self.kind: Kind = kind
-        self.register_buffer("eps", noise(self.vae, num_samples, seed))
-        slopes = self.preprocess.log_slopes()
+        self.register_buffer("noise", noise(self.vae, num_samples, seed))
+        slopes = self.scaling.log_slopes()
         # A probability does not change with the units.
-        self.register_buffer("slopes", torch.zeros_like(slopes) if vae.likelihood.discrete else slopes)
+        self.register_buffer("slopes", torch.where(vae.likelihood.density_columns, slopes, 0.0))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``anomaly_score, by_column, kl``."""
-        score = score_batch(self.vae, self.model_units(x), self.eps).of(self.kind)
+        score = score_batch(self.vae, self.model_units(x), self.noise).of(self.kind)
         return score.total - self.slopes.sum(), score.by_column - self.slopes, score.kl
 
 
-def graphs(vae: VAE, preprocess: Preprocess, kind: Kind = "elbo") -> tuple[Graph, ...]:
+def graphs(vae: VAE, scaling: Scaling, kind: Kind = "elbo") -> tuple[Graph, ...]:
     """The three graphs of a model; ``kind`` is that of the score.
 
     Raises:
         ConfigError: for a ``kind`` that does not exist.
     """
-    return Encoder(vae, preprocess), Decoder(vae, preprocess), ScoreGraph(vae, preprocess, kind)
+    return Encoder(vae, scaling), Decoder(vae, scaling), ScoreGraph(vae, scaling, kind)

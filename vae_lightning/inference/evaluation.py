@@ -7,12 +7,12 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from vae_lightning.data.batch import Batch
 from vae_lightning.data.seeds import random_stream
 from vae_lightning.inference.importance import Estimate, log_prob
 from vae_lightning.inference.metrics import ELBOMeter
+from vae_lightning.likelihoods.moments import RowBatches
 from vae_lightning.model.vae import VAE
-
-ROWS_AT_ONCE = 8192
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ class Evaluation:
 @torch.no_grad()
 def evaluate(
     vae: VAE,
-    batches: Iterable[Tensor],
-    training_rows: Tensor | None,
+    batches: Iterable[Batch],
+    training_rows: RowBatches | None,
     num_samples: int = 1000,
     seed: int = 0,
-    log_abs_det: float = 0.0,
+    log_slopes: Tensor | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
     """Evaluate ``vae`` on rows in model units, on the model's device.
@@ -74,46 +74,54 @@ def evaluate(
         training_rows: what the baseline is fitted to; None leaves it out (NaN).
         num_samples: importance samples per row.
         seed: the same seed gives the same numbers.
-        log_abs_det: log |det du/dx| of the preprocessing, which takes densities to data units.
+        log_slopes: what each column's log-density gains from model units to data units, (C,); by default 0.
         progress: called with the number of rows just finished.
 
     Raises:
         ConfigError: when ``num_samples`` is below 1.
     """
     likelihood, num_columns = vae.likelihood, vae.likelihood.num_columns
-    shift = -log_abs_det
-    # Whoever is here has all rows, and may be the only process of several that is.
-    meter = ELBOMeter(vae.latent_dim, vae.log_var_bound, sync=False).to(vae.output.weight.device)
-    marginal = None if training_rows is None else likelihood.marginal(training_rows)
-    floor, baseline = 0.0, 0.0 if marginal is not None else math.nan
+    device = vae.output.weight.device
+    slopes = torch.zeros(num_columns, dtype=torch.float64) if log_slopes is None else log_slopes.double()
+    slopes = slopes.to(device)
+    # All rows are here, perhaps in one process of several: wait for no other.
+    meter = ELBOMeter(vae, sync=False).to(device)
+    baseline_model = None if training_rows is None else likelihood.independent_columns(training_rows)
+    floor, baseline = 0.0, 0.0 if baseline_model is not None else math.nan
+    shifts = []
     with random_stream(seed):
         for batch in batches:
-            floor += float(likelihood.entropy_floor(batch).double().sum())
-            if marginal is not None:
-                baseline -= float(marginal.log_prob(batch).double().sum())
-            output = vae(batch)
-            terms = vae.terms(batch, output)
-            loc, log_var = output.posterior
-            meter.update(terms.log_px, terms.kl, loc, log_var, likelihood.at_floor(output.px))
+            # What is not observed has no density, and so none to change the units of.
+            seen = batch.x.new_ones(()).bool() if batch.mask is None else batch.mask
+            x = vae.features.fill_masked(batch)
+            shifts.append(-torch.where(seen, slopes, 0.0).expand(x.shape).sum(-1))
+            floor += float(torch.where(seen, likelihood.entropy_floor(x).double(), 0.0).sum())
+            if baseline_model is not None:
+                baseline -= float(torch.where(seen, baseline_model.log_prob(x).double(), 0.0).sum())
+            terms = vae(batch, vae.noise(1, batch.num_rows))
+            meter.update(terms, batch, likelihood.at_floor(terms.px))
         means = {name: float(value) for name, value in meter.compute().items()}
         parts = [log_prob(vae, batch, num_samples, progress) for batch in batches]
     estimate = Estimate(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    shift = torch.cat(shifts)
+    mean_shift = float(shift.mean())
     nll = shift - estimate.log_prob.double()
-    reconstruction = shift - float(estimate.log_px.double().mean())
+    reconstruction = mean_shift - float(estimate.log_px.double().mean())
+    kl = means["kl"] if vae.kl_is_exact else float(estimate.kl.double().mean())
     num_rows = len(nll)
     return Evaluation(
-        nelbo=reconstruction + means["kl"],
+        nelbo=reconstruction + kl,
         reconstruction=reconstruction,
-        kl=means["kl"],
+        kl=kl,
         nll=float(nll.mean()),
         nll_standard_error=float(nll.std() / math.sqrt(num_rows)) if num_rows > 1 else math.nan,
         nll_per_column=float(nll.mean()) / num_columns,
         bits_per_column=float(nll.mean()) / num_columns / math.log(2),
         active_units=int(means["active_units"]),
         latent_dim=vae.latent_dim,
-        baseline=baseline / num_rows + shift,
-        entropy_floor=floor / num_rows + shift,
-        log_var_at_bound=means["log_var_at_bound"],
+        baseline=baseline / num_rows + mean_shift,
+        entropy_floor=floor / num_rows + mean_shift,
+        log_var_at_bound=means.get("log_var_at_bound", 0.0),
         variance_at_floor=means["variance_at_floor"],
         num_rows=num_rows,
         num_samples=num_samples,

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 import numpy as np
@@ -10,15 +9,17 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from vae_lightning.data.batch import Batch
 from vae_lightning.data.checks import check_support
 from vae_lightning.data.columns import Column
 from vae_lightning.data.frames import Data, check_some, like, numbers, place, typed
-from vae_lightning.data.preprocess.base import Binarize, Preprocess
-from vae_lightning.data.seeds import part_seed, random_stream
+from vae_lightning.data.preprocess.base import Scaling
+from vae_lightning.data.seeds import random_stream, stream_seed
+from vae_lightning.data.store import ROWS_AT_ONCE, RowsInMemory
 from vae_lightning.errors import ConfigError, check_parameter, is_count
-from vae_lightning.export.export import Export, Format, export
-from vae_lightning.inference.evaluation import ROWS_AT_ONCE, Evaluation, evaluate
+from vae_lightning.inference.evaluation import Evaluation, evaluate
 from vae_lightning.inference.importance import log_prob
+from vae_lightning.inference.reference import ReferenceMeasure
 from vae_lightning.inference.scoring import KINDS, NUM_SAMPLES, Kind, Score, Scores, check_kind, noise, scores
 from vae_lightning.model.vae import VAE
 
@@ -52,40 +53,36 @@ class VAEModel(nn.Module):
 
     Args:
         vae: the network, in model units.
-        preprocess: the map between data units and model units, fitted on the training rows.
+        scaling: the map between data units and model units, fitted on the training rows.
         columns: names and dtypes of the data's columns.
         record: plain values that say how to build this model again, and what it was trained on.
     """
 
     def __init__(
-        self, vae: VAE, preprocess: Preprocess, columns: Sequence[Column], record: Mapping[str, Any] | None = None
+        self, vae: VAE, scaling: Scaling, columns: Sequence[Column], record: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__()
         self.vae = vae
-        self.preprocess = preprocess
+        self.scaling = scaling
         self.columns = tuple(columns)
         self.record = dict(record or {})
         #: Scores of the validation rows by kind, which :meth:`threshold` takes its quantiles from.
         self.valid_scores: dict[str, np.ndarray] = {}
 
     def log_abs_det(self) -> float:
-        """log |det du/dx| of the preprocessing, nats per row: what a model-unit log-density lacks in data units.
-
-        0 for discrete likelihoods: a probability does not change with the units.
-        """
-        return 0.0 if self.vae.likelihood.discrete else float(self.preprocess.log_abs_det())
+        """log |det du/dx| of the scaling, nats per fully observed row: what a log-density lacks in data units."""
+        return float(self.log_slopes().sum())
 
     @property
-    def measure(self) -> str:
-        """What the NELBO measures: two of different measures cannot be compared, even on the same rows.
+    def reference_measure(self) -> ReferenceMeasure:
+        """What the NELBO is stated against: two that differ in it cannot be compared, even on the same rows.
 
-        A density is stated in data units, so every invertible scaling measures the same. A probability is that of the
+        A density is stated in data units, so every invertible scaling gives the same. A probability is that of the
         rows as the model sees them, and where they are made into bits, so is a density.
         """
-        rows = self.preprocess.rows
-        if self.vae.likelihood.discrete:
-            return f"probability, rows {rows}"
-        return f"density, rows {rows}" if isinstance(self.preprocess, Binarize) else "density, data units"
+        kinds = sorted({"density" if one else "probability" for one in self.vae.likelihood.density_columns.tolist()})
+        in_data_units = kinds == ["density"] and self.scaling.is_invertible
+        return ReferenceMeasure(" and ".join(kinds), None if in_data_units else self.scaling.description)
 
     def loss_floor(self) -> float:
         """The least NELBO any parameters can reach, nats per row in data units: -sum(max_log_prob) - log|det|."""
@@ -100,10 +97,10 @@ class VAEModel(nn.Module):
         """
         posteriors = [self.vae.encode(u) for u in self._batches(rows)]
         names = [column.name for column in self._code_columns()]
-        loc = like(rows, torch.cat([p.loc for p in posteriors]), names)
+        loc = like(rows, torch.cat([p.mean for p in posteriors]), names)
         if not return_std:
             return loc
-        return loc, like(rows, torch.cat([torch.exp(0.5 * p.log_var) for p in posteriors]), names)
+        return loc, like(rows, torch.cat([p.stddev for p in posteriors]), names)
 
     @_evaluating
     def reconstruct(self, rows: Data, mean: bool = False) -> Data:
@@ -118,7 +115,7 @@ class VAEModel(nn.Module):
         """
         means = torch.cat([self.vae.reconstruct(u) for u in self._batches(rows)])
         names = [column.name for column in self.columns]
-        values = self.preprocess.inverse(means)
+        values = self.scaling.inverse(means)
         if not isinstance(rows, pd.DataFrame):
             return like(rows, values, names)
         labels = {str(label): label for label in rows.columns}  # numbers, where the frame calls its columns so
@@ -136,8 +133,8 @@ class VAEModel(nn.Module):
             DataError: when they have another shape, lack a dimension, or are not finite numbers.
         """
         z = torch.from_numpy(numbers(codes, self._code_columns(), "latent dimension")).to(self.vae.output.weight)
-        means = torch.cat([self.vae.decode(part).mean for part in z.split(ROWS_AT_ONCE)])
-        return like(codes, self.preprocess.inverse(means), [column.name for column in self.columns])
+        means = torch.cat([self.vae.decode(part).point for part in z.split(ROWS_AT_ONCE)])
+        return like(codes, self.scaling.inverse(means), [column.name for column in self.columns])
 
     def sample(
         self, num_rows: int, seed: int | None = None, mean: bool = False, temperature: float = 1.0
@@ -166,14 +163,14 @@ class VAEModel(nn.Module):
         check_parameter("sample", "temperature", 0 <= temperature < np.inf, "0 or more, and finite", temperature)
         dtypes = [np.dtype(np.float64) if mean and _is_whole(c) else c.dtype for c in self.columns]
         for start in range(0, num_rows, ROWS_AT_ONCE):
-            with random_stream(seed if seed is None or start == 0 else part_seed(seed, start)):
+            with random_stream(None if seed is None else stream_seed(seed, "sample", start)):
                 rows = self._drawn(min(ROWS_AT_ONCE, num_rows - start), mean, temperature)
             data = {c.name: typed(rows[:, i], dtypes[i]) for i, c in enumerate(self.columns)}
             yield pd.DataFrame(data, index=pd.RangeIndex(start, start + len(rows)), copy=False)
 
     @_evaluating
     def _drawn(self, num_rows: int, mean: bool, temperature: float) -> np.ndarray:
-        return self.preprocess.inverse(self.vae.sample(num_rows, mean, temperature)).cpu().numpy()
+        return self.scaling.inverse(self.vae.sample(num_rows, mean, temperature)).cpu().numpy()
 
     @_evaluating
     def log_prob(self, rows: Data, num_samples: int = 1000, seed: int = 0) -> np.ndarray | pd.Series:
@@ -282,12 +279,12 @@ class VAEModel(nn.Module):
         if isinstance(rows, np.ndarray | pd.DataFrame):
             check_some(rows)
         batches = self.batches([rows] if isinstance(rows, np.ndarray | pd.DataFrame) else rows)
-        trained = None if training_rows is None else self.model_units(training_rows)
-        return evaluate(self.vae, batches, trained, num_samples, seed, self.log_abs_det(), progress)
+        trained = None if training_rows is None else RowsInMemory(self.model_units(training_rows))
+        return evaluate(self.vae, batches, trained, num_samples, seed, self.log_slopes(), progress)
 
-    def batches(self, parts: Iterable[Any]) -> Iterable[Tensor]:
+    def batches(self, parts: Iterable[Any]) -> Iterable[Batch]:
         """``parts``, each (N, C) in data units, as batches in model units; where they begin anew, so do the batches."""
-        return _Again(lambda: (batch for rows in parts for batch in self._batches(rows)))
+        return _ReIterable(lambda: (batch for rows in parts for batch in self._batches(rows)))
 
     def info(self) -> dict[str, Any]:
         """What this model is, and what it was trained on: plain values by name."""
@@ -296,32 +293,23 @@ class VAEModel(nn.Module):
             "data": data.get("name"),
             "source": data.get("source"),
             "columns": [column.name for column in self.columns],
-            "preprocess": self.preprocess.kind,
-            "likelihood": self.vae.likelihood.family,
-            "likelihood options": {k: v for k, v in self.record.get("likelihood", {}).items() if k != "_target_"},
+            "preprocess": self.scaling.name(),
+            "likelihood": self.vae.likelihood.name(),
+            "likelihood options": {k: v for k, v in self.record.get("likelihood", {}).items() if k != "name"},
             "network": {name: options[name] for name in ("hidden_dims", "activation", "dropout") if name in options},
             "latent dimensions": self.vae.latent_dim,
             "parameters": sum(p.numel() for p in self.vae.parameters()),
             "objective": self.record.get("objective"),
             "seed": self.record.get("seed"),
-            "measure": self.measure,
+            "measure": str(self.reference_measure),
             "least NELBO": self.loss_floor() + 0.0,
         }
-
-    def export(self, directory: str | Path, format: Format = "onnx", kind: Kind = "elbo") -> Export:
-        """Write files that other programs run or read, checked against this model; see :func:`exports.export`.
-
-        Raises:
-            ConfigError: for another ``format`` or ``kind``, or when packages are missing.
-            RunError: when ``directory`` holds anything else, or a file does not agree with the model.
-        """
-        return export(self, Path(directory), format, kind)
 
     def _scores(self, rows: Data, num_samples: int, seed: int) -> Iterator[Scores]:
         """A batch at a time: what each column adds to each kind would fill the memory where only sums are wanted."""
         check_some(rows)
-        eps = noise(self.vae, num_samples, seed)
-        return (scores(self.vae, u, eps) for u in self._batches(rows))
+        draws = noise(self.vae, num_samples, seed)
+        return (scores(self.vae, u, draws) for u in self._batches(rows))
 
     def _in_data_units(self, score: Score) -> Score:
         slopes = self.log_slopes()
@@ -329,10 +317,11 @@ class VAEModel(nn.Module):
 
     def log_slopes(self) -> Tensor:
         """What each column's log-density gains from model units to data units, shape (C,), float64."""
-        slopes = self.preprocess.log_slopes()
-        return torch.zeros_like(slopes) if self.vae.likelihood.discrete else slopes
+        slopes = self.scaling.log_slopes()
+        # A probability does not change with the units.
+        return torch.where(self.vae.likelihood.density_columns.to(slopes.device), slopes, 0.0)
 
-    def model_units(self, rows: Data) -> Tensor:
+    def model_units(self, rows: Data) -> Batch:
         """``rows`` (N, C) as the network sees them, on its device.
 
         Raises:
@@ -340,33 +329,32 @@ class VAEModel(nn.Module):
         """
         weight, likelihood = self.vae.output.weight, self.vae.likelihood
         x = torch.from_numpy(numbers(rows, self.columns)).to(weight.device)
-        u = self.preprocess.transform(x)
+        u = self.scaling.transform(x)
         check_support(
             u,
             split="given",
             columns=self.columns,
-            support=likelihood.support,
-            likelihood=likelihood.family,
-            support_words=likelihood.support_words,
-            preprocess=self.preprocess.kind,
+            supports=likelihood.supports,
+            likelihood=likelihood.name(),
+            preprocess=self.scaling.name(),
             place=place(rows),
         )
-        return u.to(weight.dtype)
+        return Batch(u.to(weight.dtype))
 
     def _code_columns(self) -> list[Column]:
         return [Column(f"z{i}", "float64") for i in range(self.vae.latent_dim)]
 
-    def _batches(self, rows: Data) -> tuple[Tensor, ...]:
+    def _batches(self, rows: Data) -> list[Batch]:
         return self.model_units(rows).split(ROWS_AT_ONCE)
 
 
-class _Again:
-    """Batches that start anew each time they are gone through."""
+class _ReIterable:
+    """Batches that can be iterated again and again."""
 
-    def __init__(self, start: Callable[[], Iterator[Tensor]]) -> None:
+    def __init__(self, start: Callable[[], Iterator[Batch]]) -> None:
         self.start = start
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[Batch]:
         return self.start()
 
 

@@ -1,13 +1,15 @@
 """How unusual a row is, in nats: three scores, each the sum of what its columns say."""
 
+import math
 from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
-from vae_lightning.data.seeds import even_normals
+from vae_lightning.data.batch import Batch
 from vae_lightning.errors import check_parameter, is_count
 from vae_lightning.inference.importance import rows_at_once
+from vae_lightning.model.noise import even_normals
 from vae_lightning.model.vae import VAE
 
 Kind = Literal["elbo", "nll", "reconstruction"]
@@ -64,30 +66,28 @@ def check_kind(kind: str, owner: str = "score") -> None:
 
 
 def noise(vae: VAE, num_samples: int = NUM_SAMPLES, seed: int = 0) -> Tensor:
-    """The draws ``eps`` of :func:`scores`, shape ``(S, 1, L)``, as the model's weights are."""
+    """The noise of :func:`scores`, shape ``(S, 1, N)``, in device and dtype of the model's weights."""
     check_parameter("score", "num_samples", is_count(num_samples), "a whole number from 1 on", num_samples)
-    return even_normals(num_samples, vae.latent_dim, seed)[:, None].to(vae.output.weight)
+    return even_normals(num_samples, vae.posterior.noise_size, seed)[:, None].to(vae.output.weight)
 
 
 @torch.no_grad()
-def scores(vae: VAE, x: Tensor, eps: Tensor) -> Scores:
-    """The scores of rows ``x`` (N, C), model units, in bounded memory.
+def scores(vae: VAE, batch: Batch, noise: Tensor) -> Scores:
+    """The scores of rows (N, C), model units, in bounded memory; of the observed cells where some are masked.
 
-    Every row gets the same draws ``eps`` (S, 1, L): a row's score is a function of that row alone, whatever stands
+    Every row gets the same ``noise`` (S, 1, N): a row's score is a function of that row alone, whatever stands
     beside it, and two rows are compared on equal terms.
     """
-    parts = [score_batch(vae, chunk, eps) for chunk in x.split(rows_at_once(vae, len(eps)))]
+    parts = [score_batch(vae, chunk, noise) for chunk in batch.split(rows_at_once(vae, len(noise)))]
     return Scores(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def score_batch(vae: VAE, x: Tensor, eps: Tensor) -> Scores:
+def score_batch(vae: VAE, batch: Batch, noise: Tensor) -> Scores:
     """As :func:`scores`, all at once."""
-    posterior = vae.encode(x)
-    z = posterior.loc + torch.exp(0.5 * posterior.log_var) * eps
-    log_px = vae.decode(z).log_prob(x)
-    log_ratio = vae.prior.log_prob(z) - posterior.distribution.log_prob(z)
-    log_weights = (log_px.sum(-1) + log_ratio).double()
+    terms = vae(batch, noise, densities=True)
+    log_px = terms.log_px
+    log_weights = (log_px.sum(-1) + (terms.log_pz - terms.log_qz)).double()
     weights = log_weights.softmax(0)[..., None].to(log_px.dtype)
-    nll = torch.log(torch.tensor(float(len(eps)), dtype=torch.float64, device=x.device)) - log_weights.logsumexp(0)
-    kl = vae.prior.kl(*posterior).double().sum(-1)
+    nll = math.log(len(noise)) - log_weights.logsumexp(0)
+    kl = terms.kl.double().sum(-1)
     return Scores(-log_px.mean(0).double(), kl, -(weights * log_px).sum(0).double(), nll)

@@ -1,111 +1,170 @@
 """The protocol every likelihood follows: which data are legal, and how negative its loss can honestly become."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from torch.distributions.constraints import Constraint
 
 from vae_lightning.errors import check_parameter
+from vae_lightning.likelihoods.family import Family
+from vae_lightning.likelihoods.moments import RowBatches
+from vae_lightning.likelihoods.support import Support
 
 
-def smooth_bound(value: Tensor, bound: float) -> Tensor:
-    """Squash ``value`` into (-bound, bound) with slope 1 at 0: ``bound * tanh(value / bound)``.
+class Predictive(ABC):
+    """p(x|z): one distribution for each column, in nats and in model units (after scaling)."""
 
-    A hard clamp would stop the gradient at the bound; this only shrinks it.
+    @abstractmethod
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log p of values ``x`` (..., C) -> (..., C), per column."""
 
-    >>> smooth_bound(torch.tensor([0.0, 1.0, 1e6]), 15.0)
-    tensor([ 0.0000,  0.9985, 15.0000])
-    """
-    return bound * torch.tanh(value / bound)
+    @abstractmethod
+    def sample(self) -> Tensor:
+        """One draw of every cell, shape (..., C), from torch's global random stream; no gradient."""
+
+    @property
+    @abstractmethod
+    def mean(self) -> Tensor:
+        """Shape (..., C)."""
+
+    @property
+    @abstractmethod
+    def stddev(self) -> Tensor:
+        """Shape (..., C)."""
+
+    @property
+    def point(self) -> Tensor:
+        """The best single guess, shape (..., C): the mean, where a column has one."""
+        return self.mean
 
 
-def smooth_bound_inverse(value: Tensor, bound: float) -> Tensor:
-    """The number that :func:`smooth_bound` maps to ``value``; values past 95 % of the bound count as 95 %.
+class ColumnDistribution(Predictive):
+    """A torch distribution of batch shape (..., C), one value for each column."""
 
-    At the bound itself the inverse is infinite and a parameter put there would never move again.
-    """
-    return bound * torch.atanh((value / bound).clamp(-0.95, 0.95))
+    __slots__ = ("distribution",)
+
+    def __init__(self, distribution: Distribution) -> None:
+        self.distribution = distribution
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        return self.distribution.log_prob(x)
+
+    def sample(self) -> Tensor:
+        return self.distribution.sample()
+
+    @property
+    def mean(self) -> Tensor:
+        return self.distribution.mean
+
+    @property
+    def stddev(self) -> Tensor:
+        return self.distribution.stddev
 
 
-class Likelihood(nn.Module, ABC):
+class Likelihood(Family, nn.Module, ABC):
     """p(x|z): reads the decoder's raw output as one distribution per column.
 
     The decoder's last layer is linear; whatever squashing a family needs happens here and nowhere else.
-    Log-densities are per column, in nats, and in *model units* (after preprocessing).
+    Log-densities are per column, in nats, and in *model units* (after scaling).
 
     Args:
         num_columns: number of columns C.
+        supports: which values each column may hold; None where all are the family's own.
+
+    Attributes:
+        supports: which values each column may hold, C of them.
+        raw_size: raw numbers that the decoder emits for a row, R.
 
     Raises:
         ConfigError: when ``num_columns`` is below 1.
     """
 
-    #: Which values a column may hold, as a test (`support.check`) and in words.
-    support: ClassVar[Constraint]
-    support_words: ClassVar[str]
-    #: Discrete data have probabilities: never above 1, and no change of units.
-    discrete: ClassVar[bool]
-    #: Raw numbers the decoder emits per column.
-    raw_size: int = 1
+    supports: tuple[Support, ...]
+    raw_size: int
 
-    def __init__(self, num_columns: int) -> None:
+    #: The support of every column, in families where it is the same.
+    support: ClassVar[Support]
+
+    def __init__(self, num_columns: int, supports: Sequence[Support] | None = None) -> None:
         super().__init__()
         check_parameter(type(self).__name__, "num_columns", num_columns >= 1, "at least 1", num_columns)
         self.num_columns = num_columns
+        self.supports = (self.support,) * num_columns if supports is None else tuple(supports)
+        self.raw_size = num_columns
+
+    @cached_property
+    def density_columns(self) -> Tensor:
+        """Which columns have densities rather than probabilities, shape (C,), bool, on the CPU."""
+        return torch.tensor([not support.is_probability for support in self.supports])
 
     @property
-    def family(self) -> str:
-        """The name it is chosen by: likelihood=NAME."""
-        return type(self).__module__.rpartition(".")[-1]
+    def is_probability(self) -> bool:
+        """Whether every column has probabilities: the loss is then never negative and free of units."""
+        return not bool(self.density_columns.any())
 
     @abstractmethod
-    def forward(self, raw: Tensor) -> Distribution:
+    def forward(self, raw: Tensor) -> Predictive:
         """The distribution of x given the decoder's output.
 
         Args:
-            raw: shape ``(..., raw_size * C)``, any real numbers.
-
-        Returns:
-            A distribution of batch shape ``(..., C)``; its ``log_prob`` is per column, in nats.
+            raw: shape ``(..., R)``, any real numbers.
         """
 
     @abstractmethod
     def max_log_prob(self) -> Tensor:
-        """The least upper bound of the log-density of each column, shape ``(C,)``, nats; 0 for discrete data.
+        """The least upper bound of the log-density of each column, shape ``(C,)``, nats; 0 for probabilities.
 
         Hence NELBO >= -sum(max_log_prob): a loss below that floor is proof of a bug.
         """
 
     @abstractmethod
-    def marginal(self, x: Tensor) -> Distribution:
-        """The best model of this family that ignores z: independent columns fitted to the rows ``x`` (N, C).
+    def independent_columns(self, rows: RowBatches) -> Predictive:
+        """The best model of this family that ignores z: independent columns fitted to ``rows`` (N, C).
 
         Its negative log-likelihood on other rows is the baseline every trained model has to beat.
         """
 
-    def start_from(self, x: Tensor) -> Tensor:
-        """Set the family's own parameters to what the rows ``x`` (N, C) say without z.
+    def start_from(self, rows: RowBatches) -> Tensor:  # noqa: ARG002 - most families start at 0
+        """Set the family's own parameters to what the training rows (N, C) say without z.
 
         Returns:
-            The constant raw output, shape ``(raw_size * C,)``, that says "I know nothing": the bias that the decoder
-            starts from.
+            The constant raw output, shape ``(R,)``, that says "I know nothing": the bias that the decoder starts from.
         """
-        return x.new_zeros(self.raw_size * self.num_columns)
+        return torch.zeros(self.raw_size)
 
     def entropy_floor(self, x: Tensor) -> Tensor:
-        """The least loss any prediction can reach on each row of ``x`` (B, C) -> (B,), nats.
+        """The least loss any prediction can reach on each row of ``x`` (B, C) -> (B, C), nats per column.
 
-        By default the bound that holds for all data, -sum(max_log_prob).
+        By default the bound that holds for all data, -max_log_prob.
         """
-        return -self.max_log_prob().sum().expand(x.shape[0])
+        return -self.max_log_prob().to(x).expand(x.shape)
 
-    def at_floor(self, p: Distribution) -> Tensor:
+    def at_floor(self, p: Predictive) -> Tensor:
         """Share of the entries of ``p`` whose variance sits at its floor, 0-dim; 0 for families without one."""
         return torch.zeros((), device=p.mean.device)
 
-    @torch.no_grad()
-    def observe(self, p: Distribution, x: Tensor) -> None:
-        """Called after each training step: update what is fitted in closed form rather than learned."""
+    #: Numbers that :meth:`statistics` gives; 0 where nothing is fitted in closed form.
+    statistics_size: int = 0
+
+    def statistics(self, p: Predictive, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Sums over a batch from which :meth:`update` fits in closed form what is not learned.
+
+        Sums, so that those of several processes add up. Asked for only where ``statistics_size`` is not 0.
+
+        Args:
+            p: the predictions, shape (S, B, C).
+            x: what was observed, (B, C).
+            mask: (B, C), which cells are; None for all.
+
+        Returns:
+            Shape (statistics_size,), float64, without gradient.
+        """
+        raise NotImplementedError
+
+    def update(self, statistics: Tensor) -> None:
+        """Take :meth:`statistics` of a training step, summed over processes, into what is fitted in closed form."""
+        raise NotImplementedError

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 from torch.distributions import Bernoulli as BernoulliDistribution
-from torch.distributions import constraints
 
-from vae_lightning.likelihoods.base import Likelihood
+from vae_lightning.likelihoods.base import ColumnDistribution, Likelihood, Predictive
+from vae_lightning.likelihoods.moments import RowBatches, column_sums
+from vae_lightning.likelihoods.support import BINARY
 
 
 class Bernoulli(Likelihood):
@@ -24,21 +25,20 @@ class Bernoulli(Likelihood):
     tensor([[-0.6931, -0.6931, -0.6931]])
     """
 
-    support = constraints.unit_interval
-    support_words = "0 or 1 (or grey levels between)"
-    discrete = True
+    support = BINARY
 
-    def forward(self, raw: Tensor) -> BernoulliDistribution:
-        return BernoulliDistribution(logits=raw, validate_args=False)
+    def forward(self, raw: Tensor) -> Predictive:
+        return ColumnDistribution(BernoulliDistribution(logits=raw, validate_args=False))
 
     def max_log_prob(self) -> Tensor:
         return torch.zeros(self.num_columns)
 
-    def marginal(self, x: Tensor) -> BernoulliDistribution:
+    def independent_columns(self, rows: RowBatches) -> Predictive:
+        ones, total = column_sums(rows)
         # One imagined row of each kind keeps a column that never varied in training from costing infinity in test.
-        frequency = (x.double().sum(0) + 1.0) / (x.shape[0] + 2.0)
-        return BernoulliDistribution(probs=frequency.to(x.dtype), validate_args=False)
+        frequency = (ones + 1.0) / (total + 2.0)
+        return ColumnDistribution(BernoulliDistribution(probs=frequency.float(), validate_args=False))
 
     def entropy_floor(self, x: Tensor) -> Tensor:
-        """Sum over columns of ``H(x) = -x log x - (1 - x) log(1 - x)``: 0 exactly when every value is 0 or 1."""
-        return -(torch.xlogy(x, x) + torch.xlogy(1 - x, 1 - x)).sum(-1)
+        """``H(x) = -x log x - (1 - x) log(1 - x)`` of each cell: 0 exactly when its value is 0 or 1."""
+        return -(torch.xlogy(x, x) + torch.xlogy(1 - x, 1 - x))

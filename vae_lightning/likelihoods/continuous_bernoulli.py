@@ -5,10 +5,12 @@ import math
 import torch
 from torch import Tensor
 from torch.distributions import ContinuousBernoulli as ContinuousBernoulliDistribution
-from torch.distributions import constraints
 
 from vae_lightning.errors import check_parameter
-from vae_lightning.likelihoods.base import Likelihood, smooth_bound
+from vae_lightning.likelihoods.base import ColumnDistribution, Likelihood, Predictive
+from vae_lightning.likelihoods.bounds import smooth_bound
+from vae_lightning.likelihoods.moments import RowBatches, column_means
+from vae_lightning.likelihoods.support import UNIT
 
 
 class ContinuousBernoulli(Likelihood):
@@ -26,9 +28,7 @@ class ContinuousBernoulli(Likelihood):
         ConfigError: when ``max_logit`` is not between 0 and 12 (above, float32 no longer resolves 1 - λ).
     """
 
-    support = constraints.unit_interval
-    support_words = "between 0 and 1"
-    discrete = False
+    support = UNIT
 
     def __init__(self, num_columns: int, max_logit: float = 10.0) -> None:
         super().__init__(num_columns)
@@ -36,23 +36,23 @@ class ContinuousBernoulli(Likelihood):
         check_parameter("ContinuousBernoulli", "max_logit", legal, "above 0 and at most 12", max_logit)
         self.max_logit = max_logit
 
-    def forward(self, raw: Tensor) -> ContinuousBernoulliDistribution:
-        return _distribution(smooth_bound(raw, self.max_logit))
+    def forward(self, raw: Tensor) -> Predictive:
+        return ColumnDistribution(_distribution(smooth_bound(raw, self.max_logit)))
 
     def max_log_prob(self) -> Tensor:
         # At x = 1: C(λ) λ = l / tanh(l/2) * s(l) = l / (1 - exp(-l)), increasing in the logit l.
         return torch.full((self.num_columns,), math.log(self.max_logit / -math.expm1(-self.max_logit)))
 
-    def marginal(self, x: Tensor) -> ContinuousBernoulliDistribution:
+    def independent_columns(self, rows: RowBatches) -> Predictive:
         # The family is exponential, so maximum likelihood matches the mean, which grows with the logit: bisect.
-        target = x.double().mean(0)
+        target = column_means(rows)
         low = torch.full_like(target, -self.max_logit)
         high = -low
         for _ in range(50):
             middle = (low + high) / 2
             too_low = _distribution(middle).mean < target
             low, high = torch.where(too_low, middle, low), torch.where(too_low, high, middle)
-        return _distribution(((low + high) / 2).to(x.dtype))
+        return ColumnDistribution(_distribution(((low + high) / 2).float()))
 
 
 def _distribution(logits: Tensor) -> ContinuousBernoulliDistribution:

@@ -1,49 +1,28 @@
-"""The variational autoencoder as a torch module: encode, decode, terms, reconstruct, sample."""
+"""The variational autoencoder as a torch module: encode, decode, forward, reconstruct, sample."""
 
-import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent, Normal
 
-from vae_lightning.errors import check_parameter
-from vae_lightning.likelihoods.base import Likelihood, smooth_bound
+from vae_lightning.data.batch import Batch
+from vae_lightning.errors import check_parameter, is_count
+from vae_lightning.likelihoods.base import Likelihood, Predictive
+from vae_lightning.likelihoods.moments import RowBatches
+from vae_lightning.model.features import Features, append_condition
+from vae_lightning.model.noise import normal_noise
 from vae_lightning.networks.mlp import mlp
-from vae_lightning.objectives.elbo import Terms
+from vae_lightning.objectives.terms import Pass
+from vae_lightning.posteriors.base import Posterior, PosteriorFamily
+from vae_lightning.posteriors.gaussian import Gaussian
+from vae_lightning.priors.base import Prior
 from vae_lightning.priors.standard_normal import StandardNormal
 
 
-class Posterior(NamedTuple):
-    """q(z|x) = N(loc, exp(log_var)), one normal per latent dimension; both of shape ``(B, L)``."""
-
-    loc: Tensor
-    log_var: Tensor
-
-    @property
-    def distribution(self) -> Independent:
-        """The same as a torch distribution over whole latent vectors."""
-        return Independent(Normal(self.loc, torch.exp(0.5 * self.log_var), validate_args=False), 1, validate_args=False)
-
-    def rsample(self, num_samples: int) -> Tensor:
-        """``z = loc + exp(log_var / 2) * eps``: one eps for each draw, row and dimension; shape ``(S, B, L)``."""
-        eps = torch.randn(num_samples, *self.loc.shape, device=self.loc.device, dtype=self.loc.dtype)
-        return self.loc + torch.exp(0.5 * self.log_var) * eps
-
-
-class Output(NamedTuple):
-    """One forward pass: the posterior, its draws ``z`` (S, B, L) and p(x|z), batch shape ``(S, B, C)``."""
-
-    posterior: Posterior
-    z: Tensor
-    px: Distribution
-
-
 class VAE(nn.Module):
-    """MLP encoder and decoder around a reparameterised Gaussian posterior (Kingma & Welling 2013).
+    """MLP encoder and decoder between a posterior, a prior and a likelihood (Kingma & Welling 2013).
 
-    Everything is in model units: rows as the preprocessing hands them over.
+    Everything is in model units: rows as the scaling hands them over.
 
     Args:
         likelihood: p(x|z); its ``num_columns`` and ``raw_size`` fix the sizes of the networks.
@@ -54,10 +33,13 @@ class VAE(nn.Module):
         normalization: none, layer or batch.
         dropout: probability of zeroing a hidden unit in training.
         residual: add each hidden layer's input to its output.
-        log_var_bound: the posterior's log-variance is bounded smoothly to ± this.
+        posterior: q(z|x); by default independent normals.
+        prior: p(z); by default N(0, I).
+        condition_size: numbers K that encoder and decoder are told beside each row.
+        sees_mask: tell the encoder which cells were observed.
 
     Raises:
-        ConfigError: for sizes below 1 or unknown choices.
+        ConfigError: for sizes below 1, unknown choices, or a posterior or prior of another ``latent_dim``.
     """
 
     def __init__(
@@ -70,84 +52,100 @@ class VAE(nn.Module):
         normalization: str = "none",
         dropout: float = 0.0,
         residual: bool = False,
-        log_var_bound: float = 15.0,
+        posterior: PosteriorFamily | None = None,
+        prior: Prior | None = None,
+        condition_size: int = 0,
+        sees_mask: bool = False,
     ) -> None:
         super().__init__()
-        check_parameter("VAE", "latent_dim", latent_dim >= 1, "at least 1", latent_dim)
-        check_parameter("VAE", "log_var_bound", 0 < log_var_bound < math.inf, "positive and finite", log_var_bound)
+        check_parameter("VAE", "latent_dim", is_count(latent_dim), "at least 1", latent_dim)
+        check_parameter("VAE", "condition_size", is_count(condition_size, 0), "0 or more", condition_size)
         encoder_dims = list(hidden_dims)
         decoder_dims = encoder_dims[::-1] if decoder_dims is None else list(decoder_dims)
         options = (activation, normalization, dropout, residual)
-        num_columns = likelihood.num_columns
         self.latent_dim = latent_dim
-        self.log_var_bound = log_var_bound
-        self.encoder = mlp(num_columns, encoder_dims, *options)
-        # loc and log_var are two linear heads; one matrix product computes both.
-        self.heads = nn.Linear([num_columns, *encoder_dims][-1], 2 * latent_dim)
-        self.decoder = mlp(latent_dim, decoder_dims, *options)
-        self.output = nn.Linear([latent_dim, *decoder_dims][-1], likelihood.raw_size * num_columns)
+        self.condition_size = condition_size
+        self.features = Features(likelihood.supports, condition_size, sees_mask)
+        self.encoder = mlp(self.features.size, encoder_dims, *options)
+        self.posterior = Gaussian(latent_dim) if posterior is None else posterior
+        # Everything that the posterior is made of comes from one matrix product.
+        self.heads = nn.Linear([self.features.size, *encoder_dims][-1], self.posterior.raw_size)
+        self.decoder = mlp(latent_dim + condition_size, decoder_dims, *options)
+        self.output = nn.Linear([latent_dim + condition_size, *decoder_dims][-1], likelihood.raw_size)
         self.likelihood = likelihood
-        self.prior = StandardNormal(latent_dim)
+        self.prior = StandardNormal(latent_dim) if prior is None else prior
+        for name, part in (("posterior", self.posterior), ("prior", self.prior)):
+            fits = part.latent_dim == latent_dim
+            check_parameter("VAE", name, fits, f"one of {latent_dim} latent dimensions", part.latent_dim)
         self._start_knowing_nothing()
 
     def _start_knowing_nothing(self) -> None:
-        """KL near 0 and a constant decoder, whatever the widths: nothing can blow up before it has learned something.
-
-        The loc head keeps a tenth of its usual size: were it zero too, a linear model would start on a saddle.
-        """
+        """KL near 0 and a constant decoder, whatever the widths: nothing blows up before it has learned something."""
         with torch.no_grad():
-            self.heads.weight[: self.latent_dim] *= 0.1
-            self.heads.weight[self.latent_dim :] = 0.0
+            self.heads.weight.mul_(self.posterior.initial_gain()[:, None])
             self.heads.bias.zero_()
             self.output.weight.zero_()
             self.output.bias.zero_()
 
     @torch.no_grad()
-    def start_from(self, x: Tensor) -> None:
-        """Let the untrained decoder say what the training rows ``x`` (N, C) say without z (see ``Likelihood``)."""
-        self.output.bias.copy_(self.likelihood.start_from(x))
+    def start_from(self, rows: RowBatches) -> None:
+        """Let the untrained decoder say what the training rows (N, C) say without z (see ``Likelihood``)."""
+        self.features.fit(rows)
+        self.output.bias.copy_(self.likelihood.start_from(rows))
 
-    def encode(self, x: Tensor) -> Posterior:
-        """q(z|x) of rows ``x`` (B, C)."""
-        loc, log_var = self.heads(self.encoder(x)).chunk(2, dim=-1)
-        return Posterior(loc, smooth_bound(log_var, self.log_var_bound))
+    @property
+    def kl_is_exact(self) -> bool:
+        """Whether the KL has a closed form; a Monte-Carlo one may be negative for a row."""
+        return self.prior.kl_is_exact and self.posterior.kl_is_exact
 
-    def decode(self, z: Tensor) -> Distribution:
-        """p(x|z) of latent points ``z`` (..., L): a distribution of batch shape ``(..., C)``."""
-        return self.likelihood(self.raw(z))
+    def noise(self, num_draws: int, num_rows: int) -> Tensor:
+        """Standard normal draws (S, B, N) for a forward pass, from torch's global random stream."""
+        return normal_noise(num_draws, num_rows, self.posterior.noise_size, self.output.weight)
 
-    def raw(self, z: Tensor) -> Tensor:
-        """The decoder's output at ``z`` (..., L), before the likelihood reads it: ``(..., raw_size * C)``."""
+    def encode(self, batch: Batch) -> Posterior:
+        """q(z|x) of B rows."""
+        return self.posterior(self.heads(self.encoder(self.features(batch))))
+
+    def decode(self, z: Tensor, condition: Tensor | None = None) -> Predictive:
+        """p(x|z) of latent points ``z`` (..., L): one distribution for each column, shape ``(..., C)``."""
+        return self.likelihood(self.raw(z, condition))
+
+    def raw(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
+        """The decoder's output at ``z`` (..., L), before the likelihood reads it: ``(..., R)``."""
+        z = append_condition(z, condition, self.condition_size)
         # Batch normalisation counts rows along the first dimension, so draws and rows are folded into one.
-        raw = self.output(self.decoder(z.reshape(-1, self.latent_dim)))
+        raw = self.output(self.decoder(z.reshape(-1, z.shape[-1])))
         return raw.view(*z.shape[:-1], raw.shape[-1])
 
-    def forward(self, x: Tensor, num_samples: int = 1) -> Output:
-        """Encode rows ``x`` (B, C), draw S latent points for each, decode them."""
-        posterior = self.encode(x)
-        z = posterior.rsample(num_samples)
-        return Output(posterior, z, self.decode(z))
-
-    def terms(self, x: Tensor, output: Output, densities: bool = False) -> Terms:
-        """The terms of every bound, from a forward pass over the same rows ``x`` (B, C); nats, model units.
+    def forward(self, batch: Batch, noise: Tensor, densities: bool = False) -> Pass:
+        """Encode B rows, take the latent points that ``noise`` (S, B, N) makes of them, decode and score these.
 
         Args:
-            x: the rows.
-            output: what ``forward`` returned for them.
+            batch: the rows, model units.
+            noise: standard normal draws, such as :meth:`noise` gives.
             densities: also evaluate log p(z) and log q(z|x) at the draws, which importance-weighted bounds need.
         """
-        posterior, z, px = output
-        log_px = px.log_prob(x).sum(-1)
-        kl = self.prior.kl(*posterior)
+        posterior = self.encode(batch)
+        z = posterior.rsample(noise)
+        px = self.decode(z, batch.condition)
+        log_px = self.log_px(px, batch)
+        kl = self.prior.kl(posterior, z)
         if not densities:
-            return Terms(log_px, kl)
-        return Terms(log_px, kl, self.prior.log_prob(z), posterior.distribution.log_prob(z))
+            return Pass(posterior, z, px, log_px, kl)
+        return Pass(posterior, z, px, log_px, kl, self.prior.log_prob(z), posterior.log_prob(z))
 
-    def reconstruct(self, x: Tensor) -> Tensor:
-        """The mean of p(x|z) at the posterior mean of each row; (B, C), model units."""
-        return self.decode(self.encode(x).loc).mean
+    def log_px(self, px: Predictive, batch: Batch) -> Tensor:
+        """log p(x|z) of each cell, shape (..., B, C), nats; 0 where it is masked."""
+        log_px = px.log_prob(self.features.fill_masked(batch))
+        return log_px if batch.mask is None else torch.where(batch.mask, log_px, 0.0)
 
-    def sample(self, num_rows: int, mean: bool = False, temperature: float = 1.0) -> Tensor:
-        """New rows (num_rows, C) in model units: draws from p(x|z), z = temperature · prior; or p(x|z)'s means."""
-        px = self.decode(temperature * self.prior.sample(num_rows, like=self.output.weight))
+    def reconstruct(self, batch: Batch) -> Tensor:
+        """The best guess of p(x|z) at the posterior mean of each row; (B, C), model units."""
+        return self.decode(self.encode(batch).mean, batch.condition).point
+
+    def sample(
+        self, num_rows: int, mean: bool = False, temperature: float = 1.0, condition: Tensor | None = None
+    ) -> Tensor:
+        """New rows (num_rows, C) in model units: draws from p(x|z), z from the prior at ``temperature``; or means."""
+        px = self.decode(self.prior.sample(num_rows, temperature), condition)
         return px.mean if mean else px.sample()

@@ -1,38 +1,39 @@
-"""Priors p(z)."""
+"""The prior N(0, I)."""
 
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from vae_lightning.posteriors.base import Posterior
+from vae_lightning.priors.base import Prior
 
 
-class StandardNormal(nn.Module):
-    """The prior N(0, I).
+class StandardNormal(Prior):
+    """``p(z) = N(0, I)``.
 
     Args:
-        latent_dim: number of latent dimensions L.
+        latent_dim: latent dimensions L.
+
+    >>> StandardNormal(2).log_prob(torch.zeros(2))
+    tensor(-1.8379)
     """
 
+    kl_is_exact = True
+    zero: Tensor
+
     def __init__(self, latent_dim: int) -> None:
-        super().__init__()
-        self.latent_dim = latent_dim
+        super().__init__(latent_dim)
+        # Knows the device and the precision that draws are wanted in.
+        self.register_buffer("zero", torch.zeros(()), persistent=False)
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """log p(z) of draws ``z`` (..., L) -> (...), nats."""
         return -0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)
 
-    def sample(self, num_rows: int, like: Tensor | None = None) -> Tensor:
-        """Draws, shape ``(num_rows, L)``, from torch's global random stream; device and dtype as ``like`` has them."""
-        like = torch.empty(0) if like is None else like
-        return torch.randn(num_rows, self.latent_dim, device=like.device, dtype=like.dtype)
+    def sample(self, num_rows: int, temperature: float = 1.0) -> Tensor:
+        return temperature * torch.randn(num_rows, self.latent_dim, device=self.zero.device, dtype=self.zero.dtype)
 
-    def kl(self, loc: Tensor, log_var: Tensor) -> Tensor:
-        """KL(N(loc, exp(log_var)) ‖ N(0, 1)) per latent dimension, nats, same shape as ``loc``.
-
-        ``½ (loc² + exp(log_var) - 1 - log_var)`` (Kingma & Welling 2013, appendix B), never negative;
-        ``expm1`` keeps the difference exact near its minimum at (0, 0).
-
-        >>> StandardNormal(1).kl(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 0.0]))
-        tensor([0.0000, 0.5000])
-        """
-        return 0.5 * (loc.square() + (torch.expm1(log_var) - log_var))
+    def kl(self, q: Posterior, z: Tensor) -> Tensor:
+        """KL(q(z|x) ‖ N(0, I)): by latent dimension, (B, L), where q has a closed form, else by Monte Carlo, (B, 1)."""
+        exact = q.kl_to_standard_normal()
+        return super().kl(q, z) if exact is None else exact

@@ -33,11 +33,12 @@ class Dashboard(Callback):
         if not loggers:
             return
         seconds, step = time.perf_counter() - self._started, trainer.global_step
-        rows = sum(pl_module.step_rows) * trainer.world_size
+        rows = pl_module.rows_trained * trainer.world_size
         values = {"rate/seconds_per_epoch": seconds, "rate/rows_per_second": rows / seconds}
         kl = pl_module.kl_by_dimension
         values |= curves("column_nll", [column.name for column in pl_module.model.columns], pl_module.nll_by_column)
-        values |= curves("latent_kl", [f"z{index}" for index in range(len(kl))], kl)
+        names = [f"z{index}" for index in range(len(kl))] if pl_module.vae.kl_is_exact else ["all"]
+        values |= curves("latent_kl", names, kl)
         for logger in loggers:
             add_scalars(logger.experiment, values, step)
             add_bars(logger.experiment, "latent/kl_of_each_dimension", kl, step)

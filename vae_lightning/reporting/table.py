@@ -3,26 +3,27 @@
 import math
 from collections.abc import Iterable
 
-import torch
 from rich.table import Table
 
 from vae_lightning.console import console, say
+from vae_lightning.data.batch import Batch
 from vae_lightning.inference.evaluation import Evaluation, evaluate
 from vae_lightning.inference.model import VAEModel
+from vae_lightning.likelihoods.moments import RowBatches
 
 
 def evaluate_with_bar(
-    model: VAEModel, batches: Iterable[torch.Tensor], training_rows: torch.Tensor | None, num_samples: int, seed: int
+    model: VAEModel, batches: Iterable[Batch], training_rows: RowBatches | None, num_samples: int, seed: int
 ) -> Evaluation:
     """`evaluate`, with a progress bar where the console is a terminal; rows in model units."""
     from rich.progress import Progress
 
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         # To count the rows of a file is to read it: only for a bar that is seen.
-        total = sum(len(batch) for batch in batches) if console.is_terminal else None
+        total = sum(batch.num_rows for batch in batches) if console.is_terminal else None
         task = progress.add_task(f"test NLL, {num_samples} importance samples a row", total=total)
-        shift, advance = model.log_abs_det(), lambda rows: progress.advance(task, rows)
-        return evaluate(model.vae, batches, training_rows, num_samples, seed, shift, advance)
+        slopes, advance = model.log_slopes(), lambda rows: progress.advance(task, rows)
+        return evaluate(model.vae, batches, training_rows, num_samples, seed, slopes, advance)
 
 
 def explained(result: Evaluation, best: float | None = None) -> list[tuple[str, str, str]]:

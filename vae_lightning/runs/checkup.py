@@ -5,17 +5,18 @@ import math
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from vae_lightning.config.build import recorded_dataset
+from vae_lightning.data.batch import Batch
 from vae_lightning.data.dataset import Dataset
 from vae_lightning.data.sources.table import Table
+from vae_lightning.data.store import RowsInMemory, RowStore
 from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.doctor.runs.history import examine_history
 from vae_lightning.doctor.runs.trained import Trained, examine_model
 from vae_lightning.errors import UserError
 from vae_lightning.inference.model import VAEModel
-from vae_lightning.objectives.elbo import ELBO
+from vae_lightning.model.parts import build_part
+from vae_lightning.objectives.base import Objective
 from vae_lightning.runs.loading import load_recorded
 from vae_lightning.training.datamodule import VectorDataModule
 from vae_lightning.training.module import MONITOR
@@ -43,17 +44,21 @@ def examine_run(run_dir: str | Path, data: str | Path | None = None) -> Report:
         advice = f"Give rows with the model's columns: vae-lightning doctor {run_dir} --data FILE."
         return Report([Finding("DATA", None, str(error), advice, about="data"), *history])
     seed = int(record.get("seed", 0))
-    rows = VectorDataModule(dataset, model.preprocess, seed=seed).rows
+    rows = VectorDataModule(dataset, model.scaling, seed=seed).rows
     trained = Trained(
         model,
         rows["train"],
-        rows["valid"] if again else torch.cat([rows["valid"], rows["test"]]),
+        _together(rows["valid"]) if again else _together(rows["valid"], rows["test"]),
         _objective(record),
         _recorded(run_dir, epoch) if again else None,
         seed,
     )
     report = examine_model(trained)
     return Report([*report, *history], {"run": str(run_dir), **report.measured})
+
+
+def _together(*stores: RowStore) -> Batch:
+    return RowsInMemory.of(batch for store in stores for batch in store.batches()).rows
 
 
 def _dataset(model: VAEModel, record: dict[str, Any], data: str | Path | None) -> tuple[Dataset, bool]:
@@ -68,11 +73,10 @@ def _dataset(model: VAEModel, record: dict[str, Any], data: str | Path | None) -
     return recorded_dataset(record, names), True
 
 
-def _objective(record: dict[str, Any]) -> ELBO | None:
-    node = {key: value for key, value in record.get("objective", {}).items() if key != "_target_"}
+def _objective(record: dict[str, Any]) -> Objective | None:
     try:
-        return ELBO(**node) if node else None
-    except (TypeError, UserError):
+        return build_part(Objective, record["objective"], "objective")  # type: ignore[type-abstract]
+    except (KeyError, TypeError, UserError):
         return None  # of a later version; β is then simply not stated
 
 

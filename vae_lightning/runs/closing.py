@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from vae_lightning.config.build import Built
+from vae_lightning.data.store import RowsInMemory
 from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.doctor.runs.trained import Trained, examine_model
 from vae_lightning.files import write_whole
@@ -69,7 +70,9 @@ def _examined(built: Built, best: float) -> Report:
     if built.module.device.type != "cpu":
         model = copy.deepcopy(model).cpu()  # the doctor's quadratures are made of numbers there
     train, valid = (data.on_device(name, torch.device("cpu")) for name in ("train", "valid"))
-    return examine_model(Trained(model, train, valid, built.module.objective, best, built.module.seed))
+    return examine_model(
+        Trained(model, train, RowsInMemory.of(valid.batches()).rows, built.module.objective, best, built.module.seed)
+    )
 
 
 def _words(config: Config, run_dir: Path) -> str:
@@ -98,8 +101,8 @@ def _facts(built: Built, config: Config) -> dict[str, str]:
     return {
         "data": f"{dataset.name}, {len(dataset.columns):,} columns, {train} rows to train on, {valid} to validate, "
         f"{test} to test; fingerprint {dataset.fingerprint}",
-        "preprocessing": built.module.model.preprocess.kind,
-        "model": f"{parameters:,} parameters, {vae.latent_dim} latent dimensions, {vae.likelihood.family} likelihood",
+        "preprocessing": built.module.model.scaling.name(),
+        "model": f"{parameters:,} parameters, {vae.latent_dim} latent dimensions, {vae.likelihood.name()} likelihood",
         "training": f"{built.trainer.current_epoch} epochs, seed {config['seed']}",
         "versions": f"vae_lightning {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
     }

@@ -23,7 +23,7 @@ from vae_lightning.config.build import Built, build, check_config
 from vae_lightning.console import log, logging_to, quiet_frameworks, say, shown
 from vae_lightning.errors import InterruptedRun, RunError
 from vae_lightning.files import write_whole
-from vae_lightning.inference.evaluation import ROWS_AT_ONCE, Evaluation
+from vae_lightning.inference.evaluation import Evaluation
 from vae_lightning.reporting.hparams import log_hparams
 from vae_lightning.reporting.table import evaluate_with_bar, explained, plain_zero, print_results
 from vae_lightning.runs.closing import PAGE, present
@@ -184,7 +184,7 @@ def _evaluate(built: Built, config: Config) -> tuple[Evaluation, float]:
     device = built.module.device
     rows, training_rows = (built.datamodule.on_device(name, device) for name in ("test", "train"))
     started = time.perf_counter()
-    batches, num_samples = rows.split(ROWS_AT_ONCE), config["test"]["num_samples"]
+    batches, num_samples = list(rows.batches()), config["test"]["num_samples"]
     result = evaluate_with_bar(built.module.model, batches, training_rows, num_samples, config["seed"])
     return result, time.perf_counter() - started
 
@@ -208,7 +208,7 @@ def _summarise(
 ) -> None:
     summary = {
         "val/nelbo": best,
-        "measure": built.module.model.measure,
+        "measure": str(built.module.model.reference_measure),
         "test": result.as_dict(),
         "epochs": built.trainer.current_epoch,
         "parameters": sum(p.numel() for p in built.module.model.vae.parameters()),
@@ -220,7 +220,7 @@ def _summarise(
             "rows_fingerprint": built.dataset.rows_fingerprint,
             "columns": len(built.dataset.columns),
             "rows": {s: len(getattr(built.dataset, s)) for s in ("train", "valid", "test")},
-            "preprocess": built.module.model.preprocess.kind,
+            "preprocess": built.module.model.scaling.name(),
         },
         "versions": {"python": platform.python_version(), "vae-lightning": __version__, **_versions()},
         "overrides": list(overrides),

@@ -12,8 +12,9 @@ from vae_lightning.data.split import split_rows
 from vae_lightning.data.wording import count, listed, override
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.report import Finding, Report
-from vae_lightning.doctor.runs.fits import Fit, families, fit_of, helping, parts_of
+from vae_lightning.doctor.runs.fits import Fit, fit_of, helping, parts_of
 from vae_lightning.errors import UserError, check_parameter
+from vae_lightning.likelihoods.base import Likelihood
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +41,7 @@ def examine_data(data: "str | PathLike[str] | pd.DataFrame | Array", likelihood:
     Raises:
         ConfigError: `likelihood` is none of this package's.
     """
-    known = families()
+    known = Likelihood.families()
     names = f"one of {', '.join(known)} or None"
     check_parameter("examine_data", "likelihood", likelihood in (None, *known), names, likelihood)
     try:
@@ -155,13 +156,13 @@ def _support(fit: Fit, dataset: Dataset, meant: bool) -> Finding:
         says += f"beat. No model goes below {fit.floor:.4f}."
         advice = "" if meant else f"python train.py data=table likelihood={fit.name}"
         return Finding("SUPPORT", True, says, advice, about="data")
-    likelihood = families()[fit.name](len(dataset.columns))
+    likelihood = Likelihood.families()[fit.name](num_columns=len(dataset.columns))
     bad = [column.name for column, size in zip(dataset.columns, fit.refused, strict=True) if size]
     x = np.concatenate([part.x for part in parts_of(dataset)])
     values = x[:, fit.refused > 0]
-    says = f"likelihood={fit.name} takes {likelihood.support_words}; {int(fit.refused.sum()):,} values in {len(bad)} "
-    says += f"of {count(len(dataset.columns), 'column')} are something else: {listed(bad)} (range {values.min():.6g} "
-    says += f"to {values.max():.6g})."
+    says = f"likelihood={fit.name} takes {likelihood.support.words}; {int(fit.refused.sum()):,} values in "
+    says += f"{len(bad)} of {count(len(dataset.columns), 'column')} are something else: {listed(bad)} (range "
+    says += f"{values.min():.6g} to {values.max():.6g})."
     if fit.name == "bernoulli":
         says += " On such data cross-entropy has no lower end: the loss can fall without limit."
     advice = f"Use likelihood={_suggestion(x)}" + helping(likelihood, dataset) + "."

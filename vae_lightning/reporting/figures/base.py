@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vae_lightning.data.batch import Batch
 from vae_lightning.data.seeds import random_stream
 from vae_lightning.inference.metrics import ACTIVE_UNIT_VARIANCE
 from vae_lightning.inference.model import VAEModel
+from vae_lightning.posteriors.base import Posterior
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,17 +35,17 @@ class Subject:
 
     Args:
         model: in evaluation mode.
-        u: rows it was not trained on, (N, C), model units, on its device.
+        batch: rows it was not trained on, (N, C), model units, on its device.
         training: rows it was trained on, likewise: what the baseline of independent columns is fitted to.
-        labels: one for each row of ``u``, or None.
+        labels: one for each row of ``batch``, or None.
         image_shape: (height, width) or (height, width, 3) if a row is a flattened image.
         seed: of every draw.
         history: the values of each metric, one an epoch; empty where they are not known.
     """
 
     model: VAEModel
-    u: Tensor
-    training: Tensor
+    batch: Batch
+    training: Batch
     labels: np.ndarray | None = None
     image_shape: tuple[int, ...] | None = None
     seed: int = 0
@@ -61,33 +63,39 @@ class Subject:
 
     @cached_property
     def rows(self) -> np.ndarray:
-        """``u`` in data units: bits, where the model sees bits."""
-        rows = self._data_units(self.u)
+        """``batch`` in data units: bits, where the model sees bits."""
+        rows = self._data_units(self.batch.x)
         whole = [np.dtype(column.dtype).kind in "iub" for column in self.model.columns]
         rows[:, whole] = np.rint(rows[:, whole])  # the way through float32 leaves 2.9999998
         return rows
 
     @cached_property
     @torch.no_grad()
-    def posterior(self) -> tuple[Tensor, Tensor]:
-        """Means and log-variances of q(z|x), each (N, L)."""
-        return tuple(self.model.vae.encode(self.u))  # type: ignore[return-value]
+    def posterior(self) -> Posterior:
+        """q(z|x) of the rows."""
+        return self.model.vae.encode(self.batch)
 
     @cached_property
     def means(self) -> np.ndarray:
         """Posterior means, (N, L)."""
-        return self.posterior[0].cpu().double().numpy()
+        return self.posterior.mean.cpu().double().numpy()
 
     @cached_property
     def stds(self) -> np.ndarray:
         """Posterior standard deviations, (N, L)."""
-        return torch.exp(0.5 * self.posterior[1]).cpu().double().numpy()
+        return self.posterior.stddev.cpu().double().numpy()
 
     @cached_property
     @torch.no_grad()
     def kl(self) -> np.ndarray:
-        """Mean KL of each latent dimension, nats per row, (L,)."""
-        return self.model.vae.prior.kl(*self.posterior).double().mean(0).cpu().numpy()
+        """Mean KL of each latent dimension, nats per row, (L,): to N(0, I) where the prior's does not split."""
+        vae = self.model.vae
+        kl = vae.prior.kl(self.posterior, self.posterior.mean[None]) if vae.kl_is_exact else self._kl_to_normal()
+        return kl.double().mean(0).cpu().numpy()
+
+    def _kl_to_normal(self) -> Tensor:
+        mean, stddev = self.posterior.mean, self.posterior.stddev
+        return 0.5 * (mean.square() + stddev.square() - 1) - stddev.log()
 
     @cached_property
     def active(self) -> np.ndarray:
@@ -102,29 +110,29 @@ class Subject:
     @cached_property
     @torch.no_grad()
     def reconstructions(self) -> np.ndarray:
-        """Means of p(x|z) at the posterior means, (N, C), data units."""
-        return self._data_units(self.model.vae.decode(self.posterior[0]).mean)
+        """The best guesses of p(x|z) at the posterior means, (N, C), data units."""
+        return self._data_units(self.model.vae.decode(self.posterior.mean).point)
 
     @cached_property
     def drawn(self) -> np.ndarray:
         """As many new rows as there are rows: draws from p(x|z), not its means; (N, C), data units."""
-        return self.model.sample(len(self.u), seed=self.seed).to_numpy(dtype=np.float64)
+        return self.model.sample(self.batch.num_rows, seed=self.seed).to_numpy(dtype=np.float64)
 
     @torch.no_grad()
     def decoded(self, z: np.ndarray) -> np.ndarray:
         """Means of p(x|z) at the points ``z`` (M, L), (M, C), data units."""
-        return self._data_units(self.model.vae.decode(torch.from_numpy(z).to(self.u)).mean)
+        return self._data_units(self.model.vae.decode(torch.from_numpy(z).to(self.batch.x)).point)
 
     @torch.no_grad()
     def from_prior(self, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
         """Means of p(x|z), and draws from it, at the same draws of the prior; each (num_rows, C), data units."""
         vae = self.model.vae
         with random_stream(self.seed):
-            px = vae.decode(vae.prior.sample(num_rows, like=vae.output.weight))
+            px = vae.decode(vae.prior.sample(num_rows))
             return self._data_units(px.mean), self._data_units(px.sample())
 
     def _data_units(self, u: Tensor) -> np.ndarray:
-        return self.model.preprocess.inverse(u).cpu().double().numpy()
+        return self.model.scaling.inverse(u).cpu().double().numpy()
 
 
 @dataclass(frozen=True)

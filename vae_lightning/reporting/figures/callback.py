@@ -87,12 +87,12 @@ class Figures(Callback):
     def _subject(self, trainer: Trainer, module: VAEModule, final: bool) -> Subject:
         data = trainer.datamodule  # type: ignore[attr-defined]
         rows, training = (data.on_device(name, module.device) for name in ("valid", "train"))
-        chosen = spread(len(rows))
-        shape = module.model.record["data"]["image_shape"]
+        chosen = spread(rows.num_rows)
+        shape = module.model.record.get("data", {}).get("image_shape")
         return Subject(
             module.model,
-            rows[torch.from_numpy(chosen).to(rows.device)],
-            training[torch.from_numpy(spread(len(training), MAX_TRAINING_ROWS)).to(rows.device)],
+            rows.select(torch.from_numpy(chosen).to(rows.device)),
+            training.select(torch.from_numpy(spread(training.num_rows, MAX_TRAINING_ROWS)).to(rows.device)),
             None if data.valid_labels is None else data.valid_labels[chosen],
             None if shape is None else tuple(shape),
             module.seed,

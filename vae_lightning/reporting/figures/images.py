@@ -41,8 +41,8 @@ def _show(axes: "Axes", image: np.ndarray) -> None:
 
 def chosen(subject: Subject) -> np.ndarray:
     """Rows to show, evenly from all labels where there are any."""
-    count = min(len(subject.u), PAIRS_IN_ROW * BANDS)
-    order = np.arange(len(subject.u)) if subject.labels is None else np.argsort(subject.labels, kind="stable")
+    count = min(subject.batch.num_rows, PAIRS_IN_ROW * BANDS)
+    order = np.arange(subject.batch.num_rows) if subject.labels is None else np.argsort(subject.labels, kind="stable")
     return order[np.linspace(0, len(order) - 1, count).round().astype(int)]
 
 

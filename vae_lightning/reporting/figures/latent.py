@@ -209,6 +209,6 @@ KINDS = (
         "most. Dots should fill the dashed circles without large holes. The labels were never trained on: where they "
         "form groups, the code has found them by itself.",
         scatter,
-        lambda subject: subject.latent_dim >= 2 and len(subject.u) > 2,
+        lambda subject: subject.latent_dim >= 2 and subject.batch.num_rows > 2,
     ),
 )

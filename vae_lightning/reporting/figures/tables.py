@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from vae_lightning.data.seeds import random_stream
+from vae_lightning.data.store import RowsInMemory
 from vae_lightning.reporting.figures.base import (
     BLUE,
     DARK,
@@ -160,13 +161,12 @@ class ColumnNats(NamedTuple):
 def column_nats(subject: Subject) -> ColumnNats:
     """What is left to say of each column once the code is known, and without one."""
     vae, slopes = subject.model.vae, subject.model.log_slopes().cpu().numpy()
-    loc, log_var = subject.posterior
-    total = torch.zeros(len(subject.names), dtype=torch.float64, device=loc.device)
+    batch = subject.batch
+    total = torch.zeros(len(subject.names), dtype=torch.float64, device=batch.x.device)
     with random_stream(subject.seed):
         for _ in range(DRAWS):
-            z = loc + torch.exp(0.5 * log_var) * torch.randn_like(loc)
-            total -= vae.decode(z).log_prob(subject.u).double().mean(0)
-    alone = -vae.likelihood.marginal(subject.training).log_prob(subject.u).double().mean(0)
+            total -= vae(batch, vae.noise(1, batch.num_rows)).log_px.double().mean((0, 1))
+    alone = -vae.likelihood.independent_columns(RowsInMemory(subject.training)).log_prob(batch.x).double().mean(0)
     return ColumnNats((total / DRAWS).cpu().numpy() - slopes, alone.cpu().numpy() - slopes)
 
 
@@ -219,7 +219,7 @@ KINDS = (
         "model has not learned, or has made up; a blank middle where the left has colour means that the code is not "
         "used. Grey columns hold one value. Specks of a few hundredths are chance.",
         correlations,
-        lambda subject: _is_table(subject) and len(subject.names) > 1 and len(subject.u) > 2,
+        lambda subject: _is_table(subject) and len(subject.names) > 1 and len(subject.batch.x) > 2,
     ),
     Kind(
         "worst_columns",

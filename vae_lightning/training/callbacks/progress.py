@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from vae_lightning.console import console, log
+from vae_lightning.data.loader import Block
 from vae_lightning.training.module import VAEModule
 
 
@@ -18,6 +19,8 @@ class EpochProgress(ProgressBar):
         refresh_seconds: least time between two drawings.
         lines: how many lines a run prints where the output is no terminal.
     """
+
+    takes_blocks = True
 
     def __init__(self, refresh_seconds: float = 0.5, lines: int = 10) -> None:
         super().__init__()
@@ -60,7 +63,7 @@ class EpochProgress(ProgressBar):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: VAEModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._rows += sum(len(rows) for rows in batch)
+        self._rows += sum(one.num_rows for one in batch) if isinstance(batch, Block) else _num_rows(batch)
         if self._bar is not None and time.perf_counter() - self._drawn > self.refresh_seconds:
             self._draw(trainer, trainer.current_epoch * trainer.num_training_batches + batch_idx + 1)
 
@@ -100,3 +103,8 @@ class EpochProgress(ProgressBar):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _num_rows(batch: Any) -> int:
+    """Rows of a batch as any loader yields it."""
+    return len(batch[0] if isinstance(batch, tuple | list) else batch)

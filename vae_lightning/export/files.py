@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae_lightning.data.checks import outside
+from vae_lightning.data.checks import is_illegal
 from vae_lightning.data.seeds import random_stream
 from vae_lightning.errors import RunError
 from vae_lightning.export.graphs import Graph
@@ -125,13 +125,13 @@ def probes(graph: Graph, num_rows: int, seed: int) -> Tensor:
     with random_stream(seed), torch.no_grad():
         if graph.takes == "z":
             return (1.5 * torch.randn(num_rows, vae.latent_dim)).to(graph.takes_dtype)
-        px = vae.decode(1.5 * vae.prior.sample(num_rows, like=vae.output.weight))
+        px = vae.decode(1.5 * vae.prior.sample(num_rows))
         u = px.sample()
         mixed = torch.stack([column[torch.randperm(num_rows)] for column in u.T], dim=1)
         shifted = mixed + 0.5 * px.stddev * torch.randn_like(u)
-        mixed = torch.where(outside(shifted, vae.likelihood.support), mixed, shifted)
+        mixed = torch.where(is_illegal(shifted, vae.likelihood.supports), mixed, shifted)
         odd = (torch.arange(num_rows) % 2 == 1)[:, None]
-        return graph.preprocess.inverse(torch.where(odd, mixed, u)).to(graph.takes_dtype)
+        return graph.scaling.inverse(torch.where(odd, mixed, u)).to(graph.takes_dtype)
 
 
 def agreement(graph: Graph, path: Path, runner: Runner) -> Agreement:
@@ -145,7 +145,7 @@ def agreement(graph: Graph, path: Path, runner: Runner) -> Agreement:
         RunError: when one does not, naming the file, the output and the difference.
     """
     reference = copy.deepcopy(graph).double()
-    origins_and_units = graph.yardsticks()
+    origins_and_units = graph.comparison_scales()
     far, own = np.zeros(len(graph.gives)), np.zeros(len(graph.gives))
     for seed, num_rows in enumerate(BATCHES):
         rows = probes(graph, num_rows, seed + 1)

@@ -1,0 +1,127 @@
+"""What a checkpoint says of its model: names, plain values and tensors, never code."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vae_lightning.data.columns import Column
+from vae_lightning.data.preprocess.base import Scaling
+from vae_lightning.data.seeds import random_stream
+from vae_lightning.errors import RunError, UserError
+from vae_lightning.inference.model import VAEModel
+from vae_lightning.model.parts import build_part, build_vae
+from vae_lightning.version import __version__
+
+RECORD = "vae_lightning"
+"""The key of a checkpoint under which the record stands."""
+WEIGHTS_PREFIX = "model."
+
+
+def record_of(model: VAEModel) -> dict[str, Any]:
+    """What :func:`rebuild_model` makes the same model from again: ``version``, ``config`` and ``columns``."""
+    columns = [[column.name, column.dtype] for column in model.columns]
+    return {"version": __version__, "config": model.record, "columns": columns}
+
+
+def record_text(model: VAEModel) -> str:
+    """The record as one string: a thousand columns as lists of lists would be most of what an epoch has to write."""
+    return json.dumps(record_of(model))
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Tensors and plain values of a checkpoint.
+
+    Raises:
+        RunError: when the file is damaged, holds anything else, or is no checkpoint of this program.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # Damage shows itself as any of a dozen errors, from zipfile's to the unpickler's refusal of foreign classes.
+        raise RunError(f"{path} cannot be read: it is damaged, or holds more than tensors and plain values.") from error
+    if not isinstance(checkpoint, dict) or not {RECORD, "state_dict"} <= checkpoint.keys():
+        raise RunError(f"{path} is no checkpoint of vae_lightning.")
+    return checkpoint
+
+
+def read_record(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
+    """What a checkpoint says of its own making: ``version``, ``config`` and ``columns``.
+
+    Raises:
+        RunError: when it says nothing that can be read.
+    """
+    try:
+        record = json.loads(checkpoint[RECORD])
+        version, config, columns = str(record["version"]), dict(record["config"]), list(record["columns"])
+        if not re.match(r"\d", version):
+            raise ValueError(version)
+        return {"version": version, "config": config, "columns": columns}
+    except (TypeError, ValueError, KeyError) as error:
+        raise RunError(f"{path} does not say how its model is built: it is damaged.") from error
+
+
+def rebuild_model(record: Mapping[str, Any], path: Path) -> VAEModel:
+    """The untrained model that a record describes; ``path`` is where it was found.
+
+    Only families of this package are built, by name: a stranger's checkpoint runs none of their code.
+
+    Raises:
+        RunError: when it was made by a newer version, or does not describe a model.
+        ConfigError: when it names what this package does not have.
+    """
+    _check_version(str(record["version"]), path)
+    try:
+        columns = [Column(str(name), str(np.dtype(dtype))) for name, dtype in record["columns"]]
+        with random_stream(0):  # the weights are drawn only to be replaced: leave the caller's stream alone
+            return build_model(record["config"], columns)
+    except UserError:
+        raise
+    except Exception as error:
+        # What a stranger may have written there is beyond listing; none of it is worth a traceback.
+        raise RunError(f"{path} does not say how its model is built: {error}.") from error
+
+
+def build_model(config: Mapping[str, Any], columns: Sequence[Column]) -> VAEModel:
+    """An untrained model of a record's ``config``; its state dict makes it the trained one."""
+    scaling = build_part(Scaling, config["preprocess"], "data.preprocess", num_columns=len(columns))  # type: ignore[type-abstract]
+    return VAEModel(build_vae(config, len(columns)), scaling, columns, config)
+
+
+def _check_version(version: str, path: Path) -> None:
+    made, ours = (tuple(map(int, re.findall(r"\d+", text)[:3])) for text in (version, __version__))
+    if made > ours:
+        raise RunError(
+            f"{path} was made by vae_lightning {version}, which is newer than this one, {__version__}: "
+            "pip install --upgrade vae-lightning."
+        )
+
+
+def load_weights(model: VAEModel, checkpoint: dict[str, Any], path: Path) -> None:
+    """Put a checkpoint's weights and statistics into ``model``.
+
+    Raises:
+        RunError: when they do not fit.
+    """
+    try:
+        state = checkpoint["state_dict"].items()
+        weights = {k.removeprefix(WEIGHTS_PREFIX): v for k, v in state if k.startswith(WEIGHTS_PREFIX)}
+    except AttributeError as error:
+        raise RunError(f"{path} does not fit the model it describes: {error}") from error
+    fill_model(model, weights, path)
+
+
+def fill_model(model: VAEModel, weights: dict[str, Any], path: Path) -> None:
+    """Put weights and statistics by name into ``model``.
+
+    Raises:
+        RunError: when they do not fit.
+    """
+    try:
+        model.load_state_dict(weights)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise RunError(f"{path} does not fit the model it describes: {str(error).splitlines()[-1].strip()}") from error

@@ -1,0 +1,19 @@
+"""The reference measure of a loss: what a number in nats is stated against."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ReferenceMeasure:
+    """Losses are comparable where these are equal.
+
+    Attributes:
+        kind: ``density``, ``probability``, or both.
+        rows: what the rows are made into before they are measured; None for data units.
+    """
+
+    kind: str
+    rows: str | None
+
+    def __str__(self) -> str:
+        return f"{self.kind}, {'data units' if self.rows is None else f'rows {self.rows}'}"

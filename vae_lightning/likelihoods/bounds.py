@@ -1,0 +1,23 @@
+"""A smooth bound for numbers that go into an exponential."""
+
+import torch
+from torch import Tensor
+
+
+def smooth_bound(value: Tensor, bound: float) -> Tensor:
+    """Squash ``value`` into (-bound, bound) with slope 1 at 0: ``bound * tanh(value / bound)``.
+
+    A hard clamp would stop the gradient at the bound; this only shrinks it.
+
+    >>> smooth_bound(torch.tensor([0.0, 1.0, 1e6]), 15.0)
+    tensor([ 0.0000,  0.9985, 15.0000])
+    """
+    return bound * torch.tanh(value / bound)
+
+
+def smooth_bound_inverse(value: Tensor, bound: float) -> Tensor:
+    """The number that :func:`smooth_bound` maps to ``value``; values past 95 % of the bound count as 95 %.
+
+    At the bound itself the inverse is infinite and a parameter put there would never move again.
+    """
+    return bound * torch.atanh((value / bound).clamp(-0.95, 0.95))

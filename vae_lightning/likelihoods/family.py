@@ -1,0 +1,51 @@
+"""A folder is a closed set of families: one file, one class, one name."""
+
+import importlib
+import inspect
+import pkgutil
+import sys
+from typing import Self
+
+from vae_lightning.errors import ConfigError, nearest
+
+
+class Family:
+    """A class that is chosen by the name of its file: ``likelihood=gaussian`` is the class in ``gaussian.py``."""
+
+    @classmethod
+    def name(cls) -> str:
+        """The file's name, and the word that is typed."""
+        return cls.__module__.rpartition(".")[-1]
+
+    @classmethod
+    def families(cls) -> dict[str, type[Self]]:
+        """The classes of this kind by name: those that the other files of the folder of ``cls`` define.
+
+        >>> from vae_lightning.likelihoods.base import Likelihood
+        >>> sorted(Likelihood.families())[:2]
+        ['bernoulli', 'continuous_bernoulli']
+        """
+        package = cls.__module__.rpartition(".")[0]
+        found = {}
+        for entry in pkgutil.iter_modules(sys.modules[package].__path__):
+            module = importlib.import_module(f"{package}.{entry.name}")
+            for value in vars(module).values():
+                own = inspect.isclass(value) and value.__module__ == module.__name__ and issubclass(value, cls)
+                if own and value.CHOOSABLE and not inspect.isabstract(value):
+                    found[entry.name] = value
+        return dict(sorted(found.items()))
+
+    #: Whether a configuration may name it; False for what is put together in Python only.
+    CHOOSABLE = True
+
+    @classmethod
+    def named(cls, name: str, group: str) -> type[Self]:
+        """The family called ``name``; ``group`` is what the message calls the choice.
+
+        Raises:
+            ConfigError: when there is none, naming the nearest.
+        """
+        known = cls.families()
+        if name not in known:
+            raise ConfigError(f"There is no {group}={name}. {nearest(name, known)}")
+        return known[name]

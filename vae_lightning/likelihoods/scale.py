@@ -1,0 +1,117 @@
+"""The scale of a location-scale family: five ways to set it, one floor."""
+
+import math
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from vae_lightning.errors import check_parameter
+from vae_lightning.likelihoods.bounds import smooth_bound, smooth_bound_inverse
+
+ScaleKind = Literal["fixed", "shared", "per_column", "predicted", "optimal"]
+SCALE_KINDS: tuple[ScaleKind, ...] = get_args(ScaleKind)
+
+
+class Scale(nn.Module):
+    """The scale s of each column's density, ``s = exp(½ bound tanh(r / bound))`` where r is learned or predicted.
+
+    No s falls below ``min_scale``, so no density grows without limit.
+
+    Args:
+        num_columns: number of columns C.
+        kind: ``fixed``: given by ``value``. ``shared``: one learned number. ``per_column``: one for each column.
+            ``predicted``: emitted by the decoder for each entry, C raw numbers more. ``optimal``: the analytic
+            maximiser over the training rows, tracked as a running mean over batches (Rybkin et al. 2021, eq. 5).
+        value: s where it is fixed, in model units.
+        min_scale: floor under s, in model units.
+        momentum: weight of the newest batch in the running mean of ``optimal``.
+        power: p of the family's maximum-likelihood scale, ``s^p = mean |x - m|^p``: 2 for Gaussian, 1 for Laplace.
+        owner: the family, for messages.
+        kind_name: what the family calls ``kind``.
+        value_name: what it calls ``value``.
+
+    Raises:
+        ConfigError: for an unknown kind, a scale that is not positive, a floor outside (0, 1) or a momentum outside
+            (0, 1].
+    """
+
+    fitted: Tensor
+
+    def __init__(
+        self,
+        num_columns: int,
+        kind: ScaleKind,
+        value: float,
+        min_scale: float,
+        momentum: float,
+        power: int,
+        owner: str,
+        kind_name: str,
+        value_name: str,
+    ) -> None:
+        super().__init__()
+        check_parameter(owner, kind_name, kind in SCALE_KINDS, f"one of {', '.join(SCALE_KINDS)}", kind)
+        check_parameter(owner, value_name, 0 < value < math.inf, "positive and finite", value)
+        check_parameter(owner, "min_scale", 0 < min_scale < 1, "between 0 and 1", min_scale)
+        check_parameter(owner, "momentum", 0 < momentum <= 1, "above 0 and at most 1", momentum)
+        self.kind = kind
+        self.power = power
+        self.momentum = momentum
+        self.statistics_size = 2 if kind == "optimal" else 0
+        self.floor = value if kind == "fixed" else min_scale
+        self.bound = -2 * math.log(min_scale)
+        self.raw_size = num_columns if kind == "predicted" else 0
+        size = {"shared": 1, "per_column": num_columns}.get(kind)
+        self.raw_log_var = nn.Parameter(torch.zeros(size)) if size else None
+        # What is not learned still belongs to the checkpoint.
+        given = {"fixed": value, "optimal": 1.0}.get(kind)
+        self.register_buffer("fitted", None if given is None else torch.tensor(given))
+
+    def split(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw numbers (..., C + raw_size) → locations (..., C) and scales, broadcastable to them."""
+        if self.raw_size:
+            location, raw_log_var = raw.chunk(2, dim=-1)
+            return location, torch.exp(0.5 * smooth_bound(raw_log_var, self.bound))
+        if self.raw_log_var is not None:
+            return raw, torch.exp(0.5 * smooth_bound(self.raw_log_var, self.bound))
+        return raw, self.fitted
+
+    def tie(self, error: Tensor) -> Tensor:
+        """Maximum-likelihood scales from each column's mean error ``mean |x - m|^p`` (C,), tied where the kind ties."""
+        if self.kind == "fixed":
+            return self.fitted
+        if self.kind in ("shared", "optimal"):
+            error = error.mean()
+        return (error ** (1 / self.power)).clamp(self.floor, 1 / self.floor)
+
+    def start(self, location: Tensor, error: Tensor) -> Tensor:
+        """Start from locations (C,) and mean errors (C,); the raw numbers that say the same, shape (C + raw_size,)."""
+        scale = self.tie(error)
+        raw = smooth_bound_inverse(2 * scale.log(), self.bound).to(location.dtype)
+        if self.raw_log_var is not None:
+            self.raw_log_var.data.copy_(raw)
+        elif self.kind == "optimal":
+            self.fitted.copy_(scale)
+        return torch.cat([location, raw]) if self.raw_size else location
+
+    def share_at_floor(self, scale: Tensor) -> Tensor:
+        """Share of the scales at their floor, 0-dim; 0 where it is fixed."""
+        if self.kind == "fixed":
+            return torch.zeros((), device=scale.device)
+        # The smooth bound approaches the floor without touching it: within half as much again counts as there.
+        return (scale < 1.5 * self.floor).to(scale.dtype).mean()
+
+    @torch.no_grad()
+    def statistics(self, location: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
+        """``(Σ |x - m|^p, number of cells)`` of a batch, float64: what ``optimal`` is fitted from."""
+        error = (x - location).abs() ** self.power
+        cells = torch.ones_like(error, dtype=torch.float64) if mask is None else mask.expand_as(error).double()
+        return torch.stack((torch.where(cells > 0, error, 0.0).sum(dtype=torch.float64), cells.sum()))
+
+    @torch.no_grad()
+    def update(self, statistics: Tensor) -> None:
+        """Let the running mean follow a step's statistics."""
+        mean_error = (statistics[0] / statistics[1].clamp_min(1)).to(self.fitted.dtype)
+        newest = torch.lerp(self.fitted**self.power, mean_error, self.momentum)
+        self.fitted.copy_((newest ** (1 / self.power)).clamp(self.floor, 1 / self.floor))

@@ -1,0 +1,193 @@
+"""Which values a column may hold, and everything that follows from it: asked by all, written once."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vae_lightning.errors import Setting
+
+
+@dataclass(frozen=True)
+class Support(ABC):
+    """The legal values of one column, after scaling.
+
+    Attributes:
+        words: what is legal, for messages.
+        is_probability: its values have probabilities, never above 1 and free of units; else densities.
+        fill: a legal value to stand where a cell is masked; what stands there changes nothing.
+    """
+
+    words: str
+    is_probability: bool
+    fill: float = 0.0
+
+    @abstractmethod
+    def contains(self, x: Tensor) -> Tensor:
+        """Which values are legal and finite, same shape as ``x``."""
+
+    @abstractmethod
+    def default_preprocess(self, low: float, high: float, value_range: tuple[float, float] | None) -> tuple[str, str]:
+        """The preprocessing of such columns where none is asked for.
+
+        Args:
+            low: least training value.
+            high: greatest training value.
+            value_range: the declared range of legal values, where the source declares one.
+
+        Returns:
+            Its name, and why: a clause that starts with "as".
+        """
+
+    def to_features(self, x: Tensor) -> Tensor:
+        """What the encoder sees of values ``x``, same shape: by default the values themselves."""
+        return x
+
+    #: Whether features are centred and scaled by the training rows: where values span orders of magnitude.
+    standardizes_features = False
+
+    @abstractmethod
+    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
+        """Nodes and weights that sum or integrate functions of x: ``∫ f ≈ (weights * f(nodes)).sum(0)``.
+
+        Args:
+            mean: where the mass lies, shape ``(...)``.
+            stddev: how far it reaches, same shape.
+
+        Returns:
+            Both float64, of shape ``(K, ...)``.
+        """
+
+    @abstractmethod
+    def alternatives(self, preprocess: str) -> list[Setting]:
+        """What to type instead, where values are illegal after ``preprocess``."""
+
+
+def _trapezoid(nodes: Tensor) -> Tensor:
+    """The weights of the trapezoidal rule for nodes that rise along the first dimension."""
+    steps = nodes.diff(dim=0) / 2
+    zero = torch.zeros_like(nodes[:1])
+    return torch.cat([steps, zero]) + torch.cat([zero, steps])
+
+
+@dataclass(frozen=True)
+class Real(Support):
+    """All real numbers."""
+
+    words: str = "real numbers"
+    is_probability: bool = False
+
+    def contains(self, x: Tensor) -> Tensor:
+        return torch.isfinite(x)
+
+    def default_preprocess(self, low: float, high: float, value_range: tuple[float, float] | None) -> tuple[str, str]:
+        return "standardize", "as the likelihood takes all real numbers"
+
+    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
+        # Closest together at the mean, where a density may have a kink, and far enough out for exponential tails.
+        steps = torch.linspace(-1, 1, 2001, dtype=torch.float64, device=mean.device)
+        steps = (20 * steps.abs() ** 1.5 * steps.sign()).view(-1, *(1,) * mean.ndim)
+        nodes = mean.double() + stddev.double() * steps
+        return nodes, _trapezoid(nodes)
+
+    def alternatives(self, preprocess: str) -> list[Setting]:
+        return []
+
+
+@dataclass(frozen=True)
+class Unit(Support):
+    """The interval from 0 to 1."""
+
+    words: str = "between 0 and 1"
+    is_probability: bool = False
+
+    def contains(self, x: Tensor) -> Tensor:
+        return (x >= 0) & (x <= 1)
+
+    def default_preprocess(self, low: float, high: float, value_range: tuple[float, float] | None) -> tuple[str, str]:
+        if low >= 0 and high <= 1:
+            return "none", "as all training values lie in [0, 1] already"
+        if value_range is not None:
+            return "minmax", f"as these are grey levels from {value_range[0]:g} to {value_range[1]:g}"
+        return "minmax", "as the likelihood takes values in [0, 1]"
+
+    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
+        nodes = torch.linspace(0, 1, 4001, dtype=torch.float64, device=mean.device)
+        nodes = nodes.view(-1, *(1,) * mean.ndim).expand(-1, *mean.shape)
+        return nodes, _trapezoid(nodes)
+
+    def alternatives(self, preprocess: str) -> list[Setting]:
+        return [GAUSSIAN, *([MINMAX] if preprocess != "minmax" else []), *_binarize(preprocess)]
+
+
+@dataclass(frozen=True)
+class Binary(Support):
+    """0 and 1; grey levels between them are taken as soft targets."""
+
+    words: str = "0 or 1 (or grey levels between)"
+    is_probability: bool = True
+
+    def contains(self, x: Tensor) -> Tensor:
+        return (x >= 0) & (x <= 1)
+
+    def default_preprocess(self, low: float, high: float, value_range: tuple[float, float] | None) -> tuple[str, str]:
+        if low >= 0 and high <= 1:
+            return "none", "as all training values lie in [0, 1] already"
+        if value_range is not None:
+            return "minmax", f"as these are grey levels from {value_range[0]:g} to {value_range[1]:g}"
+        # A table beyond [0, 1] is no set of bits: left alone, so that the support check says so.
+        return "none", "as a table is never binarised or squeezed into [0, 1] unasked"
+
+    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
+        nodes = torch.arange(2, dtype=torch.float64, device=mean.device)
+        nodes = nodes.view(-1, *(1,) * mean.ndim).expand(-1, *mean.shape)
+        return nodes, torch.ones_like(nodes)
+
+    def alternatives(self, preprocess: str) -> list[Setting]:
+        return [GAUSSIAN, *([MINMAX] if preprocess != "minmax" else []), *_binarize(preprocess)]
+
+
+@dataclass(frozen=True)
+class Count(Support):
+    """Whole numbers from 0 on."""
+
+    words: str = "whole numbers from 0 on"
+    is_probability: bool = True
+    standardizes_features = True
+
+    def contains(self, x: Tensor) -> Tensor:
+        return torch.isfinite(x) & (x >= 0) & (x == x.round())
+
+    def default_preprocess(self, low: float, high: float, value_range: tuple[float, float] | None) -> tuple[str, str]:
+        return "none", "as the likelihood takes whole numbers as they are"
+
+    def to_features(self, x: Tensor) -> Tensor:
+        """``log(1 + x)``: counts span orders of magnitude, and a network sees only the largest of them."""
+        return torch.log1p(x)
+
+    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
+        low = (mean.double() - 12 * stddev.double()).floor().clamp_min(0)
+        high = (mean.double() + 12 * stddev.double()).ceil() + 40
+        steps = torch.arange(int((high - low).max()) + 1, dtype=torch.float64, device=mean.device)
+        nodes = low + steps.view(-1, *(1,) * mean.ndim)
+        return nodes, torch.ones_like(nodes)
+
+    def alternatives(self, preprocess: str) -> list[Setting]:
+        undo = [Setting("data.preprocess", "none", "the values as they are")] if preprocess != "none" else []
+        return [*undo, GAUSSIAN]
+
+
+GAUSSIAN = Setting("likelihood", "gaussian", "takes all real numbers")
+MINMAX = Setting("data.preprocess", "minmax", "each column rescaled to [0, 1]")
+BINARIZE = Setting("data.preprocess", "binarize", "each value becomes 0 or 1")
+
+
+def _binarize(preprocess: str) -> list[Setting]:
+    return [] if preprocess == "binarize" else [BINARIZE]
+
+
+REAL = Real()
+UNIT = Unit()
+BINARY = Binary()
+COUNT = Count()

@@ -1,0 +1,96 @@
+"""What the encoder sees of a row: never scored, so it has no Jacobian."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vae_lightning.data.batch import Batch
+from vae_lightning.likelihoods.moments import RowBatches, column_means
+from vae_lightning.likelihoods.support import Support
+
+
+class Features(nn.Module):
+    """Rows x (B, C) → features u (B, H): as supports show columns, holes filled, mask and condition appended.
+
+    Part of the VAE, so that it is saved and exported with it.
+
+    Args:
+        supports: of the columns, C of them.
+        condition_size: numbers K of a row's condition.
+        sees_mask: append which cells were observed, as 0 and 1; a batch without a mask counts as fully observed.
+
+    Attributes:
+        size: H.
+    """
+
+    fill: Tensor
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, supports: Sequence[Support], condition_size: int = 0, sees_mask: bool = False) -> None:
+        super().__init__()
+        self.condition_size = condition_size
+        self.sees_mask = sees_mask
+        self.size = len(supports) * (2 if sees_mask else 1) + condition_size
+        self.supports = tuple(supports)
+        #: The kinds of columns that the encoder does not see as they are.
+        self.changed = [one for one in dict.fromkeys(supports) if type(one).to_features is not Support.to_features]
+        for number, kind in enumerate(self.changed):
+            self.register_buffer(f"kind_{number}", torch.tensor([one == kind for one in supports]), persistent=False)
+        self.register_buffer("fill", torch.tensor([support.fill for support in supports]), persistent=False)
+        self.register_buffer("mean", torch.zeros(len(supports)) if self.changed else None)
+        self.register_buffer("scale", torch.ones(len(supports)) if self.changed else None)
+
+    def fill_masked(self, batch: Batch) -> Tensor:
+        """``x`` with a legal value in every masked cell, so that nothing that stands there can spread."""
+        return batch.x if batch.mask is None else torch.where(batch.mask, batch.x, self.fill)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Features of B rows, shape (B, H).
+
+        Raises:
+            ValueError: when the batch lacks a condition of the size that the model was made for.
+        """
+        u = self.fill_masked(batch)
+        if self.changed:
+            u = (self._shown(u) - self.mean) / self.scale
+            if batch.mask is not None:
+                u = torch.where(batch.mask, u, 0.0)
+        parts = [u]
+        if self.sees_mask:
+            parts.append(torch.ones_like(u) if batch.mask is None else batch.mask.to(u.dtype))
+        return append_condition(torch.cat(parts, -1) if len(parts) > 1 else u, batch.condition, self.condition_size)
+
+    def _shown(self, x: Tensor) -> Tensor:
+        """Each column as its support shows it."""
+        shown = x
+        for number, kind in enumerate(self.changed):
+            shown = torch.where(getattr(self, f"kind_{number}"), kind.to_features(x), shown)
+        return shown
+
+    @torch.no_grad()
+    def fit(self, rows: RowBatches) -> None:
+        """Take the mean and scale of the features that want it from training rows (N, C)."""
+        if not self.changed:
+            return
+        # Masked cells may hold anything: the folds leave them out, whatever comes of them here.
+        mean = column_means(rows, self._shown)
+        scale = column_means(rows, lambda x: (self._shown(x) - mean).square()).sqrt()
+        wanted = torch.tensor([support.standardizes_features for support in self.supports])
+        self.mean.copy_(torch.where(wanted, mean.cpu(), 0.0))
+        self.scale.copy_(torch.where(wanted & (scale.cpu() > 0), scale.cpu(), 1.0))
+
+
+def append_condition(u: Tensor, condition: Tensor | None, size: int) -> Tensor:
+    """``u`` (..., B, H) with a condition (B, size) beside each row.
+
+    Raises:
+        ValueError: when the condition has another size than the model was made for.
+    """
+    given = 0 if condition is None else condition.shape[-1]
+    if given != size:
+        raise ValueError(f"The 'condition' of a batch must have {size} numbers a row. Got {given} instead.")
+    if condition is None:
+        return u
+    return torch.cat([u, condition.expand(*u.shape[:-1], size)], -1)

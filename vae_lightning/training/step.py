@@ -1,0 +1,57 @@
+"""The training step as one pure function."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vae_lightning.data.batch import Batch
+from vae_lightning.model.vae import VAE
+from vae_lightning.objectives.base import Objective, Weights
+
+
+class Statistics(NamedTuple):
+    """What a step says of itself, as tensors that stay on the device; everything that watches training reads these.
+
+    Attributes:
+        terms: loss, reconstruction and KL, means over the rows, shape (3,), nats in model units, no gradient.
+        weight: what those means count for: the sum of the rows' weights, a number or 0-dim.
+        observed: how much of each column was observed, (C,): the weighted mean of the mask; None where nothing is
+            masked.
+        fitted: the likelihood's own sums for its closed form; None where it has none.
+    """
+
+    terms: Tensor
+    weight: Tensor | float
+    observed: Tensor | None
+    fitted: Tensor | None
+
+
+def loss_and_statistics(
+    vae: VAE, objective: Objective, batch: Batch, noise: Tensor, weights: Weights
+) -> tuple[Tensor, Statistics]:
+    """The loss of B rows, ``-Σ_b w_b bound_b / Σ_b w_b``, 0-dim, and what the step says of itself.
+
+    Nothing is drawn, kept or changed in here: the same arguments give the same answer.
+
+    Args:
+        vae: the model.
+        objective: what training maximises.
+        batch: the rows, model units.
+        noise: standard normal draws (S, B, N).
+        weights: of the objective's terms at this moment.
+    """
+    terms = vae(batch, noise, objective.needs_densities)
+    bound = objective(terms, weights)
+    likelihood = vae.likelihood
+    fitted = likelihood.statistics(terms.px, batch.x, batch.mask) if likelihood.statistics_size else None
+    if batch.weight is None:
+        loss, rows = -bound.mean(), float(batch.num_rows)
+        log_px, kl = terms.log_px.detach().sum() / (noise.shape[0] * rows), terms.kl.detach().sum() / rows
+        share = None if batch.mask is None else batch.mask.to(bound.dtype).mean(0)
+        return loss, Statistics(torch.stack((loss.detach(), -log_px, kl)), rows, share, fitted)
+    weight = batch.weight / batch.weight.sum()
+    loss = -(weight @ bound)
+    values = torch.stack((loss.detach(), weight @ terms.reconstruction.detach(), weight @ terms.kl.detach().sum(-1)))
+    share = None if batch.mask is None else weight @ batch.mask.to(bound.dtype)
+    return loss, Statistics(values, batch.weight.sum(), share, fitted)
