@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
 import vae_lightning
-from tests.families import VARIANTS, every_likelihood, mixed, randomise, rows_for, small_vae
+from tests.models import VARIANTS, every_likelihood, forward, mixed, randomise, rows_for, small_vae
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.store import RowsInMemory
 from vae_lightning.inference.evaluation import evaluate
@@ -21,7 +21,6 @@ from vae_lightning.model.vae import VAE
 from vae_lightning.objectives.base import Weights
 from vae_lightning.objectives.elbo import ELBO
 from vae_lightning.objectives.iwae import IWAE
-from vae_lightning.objectives.terms import Pass
 from vae_lightning.posteriors.gaussian import Gaussian as GaussianPosterior
 from vae_lightning.priors.mixture import Mixture
 from vae_lightning.training.step import loss_and_statistics
@@ -31,10 +30,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 PACKAGE = Path(vae_lightning.__file__).parent
 # The doctor examines what other people write, reductions and all.
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if "doctor" not in path.parts)
-
-
-def forward(vae: VAE, x: Tensor, num_samples: int = 1, densities: bool = False) -> Pass:
-    return vae(Batch(x), vae.noise(num_samples, len(x)), densities)
 
 
 def loss(vae: VAE, batch: Batch, noise: Tensor, objective: ELBO | IWAE | None = None, beta: float = 1.0) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from tests.families import VARIANTS, every_likelihood, randomise, rows_for, small_vae
+from tests.models import VARIANTS, every_likelihood, randomise, rows_for, small_vae
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.checks import is_illegal
 from vae_lightning.likelihoods.bernoulli import Bernoulli

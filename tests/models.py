@@ -1,4 +1,4 @@
-"""Every likelihood of the package with every way to set its scale, a mixture of several; variants of the network."""
+"""What several tests are made of: every likelihood of the package, small models, passes over rows, a training loop."""
 
 import inspect
 from collections.abc import Iterator
@@ -6,10 +6,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from vae_lightning.data.batch import Batch
+from vae_lightning.data.store import RowsInMemory
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.likelihoods.by_column import ByColumn
 from vae_lightning.likelihoods.scale import SCALE_KINDS, ScaleKind
 from vae_lightning.model.vae import VAE
+from vae_lightning.objectives.terms import Pass
 
 VARIANTS = [
     {},
@@ -56,3 +59,26 @@ def randomise(vae: VAE, scale: float) -> VAE:
         for parameter in vae.parameters():
             parameter.normal_(0, scale)
     return vae
+
+
+def forward(vae: VAE, x: Tensor, num_samples: int = 1, densities: bool = False) -> Pass:
+    return vae(Batch(x), vae.noise(num_samples, len(x)), densities)
+
+
+def rows_of(x: Tensor) -> RowsInMemory:
+    return RowsInMemory(Batch(x))
+
+
+def train(vae: VAE, x: Tensor, lr: float, batch_size: int, epochs: int, warm_up: float = 0.05) -> None:
+    """The textbook loop: Adam on the mean ELBO, the learning rate warming up and decaying to nothing."""
+    optimizer = torch.optim.Adam(vae.parameters(), lr=lr, fused=True)
+    batches = len(x) // batch_size
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * batches, pct_start=warm_up)
+    for _ in range(epochs):
+        for index in torch.randperm(len(x)).split(batch_size)[:batches]:
+            rows = x[index]
+            optimizer.zero_grad()
+            forward(vae, rows).nelbo.mean().backward()
+            optimizer.step()
+            scheduler.step()
+    vae.eval()
