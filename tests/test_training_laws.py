@@ -187,6 +187,16 @@ def test_a_weight_of_two_is_the_row_twice_and_one_of_zero_is_no_row() -> None:
     assert not offenders
 
 
+def test_weights_need_not_have_the_precision_of_the_model() -> None:
+    for name, likelihood in every_likelihood():
+        vae, x, noise = randomise(small_vae(likelihood), 0.3), rows_for(likelihood, 10), torch.randn(2, 10, 3)
+        batch = Batch(x, torch.rand(10, 6) < 0.7, weight=torch.rand(10))
+        single = measured(vae, batch, noise)
+        double = measured(vae.double(), batch.cast(vae.output.weight.double()), noise.double())
+        for part, value in single.items():
+            assert torch.allclose(value.double(), double[part].double(), rtol=1e-4, atol=1e-4), f"{name}: {part}"
+
+
 def test_the_numbers_of_an_evaluation_count_rows_by_their_weights() -> None:
     """A decoder that ignores z: the draws change nothing, so that only the rows do."""
     offenders = []

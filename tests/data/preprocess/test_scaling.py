@@ -1,122 +1,155 @@
-"""Preprocessing against scikit-learn, its own inverse, and the Jacobian by automatic differentiation."""
+"""Scalings against scikit-learn, their own inverse, and the Jacobian by automatic differentiation."""
 
 import numpy as np
 import pytest
 import torch
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
-from torch.distributions import constraints
 
-from vae_lightning.data.columns import Column
-from vae_lightning.data.dataset import Dataset, Rows
-from vae_lightning.data.preprocess.base import (
-    KINDS,
-    Binarize,
-    Identity,
-    MinMax,
-    Preprocess,
-    Standardize,
-    build_preprocess,
-)
+from vae_lightning.data.batch import Batch
+from vae_lightning.data.dataset import Rows
+from vae_lightning.data.preprocess.base import Scaling
+from vae_lightning.data.preprocess.binarize import Binarize
+from vae_lightning.data.preprocess.minmax import MinMax
+from vae_lightning.data.preprocess.none import Identity
+from vae_lightning.data.preprocess.standardize import Standardize
+from vae_lightning.data.store import RowsInMemory
 from vae_lightning.errors import DataError
 
 X = np.random.default_rng(0).normal(size=(9001, 4)) * [1, 1e-6, 1e6, 1] + [0, 0, 3e9, 5]
 X[:, 3] = 0.1
-KIND_CLASSES = [Identity, Standardize, MinMax, Binarize]
-
-
-def dataset(x: np.ndarray, value_range: tuple[float, float] | None = None) -> Dataset:
-    columns = tuple(Column(str(index), str(x.dtype)) for index in range(x.shape[1]))
-    return Dataset("some", columns, Rows(x), Rows(x * 100), Rows(x * 100), value_range)
+ROWS = Rows(X)
+KINDS = list(Scaling.families().values())
 
 
 class TestLaws:
-    @pytest.mark.parametrize("kind", [Identity, Standardize, MinMax])
-    def test_inverse_undoes_transform(self, kind: type[Preprocess]) -> None:
-        preprocess = kind(4).fit(X)
+    def test_the_folder_is_the_closed_set(self) -> None:
+        assert Scaling.families() == {
+            "binarize": Binarize,
+            "minmax": MinMax,
+            "none": Identity,
+            "standardize": Standardize,
+        }
+
+    @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind.is_invertible])
+    def test_inverse_undoes_transform(self, kind: type[Scaling]) -> None:
+        scaling = kind(4).fit(ROWS)
         x = torch.from_numpy(X)
-        u = preprocess.transform(x)
+        u = scaling.transform(x)
         assert u.dtype == torch.float32
-        back = preprocess.inverse(u)
+        back = scaling.inverse(u)
         assert back.dtype == torch.float64
         spread = x.abs() if kind is Identity else (x - x.mean(0)).abs() + x.std(0)
         assert ((back - x).abs() <= 1e-5 * spread + 1e-9).all()
 
-    @pytest.mark.parametrize("kind", KIND_CLASSES)
-    def test_log_abs_det_is_that_of_the_inverse_map(self, kind: type[Preprocess]) -> None:
-        preprocess = kind(4).fit(X)
-        told = preprocess.log_abs_det()
-        assert told.dtype == torch.float64
-        assert told.ndim == 0
-        jacobian = torch.autograd.functional.jacobian(preprocess.inverse, torch.zeros(4, dtype=torch.float64))
-        truth = 0.0 if kind is Binarize else -torch.linalg.slogdet(jacobian).logabsdet
-        assert told == pytest.approx(float(truth), abs=1e-9)
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_log_slopes_are_those_of_the_inverse_map(self, kind: type[Scaling]) -> None:
+        scaling = kind(4).fit(ROWS)
+        found = scaling.log_slopes()
+        assert (found.dtype, found.shape) == (torch.float64, (4,))
+        jacobian = torch.autograd.functional.jacobian(scaling.inverse, torch.zeros(4, dtype=torch.float64))
+        assert torch.equal(jacobian, jacobian.diag().diag())
+        # What makes bits has no slope: the density is one of the bits.
+        truth = -jacobian.diag().abs().log() if kind.is_invertible else torch.zeros(4, dtype=torch.float64)
+        torch.testing.assert_close(found, truth, rtol=1e-12, atol=1e-12)
 
-    @pytest.mark.parametrize("kind", KIND_CLASSES)
-    def test_a_fresh_instance_loads_the_state(self, kind: type[Preprocess]) -> None:
-        fitted = kind(4).fit(X)
-        fresh = kind(4, **fitted.options())
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_a_deviation_is_the_difference_of_two_inverses(self, kind: type[Scaling]) -> None:
+        scaling = kind(4).fit(ROWS)
+        u, stddev = torch.rand(5, 4, dtype=torch.float64), torch.rand(5, 4, dtype=torch.float64)
+        apart = scaling.inverse(u + stddev) - scaling.inverse(u)
+        torch.testing.assert_close(scaling.inverse_stddev(stddev), apart, rtol=1e-6, atol=1e-6)
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_a_fresh_instance_loads_the_state(self, kind: type[Scaling]) -> None:
+        fitted = kind(4).fit(ROWS)
+        fresh = Scaling.named(fitted.name(), "data.preprocess")(4, **fitted.options())
         fresh.load_state_dict(fitted.state_dict())
         x = torch.from_numpy(X)
         assert torch.equal(fresh.transform(x), fitted.transform(x))
         assert all(value.dtype == torch.float64 for value in fitted.state_dict().values())
 
-    @pytest.mark.parametrize("kind", KIND_CLASSES)
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_statistics_keep_their_digits_whatever_the_model_is_cast_to(self, kind: type[Scaling]) -> None:
+        fitted, x = kind(4).fit(ROWS), torch.from_numpy(X)
+        before = fitted.transform(x)
+        for cast in (torch.nn.Module.half, torch.nn.Module.float, torch.nn.Module.bfloat16, torch.nn.Module.double):
+            assert torch.equal(cast(fitted).transform(x), before), cast
+
+    @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int64, np.float32])
-    def test_every_dtype(self, kind: type[Preprocess], dtype: type) -> None:
+    def test_every_dtype(self, kind: type[Scaling], dtype: type) -> None:
         x = np.arange(12).reshape(6, 2).astype(dtype)
-        u = kind(2).fit(x).transform(torch.from_numpy(x))
+        u = kind(2).fit(Rows(x)).transform(torch.from_numpy(x))
         assert u.dtype == torch.float32
         assert torch.isfinite(u).all()
 
-    @pytest.mark.parametrize("kind", KIND_CLASSES)
-    @pytest.mark.parametrize("shape", [(3, 5), (0, 4), (4,)])
-    def test_rows_of_another_width(self, kind: type[Preprocess], shape: tuple[int, ...]) -> None:
-        with pytest.raises(DataError, match=r"\.fit must have shape \(N, 4\)"):
-            kind(4).fit(np.zeros(shape))
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("shape", [(3, 5), (3, 1), (0, 4)])
+    def test_rows_of_another_width_or_none(self, kind: type[Scaling], shape: tuple[int, ...]) -> None:
+        with pytest.raises(DataError, match=r"\.fit must be rows of 4 columns, at least one"):
+            kind(4).fit(Rows(np.zeros(shape)))
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_statistics_are_a_fold_over_batches_that_leaves_out_what_is_masked(self, kind: type[Scaling]) -> None:
+        """However the rows are cut, and whatever stands in a masked cell, they are those of the observed cells."""
+        x, mask = torch.rand(50, 3, dtype=torch.float64) * torch.tensor([1.0, 5.0, 100.0]), torch.rand(50, 3) < 0.7
+        batch = Batch(torch.where(mask, x, torch.nan), mask)
+        whole = kind(3).fit(RowsInMemory(batch))
+
+        class Pieces(RowsInMemory):
+            def batches(self, num_rows: int = 7):
+                return super().batches(num_rows)
+
+        columns = [kind(1).fit(RowsInMemory(Batch(x[mask[:, i], i : i + 1]))) for i in range(3)]
+        for name, value in whole.state_dict().items():
+            cut = kind(3).fit(Pieces(batch)).state_dict()[name]
+            torch.testing.assert_close(cut, value, rtol=1e-12, atol=1e-12)
+            alone = torch.cat([one.state_dict()[name] for one in columns])
+            torch.testing.assert_close(value, alone, rtol=1e-12, atol=1e-12)
 
     def test_identity_and_standardize_clip_nothing(self) -> None:
-        assert Identity(4).fit(X).clipped(torch.from_numpy(X * 9)) == 0
-        assert Standardize(4).fit(X).clipped(torch.from_numpy(X * 9)) == 0
+        assert Identity(4).fit(ROWS).num_clipped(torch.from_numpy(X * 9)) == 0
+        assert Standardize(4).fit(ROWS).num_clipped(torch.from_numpy(X * 9)) == 0
 
 
 class TestStandardize:
     def test_agrees_with_scikit_learn(self) -> None:
-        ours = Standardize(3).fit(X[:, :3])
+        ours = Standardize(3).fit(Rows(X[:, :3]))
         theirs = StandardScaler().fit(X[:, :3])
         np.testing.assert_allclose(ours.mean, theirs.mean_, rtol=1e-12, atol=1e-15)
         np.testing.assert_allclose(ours.scale, theirs.scale_, rtol=1e-9)
 
     def test_a_constant_column_keeps_its_scale(self) -> None:
-        preprocess = Standardize(4).fit(X)
-        assert preprocess.scale[3] == 1
-        assert (preprocess.transform(torch.from_numpy(X))[:, 3] == 0).all()
+        scaling = Standardize(4).fit(ROWS)
+        assert scaling.scale[3] == 1
+        assert (scaling.transform(torch.from_numpy(X))[:, 3] == 0).all()
 
     def test_wide_values_do_not_overflow(self) -> None:
         x = np.array([[-1e300], [1e300], [5e299]])
-        u = Standardize(1).fit(x).transform(torch.from_numpy(x)).double()
+        u = Standardize(1).fit(Rows(x)).transform(torch.from_numpy(x)).double()
         assert u.mean() == pytest.approx(0, abs=1e-6)
         assert u.std(correction=0) == pytest.approx(1, rel=1e-6)
 
 
 class TestMinMax:
     def test_agrees_with_scikit_learn(self) -> None:
-        u = MinMax(4).fit(X).transform(torch.from_numpy(X))
+        u = MinMax(4).fit(ROWS).transform(torch.from_numpy(X))
         np.testing.assert_allclose(u[:, :3], MinMaxScaler().fit_transform(X[:, :3]), atol=1e-6)
         assert u.min() == 0
         assert u.max() == 1
         assert (u[:, 3] == 0).all()
 
     def test_values_beyond_the_range_are_clipped_and_counted(self) -> None:
-        preprocess = MinMax(2).fit(np.array([[0.0, 10.0], [4.0, 10.0]]))
+        scaling = MinMax(2).fit(Rows(np.array([[0.0, 10.0], [4.0, 10.0]])))
         others = torch.tensor([[-1.0, 10.0], [2.0, 11.5], [5.0, 9.0]])
-        assert preprocess.clipped(others) == 4
-        assert preprocess.transform(others).tolist() == [[0, 0], [0.5, 1], [1, 0]]
+        assert scaling.num_clipped(others) == 4
+        assert scaling.transform(others).tolist() == [[0, 0], [0.5, 1], [1, 0]]
 
     def test_a_declared_range_holds_whatever_the_rows(self) -> None:
-        preprocess = MinMax(1, (0, 16)).fit(np.array([[3.0], [8.0]]))
-        assert preprocess.transform(torch.tensor([[0.0], [8.0], [16.0]])).flatten().tolist() == [0, 0.5, 1]
-        assert preprocess.clipped(torch.tensor([[16.0], [17.0]])) == 1
-        assert preprocess.options() == {"value_range": [0, 16]}
+        scaling = MinMax(1, (0, 16)).fit(Rows(np.array([[3.0], [8.0]])))
+        assert scaling.transform(torch.tensor([[0.0], [8.0], [16.0]])).flatten().tolist() == [0, 0.5, 1]
+        assert scaling.num_clipped(torch.tensor([[16.0], [17.0]])) == 1
+        assert scaling.options() == {"value_range": [0, 16]}
 
     @pytest.mark.parametrize("value_range", [(1, 1), (2, 1), (0, float("inf")), (float("nan"), 1)])
     def test_illegal_ranges(self, value_range: tuple[float, float]) -> None:
@@ -127,26 +160,26 @@ class TestMinMax:
 class TestBinarize:
     def test_threshold(self) -> None:
         x = torch.tensor([[0.0], [8.0], [8.1], [16.0], [20.0]])
-        preprocess = Binarize(1, (0, 16))
-        assert preprocess.transform(x).flatten().tolist() == [0, 0, 1, 1, 1]
+        scaling = Binarize(1, (0, 16))
+        assert scaling.transform(x).flatten().tolist() == [0, 0, 1, 1, 1]
         assert Binarize(1, (0, 16), threshold=0.25).transform(x).flatten().tolist() == [0, 1, 1, 1, 1]
-        assert preprocess.clipped(x) == 1
-        assert preprocess.inverse(torch.tensor([[0.0], [0.25], [1.0]])).flatten().tolist() == [0, 4, 16]
+        assert scaling.num_clipped(x) == 1
+        assert scaling.inverse(torch.tensor([[0.0], [0.25], [1.0]])).flatten().tolist() == [0, 4, 16]
 
     def test_resampled_bits_have_their_levels_as_frequencies(self) -> None:
-        preprocess = Binarize(3, (0, 4), resample=True)
+        scaling = Binarize(3, (0, 4), resample=True)
         x = torch.tensor([[0.0, 1.0, 4.0]]).expand(20_000, 3)
-        levels = preprocess.levels(x)
+        levels = scaling.levels(x)
         assert levels[0].tolist() == [0, 0.25, 1]
-        bits = preprocess.transform(x, torch.Generator().manual_seed(0))
+        bits = scaling.transform(x, torch.Generator().manual_seed(0))
         assert set(bits.unique().tolist()) == {0.0, 1.0}
         assert bits.mean(0).tolist() == [0, pytest.approx(0.25, abs=0.015), 1]
-        assert torch.equal(bits, preprocess.draw(levels, torch.Generator().manual_seed(0)))
-        assert not torch.equal(bits, preprocess.transform(x, torch.Generator().manual_seed(1)))
+        assert torch.equal(bits, scaling.draw(levels, torch.Generator().manual_seed(0)))
+        assert not torch.equal(bits, scaling.transform(x, torch.Generator().manual_seed(1)))
 
     def test_nothing_is_random_without_a_generator(self) -> None:
-        preprocess = Binarize(1, (0, 4), resample=True)
-        assert preprocess.transform(torch.full((50, 1), 3.0)).unique().tolist() == [1]
+        scaling = Binarize(1, (0, 4), resample=True)
+        assert scaling.transform(torch.full((50, 1), 3.0)).unique().tolist() == [1]
         # Nor with one, unless re-sampling was asked for.
         fixed = Binarize(1, (0, 4))
         assert fixed.transform(torch.full((50, 1), 3.0), torch.Generator()).unique().tolist() == [1]
@@ -155,63 +188,3 @@ class TestBinarize:
     def test_illegal_thresholds(self, threshold: float) -> None:
         with pytest.raises(DataError, match="The 'threshold' parameter of Binarize must be at least 0 and below 1"):
             Binarize(1, threshold=threshold)
-
-
-UNIT = np.array([[0.0, 0.5], [1.0, 0.2]])
-BITS = np.array([[0, 1], [1, 1]], dtype=np.uint8)
-WIDE = np.array([[-3.1, 0.5], [4.2, 0.2]])
-
-
-class TestChoice:
-    @pytest.mark.parametrize(
-        ("support", "discrete", "x", "value_range", "kind", "words"),
-        [
-            (constraints.real, False, WIDE, None, "standardize", "all real numbers"),
-            (constraints.real_vector, False, WIDE, None, "standardize", "all real numbers"),
-            (constraints.real, False, BITS, (0, 1), "standardize", "all real numbers"),
-            (constraints.unit_interval, True, UNIT, None, "none", "lie in [0, 1] already"),
-            (constraints.boolean, True, BITS, None, "none", "lie in [0, 1] already"),
-            (constraints.independent(constraints.boolean, 1), True, BITS, None, "none", "already"),
-            (constraints.unit_interval, True, WIDE, (-5, 5), "minmax", "grey levels from -5 to 5"),
-            (constraints.boolean, True, WIDE, (-5, 5), "minmax", "grey levels"),
-            (constraints.unit_interval, False, WIDE, None, "minmax", "takes values in [0, 1]"),
-            (constraints.unit_interval, True, WIDE, None, "none", "never binarised or squeezed"),
-            (constraints.boolean, True, WIDE, None, "none", "never binarised"),
-            (constraints.nonnegative_integer, True, WIDE, None, "none", "as it is"),
-            (constraints.positive, False, WIDE, None, "none", "as it is"),
-            (constraints.interval(-1.0, 1.0), False, WIDE, None, "none", "as it is"),
-        ],
-    )
-    def test_by_support(
-        self,
-        support: constraints.Constraint,
-        discrete: bool,
-        x: np.ndarray,
-        value_range: tuple[float, float] | None,
-        kind: str,
-        words: str,
-    ) -> None:
-        data = dataset(x, value_range)
-        preprocess, reason = build_preprocess(None, num_columns=2, support=support, discrete=discrete, data=data)
-        assert preprocess.kind == kind
-        assert words in reason
-        assert reason.startswith("as ")
-
-    @pytest.mark.parametrize("kind", KINDS)
-    def test_as_asked_for_and_fitted_on_the_training_rows(self, kind: str) -> None:
-        data = dataset(WIDE)
-        preprocess, reason = build_preprocess(
-            kind, num_columns=2, support=constraints.real, discrete=False, data=data, threshold=0.3, resample=True
-        )
-        assert preprocess.kind == kind
-        assert reason == "as asked for"
-        if isinstance(preprocess, Standardize):
-            np.testing.assert_allclose(preprocess.mean, WIDE.mean(0))
-        if isinstance(preprocess, MinMax):
-            np.testing.assert_allclose(preprocess.low, WIDE.min(0))
-        if isinstance(preprocess, Binarize):
-            assert preprocess.options() == {"value_range": None, "threshold": 0.3, "resample": True}
-
-    def test_unknown_kind(self) -> None:
-        with pytest.raises(DataError, match=r"Got 'standardise' instead\. Did you mean 'standardize'\?"):
-            build_preprocess("standardise", num_columns=2, support=constraints.real, discrete=False, data=dataset(WIDE))
