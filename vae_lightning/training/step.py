@@ -44,7 +44,7 @@ def loss_and_statistics(
     terms = vae(batch, noise, objective.needs_densities)
     bound = objective(terms, weights)
     likelihood = vae.likelihood
-    fitted = likelihood.statistics(terms.px, batch.x, batch.mask) if likelihood.statistics_size else None
+    fitted = likelihood.statistics(terms.px, batch) if likelihood.statistics_size else None
     if batch.weight is None:
         loss, rows = -bound.mean(), float(batch.num_rows)
         log_px, kl = terms.log_px.detach().sum() / (noise.shape[0] * rows), terms.kl.detach().sum() / rows
