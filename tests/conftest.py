@@ -116,7 +116,8 @@ SMALL = {
     "optimizer.lr": "0.01",
     "trainer.max_epochs": "2",
     "test.num_samples": "10",
-    "callbacks.figures": "null",  # which take longer than such a run
+    "callbacks.figures": "null",  # these and the report take longer than such a run
+    "report": "false",
 }
 SMALL_SOURCES = {
     "synthetic": {"data.num_rows": "200", "data.num_columns": "4", "data.latent_dim": "2", "data.seed": "2"},

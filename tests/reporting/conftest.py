@@ -10,7 +10,7 @@ from matplotlib.text import Text
 
 from tests.conftest import Run
 from vae_lightning.config.build import recorded_dataset
-from vae_lightning.reporting.figures.base import Subject
+from vae_lightning.reporting.figures.subject import Subject
 from vae_lightning.reporting.figures.training import read_history
 from vae_lightning.runs.loading import load_recorded
 from vae_lightning.runs.run import run
@@ -55,6 +55,7 @@ def digits_run(compose_config: Callable[..., dict[str, Any]], tmp_path_factory: 
         "model.hidden_dims=[64]",
         "trainer.max_epochs=5",
         "logger=both",
+        "report=",
         "callbacks.figures=",
         "callbacks.figures.every_n_epochs=2",
         "callbacks.figures.share=1",

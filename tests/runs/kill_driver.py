@@ -25,6 +25,7 @@ OVERRIDES = [
     "scheduler=plateau",
     "callbacks.early_stopping=null",
     "callbacks.figures=null",
+    "report=false",
     "test.num_samples=5",
     "torch.threads=1",
 ]

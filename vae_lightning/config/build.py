@@ -145,7 +145,7 @@ def recorded_dataset(record: Config, names: Sequence[str]) -> Dataset:
     node = record.get("data", {}).get("source") or {}
     if not node:
         raise DataError("This model was trained on rows from memory, which are not recorded.")
-    source: Source = construct(node, "data", _own_class(node, "data", Source))
+    source: Source = construct(node, "data", _own_class(node, "data", Source, "vae_lightning.data.sources"))
     path = Path(str(node.get("path", "."))).expanduser()
     if not path.exists() and not path.is_absolute():
         raise DataError(
@@ -162,9 +162,9 @@ def recorded_dataset(record: Config, names: Sequence[str]) -> Dataset:
     return dataset
 
 
-def _own_class(node: Config, group: str, base: type[Own]) -> type[Own]:
+def _own_class(node: Config, group: str, base: type[Own], package: str) -> type[Own]:
     """Only classes of this package: a run directory may be a stranger's, and its words must not run as code."""
-    target, package = str(node.get("_target_")), base.__module__.rpartition(".base")[0]
+    target = str(node.get("_target_"))
     if not re.fullmatch(rf"{re.escape(package)}\.\w+\.\w+", target):
         raise ConfigError(f"{group}._target_ must be a class of {package}. Got {target!r} instead.")
     found = locate(target, group)

@@ -1,4 +1,4 @@
-"""What a finished run shows of itself: figures, the doctor's findings, TensorBoard's pages and ``report.html``."""
+"""What a finished run shows of itself: figures, the doctor's findings, TensorBoard's texts and ``report.html``."""
 
 import copy
 import platform
@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 import torch
 import yaml
+from lightning.pytorch import Callback
 
 from vae_lightning.config.build import Built
 from vae_lightning.data.store import RowsInMemory
 from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.doctor.runs.trained import Trained, examine_model
-from vae_lightning.files import write_whole
 from vae_lightning.reporting.figures.callback import Figures
-from vae_lightning.reporting.html import MARKS, Page, render
+from vae_lightning.reporting.html import MARKS, Page, write_page
 from vae_lightning.reporting.loggers import boards_of
 from vae_lightning.reporting.tensorboard import add_text
 from vae_lightning.training.callbacks.guard import LossGuard
@@ -27,14 +27,15 @@ PAGE = "report.html"
 
 
 class Seconds(NamedTuple):
-    """How long it took."""
+    """How long each part of it took."""
 
-    doctor: float = 0.0
-    figures: float = 0.0
+    figures: float
+    doctor: float
+    report: float
 
 
 def present(built: Built, run_dir: Path, config: Config, best: float, table: Sequence[tuple[str, str, str]]) -> Seconds:
-    """Examine and draw the model as it is now; without the ``figures`` callback, do nothing.
+    """Draw the model as it is now, where the run has figures, and report on it, unless ``config["report"]`` is false.
 
     Args:
         built: the finished run, with the weights that are kept.
@@ -43,28 +44,37 @@ def present(built: Built, run_dir: Path, config: Config, best: float, table: Seq
         best: its best val/nelbo.
         table: the test table: name, value, comment.
     """
-    callbacks = built.trainer.callbacks  # type: ignore[attr-defined]
-    figures = next((callback for callback in callbacks if isinstance(callback, Figures)), None)
-    if figures is None:
-        return Seconds()
+    callback = next((c for c in _callbacks(built) if isinstance(c, Figures)), None)
+    figures = callback.draw(built.trainer, built.module, final=True) if callback else None
+    drawing = callback.seconds if callback else 0.0
+    if not config["report"]:
+        return Seconds(drawing, 0.0, 0.0)
     started = time.perf_counter()
-    report = _examined(built, best)
+    findings = _examine(built, best)
     examined = time.perf_counter()
-    drawn = figures.draw(built.trainer, built.module, final=True)
-    drawn_at = time.perf_counter()
-    configuration = _words(config, run_dir)
-    warnings = [words for callback in callbacks if isinstance(callback, LossGuard) for words in callback.warnings]
+    configuration = _to_yaml(config, run_dir)
     for logger in boards_of(built.trainer):
         add_text(logger.experiment, "configuration", f"```yaml\n{configuration}```", built.trainer.global_step)
-        add_text(logger.experiment, "doctor", _markdown(report), built.trainer.global_step)
-    facts = _facts(built, config)
-    title = f"VAE on {built.dataset.name}"
-    page = Page(title, facts, table, report.verdict, report.findings, warnings, drawn, configuration)
-    write_whole(run_dir / PAGE, render(page).encode())
-    return Seconds(examined - started, figures.seconds + time.perf_counter() - drawn_at)
+        add_text(logger.experiment, "doctor", _to_markdown(findings), built.trainer.global_step)
+    page = Page(
+        title=f"VAE on {built.dataset.name}",
+        facts=_state_facts(built, config),
+        table=table,
+        verdict=findings.verdict,
+        findings=findings,
+        warnings=[words for c in _callbacks(built) if isinstance(c, LossGuard) for words in c.warnings],
+        configuration=configuration,
+        figures=figures,
+    )
+    write_page(page, run_dir / PAGE)
+    return Seconds(drawing, examined - started, time.perf_counter() - examined)
 
 
-def _examined(built: Built, best: float) -> Report:
+def _callbacks(built: Built) -> Sequence[Callback]:
+    return built.trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it, but does not declare it
+
+
+def _examine(built: Built, best: float) -> Report:
     """The doctor's findings, as ``vae-lightning doctor RUN`` has them."""
     model, data = built.module.model, built.datamodule
     if built.module.device.type != "cpu":
@@ -75,13 +85,13 @@ def _examined(built: Built, best: float) -> Report:
     )
 
 
-def _words(config: Config, run_dir: Path) -> str:
+def _to_yaml(config: Config, run_dir: Path) -> str:
     """The configuration as YAML; where the run lies on this machine is nothing it depends on."""
     text = yaml.safe_dump({**config}, sort_keys=False, allow_unicode=True)
     return text.replace(str(run_dir), "${run_dir}")
 
 
-def _markdown(report: Report) -> str:
+def _to_markdown(report: Report) -> str:
     return f"{report.verdict}\n\n" + "\n".join(map(_line, [*report.wrong, *report.unjudged, *_sound(report)]))
 
 
@@ -94,7 +104,7 @@ def _line(finding: Finding) -> str:
     return f"- **{MARKS[finding.ok]}** {finding.code}{about}: {finding.says} {finding.advice}".rstrip()
 
 
-def _facts(built: Built, config: Config) -> dict[str, str]:
+def _state_facts(built: Built, config: Config) -> dict[str, str]:
     dataset, vae = built.dataset, built.module.model.vae
     train, valid, test = (f"{len(rows):,}" for rows in (dataset.train, dataset.valid, dataset.test))
     parameters = sum(parameter.numel() for parameter in vae.parameters())

@@ -78,7 +78,7 @@ def run(config: Config, overrides: Sequence[str] = (), settings: Mapping[str, An
                 write_valid_scores(built.module.model.calibrate(built.dataset.valid.x), run_dir)
                 spent = present(built, run_dir, config, best, explained(result, best))
                 _log_end(built, result, best, settings)
-                took = {"training": trained, "evaluation": seconds + spent.doctor, "figures": spent.figures}
+                took = {"training": trained, "evaluation": seconds, **spent._asdict()}
                 _summarise(built, run_dir, result, best, took, overrides)
             return best
     except OSError as error:

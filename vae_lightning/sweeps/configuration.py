@@ -10,7 +10,7 @@ from vae_lightning.model.vae import VAE
 
 INDIFFERENT = {"run_dir", "resume", "debug", "sweep", "launcher", "hydra"}
 """Settings and groups that say how and where a job is run, not what it computes."""
-WATCHING = ("logger", "callbacks.progress")
+WATCHING = ("logger", "callbacks.progress", "report")
 """Settings that are kept, but do not make another job."""
 COMPLETED = ("data", "model", "likelihood", "objective", "optimizer", "scheduler")
 """Groups whose constructors' defaults are part of the settings."""
