@@ -43,7 +43,7 @@ def _sigmoid(x: Any) -> Any:
 def _lgamma(x: Any) -> Any:
     """log Γ(x) for x > 0, which ONNX lacks: Stirling's series at ``z = x + 8``, less ``log x (x + 1) ⋯ (x + 7)``.
 
-    In float64 whatever x is, as the two nearly cancel where x is small; right to 2e-8, for a graph's numbers are float32.
+    In float64 whatever x is, as the two nearly cancel where x is small. Right to 2e-8: a graph's numbers are float32.
     """
     op = _operations()
     wide = op.Cast(x, to=11)  # ONNX's number for double
