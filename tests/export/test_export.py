@@ -20,7 +20,7 @@ from vae_lightning.data.preprocess.base import Binarize, Identity, MinMax, Prepr
 from vae_lightning.errors import ConfigError, RunError, UserError
 from vae_lightning.export import export as exports
 from vae_lightning.export import graph_files
-from vae_lightning.export.graph_files import TOLERANCE, agreement, probes
+from vae_lightning.export.files import TOLERANCE, agreement, probes
 from vae_lightning.export.graphs import Decoder, Encoder, ScoreGraph, graphs
 from vae_lightning.export.translations import translations
 from vae_lightning.inference.model import VAEModel

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
+from vae_lightning.errors import check_parameter as check_parameter  # for losses/, which imports this file alone
+
 CODES: Mapping[str, str] = {
     "SIGN-FLIP": "the KL, the reconstruction or the whole loss has the wrong sign",
     "LOG-SIGN": "the log term of the KL has the wrong sign",
@@ -91,8 +93,7 @@ class Finding:
     about: str = ""
 
     def __post_init__(self) -> None:
-        if self.code not in CODES:
-            raise ValueError(f"The 'code' parameter of Finding must be one of CODES. Got {self.code!r} instead.")
+        check_parameter("Finding", "code", self.code in CODES, "one of CODES", self.code)
 
     def __str__(self) -> str:
         mark = {True: "ok", False: "WRONG", None: "cannot judge"}[self.ok]

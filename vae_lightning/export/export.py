@@ -18,7 +18,7 @@ from vae_lightning.export.card import (
     write_card,
     write_module,
 )
-from vae_lightning.export.graph_files import Agreement, agreement, run_onnx, run_torch, write_onnx, write_torch
+from vae_lightning.export.files import Agreement, agreement, run_onnx, run_torch, write_onnx, write_torch
 from vae_lightning.export.graphs import graphs
 from vae_lightning.inference.checkpoint import record_of
 from vae_lightning.inference.model import VAEModel

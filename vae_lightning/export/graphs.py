@@ -47,8 +47,8 @@ class Graph(nn.Module):
         """Rows as the network sees them."""
         return Batch(self.scaling.transform(x).to(self.vae.output.weight.dtype))
 
-    def yardsticks(self) -> list[tuple[Tensor, Tensor]]:
-        """For each output the value that is its zero and the difference that counts as one, both broadcastable."""
+    def comparison_scales(self) -> list[tuple[Tensor, Tensor]]:
+        """For each output the origin and the unit that differences are measured in, both broadcastable."""
         return [(torch.zeros(()), torch.ones(()))] * len(self.gives)
 
 
@@ -85,7 +85,7 @@ class Decoder(Graph):
         px = self.vae.likelihood(self.vae.raw(z.to(self.vae.output.weight.dtype)).double())
         return self.scaling.inverse(px.mean), self.scaling.inverse_stddev(px.stddev)
 
-    def yardsticks(self) -> list[tuple[Tensor, Tensor]]:
+    def comparison_scales(self) -> list[tuple[Tensor, Tensor]]:
         # A column's own origin and scale: around 1e6, or in units of 1e-6, plain differences would say nothing.
         like = torch.zeros(self.scaling.num_columns)
         origin, scale = self.scaling.inverse(like), self.scaling.inverse_stddev(like + 1)

@@ -150,7 +150,9 @@ class VAEModule(LightningModule):
 
     def _step(self, batch: Batch) -> None:
         optimizer: Any = self.optimizers()
-        optimizer.zero_grad()
+        for group in optimizer.param_groups:  # what zero_grad() does, less its bookkeeping
+            for parameter in group["params"]:
+                parameter.grad = None
         self.manual_backward(self.loss(batch))
         if self.trainer.gradient_clip_val:
             self.clip_gradients(optimizer, self.trainer.gradient_clip_val, self.trainer.gradient_clip_algorithm)

@@ -6,8 +6,7 @@ from typing import Any
 from vae_lightning.doctor.losses.blackbox.box import undisturbed
 from vae_lightning.doctor.losses.blackbox.deadline import Worker
 from vae_lightning.doctor.losses.examination import Examination
-from vae_lightning.doctor.report import Finding, Report
-from vae_lightning.errors import check_parameter
+from vae_lightning.doctor.report import Finding, Report, check_parameter
 
 SECONDS = 20.0
 

@@ -10,7 +10,6 @@ from vae_lightning.doctor.losses.blackbox.box import CallFailed
 from vae_lightning.doctor.losses.reconstruction.layout import ReconstructionReading
 from vae_lightning.doctor.losses.reconstruction.reach import mean_reach, mode_reach, rate_reach
 from vae_lightning.doctor.report import Finding
-from vae_lightning.likelihoods.bernoulli import Bernoulli
 
 
 def as_rows(data: Any) -> Array:
@@ -88,7 +87,8 @@ def _bernoulli(rows: Array, reading: ReconstructionReading) -> list[Finding]:
     grey = (rows > 0) & (rows < 1)
     if grey.mean() < 1e-3:
         return [Finding("BCE-RANGE", True, "The data are 0 and 1; the loss cannot fall below 0.", about="data")]
-    entropy = float(Bernoulli(rows.shape[1]).entropy_floor(torch.from_numpy(rows.clip(0, 1))).mean())
+    p = torch.from_numpy(rows.clip(0, 1))
+    entropy = float((torch.special.entr(p) + torch.special.entr(1 - p)).sum(1).mean())
     says = f"{_share(grey)} lie strictly between 0 and 1. Cross-entropy is a likelihood of zeros and ones only: on "
     says += f"grey levels exp(−loss) is no density, and the loss cannot fall below {entropy:.4g} nats per row."
     advice = "Binarise the data, or use a continuous Bernoulli or Gaussian likelihood. (Its optimum is right.)"

@@ -47,7 +47,7 @@ def judge(cases: Iterable[Case]) -> Score:
         score.seconds += taken
         score.slowest = max(score.slowest, taken)
         found = report.codes or (("silent",) if not report.unjudged else ("cannot judge",))
-        right = case.code in found if case.code else report.ok
+        right = not {case.code, *case.also}.isdisjoint(found) if case.code else report.ok
         for code in found:
             score.table[case.code or "right", code] += 1
         if right:

@@ -31,8 +31,8 @@ def convert(argument: Argument, framework: str) -> Any:
         return tuple(convert(array, framework) for array in argument)
     if framework.startswith("torch"):
         single = framework.endswith("32")
-        dtype = torch.int64 if argument.dtype.kind in "iu" else torch.float32 if single else torch.float64
-        tensor = torch.tensor(argument, dtype=dtype)
+        dtype = np.int64 if argument.dtype.kind in "iu" else np.float32 if single else np.float64
+        tensor = torch.from_numpy(argument.astype(dtype))
         # Not a leaf: in-place code then runs, as it does inside a network.
         gradient = framework != "torch, no gradient" and tensor.is_floating_point()
         return tensor.requires_grad_().clone() if gradient else tensor
@@ -52,4 +52,5 @@ def unchanged(before: Argument, after: Any) -> bool:
         after = after.detach().numpy()
     elif not isinstance(after, np.ndarray):
         return True  # the arrays of the other frameworks cannot be changed
-    return after.shape == before.shape and np.array_equal(after, before.astype(after.dtype), equal_nan=True)
+    # Bytes: NaN equals itself, and it takes a tenth of the time of np.array_equal.
+    return after.shape == before.shape and after.tobytes() == before.astype(after.dtype).tobytes()

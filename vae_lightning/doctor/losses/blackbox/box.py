@@ -172,10 +172,13 @@ def _most_telling(failures: dict[str, CallFailed]) -> CallFailed:
 
 def seed(number: int) -> None:
     """Set every global random state that a user's function may draw from."""
-    torch.manual_seed(number)
+    # Without an accelerator torch.manual_seed keeps a stack trace for the day there is one: a fifth of an examination.
+    (torch.manual_seed if torch.accelerator.is_available() else torch.default_generator.manual_seed)(number)
     np.random.seed(number)
     random.seed(number)
-    if "tensorflow" in sys.modules:
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(number)  # TensorFlow's too
+    elif "tensorflow" in sys.modules:
         sys.modules["tensorflow"].random.set_seed(number)
 
 

@@ -23,9 +23,7 @@ def torch_gradient(function: Callable[..., Any], arguments: tuple[Argument, ...]
         return []
     if not result.requires_grad:
         return None
-    if result.ndim > 2:  # several draws at once
-        result = result[0]
-    gradients = torch.autograd.grad(result.sum(), leaves, allow_unused=True)
+    gradients = torch.autograd.grad(_first_draw(result).sum(), leaves, allow_unused=True)
     return [
         np.zeros(tuple(leaf.shape)) if gradient is None else gradient.double().cpu().numpy()
         for leaf, gradient in zip(leaves, gradients, strict=True)
@@ -42,7 +40,7 @@ def tensorflow_gradient(
     with tensorflow.GradientTape() as tape:
         for leaf in leaves:
             tape.watch(leaf)
-        result = function(*rebuild(arguments, leaves))
+        result = _first_draw(function(*rebuild(arguments, leaves)))
     gradients = tape.gradient(result, leaves)
     if all(gradient is None for gradient in gradients):
         return None
@@ -57,5 +55,10 @@ def jax_gradient(function: Callable[..., Any], arguments: tuple[Argument, ...], 
     del framework  # JAX itself decides the precision
     jax, jnp = importlib.import_module("jax"), importlib.import_module("jax.numpy")
     leaves = [jnp.asarray(array) for array in flat(arguments)]
-    value, pull_back = jax.vjp(lambda *arrays: function(*rebuild(arguments, list(arrays))), *leaves)
+    value, pull_back = jax.vjp(lambda *arrays: _first_draw(function(*rebuild(arguments, arrays))), *leaves)
     return [np.asarray(gradient, dtype=np.float64) for gradient in pull_back(jnp.ones_like(value))]
+
+
+def _first_draw(result: Any) -> Any:
+    """The first of several draws made at once; anything else as it is."""
+    return result[0] if len(result.shape) > 2 else result

@@ -97,4 +97,4 @@ def _power(doubled: float, single: float) -> float:
 def unit(value: Array, reduction: Reduction, rows: int, columns: int) -> float:
     """The contribution of one entry, given the value for `rows` × `columns` equal ones."""
     summed = 0 if reduction.form in ("element", "column") else 1
-    return float(np.mean(value)) / rows**reduction.row_power / columns ** (reduction.column_power + summed)
+    return float(value.mean()) / rows**reduction.row_power / columns ** (reduction.column_power + summed)

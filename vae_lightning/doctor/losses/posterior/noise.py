@@ -143,7 +143,8 @@ def _shape(z: Array) -> Finding:
     count = values.size
     centre, spread = float(values.mean()), float(values.std())
     standard = (values - centre) / spread
-    skew, kurtosis = float(np.mean(standard**3)), float(np.mean(standard**4))
+    square = standard * standard  # a product takes a hundredth of the time of a power
+    skew, kurtosis = float(np.mean(square * standard)), float(np.mean(square * square))
     # The share within one standard deviation finds what moments miss: 0.6827 for a normal.
     share = float(np.mean(np.abs(standard) < 1))
     evidence = {"mean": centre / spread, "skew": skew, "kurtosis": kurtosis, "share within one sigma": share}
