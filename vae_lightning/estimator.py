@@ -266,6 +266,7 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
 
     def _config(self, num_rows: int, seed: int) -> dict[str, Any]:
         """The configuration that ``train.py`` would compose; numpy's numbers as Python's, as Lightning wants them."""
+        weight = {"beta": float(self.beta)} if self._objective_has_beta() else {}
         return {
             "seed": seed,
             "data": {"batch_size": min(int(self.batch_size), num_rows), "preprocess": self.preprocess},
@@ -281,10 +282,7 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
             },
             "posterior": _node(self.posterior),
             "prior": _node(self.prior),
-            "objective": {
-                **({"beta": float(self.beta)} if self._objective_has_beta() else {}),
-                **_node(self.objective),
-            },
+            "objective": {**weight, **_node(self.objective)},
             "optimizer": {
                 "_target_": "torch.optim.Adam",
                 "_partial_": True,
