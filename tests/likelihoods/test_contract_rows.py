@@ -109,6 +109,22 @@ def test_state_dict_carries_everything_the_family_has_learned(make: Make) -> Non
     torch.testing.assert_close(first(raw).log_prob(batch.x), second(raw).log_prob(batch.x), rtol=0, atol=0)
 
 
+def test_gradients_are_taken_after_the_closed_form_has_moved_on(make: Make) -> None:
+    """As in training: the update comes between the loss and its gradients, which are those of the loss."""
+    batch = Batch(data_like(make(), 20))
+    raw = raw_like(make(), 20)
+    gradients = []
+    for updates in (False, True):
+        likelihood, leaf = make(), raw.clone().requires_grad_()
+        p = likelihood(leaf)
+        loss = p.log_prob(batch.x).sum()
+        if updates and likelihood.statistics_size:
+            likelihood.update(likelihood.statistics(p, batch))
+        loss.backward()
+        gradients.append(leaf.grad)
+    torch.testing.assert_close(*gradients, rtol=0, atol=0)
+
+
 def test_closed_form_statistics_add_up_over_batches(make: Make) -> None:
     likelihood = make()
     if not likelihood.statistics_size:

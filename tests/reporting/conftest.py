@@ -22,9 +22,9 @@ Train = Callable[..., Run]
 def subject_of(run: Run) -> Subject:
     model, record, _ = load_recorded(run.run_dir)
     dataset = recorded_dataset(record, [column.name for column in model.columns])
-    rows = VectorDataModule(dataset, model.preprocess).rows
+    valid, train = (next(VectorDataModule(dataset, model.scaling).rows[name].batches()) for name in ("valid", "train"))
     history = read_history(run.run_dir / "metrics.csv")
-    return Subject(model, rows["valid"], rows["train"], dataset.valid.labels, dataset.image_shape, 0, history)
+    return Subject(model, valid, train, dataset.valid.labels, dataset.image_shape, 0, history)
 
 
 def words(figure: Figure) -> str:

@@ -103,6 +103,8 @@ def check_config(config: Config) -> None:
     seed = config["seed"]
     legal_seed = is_count(seed, 0) and seed < 2**32
     check_parameter("train.py", "seed", legal_seed, "a whole number from 0 to 4294967295", seed)
+    report = config["report"]
+    check_parameter("train.py", "report", isinstance(report, bool), "true or false", report)
     threads, num_samples = config["torch"]["threads"], config["test"]["num_samples"]
     precision, batch_size = config["torch"]["matmul_precision"], config["data"].get("batch_size", 1)
     check_parameter("torch", "threads", threads is None or is_count(threads), "a positive number or null", threads)

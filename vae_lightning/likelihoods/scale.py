@@ -76,7 +76,8 @@ class Scale(nn.Module):
             return location, torch.exp(0.5 * smooth_bound(raw_log_var, self.bound))
         if self.raw_log_var is not None:
             return raw, torch.exp(0.5 * smooth_bound(self.raw_log_var, self.bound))
-        return raw, self.fitted
+        # A copy: `update` writes into it before the gradients of this step are taken.
+        return raw, self.fitted.clone()
 
     def tie(self, error: Tensor) -> Tensor:
         """Maximum-likelihood scales from each column's mean error ``mean |x - m|^p`` (C,), tied where the kind ties."""

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from vae_lightning.doctor import CODES, diagnose
-from vae_lightning.doctor.losses.cases.generate import MUTATIONS, correct_case, wrong_case
+from vae_lightning.doctor.losses.cases.generate import MUTATIONS, draw_correct_case, draw_wrong_case
 from vae_lightning.doctor.losses.cases.question import FAULTS, VERSIONS, numpy_version, torch_version
 from vae_lightning.doctor.losses.cases.silent import silent_cases
 from vae_lightning.doctor.losses.cases.wrong import wrong_cases
@@ -38,13 +38,13 @@ def test_every_kind_of_error_has_a_public_case() -> None:
 
 
 def test_random_correct_losses_are_silent() -> None:
-    chance = random.Random(20)
-    assert judge(correct_case(chance) for _ in range(40)).missed == []
+    rng = random.Random(20)
+    assert judge(draw_correct_case(rng) for _ in range(40)).missed == []
 
 
 def test_random_wrong_losses_are_found() -> None:
-    chance = random.Random(21)
-    score = judge(wrong_case(chance) for _ in range(40))
+    rng = random.Random(21)
+    score = judge(draw_wrong_case(rng) for _ in range(40))
     assert len(score.missed) <= 0.05 * score.count, score.missed
 
 

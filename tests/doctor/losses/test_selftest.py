@@ -3,9 +3,9 @@
 import random
 
 from vae_lightning.doctor.losses.cases.base import Case
-from vae_lightning.doctor.losses.cases.generate import correct_recipe
+from vae_lightning.doctor.losses.cases.generate import draw_correct_recipe
 from vae_lightning.doctor.losses.cases.wrong import wrong_cases
-from vae_lightning.doctor.losses.selftest import confusion, judge, main
+from vae_lightning.doctor.losses.selftest import format_confusion, judge, main
 
 
 def test_selftest_prints_the_table(capsys, monkeypatch) -> None:
@@ -24,13 +24,13 @@ def test_a_missed_case_is_counted() -> None:
     score = judge([innocent, guilty])
     assert (score.right, score.count) == (0, 2)
     assert [missed.rpartition(" ")[2] for missed in score.missed] == ["innocent", "guilty"]
-    assert "SIGN-FLIP" in confusion(score)
+    assert "SIGN-FLIP" in format_confusion(score)
 
 
 def test_correct_recipes_keep_one_sigma_and_one_reduction() -> None:
-    chance = random.Random(0)
+    rng = random.Random(0)
     for _ in range(200):
-        recipe = correct_recipe(chance)
+        recipe = draw_correct_recipe(rng)
         assert recipe.sigma == recipe.sampler_sigma
         assert (recipe.kl_rows, recipe.kl_columns) == (recipe.rows, recipe.columns)
         assert recipe.kl_sign == recipe.reconstruction_sign

@@ -31,7 +31,7 @@ def test_originals_stand_above_their_reconstructions(digits: Subject) -> None:
     figure = images.draw_reconstructions(digits)
     parts = tiles(shown(figure.axes[0]), (8, 8), images.PAIRS_IN_ROW).reshape(3, 2, images.PAIRS_IN_ROW, 64)
     which = images.choose_rows(digits).reshape(3, images.PAIRS_IN_ROW)
-    truth = digits.model.preprocess.inverse(digits.u).numpy()
+    truth = digits.model.scaling.inverse(digits.batch.x).numpy()
     again = digits.model.reconstruct(truth)
     np.testing.assert_allclose(parts[:, 0], truth[which] / 16, atol=1e-6)
     np.testing.assert_allclose(parts[:, 1], again[which] / 16, atol=1e-5)

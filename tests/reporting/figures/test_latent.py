@@ -17,7 +17,8 @@ from vae_lightning.reporting.figures.subject import Subject
 def closed_form_kl(subject: Subject) -> np.ndarray:
     """Of each dimension, from the textbook."""
     with torch.no_grad():
-        loc, log_var = (part.double().numpy() for part in subject.model.vae.encode(subject.u))
+        posterior = subject.model.vae.encode(subject.batch)
+        loc, log_var = posterior.mean.double().numpy(), 2 * posterior.stddev.double().log().numpy()
     return 0.5 * (loc**2 + np.exp(log_var) - log_var - 1).mean(0)
 
 

@@ -67,11 +67,10 @@ def test_bars_are_nats_gained_over_an_independent_column(table: Subject) -> None
     nats = table.column_nats
     by_column = table.model.score_by_column(table.rows, num_samples=512).filter(like="nats_").mean().to_numpy()
     np.testing.assert_allclose(nats.given_code, by_column, atol=0.05)
-    scale = np.exp(table.model.preprocess.log_slopes().numpy())
-    moments = zip(
-        table.training.double().mean(0).numpy(), table.training.double().std(0, correction=0).numpy(), strict=True
-    )
-    u = table.u.double().numpy()
+    scale = np.exp(table.model.scaling.log_slopes().numpy())
+    training = table.training.x.double()
+    moments = zip(training.mean(0).numpy(), training.std(0, correction=0).numpy(), strict=True)
+    u = table.batch.x.double().numpy()
     alone = [-scipy.stats.norm(m, s).logpdf(u[:, i]).mean() - np.log(scale[i]) for i, (m, s) in enumerate(moments)]
     np.testing.assert_allclose(nats.alone, alone, atol=1e-3)
     figure = tables.draw_worst_columns(table)

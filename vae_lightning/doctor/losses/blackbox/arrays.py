@@ -14,13 +14,13 @@ FRAMEWORKS = ("torch", "numpy", "torch, float32", "torch, no gradient", "numpy, 
 """The kinds of arrays that are tried, in this order; functions of TensorFlow and JAX mostly take numpy's."""
 
 
-def flat(arguments: tuple[Argument, ...]) -> list[Array]:
+def flatten(arguments: tuple[Argument, ...]) -> list[Array]:
     """All arrays of the arguments, those inside tuples too."""
     return [array for item in arguments for array in (item if isinstance(item, tuple) else (item,))]
 
 
-def rebuild(arguments: tuple[Argument, ...], arrays: Sequence[Any]) -> list[Any]:
-    """`arrays`, one for each of `flat(arguments)`, in the arguments' structure."""
+def unflatten(arguments: tuple[Argument, ...], arrays: Sequence[Any]) -> list[Any]:
+    """`arrays`, one for each of `flatten(arguments)`, in the arguments' structure."""
     left = iter(arrays)
     return [tuple(next(left) for _ in item) if isinstance(item, tuple) else next(left) for item in arguments]
 
@@ -44,10 +44,10 @@ def convert(argument: Argument, framework: str) -> Any:
     return importlib.import_module("jax.numpy").asarray(argument)
 
 
-def unchanged(before: Argument, after: Any) -> bool:
+def is_unchanged(before: Argument, after: Any) -> bool:
     """Whether what was handed over still has the values that it had."""
     if isinstance(before, tuple):
-        return all(unchanged(one, other) for one, other in zip(before, after, strict=True))
+        return all(is_unchanged(one, other) for one, other in zip(before, after, strict=True))
     if isinstance(after, torch.Tensor):
         after = after.detach().numpy()
     elif not isinstance(after, np.ndarray):
