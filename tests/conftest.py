@@ -6,13 +6,16 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:
+    from vae_lightning.config.settings import Settings
 
 
 class _NoFigureFails(logging.Handler):
@@ -134,6 +137,13 @@ class Run:
     value: float
 
     @property
+    def settings(self) -> "Settings":
+        """The configuration, checked and completed."""
+        from vae_lightning.config.settings import Settings
+
+        return Settings.parse(self.config)
+
+    @property
     def summary(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.run_dir / "summary.json").read_text())
         return content
@@ -162,6 +172,7 @@ def train(compose_config: Callable[..., dict[str, Any]]) -> Callable[..., Run]:
     """``train(run_dir, *overrides, **callbacks)``: compose and run in this process; ``callbacks`` are nodes to add."""
 
     def trained(run_dir: Path, *overrides: str, **callbacks: Any) -> Run:
+        from vae_lightning.config.settings import Settings
         from vae_lightning.runs.run import run
 
         config = compose_config(run_dir, *overrides)
@@ -169,7 +180,7 @@ def train(compose_config: Callable[..., dict[str, Any]]) -> Callable[..., Run]:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            return Run(run_dir, config, run(config, overrides))
+            return Run(run_dir, config, run(Settings.parse(config), overrides))
         finally:
             torch.set_flush_denormal(False)
             torch.set_num_threads(threads)

@@ -11,8 +11,10 @@ import pytest
 import torch
 import yaml
 
-from vae_lightning.config.build import DATA_OPTIONS, check_config
-from vae_lightning.config.instantiate import legal_keys, locate
+from vae_lightning.config.instantiate import TARGET, import_class, legal_keys
+from vae_lightning.config.settings import FAMILIES, GIVEN, RowOptions, Settings
+from vae_lightning.data.sources.base import Source
+from vae_lightning.model.parts import NAME
 from vae_lightning.model.vae import VAE
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -24,7 +26,8 @@ NEEDS = {
     "experiment/mnist_classic": ["data=", "likelihood="],
     "experiment/forum_question": ["data=", "likelihood="],
 }
-GIVEN = {"optimizer": ["params"], "scheduler": ["optimizer"], "likelihood": ["num_columns"]}
+KINDS = {"data": (Source, ()), **FAMILIES}
+"""The groups that name a family of this package."""
 
 
 @pytest.fixture
@@ -63,7 +66,10 @@ def test_the_glob_finds_every_group() -> None:
 def test_every_choice_is_composed_and_legal(
     compose_config: Callable[..., Any], overrides: Callable[[str], list[str]], tmp_path: Path, choice: str
 ) -> None:
-    check_config(compose_config(tmp_path / "run", *overrides(choice)))
+    settings = Settings.parse(compose_config(tmp_path / "run", *overrides(choice)))
+    full = settings.in_full()
+    assert str(tmp_path / "run") not in str(full)
+    assert yaml.safe_load(yaml.safe_dump(full)) == full
 
 
 @pytest.mark.parametrize("choice", CHOICES)
@@ -87,18 +93,18 @@ def test_every_choice_runs(
 def test_train_yaml_alone_is_legal(compose_config: Callable[..., Any], tmp_path: Path) -> None:
     words = ["data=", "likelihood=", "trainer=", "logger=", "data.batch_size=", "model.latent_dim=", "optimizer.lr="]
     config = compose_config(tmp_path, *words, "model.hidden_dims=", "trainer.max_epochs=", "test.num_samples=")
-    check_config(config)
-    assert config["seed"] == 0
-    assert config["test"]["num_samples"] == 1000
-    assert config["data"]["_target_"] == "vae_lightning.data.sources.digits.Digits"
-    assert config["likelihood"]["_target_"] == "vae_lightning.likelihoods.bernoulli.Bernoulli"
+    settings = Settings.parse(config)
+    assert settings.seed == 0
+    assert settings.test.num_samples == 1000
+    assert settings.source == {"name": "digits", "valid_fraction": 0.1, "test_fraction": 0.2, "seed": 0}
+    assert settings.likelihood["name"] == "bernoulli"
 
 
 # --- nothing is said twice -------------------------------------------------------------------------------------------
 
 
-def nodes() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """(where, target, settings) of everything that a yaml describes, interpolations left as they are."""
+def nodes() -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
+    """(where, class, settings) of everything that a yaml describes, interpolations left as they are."""
     for choice in CHOICES:
         group = choice.partition("/")[0]
         content = yaml.safe_load((CONF / f"{choice}.yaml").read_text()) or {}
@@ -107,38 +113,40 @@ def nodes() -> Iterator[tuple[str, str, dict[str, Any]]]:
         if group in ("callbacks", "logger"):
             for name, node in content.items():
                 if name != "defaults":
-                    yield f"{choice}.{name}", node["_target_"], node
+                    yield f"{choice}.{name}", import_class(node, choice), node
             continue
         parents = [entry for entry in content.get("defaults", []) if entry != "_self_"]
         inherited = [yaml.safe_load((CONF / group / f"{parent}.yaml").read_text()) for parent in parents]
-        target = next((part["_target_"] for part in (content, *inherited) if "_target_" in part), None)
-        if group == "model":
-            target = f"{VAE.__module__}.{VAE.__qualname__}"
-        if target is not None:
-            yield choice, target, content
+        node = next((part for part in (content, *inherited) if TARGET in part), None)
+        if group in KINDS:
+            yield choice, KINDS[group][0].named(content[NAME], group), content
+        elif group == "model":
+            yield choice, VAE, content
+        elif node is not None:
+            yield choice, import_class(node, choice), content
 
 
 def settings() -> list[Any]:
     """One parameter set for each key of each yaml."""
-    reserved = {"_target_", "_partial_", "defaults"}
+    reserved = {TARGET, "defaults"}
     return [
-        pytest.param(where, target, key, node[key], id=f"{where}.{key}")
-        for where, target, node in nodes()
+        pytest.param(where, constructor, key, node[key], id=f"{where}.{key}")
+        for where, constructor, node in nodes()
         for key in node
-        if key not in reserved
+        if key not in reserved and (key != NAME or TARGET in node)
     ]
 
 
-@pytest.mark.parametrize(("where", "target", "key", "value"), settings())
+@pytest.mark.parametrize(("where", "constructor", "key", "value"), settings())
 def test_a_yaml_holds_only_what_its_constructor_has_and_does_not_default_to(
-    where: str, target: str, key: str, value: Any
+    where: str, constructor: Callable[..., Any], key: str, value: Any
 ) -> None:
-    constructor = locate(target, where)
-    options = DATA_OPTIONS if where.startswith("data/") else {}
-    assert key in legal_keys(constructor, GIVEN.get(where.partition("/")[0], ())) or key in options
-    default = options[key] if key in options else inspect.signature(constructor).parameters[key].default
-    assert value != default
-    assert type(value) is not type(default) or value != default
+    group = where.partition("/")[0]
+    given = KINDS[group][1] if group in KINDS else GIVEN.get(group, ())
+    if group == "data" and key in legal_keys(RowOptions):
+        constructor = RowOptions
+    assert key in legal_keys(constructor, given)
+    assert value != inspect.signature(constructor).parameters[key].default
 
 
 @pytest.mark.parametrize("choice", [choice for choice in CHOICES if choice.startswith("experiment/")])
@@ -150,10 +158,7 @@ def test_experiments_are_overrides_only(choice: str) -> None:
     assert {*content} <= {path.name for path in CONF.iterdir() if path.is_dir()} | {"test", "torch", "seed"}
 
 
-def test_file_names_are_module_names() -> None:
-    package = CONF.parent / "vae_lightning"
-    for group, folder in (("likelihood", "likelihoods"), ("data", "data")):
-        for path in (CONF / group).glob("*.yaml"):
-            module = yaml.safe_load(path.read_text())["_target_"].split(".")[2]
-            assert module == path.stem
-            assert (package / folder / f"{module}.py").exists()
+@pytest.mark.parametrize("group", KINDS)
+def test_every_family_has_a_yaml_of_its_name(group: str) -> None:
+    names = {path.stem: yaml.safe_load(path.read_text())[NAME] for path in (CONF / group).glob("*.yaml")}
+    assert names == {name: name for name in KINDS[group][0].families()}

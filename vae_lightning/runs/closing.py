@@ -3,14 +3,15 @@
 import copy
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import yaml
 
 from vae_lightning.config.build import Built
+from vae_lightning.config.settings import Settings
 from vae_lightning.data.store import RowsInMemory
 from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.doctor.runs.trained import Trained, examine_model
@@ -22,7 +23,6 @@ from vae_lightning.reporting.tensorboard import add_text
 from vae_lightning.training.callbacks.guard import LossGuard
 from vae_lightning.version import __version__
 
-Config = Mapping[str, Any]
 PAGE = "report.html"
 
 
@@ -33,13 +33,15 @@ class Seconds(NamedTuple):
     figures: float = 0.0
 
 
-def present(built: Built, run_dir: Path, config: Config, best: float, table: Sequence[tuple[str, str, str]]) -> Seconds:
+def present(
+    built: Built, run_dir: Path, settings: Settings, best: float, table: Sequence[tuple[str, str, str]]
+) -> Seconds:
     """Examine and draw the model as it is now; without the ``figures`` callback, do nothing.
 
     Args:
         built: the finished run, with the weights that are kept.
         run_dir: where everything goes.
-        config: its configuration.
+        settings: of the run.
         best: its best val/nelbo.
         table: the test table: name, value, comment.
     """
@@ -52,12 +54,15 @@ def present(built: Built, run_dir: Path, config: Config, best: float, table: Seq
     examined = time.perf_counter()
     drawn = figures.draw(built.trainer, built.module, final=True)
     drawn_at = time.perf_counter()
-    configuration = _words(config, run_dir)
-    warnings = [words for callback in callbacks if isinstance(callback, LossGuard) for words in callback.warnings]
+    # Every setting that was in force, defaults included.
+    configuration = yaml.safe_dump(settings.in_full(), sort_keys=False, allow_unicode=True)
+    warnings = [
+        str(notice) for callback in callbacks if isinstance(callback, LossGuard) for notice in callback.warnings
+    ]
     for logger in boards_of(built.trainer):
         add_text(logger.experiment, "configuration", f"```yaml\n{configuration}```", built.trainer.global_step)
         add_text(logger.experiment, "doctor", _markdown(report), built.trainer.global_step)
-    facts = _facts(built, config)
+    facts = _facts(built, settings.seed)
     title = f"VAE on {built.dataset.name}"
     page = Page(title, facts, table, report.verdict, report.findings, warnings, drawn, configuration)
     write_whole(run_dir / PAGE, render(page).encode())
@@ -75,12 +80,6 @@ def _examined(built: Built, best: float) -> Report:
     )
 
 
-def _words(config: Config, run_dir: Path) -> str:
-    """The configuration as YAML; where the run lies on this machine is nothing it depends on."""
-    text = yaml.safe_dump({**config}, sort_keys=False, allow_unicode=True)
-    return text.replace(str(run_dir), "${run_dir}")
-
-
 def _markdown(report: Report) -> str:
     return f"{report.verdict}\n\n" + "\n".join(map(_line, [*report.wrong, *report.unjudged, *_sound(report)]))
 
@@ -94,7 +93,7 @@ def _line(finding: Finding) -> str:
     return f"- **{MARKS[finding.ok]}** {finding.code}{about}: {finding.says} {finding.advice}".rstrip()
 
 
-def _facts(built: Built, config: Config) -> dict[str, str]:
+def _facts(built: Built, seed: int) -> dict[str, str]:
     dataset, vae = built.dataset, built.module.model.vae
     train, valid, test = (f"{len(rows):,}" for rows in (dataset.train, dataset.valid, dataset.test))
     parameters = sum(parameter.numel() for parameter in vae.parameters())
@@ -103,6 +102,6 @@ def _facts(built: Built, config: Config) -> dict[str, str]:
         f"{test} to test; fingerprint {dataset.fingerprint}",
         "preprocessing": built.module.model.scaling.name(),
         "model": f"{parameters:,} parameters, {vae.latent_dim} latent dimensions, {vae.likelihood.name()} likelihood",
-        "training": f"{built.trainer.current_epoch} epochs, seed {config['seed']}",
+        "training": f"{built.trainer.current_epoch} epochs, seed {seed}",
         "versions": f"vae_lightning {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vae_lightning.inference.reference import DENSITY, ReferenceMeasure
 from vae_lightning.sweeps.comparison import Ranking, Result, is_seed, rankings_of
 from vae_lightning.sweeps.scale import JOB, Scale, fence, scale_of
 from vae_lightning.sweeps.tables import headline, title, varied
@@ -94,7 +95,7 @@ def _panels(part: "SubFigure", keys: Sequence[str], ranking: Ranking, top: float
         axes = part.add_subplot(grid[divmod(index, PANELS_IN_ROW)], sharey=first)
         _panel(axes, scale_of(key, ranking.results), ranking, top)
         if index % PANELS_IN_ROW == 0:
-            units = ", data units" if ranking.measure == "density, data units" else ""
+            units = ", data units" if ranking.reference_measure == ReferenceMeasure(DENSITY, None) else ""
             axes.set_ylabel(f"{NELBO} (lower is better)\nnats per row{units}")
         if first is None:
             first = axes

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from vae_lightning.data.columns import Column, pixel_names
-from vae_lightning.data.dataset import Dataset, Rows, Source
+from vae_lightning.data.dataset import Dataset, Rows
 from vae_lightning.data.files.archives import UNREADABLE, existing_path, read_arrays, unreadable
+from vae_lightning.data.sources.base import Source
 from vae_lightning.data.split import split_off
 from vae_lightning.data.wording import listed
 from vae_lightning.errors import DataError, Setting

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vae_lightning.data.columns import Column
-from vae_lightning.data.dataset import Dataset, Rows, Source
+from vae_lightning.data.dataset import Dataset, Rows
 from vae_lightning.data.files.archives import existing_path, read_arrays
 from vae_lightning.data.files.sheets import Sheet, array_sheet, check_unique, read_arrow, read_npy, read_text
+from vae_lightning.data.sources.base import Source
 from vae_lightning.data.split import split_off, split_rows
 from vae_lightning.data.wording import count, listed
 from vae_lightning.errors import DataError, Setting, did_you_mean
