@@ -85,3 +85,4 @@ def test_the_nearest_legal_word_is_named_or_all_of_them() -> None:
     assert did_you_mean("zzz", ["Age", "name"]) == ""
     assert nearest("latent_dims", ["latent_dim", "hidden_dims"]) == "Did you mean 'latent_dim'?"
     assert nearest("zzz", ["b", "a"]) == "Legal are: a, b."
+    assert nearest("zzz", []) == "There are none."

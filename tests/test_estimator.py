@@ -409,5 +409,5 @@ def test_nullable_whole_numbers_are_drawn_as_whole_numbers() -> None:
 
 
 def test_options_cannot_choose_a_class() -> None:
-    with pytest.raises(ValueError, match="'likelihood_options' parameter of VAEEstimator must be"):
+    with pytest.raises(ValueError, match=r"There is no setting likelihood\._target_\."):
         VAEEstimator(likelihood_options={"_target_": "os.system"}).fit(np.zeros((5, 2)))

@@ -159,4 +159,6 @@ def nearest(word: str, legal: Iterable[str]) -> str:
     'Legal are: scale, variance.'
     """
     names = sorted(legal)
+    if not names:
+        return "There are none."
     return did_you_mean(word, names) or f"Legal are: {', '.join(names)}."

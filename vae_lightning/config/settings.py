@@ -30,7 +30,7 @@ from vae_lightning.posteriors.base import PosteriorFamily
 from vae_lightning.priors.base import Prior
 
 FAMILIES: dict[str, tuple[type[Family], tuple[str, ...]]] = {
-    "likelihood": (Likelihood, ("num_columns",)),
+    "likelihood": (Likelihood, ("num_columns", "supports")),
     "posterior": (PosteriorFamily, ("latent_dim",)),
     "prior": (Prior, ("latent_dim",)),
     "objective": (Objective, ()),
