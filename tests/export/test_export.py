@@ -552,7 +552,7 @@ def test_missing_packages_are_named(safe: Path, monkeypatch: pytest.MonkeyPatch,
 def test_a_module_exports_its_model(gaussian_run: Any, tmp_path: Path) -> None:
     from vae_lightning.config.build import build_module
 
-    module = build_module(gaussian_run.config, load(gaussian_run.run_dir)).train()
+    module = build_module(gaussian_run.settings, load(gaussian_run.run_dir)).train()
     done = module.export(tmp_path / "out", format="safetensors")
     assert module.model.training
     x = np.zeros((3, 4))

@@ -20,7 +20,7 @@ from vae_lightning.runs.loading import load
 @pytest.fixture
 def sound(gaussian_run) -> Trained:
     model = load(gaussian_run.run_dir)
-    from vae_lightning.config.build import recorded_dataset
+    from vae_lightning.config.record import recorded_dataset
     from vae_lightning.training.datamodule import VectorDataModule
 
     dataset = recorded_dataset(gaussian_run.record["config"], [column.name for column in model.columns])

@@ -5,9 +5,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from vae_lightning.config.build import recorded_dataset
+from vae_lightning.config.record import recorded_dataset
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.dataset import Dataset
+from vae_lightning.data.scaled import scale_rows
 from vae_lightning.data.sources.table import Table
 from vae_lightning.data.store import RowsInMemory, RowStore
 from vae_lightning.doctor.report import Finding, Report
@@ -18,7 +19,6 @@ from vae_lightning.inference.model import VAEModel
 from vae_lightning.model.parts import build_part
 from vae_lightning.objectives.base import Objective
 from vae_lightning.runs.loading import load_recorded
-from vae_lightning.training.datamodule import VectorDataModule
 from vae_lightning.training.module import MONITOR
 
 
@@ -44,7 +44,7 @@ def examine_run(run_dir: str | Path, data: str | Path | None = None) -> Report:
         advice = f"Give rows with the model's columns: vae-lightning doctor {run_dir} --data FILE."
         return Report([Finding("DATA", None, str(error), advice, about="data"), *history])
     seed = int(record.get("seed", 0))
-    rows = VectorDataModule(dataset, model.scaling, seed=seed).rows
+    rows = scale_rows(dataset, model.scaling, seed)
     trained = Trained(
         model,
         rows["train"],

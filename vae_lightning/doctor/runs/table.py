@@ -9,11 +9,11 @@ from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, Rows
 from vae_lightning.data.sources.table import Table, as_numbers
 from vae_lightning.data.split import split_rows
-from vae_lightning.data.wording import count, listed, override
+from vae_lightning.data.wording import count, listed
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.doctor.runs.fits import Fit, fit_of, helping, parts_of
-from vae_lightning.errors import UserError, check_parameter
+from vae_lightning.errors import Setting, UserError, check_parameter, on_the_command_line
 from vae_lightning.likelihoods.base import Likelihood
 
 if TYPE_CHECKING:
@@ -105,7 +105,8 @@ def _usable_columns(frame: "pd.DataFrame") -> tuple["pd.DataFrame", list[Finding
     if not told:
         return usable, []
     says = f"{len(told)} of {count(frame.shape[1], 'column')} hold what no likelihood can take: {listed(told)}. {first}"
-    advice = f"Drop or fill them: {override('data.drop', [str(n) for n in frame if str(n) not in good])}."
+    others = [str(name) for name in frame if str(name) not in good]
+    advice = f"Drop or fill them: {on_the_command_line(Setting('data.drop', others))}."
     advice += " The others were judged without them." if good else ""
     return usable, [Finding("COLUMNS", False, says, advice, about="data")]
 
