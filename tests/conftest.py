@@ -3,15 +3,21 @@
 import functools
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+# One core a worker, and for the processes that it starts: threads that wait for one another on a busy machine make
+# small tensors several times slower. Before torch, which reads it once.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
 if TYPE_CHECKING:
@@ -32,6 +38,34 @@ def _no_figure_fails() -> Iterator[logging.Handler]:
     log.addHandler(handler)
     yield handler
     log.removeHandler(handler)
+
+
+WHOLE_PROGRAM = ("test_readme.py", "test_browser.py", "test_wheel.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest tests first, so that none is begun when all others are done."""
+    items.sort(key=lambda item: item.path.name not in WHOLE_PROGRAM)
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """``made_once(name, make)``: a folder that the first worker to ask fills with ``make(folder)``. Read only."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+
+    def folder(name: str, make: Callable[[Path], object]) -> Path:
+        path = shared / name
+        with FileLock(f"{path}.lock"):
+            if not path.exists():
+                partial = shared / f"{name}.partial"
+                partial.mkdir(exist_ok=True)
+                make(partial)
+                partial.rename(path)
+        return path
+
+    return folder
 
 
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
@@ -85,7 +119,8 @@ SMALL = {
     "optimizer.lr": "0.01",
     "trainer.max_epochs": "2",
     "test.num_samples": "10",
-    "callbacks.figures": "null",  # which take longer than such a run
+    "callbacks.figures": "null",  # these and the report take longer than such a run
+    "report": "false",
 }
 SMALL_SOURCES = {
     "synthetic": {"data.num_rows": "200", "data.num_columns": "4", "data.latent_dim": "2", "data.seed": "2"},

@@ -246,7 +246,7 @@ def test_other_likelihoods_score_what_they_should() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "must_be"),
     [
-        ("likelihood", "gauss", "one of bernoulli, continuous_bernoulli, gaussian"),
+        ("likelihood", "gauss", "one of bernoulli, continuous_bernoulli, gaussian, laplace, poisson"),
         ("likelihood_options", ["variance"], "a dict of the likelihood's settings or None"),
         ("latent_dim", 0, "a whole number from 1 on"),
         ("latent_dim", 2.0, "a whole number from 1 on"),
@@ -255,6 +255,9 @@ def test_other_likelihoods_score_what_they_should() -> None:
         ("activation", ["relu"], "one of relu, leaky_relu, elu, gelu, silu, softplus, tanh"),
         ("dropout", 1, "at least 0 and below 1"),
         ("preprocess", "scale", "one of none, standardize, minmax, binarize or None"),
+        ("prior", "mixtrue", "one of mixture, standard_normal"),
+        ("posterior", {"log_var_bound": 3.0}, "one of gaussian"),
+        ("objective", ["iwae"], "one of elbo, iwae"),
         ("beta", -1, "at least 0 and finite"),
         ("learning_rate", 0, "positive and finite"),
         ("learning_rate", float("nan"), "positive and finite"),
@@ -272,6 +275,13 @@ def test_a_parameter_that_makes_no_sense_is_one_sentence(
     said = f"The '{name}' parameter of VAEEstimator must be {must_be}. Got {value!r} instead."
     with pytest.raises(ConfigError, match=re.escape(said)):
         VAEEstimator(**{name: value}).fit(rows)
+
+
+def test_an_objective_without_a_weight_takes_none(rows: np.ndarray) -> None:
+    with pytest.raises(
+        ConfigError, match=r"The 'beta' parameter of VAEEstimator must be 1 with this objective\. Got 2"
+    ):
+        VAEEstimator(objective="iwae", beta=2, **TINY).fit(rows)
 
 
 def test_options_of_the_likelihood_are_held_against_it(rows: np.ndarray) -> None:

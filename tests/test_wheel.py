@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,18 +12,19 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
-    return next(folder.glob("*.whl"))
+def wheel(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
+    def build(folder: Path) -> None:
+        command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
+        subprocess.run(command, check=True, capture_output=True, timeout=300)
+
+    return next(made_once("wheel", build).glob("*.whl"))
 
 
 def test_wheel_holds_every_configuration_file(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     packed = {name for name in names if name.endswith(".yaml")}
     assert packed == {f"vae_lightning/{path.relative_to(ROOT).as_posix()}" for path in ROOT.glob("conf/**/*.yaml")}
-    assert "vae_lightning/report.html.j2" in names
+    assert "vae_lightning/reporting/report.html.j2" in names
     # Where Hydra looks for sweepers: a namespace that other packages share, so without an __init__.
     assert [name for name in names if name.startswith("hydra_plugins/")] == ["hydra_plugins/vae_lightning_sweepers.py"]
 

@@ -18,11 +18,18 @@ from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.split import split_off
 from vae_lightning.errors import Setting, UserError, check_parameter, is_count
 from vae_lightning.likelihoods.base import Likelihood
+from vae_lightning.likelihoods.family import Family
 from vae_lightning.networks.mlp import ACTIVATIONS
+from vae_lightning.objectives.base import Objective
+from vae_lightning.posteriors.base import PosteriorFamily
+from vae_lightning.priors.base import Prior
 from vae_lightning.runs.fitting import fit_in_memory, in_memory
 
 RandomState = int | np.random.RandomState | None
 ACCELERATORS = ("cpu", "gpu", "auto")
+Part = str | Mapping[str, Any]
+"""The name of a family, or a dict of its name and its settings."""
+PARTS: dict[str, type[Family]] = {"posterior": PosteriorFamily, "prior": Prior, "objective": Objective}
 PARAMETERS = {
     "likelihood": "likelihood",
     "data.preprocess": "preprocess",
@@ -51,14 +58,19 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
 
     Args:
         likelihood: p(x|z): ``gaussian`` for real numbers, ``bernoulli`` for 0 and 1 or probabilities,
-            ``continuous_bernoulli`` for values in [0, 1].
+            ``continuous_bernoulli`` for values in [0, 1], ``poisson`` for counts, ``laplace`` for real numbers with
+            outliers.
         likelihood_options: its own settings, such as ``{"variance": "predicted"}``.
         latent_dim: latent dimensions L.
         hidden_dims: widths of the encoder, reversed for the decoder; empty makes a linear model.
         activation: relu, leaky_relu, elu, gelu, silu, softplus or tanh.
         dropout: probability of zeroing a hidden unit in training.
         preprocess: none, standardize, minmax or binarize; None lets the likelihood decide (standardize for gaussian).
-        beta: weight of the KL in training. What is monitored and scored has β = 1 whatever this is.
+        posterior: q(z|x): a name, or a dict of the name and its settings.
+        prior: p(z), likewise: ``standard_normal``, or ``{"name": "mixture", "num_components": 5}``.
+        objective: what training maximises, likewise: ``elbo``, or ``iwae``.
+        beta: weight of the KL in training, where the objective has one. What is monitored and scored has β = 1
+            whatever this is.
         learning_rate: Adam's step size.
         batch_size: rows per step; all of them where there are fewer.
         max_epochs: most passes over the training rows.
@@ -105,6 +117,9 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         activation: str = "relu",
         dropout: float = 0.0,
         preprocess: str | None = None,
+        posterior: Part = "gaussian",
+        prior: Part = "standard_normal",
+        objective: Part = "elbo",
         beta: float = 1.0,
         learning_rate: float = 3e-3,
         batch_size: int = 32,
@@ -123,6 +138,9 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         self.activation = activation
         self.dropout = dropout
         self.preprocess = preprocess
+        self.posterior = posterior
+        self.prior = prior
+        self.objective = objective
         self.beta = beta
         self.learning_rate = learning_rate
         self.batch_size = batch_size
@@ -220,6 +238,10 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
             "activation": (self.activation in tuple(ACTIVATIONS), f"one of {', '.join(ACTIVATIONS)}"),
             "dropout": (_is_number(self.dropout) and 0 <= self.dropout < 1, "at least 0 and below 1"),
             "preprocess": (self.preprocess in (None, *scalings), f"one of {', '.join(scalings)} or None"),
+            **{
+                group: (_name(getattr(self, group)) in base.families(), f"one of {', '.join(base.families())}")
+                for group, base in PARTS.items()
+            },
             "beta": (_is_number(self.beta) and self.beta >= 0, "at least 0 and finite"),
             "learning_rate": (_is_number(self.learning_rate) and self.learning_rate > 0, "positive and finite"),
             **{
@@ -234,6 +256,11 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         }
         for name, (holds, must_be) in legal.items():
             check_parameter("VAEEstimator", name, holds, must_be, getattr(self, name))
+        weighted = self._objective_has_beta()
+        check_parameter("VAEEstimator", "beta", weighted or self.beta == 1, "1 with this objective", self.beta)
+
+    def _objective_has_beta(self) -> bool:
+        return "beta" in Objective.families()[str(_name(self.objective))].__dataclass_fields__
 
     def _columns(self, X: object) -> tuple[Column, ...]:
         """Names and dtypes: a frame's own where it has names, else x0, x1 ... of float64."""
@@ -250,6 +277,7 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
 
     def _config(self, num_rows: int, seed: int) -> dict[str, Any]:
         """The configuration that ``train.py`` would compose; numpy's numbers as Python's, as Lightning wants them."""
+        weight = {"beta": float(self.beta)} if self._objective_has_beta() else {}
         return {
             "seed": seed,
             "data": {"batch_size": min(int(self.batch_size), num_rows), "preprocess": self.preprocess},
@@ -263,9 +291,9 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
                 "activation": self.activation,
                 "dropout": float(self.dropout),
             },
-            "posterior": {"name": "gaussian"},
-            "prior": {"name": "standard_normal"},
-            "objective": {"name": "elbo", "beta": float(self.beta)},
+            "posterior": _node(self.posterior),
+            "prior": _node(self.prior),
+            "objective": {**weight, **_node(self.objective)},
             "optimizer": {
                 "_target_": "torch.optim.Adam",
                 "fused": True,
@@ -279,6 +307,15 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         check_is_fitted(self)
         rows: np.ndarray = validate_data(self, X, dtype=np.float64, reset=False)
         return rows
+
+
+def _name(part: object) -> object:
+    name = part.get("name") if isinstance(part, Mapping) else part
+    return name if isinstance(name, str) else None
+
+
+def _node(part: Part) -> dict[str, Any]:
+    return {"name": part} if isinstance(part, str) else dict(part)
 
 
 def _as_parameter(setting: Setting) -> str | None:

@@ -1,59 +1,71 @@
 """What a likelihood refuses, and what the message tells to type."""
 
+import numpy as np
 import pytest
 import torch
-from torch.distributions import constraints
 
-from vae_lightning.data.checks import check_batch_size, check_support
+from vae_lightning.data.checks import check_batch_size, check_support, is_illegal
 from vae_lightning.data.columns import Column
-from vae_lightning.errors import DataError
+from vae_lightning.data.dataset import Dataset, Rows
+from vae_lightning.data.preprocess.choice import fit_scaling
+from vae_lightning.errors import DataError, Setting
+from vae_lightning.likelihoods.base import Likelihood
+from vae_lightning.likelihoods.support import BINARY, COUNT, REAL, UNIT, Support
 
 COLUMNS = [Column("a", "float64"), Column("b", "float64"), Column("c", "float64")]
 
 
-def message(
-    u: torch.Tensor, support: constraints.Constraint, preprocess: str = "none", likelihood: str = "Bernoulli"
-) -> str:
+def refusal(
+    u: torch.Tensor,
+    supports: list[Support],
+    preprocess: str = "none",
+    likelihood: str = "bernoulli",
+    first_row: int = 1,
+) -> DataError:
     columns = COLUMNS if u.shape[1] == 3 else [Column(f"c{index}", "float64") for index in range(u.shape[1])]
     with pytest.raises(DataError) as caught:
         check_support(
             u,
             split="train",
             columns=columns,
-            support=support,
+            supports=supports * u.shape[1] if len(supports) == 1 else supports,
             likelihood=likelihood,
-            support_words="between 0 and 1",
             preprocess=preprocess,
+            first_row=first_row,
         )
-    return str(caught.value)
+    return caught.value
 
 
 @pytest.mark.parametrize(
-    ("support", "values"),
+    ("supports", "values"),
     [
-        (constraints.real, [-1e30, 0.0, 5.0]),
-        (constraints.unit_interval, [0.0, 0.5, 1.0]),
-        (constraints.boolean, [0.0, 1.0, 1.0]),
-        (constraints.nonnegative_integer, [0.0, 3.0, 7.0]),
-        (constraints.independent(constraints.boolean, 1), [0.0, 1.0, 0.0]),
+        ([REAL] * 3, [-1e30, 0.0, 5.0]),
+        ([UNIT] * 3, [0.0, 0.5, 1.0]),
+        ([BINARY] * 3, [0.0, 0.25, 1.0]),
+        ([COUNT] * 3, [0.0, 3.0, 7.0]),
+        ([COUNT, REAL, BINARY], [7.0, -0.5, 1.0]),
     ],
 )
-def test_legal_values_pass(support: constraints.Constraint, values: list[float]) -> None:
-    check_support(
-        torch.tensor([values, values]),
-        split="valid",
-        columns=COLUMNS,
-        support=support,
-        likelihood="any",
-        support_words="anything",
-        preprocess="none",
-    )
+def test_legal_values_pass(supports: list[Support], values: list[float]) -> None:
+    rows = torch.tensor([values, values])
+    check_support(rows, split="valid", columns=COLUMNS, supports=supports, likelihood="any", preprocess="none")
+
+
+def test_each_column_is_held_against_its_own_support() -> None:
+    u = torch.tensor([[0.5, 0.5, 0.5], [2.0, 2.0, 2.0], [-1.0, -1.0, -1.0], [torch.nan] * 3, [torch.inf] * 3])
+    assert is_illegal(u, [REAL, COUNT, UNIT]).tolist() == [
+        [False, True, False],
+        [False, False, True],
+        [False, True, True],
+        [True, True, True],
+        [True, True, True],
+    ]
 
 
 def test_message_says_which_how_many_and_where() -> None:
     u = torch.tensor([[0.0, 1.0, 0.5], [1.0, 4.2, 0.5], [1.0, -3.1, 2.0]])
-    text = message(u, constraints.unit_interval)
-    assert "do not fit the Bernoulli likelihood, whose values must be between 0 and 1" in text
+    text = str(refusal(u, [UNIT]))
+    assert "do not fit the bernoulli likelihood, whose values must be between 0 and 1" in text
     assert "3 of 9 values of the train rows (after preprocess=none) are something else" in text
     assert "in 2 columns of 3: 'b', 'c'. The first is 4.2 in row 2, column 'b'." in text
     assert "likelihood=gaussian" in text
@@ -61,47 +73,91 @@ def test_message_says_which_how_many_and_where() -> None:
     assert "data.preprocess=binarize" in text
 
 
+def test_rows_are_numbered_from_where_the_batch_begins() -> None:
+    assert "in row 8194, column 'b'" in str(refusal(torch.tensor([[0.0, 0, 0], [0, 2, 0]]), [BINARY], first_row=8193))
+
+
+def test_the_words_are_those_of_the_first_bad_column() -> None:
+    error = refusal(torch.tensor([[0.5, 0.5, 2.0]]), [REAL, COUNT, UNIT], likelihood="several")
+    assert "whose values must be whole numbers from 0 on: 2 of 3 values" in error.message
+    assert "in 2 columns of 3: 'b', 'c'. The first is 0.5 in row 1, column 'b'." in error.message
+
+
 def test_many_columns_are_told_briefly() -> None:
-    text = message(torch.full((2, 40), 7.0), constraints.unit_interval)
+    text = refusal(torch.full((2, 40), 7.0), [UNIT]).message
     assert "in 40 columns of 40: 'c0', 'c1', 'c2', 'c3', 'c4' and 35 more" in text
 
 
 def test_one_column() -> None:
-    said = message(torch.tensor([[2.0]]), constraints.boolean)
+    said = refusal(torch.tensor([[2.0]]), [BINARY]).message
     assert "is something else (from 2 to 2), in the only column: 'c0'" in said
 
 
 @pytest.mark.parametrize(
     ("support", "preprocess", "likelihood", "advice"),
     [
-        (constraints.boolean, "minmax", "Bernoulli", ["gaussian", "binarize"]),
-        (constraints.unit_interval, "minmax", "bernoulli", ["gaussian", "binarize"]),
-        (constraints.unit_interval, "binarize", "bernoulli", ["gaussian", "minmax"]),
-        (constraints.unit_interval, "none", "gaussian", ["minmax", "binarize"]),
-        (constraints.positive, "none", "gamma", ["gaussian"]),
-        (constraints.interval(-0.5, 0.5), "none", "other", ["gaussian"]),
+        (BINARY, "none", "bernoulli", {"gaussian", "minmax", "binarize"}),
+        (BINARY, "minmax", "bernoulli", {"gaussian", "binarize"}),
+        (UNIT, "minmax", "continuous_bernoulli", {"gaussian", "binarize"}),
+        (UNIT, "binarize", "continuous_bernoulli", {"gaussian", "minmax"}),
+        (COUNT, "none", "poisson", {"gaussian"}),
+        (COUNT, "standardize", "poisson", {"none", "gaussian"}),
+        (BINARY, "none", "gaussian", {"minmax", "binarize"}),
     ],
 )
-def test_advice_is_only_what_would_help(
-    support: constraints.Constraint, preprocess: str, likelihood: str, advice: list[str]
-) -> None:
-    told = message(torch.full((2, 3), -2.0), support, preprocess, likelihood).split("Type ")[1]
-    for way in ("gaussian", "minmax", "binarize"):
-        assert (way in told) == (way in advice)
+def test_advice_is_only_what_would_help(support: Support, preprocess: str, likelihood: str, advice: set[str]) -> None:
+    error = refusal(torch.full((2, 3), -2.0), [support], preprocess, likelihood)
+    assert {setting.value for setting in error.advice} == advice
+    assert str(error).endswith(").")
+    assert "Try " in str(error)
+
+
+def test_what_is_advised_is_accepted() -> None:
+    """Every way that a support offers out of illegal values leads to legal ones, whatever was tried before."""
+    offenders = []
+    x = np.array([[-3.0, 2.5, 0.0], [4.0, 0.5, 1.0], [0.0, 7.0, 0.0]])
+    counts = np.array([[3.0, 0.0, 1.0], [700.0, 2.0, 0.0], [0.0, 7.0, 0.0]])
+    for name, family in Likelihood.families().items():
+        likelihood = family(num_columns=3)
+        for preprocess in ("none", "standardize", "minmax", "binarize"):
+            # Nothing makes counts of what are none; "as they are" is offered to whoever has scaled counts.
+            for rows in (Rows(counts),) if likelihood.supports[0] == COUNT else (Rows(x), Rows(counts)):
+                data = Dataset("some", tuple(COLUMNS), rows, rows, rows)
+                if not _refuses(likelihood, preprocess, data):
+                    continue
+                error = refusal(_scaled(likelihood, preprocess, data), list(likelihood.supports), preprocess, name)
+                for key, value, _ in error.advice:
+                    other = Likelihood.named(value, key)(num_columns=3) if key == "likelihood" else likelihood
+                    # A likelihood comes with its own default preprocessing, unless one is asked for.
+                    tried = {value} if key == "data.preprocess" else {None, preprocess}
+                    if any(_refuses(other, one, data) for one in tried):
+                        offenders.append((name, preprocess, key, value))
+    assert not offenders
+
+
+def _scaled(likelihood: Likelihood, preprocess: str | None, data: Dataset) -> torch.Tensor:
+    return fit_scaling(preprocess, likelihood.supports, data)[0].transform(torch.from_numpy(data.train.x))
+
+
+def _refuses(likelihood: Likelihood, preprocess: str | None, data: Dataset) -> bool:
+    return bool(is_illegal(_scaled(likelihood, preprocess, data), likelihood.supports).any())
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
 def test_not_finite_is_outside_every_support(value: float) -> None:
-    text = message(torch.tensor([[0.0, value, 1.0]]), constraints.real, likelihood="gaussian")
-    assert "Values must be finite" in text
-    assert "1 of 3 values" in text
+    for support in (REAL, UNIT, BINARY, COUNT):
+        error = refusal(torch.tensor([[0.0, value, 1.0]]), [support], likelihood="any")
+        assert "Values must be finite" in error.message
+        assert "1 of 3 values" in error.message
+        assert not error.advice, "no setting makes a missing value legal"
 
 
 def test_batch_size() -> None:
     check_batch_size(128, 128)
-    with pytest.raises(DataError, match=r"50 training rows, fewer than one batch of 128. Type data.batch_size=32"):
+    with pytest.raises(DataError, match=r"50 training rows, fewer than one batch of 128.* data.batch_size=32") as error:
         check_batch_size(50, 128)
-    with pytest.raises(DataError, match=r"1 training row, .* data.batch_size=1,"):
+    assert error.value.advice == (Setting("data.batch_size", 32),)
+    with pytest.raises(DataError, match=r"1 training row, .* data.batch_size=1\."):
         check_batch_size(1, 128)
     with pytest.raises(DataError, match="The 'batch_size' parameter of data must be a whole number of at least 1"):
         check_batch_size(50, 0)

@@ -8,16 +8,20 @@ import pytest
 import torch
 from lightning.pytorch import seed_everything
 
+from tests.models import randomise, rows_of, small_vae
 from vae_lightning import load
 from vae_lightning.config.build import Built, build
+from vae_lightning.data.batch import Batch
 from vae_lightning.data.columns import Column
-from vae_lightning.data.preprocess.base import Standardize
+from vae_lightning.data.dataset import Rows
+from vae_lightning.data.preprocess.standardize import Standardize
 from vae_lightning.errors import ConfigError
 from vae_lightning.inference.evaluation import Evaluation, evaluate
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.likelihoods.bernoulli import Bernoulli
 from vae_lightning.likelihoods.gaussian import Gaussian
 from vae_lightning.model.vae import VAE
+from vae_lightning.priors.mixture import Mixture
 
 COLUMNS = [Column(name, "float64") for name in "abc"]
 
@@ -30,7 +34,7 @@ def built(gaussian_run: Any) -> Built:
 
 def numbers(gaussian_run: Any, built: Built, **options: Any) -> Evaluation:
     model, rows = load(gaussian_run.run_dir), built.datamodule.rows
-    return evaluate(model.vae, [rows["test"]], rows["train"], log_abs_det=model.log_abs_det(), **options)
+    return evaluate(model.vae, list(rows["test"].batches()), rows["train"], log_slopes=model.log_slopes(), **options)
 
 
 def test_the_evaluation_in_the_summary_can_be_repeated(gaussian_run: Any, built: Built) -> None:
@@ -49,7 +53,7 @@ def test_the_bound_holds_and_tightens_with_samples(gaussian_run: Any, built: Bui
 def test_the_global_stream_is_untouched_and_progress_counts_rows(gaussian_run: Any, built: Built) -> None:
     model, rows, done = load(gaussian_run.run_dir), built.datamodule.rows, []
     state = torch.get_rng_state()
-    evaluate(model.vae, [rows["test"]], rows["train"], 2, progress=done.append)
+    evaluate(model.vae, list(rows["test"].batches()), rows["train"], 2, progress=done.append)
     assert torch.equal(torch.get_rng_state(), state)
     assert sum(done) == 120
 
@@ -63,8 +67,8 @@ def test_a_collapsed_model_is_the_baseline() -> None:
     rows = torch.randn(50, 3, dtype=torch.float64).float() * torch.tensor([1.0, 5.0, 0.1]) + 2
     vae = VAE(Gaussian(3), 2, [])
     torch.nn.init.zeros_(vae.heads.weight)
-    vae.start_from(rows)
-    result = evaluate(vae.eval(), [rows], rows, 5)
+    vae.start_from(rows_of(rows))
+    result = evaluate(vae.eval(), [Batch(rows)], rows_of(rows), 5)
     x = rows.double().numpy()
     truth = 0.5 * (1 + np.log(2 * math.pi * x.var(0))).sum()
     for number in (result.nll, result.nelbo, result.reconstruction, result.baseline):
@@ -78,7 +82,7 @@ def test_an_untrained_bernoulli_needs_one_bit_a_column() -> None:
     vae = VAE(Bernoulli(3), 2, [])
     torch.nn.init.zeros_(vae.heads.weight)
     rows = torch.randint(0, 2, (9, 3)).float()
-    result = evaluate(vae, [rows], rows, 5)
+    result = evaluate(vae, [Batch(rows)], rows_of(rows), 5)
     assert result.bits_per_column == pytest.approx(1)
     assert result.nll == pytest.approx(3 * math.log(2))
     assert result.entropy_floor == 0
@@ -86,7 +90,7 @@ def test_an_untrained_bernoulli_needs_one_bit_a_column() -> None:
 
 def test_one_row_has_no_standard_error() -> None:
     rows = torch.ones(1, 3)
-    result = evaluate(VAE(Bernoulli(3), 1, []), [rows], rows, 5)
+    result = evaluate(VAE(Bernoulli(3), 1, []), [Batch(rows)], rows_of(rows), 5)
     assert math.isnan(result.nll_standard_error)
 
 
@@ -95,10 +99,29 @@ def test_every_density_moves_by_the_logarithm_of_the_scale_and_nothing_else_move
     factors = np.array([10.0, 0.5, 3.0])
     vae = VAE(Gaussian(3), 2, [4])
     first, second = (
-        VAEModel(vae, p, COLUMNS).evaluate(y, y, 5) for y in (x, x * factors) for p in [Standardize(3).fit(y)]
+        VAEModel(vae, p, COLUMNS).evaluate(y, y, 5) for y in (x, x * factors) for p in [Standardize(3).fit(Rows(y))]
     )
     moved = np.log(factors).sum()
     for name in ("nelbo", "reconstruction", "nll", "baseline", "entropy_floor"):
         assert getattr(second, name) - getattr(first, name) == pytest.approx(moved, abs=1e-4), name
     assert second.kl == pytest.approx(first.kl, abs=1e-5)
     assert second.nll_standard_error == pytest.approx(first.nll_standard_error, rel=1e-3)
+
+
+def test_a_monte_carlo_kl_is_taken_from_the_draws_of_the_nll() -> None:
+    """A mixture of one standard normal is N(0, I), but does not know it: the numbers agree up to their errors."""
+    exact = randomise(small_vae(Bernoulli(6)), 0.3).eval()
+    estimated = small_vae(Bernoulli(6), prior=Mixture(3, 1)).eval()
+    estimated.load_state_dict({**estimated.state_dict(), **exact.state_dict()})
+    torch.nn.init.zeros_(estimated.prior.means)
+    x = torch.rand(200, 6).round()
+    known, guess = (evaluate(vae, [Batch(x)], rows_of(x), 2000) for vae in (exact, estimated))
+    assert guess.kl == pytest.approx(known.kl, abs=0.01)
+    assert guess.nelbo == pytest.approx(known.nelbo, abs=0.01)
+    assert guess.nll == pytest.approx(known.nll, abs=0.01)
+    assert guess.nll < guess.nelbo
+
+
+def test_without_training_rows_there_is_no_baseline() -> None:
+    x = torch.rand(20, 3).round()
+    assert math.isnan(evaluate(VAE(Bernoulli(3), 1, []), [Batch(x)], None, 5).baseline)

@@ -1,7 +1,8 @@
 """The three scores against closed forms, and the laws of their parts."""
 
 import math
-from collections.abc import Callable
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,38 +11,45 @@ import pytest
 import torch
 from scipy import stats
 
+from tests.models import every_likelihood, randomise, rows_for, small_vae
 from vae_lightning import load
 from vae_lightning.config.build import build
+from vae_lightning.data.batch import Batch
 from vae_lightning.data.columns import Column
-from vae_lightning.data.preprocess.base import Identity, MinMax, Preprocess, Standardize
-from vae_lightning.data.seeds import even_normals
+from vae_lightning.data.dataset import Dataset, Rows
+from vae_lightning.data.preprocess.base import Scaling
+from vae_lightning.data.preprocess.choice import fit_scaling
+from vae_lightning.data.preprocess.none import Identity
+from vae_lightning.data.preprocess.standardize import Standardize
 from vae_lightning.errors import ConfigError, RunError
+from vae_lightning.inference import importance
 from vae_lightning.inference.model import VAEModel
-from vae_lightning.inference.scoring import KINDS
-from vae_lightning.likelihoods.bernoulli import Bernoulli
-from vae_lightning.likelihoods.continuous_bernoulli import ContinuousBernoulli
+from vae_lightning.inference.scoring import KINDS, noise, scores
+from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.likelihoods.gaussian import Gaussian
+from vae_lightning.likelihoods.support import COUNT
+from vae_lightning.model.noise import even_normals
 from vae_lightning.model.vae import VAE
 
 W = torch.tensor([[1.0, 0.3], [-0.5, 0.8], [0.2, -1.1], [0.0, 0.4]])  # columns need not be orthogonal
 SIGMA = 0.7
 
 
-def linear_model(preprocess: Preprocess | None = None) -> VAEModel:
+def linear_model(scaling: Scaling | None = None) -> VAEModel:
     """x = W z + noise, and an encoder that is deliberately not the optimal one."""
     vae = VAE(Gaussian(4, "fixed", scale=SIGMA), 2, [])
     with torch.no_grad():
         vae.output.weight.copy_(W)
         vae.heads.weight[:2] = 0.3 * W.T
         vae.heads.bias[2:] = -0.5
-    return VAEModel(vae, preprocess or Identity(4), [Column(f"x{i}", "float64") for i in range(4)]).eval()
+    return VAEModel(vae, scaling or Identity(4), [Column(f"x{i}", "float64") for i in range(4)]).eval()
 
 
-def random_model(likelihood: Any, preprocess: Preprocess, width: int = 8) -> VAEModel:
+def random_model(likelihood: Likelihood, scaling: Scaling, width: int = 8) -> VAEModel:
     vae = VAE(likelihood, 3, [width])
     for parameter in vae.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    return VAEModel(vae, preprocess, [Column(f"x{i}", "float64") for i in range(likelihood.num_columns)]).eval()
+    return VAEModel(vae, scaling, [Column(f"x{i}", "float64") for i in range(likelihood.num_columns)]).eval()
 
 
 def rows(n: int = 30) -> np.ndarray:
@@ -57,11 +65,12 @@ def test_the_nll_of_a_linear_model_is_that_of_its_normal_distribution() -> None:
 def test_the_elbo_of_a_linear_model_is_its_closed_form() -> None:
     model = linear_model()
     x = torch.from_numpy(rows()).float()
-    loc, log_var = (part.detach().double() for part in model.vae.encode(x))
+    q = model.vae.encode(Batch(x))
+    mean, variance = q.mean.detach().double(), q.stddev.detach().double().square()
     w = W.double()
-    squared = (x.double() - loc @ w.T).square() + (log_var.exp() @ w.square().T)  # E_q (x - Wz)²
+    squared = (x.double() - mean @ w.T).square() + (variance @ w.square().T)  # E_q (x - Wz)²
     by_column = 0.5 * (math.log(2 * math.pi * SIGMA**2) + squared / SIGMA**2)
-    kl = 0.5 * (loc.square() + log_var.exp() - log_var - 1).sum(-1)
+    kl = 0.5 * (mean.square() + variance - variance.log() - 1).sum(-1)
     found = model.score_by_column(rows(), "elbo", num_samples=4096)
     assert found.filter(like="nats_").to_numpy() == pytest.approx(by_column.numpy(), abs=0.01)
     assert found["kl"].to_numpy() == pytest.approx(kl.numpy(), rel=1e-5)
@@ -82,20 +91,26 @@ def test_the_parts_of_the_nll_are_those_of_the_true_posterior() -> None:
     assert found.filter(like="nats_").to_numpy() == pytest.approx(by_column.numpy(), abs=0.05)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("likelihood", [Bernoulli, ContinuousBernoulli, Gaussian])
-def test_the_parts_of_a_score_sum_to_it(likelihood: Callable[[int], Any], kind: Any) -> None:
-    preprocess = (Standardize if likelihood is Gaussian else MinMax)(5)
-    x = np.random.default_rng(1).random((20, 5)) * [1, 10, 100, 0.1, 5]
-    model = random_model(likelihood(5), preprocess.fit(x))
-    parts = model.score_by_column(x, kind)
-    assert parts.columns.tolist() == [
-        "anomaly_score",
-        *([] if kind == "reconstruction" else ["kl"]),
-        *(f"nats_x{i}" for i in range(5)),
-    ]
-    assert parts.iloc[:, 1:].sum(axis=1).to_numpy() == pytest.approx(parts["anomaly_score"].to_numpy(), abs=1e-9)
-    assert parts["anomaly_score"].to_numpy() == pytest.approx(model.score(x, kind), abs=0)
+def test_the_parts_of_a_score_sum_to_it() -> None:
+    draws = np.random.default_rng(1)
+    columns = tuple(Column(f"x{i}", "float64") for i in range(6))
+    for name, likelihood in every_likelihood():
+        x = np.abs(np.round(draws.random((20, 6)))) if likelihood.supports[0] != COUNT else draws.poisson(5, (20, 6))
+        part = Rows(np.asarray(x, dtype=np.float64))
+        # A mixture has no scaling of its own to default to.
+        asked = "none" if name == "by column" else None
+        scaling, _ = fit_scaling(asked, likelihood.supports, Dataset("some", columns, part, part, part))
+        model = random_model(likelihood, scaling)
+        for kind in KINDS:
+            parts = model.score_by_column(part.x, kind)
+            assert parts.columns.tolist() == [
+                "anomaly_score",
+                *([] if kind == "reconstruction" else ["kl"]),
+                *(f"nats_x{i}" for i in range(6)),
+            ]
+            total = parts["anomaly_score"].to_numpy()
+            assert parts.iloc[:, 1:].sum(axis=1).to_numpy() == pytest.approx(total, abs=1e-9), (name, kind)
+            assert total == pytest.approx(model.score(part.x, kind), abs=0), (name, kind)
 
 
 def test_the_nll_is_no_more_than_the_elbo_and_both_hold_the_reconstruction() -> None:
@@ -107,7 +122,7 @@ def test_the_nll_is_no_more_than_the_elbo_and_both_hold_the_reconstruction() -> 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_row_has_its_score_whatever_stands_beside_it(kind: Any) -> None:
-    model = random_model(Gaussian(4), Standardize(4).fit(rows())).double()
+    model = random_model(Gaussian(4), Standardize(4).fit(Rows(rows()))).double()
     whole = model.score(rows(), kind)
     alone = np.concatenate([model.score(rows()[i : i + 1], kind) for i in range(30)])
     assert alone == pytest.approx(whole, abs=1e-11)
@@ -119,12 +134,42 @@ def test_scores_of_densities_move_with_the_units_and_column_by_column() -> None:
     network = random_model(Gaussian(4), Identity(4)).vae
     columns = [Column(f"x{i}", "float64") for i in range(4)]
     before, after = (
-        VAEModel(network, Standardize(4).fit(x), columns).score_by_column(x) for x in (rows(), rows() * factors)
+        VAEModel(network, Standardize(4).fit(Rows(x)), columns).score_by_column(x) for x in (rows(), rows() * factors)
     )
     moved = (after - before).mean()
     assert moved["anomaly_score"] == pytest.approx(np.log(factors).sum(), abs=1e-4)
     assert moved.filter(like="nats_").to_numpy() == pytest.approx(np.log(factors), abs=1e-4)
     assert moved["kl"] == pytest.approx(0, abs=1e-5)
+
+
+def test_the_columns_of_a_masked_row_are_those_of_a_model_without_the_others() -> None:
+    """A linear model of the first three columns is one of four whose last was not observed."""
+    noise = even_normals(4096, 2)[:, None].float()
+    whole, part = linear_model().vae, VAE(Gaussian(3, "fixed", scale=SIGMA), 2, [])
+    with torch.no_grad():
+        part.output.weight.copy_(W[:3])
+        part.heads.weight[:2] = 0.3 * W[:3].T
+        part.heads.bias[2:] = -0.5
+    x = torch.from_numpy(rows()).float()
+    # The encoder sees a hole as 0, which here is as if the column were not there.
+    masked = scores(whole, Batch(x, torch.tensor([True, True, True, False]).expand(30, 4)), noise)
+    without = scores(part, Batch(x[:, :3]), noise)
+    for name in ("expected", "weighted"):
+        assert (getattr(masked, name)[:, 3] == 0).all()
+        torch.testing.assert_close(getattr(masked, name)[:, :3], getattr(without, name), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(masked.kl, without.kl, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(masked.nll, without.nll, rtol=1e-5, atol=1e-5)
+
+
+def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, likelihood in every_likelihood():
+        vae, batch = randomise(small_vae(likelihood), 0.3), Batch(rows_for(likelihood, 21), torch.rand(21, 6) < 0.8)
+        draws = noise(vae, 16)
+        monkeypatch.setattr(importance, "MAX_ELEMENTS", 2**22)
+        whole = scores(vae, batch, draws)
+        monkeypatch.setattr(importance, "MAX_ELEMENTS", 600)
+        for ours, theirs in zip(scores(vae, batch, draws), whole, strict=True):
+            assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-5), name
 
 
 def test_a_far_row_scores_higher_and_its_column_says_why() -> None:
@@ -195,12 +240,10 @@ def test_a_quantile_lies_between_0_and_1(gaussian_run: Any, quantile: float) -> 
         load(gaussian_run.run_dir).threshold(quantile)
 
 
-@pytest.mark.parametrize(
-    "content",
-    ["elbo,nll\n1,2\n", *(f"elbo,nll,reconstruction\n{rest}" for rest in ("1,x,3\n", "1\n", "", "1,2,nan\n", "1,2,3"))],
-)
-def test_damaged_validation_scores_are_named(train: Callable[..., Any], tmp_path: Any, content: str) -> None:
-    run = train(tmp_path, "trainer.max_epochs=1")
-    (run.run_dir / "valid_scores.csv").write_text(content)
-    with pytest.raises(RunError, match=r"valid_scores\.csv cannot be read"):
-        load(run.run_dir)
+def test_damaged_validation_scores_are_named(gaussian_run: Any, tmp_path: Path) -> None:
+    run_dir = shutil.copytree(gaussian_run.run_dir, tmp_path / "run")
+    rests = ("1,x,3\n", "1\n", "", "1,2,nan\n", "1,2,3")
+    for content in ("elbo,nll\n1,2\n", *(f"elbo,nll,reconstruction\n{rest}" for rest in rests)):
+        (run_dir / "valid_scores.csv").write_text(content)
+        with pytest.raises(RunError, match=r"valid_scores\.csv cannot be read"):
+            load(run_dir)

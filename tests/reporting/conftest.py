@@ -11,7 +11,7 @@ from matplotlib.text import Text
 from tests.conftest import Run
 from vae_lightning.config.record import recorded_dataset
 from vae_lightning.config.settings import Settings
-from vae_lightning.reporting.figures.base import Subject
+from vae_lightning.reporting.figures.subject import Subject
 from vae_lightning.reporting.figures.training import read_history
 from vae_lightning.runs.loading import load_recorded
 from vae_lightning.runs.run import run
@@ -23,9 +23,9 @@ Train = Callable[..., Run]
 def subject_of(run: Run) -> Subject:
     model, record, _ = load_recorded(run.run_dir)
     dataset = recorded_dataset(record, [column.name for column in model.columns])
-    rows = VectorDataModule(dataset, model.preprocess).rows
+    valid, train = (next(VectorDataModule(dataset, model.scaling).rows[name].batches()) for name in ("valid", "train"))
     history = read_history(run.run_dir / "metrics.csv")
-    return Subject(model, rows["valid"], rows["train"], dataset.valid.labels, dataset.image_shape, 0, history)
+    return Subject(model, valid, train, dataset.valid.labels, dataset.image_shape, 0, history)
 
 
 def words(figure: Figure) -> str:
@@ -56,6 +56,7 @@ def digits_run(compose_config: Callable[..., dict[str, Any]], tmp_path_factory: 
         "model.hidden_dims=[64]",
         "trainer.max_epochs=5",
         "logger=both",
+        "report=",
         "callbacks.figures=",
         "callbacks.figures.every_n_epochs=2",
         "callbacks.figures.share=1",

@@ -13,7 +13,7 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 from tests.conftest import Run
-from vae_lightning.reporting.figures.base import Subject
+from vae_lightning.reporting.figures.subject import Subject
 from vae_lightning.reporting.tensorboard import LAYOUT, write_projector
 
 EVERYTHING = {"scalars": 0, "images": 0, "histograms": 0, "tensors": 0}

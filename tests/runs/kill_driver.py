@@ -1,7 +1,7 @@
 """Train in children that are killed with SIGKILL at random moments, and say what was left each time.
 
-Run as ``python kill_driver.py FOLDER KILLS SEED``; prints one JSON object. Children are forked from a parent that has
-imported everything and computed nothing, so that a life costs a second rather than the imports' six.
+Run as ``python kill_driver.py FOLDER KILLS EPOCHS SEED``; prints one JSON object. Children are forked from a parent
+that has imported everything and computed nothing, so that a life costs a second rather than the imports' six.
 """
 
 import json
@@ -25,8 +25,8 @@ OVERRIDES = [
     "scheduler=plateau",
     "callbacks.early_stopping=null",
     "callbacks.figures=null",
+    "report=false",
     "test.num_samples=5",
-    "trainer.max_epochs=500",
     "torch.threads=1",
 ]
 
@@ -49,11 +49,13 @@ def child(arguments: list[str]) -> int:
         os._exit(status)
 
 
-def arguments(run_dir: Path) -> list[str]:
+def arguments(run_dir: Path, epochs: int) -> list[str]:
     """What a person types: a resume where there is something to resume."""
     typed = run_dir / ".hydra" / "overrides.yaml"
     started = typed.exists() and typed.read_text()
-    return [f"resume={run_dir}"] if started else [*OVERRIDES, f"hydra.run.dir={run_dir}"]
+    if started:
+        return [f"resume={run_dir}"]
+    return [*OVERRIDES, f"trainer.max_epochs={epochs}", f"hydra.run.dir={run_dir}"]
 
 
 def epochs_done(run_dir: Path) -> tuple[int, int]:
@@ -71,40 +73,39 @@ def epochs_logged(run_dir: Path) -> int:
     return max(len(log.read_text().splitlines()) - 1, 0) if log.exists() else 0
 
 
-def wait_for_an_epoch(run_dir: Path, rows: int) -> None:
-    """Until metrics.csv has a row that it had not."""
+def wait_for_row(run_dir: Path, row: int) -> None:
+    """Until metrics.csv has this many rows."""
     give_up = time.monotonic() + 60
-    while epochs_logged(run_dir) <= rows and time.monotonic() < give_up:
-        time.sleep(0.01)
+    while epochs_logged(run_dir) < row and time.monotonic() < give_up:
+        time.sleep(0.001)
 
 
-def main(folder: Path, kills: int, seed: int) -> None:
+def main(folder: Path, kills: int, epochs: int, seed: int) -> None:
     """One run in one piece, one killed ``kills`` times."""
     import vae_lightning.runs.run  # noqa: F401 - imported here, once, for all children
 
     whole, torn = folder / "whole", folder / "torn"
-    _, status = os.waitpid(child([*OVERRIDES, f"hydra.run.dir={whole}"]), 0)
+    _, status = os.waitpid(child(arguments(whole, epochs)), 0)
     rng = random.Random(seed)
     lives = []
-    while len(lives) < kills:
-        before = epochs_done(torn)[0]
-        pid = child(arguments(torn))
-        if len(lives) % 2:
-            time.sleep(rng.uniform(0.05, 1.5))  # any moment, before the first epoch too
+    for life in range(kills):
+        before, rows = epochs_done(torn)
+        # In rows and not in seconds, however fast the machine is: each life ends within its share of what is left.
+        share = max((epochs - rows) // (kills + 1 - life), 1)
+        pid = child(arguments(torn, epochs))
+        if life % 2:
+            wait_for_row(torn, rows + rng.randint(1, share))
+            time.sleep(rng.uniform(0.0, 0.02))  # anywhere in an epoch
         else:
-            wait_for_an_epoch(torn, epochs_done(torn)[1])  # however slow the machine is, the run gets on
-            time.sleep(rng.uniform(0.0, 0.7))
+            time.sleep(rng.uniform(0.05, 1.0))  # any moment, before the first epoch too
         os.kill(pid, signal.SIGKILL)
-        _, life = os.waitpid(pid, 0)
+        _, end = os.waitpid(pid, 0)
         saved, logged = epochs_done(torn)
-        finished = (torn / "summary.json").exists()
         partial = [str(path) for path in torn.rglob("*.ckpt") if path.name not in ("best.ckpt", "last.ckpt")]
-        lives.append([before, saved, logged, os.WIFSIGNALED(life), finished, partial])
-        if finished:
-            break
-    _, last = os.waitpid(child(arguments(torn)), 0)
+        lives.append([before, saved, logged, os.WIFSIGNALED(end), (torn / "summary.json").exists(), partial])
+    _, last = os.waitpid(child(arguments(torn, epochs)), 0)
     print(json.dumps({"status": [status, last], "lives": lives}))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 import torch
+from joblib.externals.loky import get_reusable_executor
 
 from tests.sweeps.sweeping import words
 from vae_lightning.cli import main as cli
 from vae_lightning.inference.reference import ReferenceMeasure
+from vae_lightning.sweeps import figures
 from vae_lightning.sweeps.base import Job, write_job
 
 MakeJob = Callable[..., Path]
@@ -20,8 +22,9 @@ DENSITY = ReferenceMeasure("density", None)
 
 @pytest.fixture
 def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """``sweep(*overrides)``: in this process, in an empty directory; returns the exit status."""
+    """``sweep(*overrides)``: in this process, in an empty directory, with an empty sweep.png; returns the status."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(figures, "png_of", lambda _: b"")  # half of the time of so small a sweep; test_report draws it
     threads = torch.get_num_threads()
 
     def run(*overrides: str, without: Collection[str] = ()) -> int:
@@ -32,6 +35,8 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]
         finally:
             torch.set_flush_denormal(False)
             torch.set_num_threads(threads)
+            if "launcher=joblib" in overrides:
+                get_reusable_executor().shutdown(kill_workers=True)  # they would wait for more
         return 0
 
     return run

@@ -23,6 +23,7 @@ TINY = [
     "logger=csv",
     "torch.threads=1",
     "callbacks.figures=null",
+    "report=false",
 ]
 
 

@@ -14,17 +14,19 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from vae_lightning.inference.reference import ReferenceMeasure
+from vae_lightning.reporting.figures.style import encode_png, use_style
 from vae_lightning.sweeps.comparison import results_of
-from vae_lightning.sweeps.figures import figure_of, png_of
+from vae_lightning.sweeps.figures import draw_sweep, render_sweep
 from vae_lightning.sweeps.scale import fence
 
 MakeJob = Callable[..., Path]
 Grid = dict[int, tuple[int, int, float]]
 
 
-def drawn(sweep_dir: Path) -> Figure:
-    figure = figure_of(results_of(sweep_dir))
-    figure.savefig(io.BytesIO())  # warnings are errors: no text is torn, no panel collapses
+def draw(sweep_dir: Path) -> Figure:
+    with use_style():
+        figure = draw_sweep(results_of(sweep_dir))
+        encode_png(figure)  # warnings are errors: no text is torn, no panel collapses
     return figure
 
 
@@ -45,7 +47,7 @@ def words(figure: Figure) -> str:
 
 
 def test_dots_are_the_jobs_and_the_line_their_means(sweep_dir: Path, grid: Grid) -> None:
-    figure = drawn(sweep_dir)
+    figure = draw(sweep_dir)
     (axes,) = figure.axes  # one key: parallel coordinates would say nothing more
     assert axes.get_xlabel() == "model.latent_dim"
     assert axes.get_ylabel() == "val/nelbo (lower is better)\nnats per row, data units"
@@ -61,23 +63,25 @@ def test_a_panel_a_setting_and_parallel_coordinates_of_them_all(sweep_dir: Path,
         rate = (1e-4, 1e-3, 1e-2)[number % 3]
         swept = {"optimizer.lr": rate, "model.activation": ("relu", "$elu$")[number // 6], "seed": number // 3 % 2}
         make_job(number, swept, 100.0 + (number * 5) % 12)
-    figure = drawn(sweep_dir)
+    figure = draw(sweep_dir)
     found = panels(figure)
     (rates,), (activations,) = found["optimizer.lr"], found["model.activation"]
     assert rates.get_xscale() == "log"
     assert rates.get_shared_y_axes().joined(rates, activations)
-    assert [tick.get_text() for tick in activations.get_xticklabels()] == ["relu", r"\$elu\$"]
+    assert [tick.get_text() for tick in activations.get_xticklabels()] == ["relu", "$elu$"]
     assert set(line(activations, "a job")[:, 0]) == {0, 1}
     (parallel,) = [axes for axes in figure.axes if axes.get_title() == "One line per configuration"]
-    lines = [line for line in parallel.lines if len(line.get_xdata()) == 2 and list(line.get_xdata()) == [0, 1]]
-    axis_marks = [line for line in lines if list(line.get_ydata()) == [0, 1] and line.get_linewidth() == 0.8]
-    assert len(lines) - len(axis_marks) == 6
-    heights = [line.get_ydata()[0] for line in lines if line not in axis_marks]
+    assert len(parallel.lines) == 6
+    heights = [line.get_ydata()[0] for line in parallel.lines]
     np.testing.assert_allclose(sorted(heights), [0, 0, 0.5, 0.5, 1, 1], atol=1e-9)  # 1e-3 is half-way on a log axis
     means = {(n % 3, n // 6): (200 + n * 5 % 12 + (n + 3) * 5 % 12) / 2 for n in (0, 1, 2, 6, 7, 8)}
     rate, activation = min(means, key=lambda key: means[key])
     np.testing.assert_allclose(line(parallel, "best")[:, 1], [rate / 2, activation], atol=1e-9)
     assert [tick.get_text() for tick in parallel.get_xticklabels()] == ["optimizer.lr", "model.activation"]
+    own = [axes for axes in figure.axes if axes is not parallel and axes.get_shared_x_axes().joined(axes, parallel)]
+    told = [[tick.get_text() for tick in axes.get_yticklabels()] for axes in own]
+    assert told == [["0.0001", "0.001", "0.01"], ["relu", "$elu$"]]
+    assert [axes.spines.right.get_position() for axes in own] == [("data", 0), ("data", 1)]
     assert any("darker is better" in axes.get_ylabel() for axes in figure.axes)
 
 
@@ -86,7 +90,7 @@ def test_what_cannot_be_compared_shares_no_axis(sweep_dir: Path, make_job: MakeJ
         likelihood = ("bernoulli", "gaussian")[number % 2]
         measure = (ReferenceMeasure("probability", "as they are"), ReferenceMeasure("density", None))[number % 2]
         make_job(number, {"likelihood": likelihood, "model.latent_dim": number // 2}, number * 10.0, measure=measure)
-    figure = drawn(sweep_dir)
+    figure = draw(sweep_dir)
     first, second = panels(figure)["model.latent_dim"]
     assert set(line(first, "a job")[:, 1]) == {0, 20, 40, 60}
     assert set(line(second, "a job")[:, 1]) == {10, 30, 50, 70}
@@ -99,7 +103,7 @@ def test_a_collapsed_job_does_not_flatten_the_others_and_is_told(sweep_dir: Path
     values = [100.0, 101.0, 102.0, 103.0, 1e6]
     for number, value in enumerate(values):
         make_job(number, {"optimizer.lr": number + 1}, value)
-    (axes,) = drawn(sweep_dir).axes
+    (axes,) = draw(sweep_dir).axes
     low, high = axes.get_ylim()
     assert low < 100
     assert 103 < high < 110
@@ -137,7 +141,7 @@ def test_only_what_is_far_off_is_cut(values: list[float], top: float) -> None:
 def test_numbers_stand_on_a_number_axis(sweep_dir: Path, make_job: MakeJob, values: list[Any], scale: str) -> None:
     for number, value in enumerate(values):
         make_job(number, {"some.key": value}, 10.0 + number)
-    (axes,) = drawn(sweep_dir).axes
+    (axes,) = draw(sweep_dir).axes
     if scale == "names":
         assert [tick.get_text() for tick in axes.get_xticklabels()] == ["2", "null"]
     else:
@@ -145,12 +149,35 @@ def test_numbers_stand_on_a_number_axis(sweep_dir: Path, make_job: MakeJob, valu
         assert list(line(axes, "a job")[:, 0]) == values
 
 
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([1, 4, 8], ["1", "4", "8"]),
+        ([0.001, 0.01, 0.1], ["0.001", "0.01", "0.1"]),
+        ([10.0, 10.1, 20.0], None),  # 10 and 10.1 would be written over each other
+        (list(range(9)), None),
+    ],
+)
+def test_few_numbers_are_the_ticks(
+    sweep_dir: Path, make_job: MakeJob, values: list[float], told: list[str] | None
+) -> None:
+    for number, value in enumerate(values):
+        make_job(number, {"some.key": value}, 10.0 + number)
+    (axes,) = draw(sweep_dir).axes
+    ticks = list(axes.get_xticks())
+    if told is None:
+        assert ticks != values
+    else:
+        assert ticks == values
+        assert [tick.get_text() for tick in axes.get_xticklabels()] == told
+
+
 @pytest.mark.parametrize("swept", [{}, {"seed": 3}])
 def test_without_a_varied_setting_jobs_stand_side_by_side(
     sweep_dir: Path, make_job: MakeJob, swept: dict[str, int]
 ) -> None:
     make_job(4, swept, 100.0)
-    (axes,) = drawn(sweep_dir).axes
+    (axes,) = draw(sweep_dir).axes
     assert axes.get_xlabel() == "job"
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["4"]
     assert line(axes, "a job").tolist() == [[0, 100]]
@@ -158,7 +185,7 @@ def test_without_a_varied_setting_jobs_stand_side_by_side(
 
 def test_no_finished_job_is_said(sweep_dir: Path, make_job: MakeJob) -> None:
     make_job(0, {"seed": 0}, status="planned")
-    figure = drawn(sweep_dir)
+    figure = draw(sweep_dir)
     assert not figure.axes
     assert "No job has finished yet." in words(figure)
 
@@ -168,7 +195,7 @@ def test_what_does_not_fit_on_a_page_is_left_out_and_told(sweep_dir: Path, make_
     for number in range(12):
         swept = dict.fromkeys(keys, f"/some/very/long/path/{number}.csv")
         make_job(number, swept, 100.0 + number, rows=f"rows{number // 2}")
-    figure = drawn(sweep_dir)
+    figure = draw(sweep_dir)
     assert len(panels(figure)[keys[0]]) == 4
     assert len([axes for axes in figure.axes if axes.get_xlabel() in keys]) == 4 * 8
     assert "2 more groups of comparable jobs are left out" in words(figure)
@@ -182,7 +209,7 @@ def test_the_png_is_small_and_matplotlib_stays_as_it_was(sweep_dir: Path, make_j
         make_job(
             number, {"optimizer.lr": math.exp(-number / 30), "model.latent_dim": 1 + number % 7}, 90.0 + number % 50
         )
-    png = png_of(results_of(sweep_dir))
+    png = render_sweep(results_of(sweep_dir))
     image = matplotlib.image.imread(io.BytesIO(png))
     assert image.shape[1] == 1200
     assert image.std() > 0.05

@@ -133,12 +133,12 @@ def test_ctrl_c_ends_the_sweep_and_the_same_command_goes_on(
 
 def test_a_job_of_a_sweep_equals_the_same_job_alone(sweep: Sweep) -> None:
     """Nothing of a job is left for the next: neither random states nor threads, precision or statistics."""
-    axes = ["likelihood.variance=optimal,predicted", "model.dropout=0.0,0.2", "scheduler=cosine,none"]
-    assert sweep(*axes, "sweep.dir=s") == 0
-    for number in (7, 2):
+    axes = ["likelihood.variance=optimal,predicted", "scheduler=cosine,none"]
+    assert sweep(*axes, "model.dropout=0.2", "sweep.dir=s") == 0
+    for number in (3, 1):
         job = read_job(Path("s") / str(number))
         assert job is not None
-        cli.train([*words(*job.swept)[1:], f"hydra.run.dir=alone{number}"])
+        cli.train([*words(*job.swept, "model.dropout=0.2")[1:], f"hydra.run.dir=alone{number}"])
         alone, in_sweep = (
             json.loads((folder / "summary.json").read_text())
             for folder in (Path(f"alone{number}"), Path(f"s/{number}"))

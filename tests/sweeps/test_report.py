@@ -361,9 +361,10 @@ def test_a_real_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.chdir(tmp_path)
     tiny = ["data.batch_size=256", "model.hidden_dims=[8]", "trainer.max_epochs=1", "test.num_samples=2"]
     axes = ["likelihood=bernoulli,gaussian", "seed=0,1", "sweep.dir=s"]
-    cli.train(["-m", *tiny, "torch.threads=1", "logger=none", *axes])
+    cli.train(["-m", *tiny, "torch.threads=1", "logger=none", "callbacks.figures=null", *axes])
     said = capsys.readouterr().out
     assert "The report is in s: sweep.csv, sweep.md, sweep.png." in said
+    assert (tmp_path / "s" / "sweep.png").read_bytes().startswith(b"\x89PNG")
     text = (tmp_path / "s" / "sweep.md").read_text()
     assert "## probability, rows scaled to [0, 1]: digits (" in text
     assert "## density, data units: digits (" in text

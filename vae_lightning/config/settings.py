@@ -110,6 +110,7 @@ class Settings:
         fast: whether several batches may go through Lightning's loop at once (``trainer.fast``).
         callbacks: class and arguments by name; None for one that was taken away.
         logger: the same.
+        report: whether the run ends with a page of its own.
         test: how the test table is computed.
         torch: of the process.
         run_dir: where the run writes.
@@ -131,6 +132,7 @@ class Settings:
     callbacks: Mapping[str, Node | None]
     logger: Mapping[str, Node | None]
     fast: bool = True
+    report: bool = True
     test: EvaluationOptions = EvaluationOptions()
     torch: TorchOptions = TorchOptions()
     run_dir: str = ""
@@ -148,6 +150,8 @@ class Settings:
         legal = is_count(seed, 0) and seed <= MAX_SEED
         check_parameter("train.py", "seed", legal, f"a whole number from 0 to {MAX_SEED}", seed)
         test, torch = (_options(config, *group) for group in (("test", EvaluationOptions), ("torch", TorchOptions)))
+        report = config.get("report", True)
+        check_parameter("train.py", "report", isinstance(report, bool), "true or false", report)
         fast = config["trainer"].get(FAST, True)
         check_parameter("trainer", FAST, isinstance(fast, bool), "true or false", fast)
         source, rows = _data(config["data"])
@@ -165,6 +169,7 @@ class Settings:
             callbacks=_named_nodes(config, "callbacks"),
             logger=_named_nodes(config, "logger"),
             fast=fast,
+            report=report,
             test=test,
             torch=torch,
             run_dir=str(config.get("run_dir", "")),
@@ -186,6 +191,7 @@ class Settings:
             "trainer": {**self.trainer, FAST: self.fast},
             "callbacks": dict(self.callbacks),
             "logger": dict(self.logger),
+            "report": self.report,
             "test": asdict(self.test),
             "torch": asdict(self.torch),
             **self.others,

@@ -1,20 +1,20 @@
 """Random streams: one derivation of seeds for everything that draws."""
 
-import zlib
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 
 
 def stream_seed(seed: int, *purpose: int | str) -> int:
     """The seed of one purpose of a run, such as ``stream_seed(seed, "order", epoch)``; 63 bits.
 
-    Purposes and seeds have nothing in common: (seed, epoch + 1) is unrelated to (seed + 1, epoch).
+    Purposes and seeds have nothing in common: (seed, epoch + 1) is unrelated to (seed + 1, epoch), and no purpose is
+    the beginning of another.
     """
-    words = [zlib.crc32(part.encode()) if isinstance(part, str) else part for part in purpose]
-    return int(np.random.SeedSequence([seed, *words]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+    words = (int(seed), *(part if isinstance(part, str) else int(part) for part in purpose))
+    return int.from_bytes(hashlib.sha256(repr(words).encode()).digest()[:8]) >> 1
 
 
 def generator(device: torch.device | str, seed: int, *purpose: int | str) -> torch.Generator:

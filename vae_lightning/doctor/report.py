@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
+from vae_lightning.errors import check_parameter as check_parameter  # for losses/, which imports this file alone
+
 CODES: Mapping[str, str] = {
     "SIGN-FLIP": "the KL, the reconstruction or the whole loss has the wrong sign",
     "LOG-SIGN": "the log term of the KL has the wrong sign",
@@ -91,20 +93,19 @@ class Finding:
     about: str = ""
 
     def __post_init__(self) -> None:
-        if self.code not in CODES:
-            raise ValueError(f"The 'code' parameter of Finding must be one of CODES. Got {self.code!r} instead.")
+        check_parameter("Finding", "code", self.code in CODES, "one of CODES", self.code)
 
     def __str__(self) -> str:
         mark = {True: "ok", False: "WRONG", None: "cannot judge"}[self.ok]
         head = f"[{mark}] {self.code}" + (f" ({self.about})" if self.about else "")
-        lines = [head, *_wrapped(self.says)]
+        lines = [head, *_wrap(self.says)]
         if self.advice:
-            lines += _wrapped("Mend: " + self.advice if self.ok is False else "Note: " + self.advice)
-        lines += [line for other in self.alternatives for line in _wrapped("The same in algebra: " + other)]
+            lines += _wrap("Mend: " + self.advice if self.ok is False else "Note: " + self.advice)
+        lines += [line for other in self.alternatives for line in _wrap("The same in algebra: " + other)]
         return "\n".join(lines)
 
 
-def _wrapped(text: str) -> list[str]:
+def _wrap(text: str) -> list[str]:
     return textwrap.wrap(text, 80, initial_indent="    ", subsequent_indent="    ")
 
 
@@ -169,7 +170,7 @@ class Report(Sequence[Finding]):
     def __str__(self) -> str:
         lines = ["Measured"] if self.measured else []
         width = max((len(key) for key in self.measured), default=0)
-        lines += [f"    {key:<{width}}  {_shown(value)}" for key, value in self.measured.items()]
+        lines += [f"    {key:<{width}}  {_format(value)}" for key, value in self.measured.items()]
         ordered = [*self.wrong, *self.unjudged, *(finding for finding in self.findings if finding.ok)]
         lines += [str(finding) for finding in ordered]
         lines.append(self.verdict)
@@ -194,24 +195,24 @@ class Report(Sequence[Finding]):
                 "says": finding.says,
                 "advice": finding.advice,
                 "alternatives": list(finding.alternatives),
-                "evidence": plain(finding.evidence),
+                "evidence": to_plain(finding.evidence),
             }
             for finding in self.findings
         ]
-        content = {"ok": self.ok, "verdict": self.verdict, "measured": plain(self.measured), "findings": findings}
+        content = {"ok": self.ok, "verdict": self.verdict, "measured": to_plain(self.measured), "findings": findings}
         return json.dumps(content, indent=2, ensure_ascii=False)
 
 
-def _shown(value: Any) -> str:
+def _format(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """`value` as JSON can hold it; what is not finite becomes text, because JSON has no word for it."""
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [to_plain(item) for item in value]
     if isinstance(value, str | bool) or value is None:
         return value
     if isinstance(value, int):

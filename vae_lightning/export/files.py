@@ -147,8 +147,8 @@ def agreement(graph: Graph, path: Path, runner: Runner) -> Agreement:
     reference = copy.deepcopy(graph).double()
     origins_and_units = graph.comparison_scales()
     far, own = np.zeros(len(graph.gives)), np.zeros(len(graph.gives))
-    for seed, num_rows in enumerate(BATCHES):
-        rows = probes(graph, num_rows, seed + 1)
+    for seed, num_rows in enumerate(BATCHES, start=1):
+        rows = probes(graph, num_rows, seed)
         with torch.no_grad():
             expected, exact = graph(rows), reference(rows)
         found = _run(path, runner, rows.numpy())

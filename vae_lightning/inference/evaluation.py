@@ -89,42 +89,47 @@ def evaluate(
     # All rows are here, perhaps in one process of several: wait for no other.
     meter = ELBOMeter(vae, sync=False).to(device)
     baseline_model = None if training_rows is None else likelihood.independent_columns(training_rows)
-    floor, baseline = 0.0, 0.0 if baseline_model is not None else math.nan
-    shifts = []
+    shifts, floors, baselines, weights = [], [], [], []
     with random_stream(seed):
         for batch in batches:
             # What is not observed has no density, and so none to change the units of.
             seen = batch.x.new_ones(()).bool() if batch.mask is None else batch.mask
             x = vae.features.fill_masked(batch)
             shifts.append(-torch.where(seen, slopes, 0.0).expand(x.shape).sum(-1))
-            floor += float(torch.where(seen, likelihood.entropy_floor(x).double(), 0.0).sum())
+            floors.append(torch.where(seen, likelihood.entropy_floor(x).double(), 0.0).sum(-1))
             if baseline_model is not None:
-                baseline -= float(torch.where(seen, baseline_model.log_prob(x).double(), 0.0).sum())
+                baselines.append(-torch.where(seen, baseline_model.log_prob(x).double(), 0.0).sum(-1))
+            weights.append(torch.ones_like(shifts[-1]) if batch.weight is None else batch.weight.double())
             terms = vae(batch, vae.noise(1, batch.num_rows))
             meter.update(terms, batch, likelihood.at_floor(terms.px))
         means = {name: float(value) for name, value in meter.compute().items()}
         parts = [log_prob(vae, batch, num_samples, progress) for batch in batches]
     estimate = Estimate(*(torch.cat(column) for column in zip(*parts, strict=True)))
-    shift = torch.cat(shifts)
-    mean_shift = float(shift.mean())
+    shift, weight = torch.cat(shifts), torch.cat(weights)
+    count = float(weight.sum())
+
+    def mean(values: Tensor) -> float:
+        return float(weight @ values.double()) / count
+
     nll = shift - estimate.log_prob.double()
-    reconstruction = mean_shift - float(estimate.log_px.double().mean())
-    kl = means["kl"] if vae.kl_is_exact else float(estimate.kl.double().mean())
-    num_rows = len(nll)
+    mean_nll = mean(nll)
+    reconstruction = mean(shift - estimate.log_px)
+    kl = means["kl"] if vae.kl_is_exact else mean(estimate.kl)
+    variance = mean((nll - mean_nll).square()) / (count - 1) if count > 1 else math.nan
     return Evaluation(
         nelbo=reconstruction + kl,
         reconstruction=reconstruction,
         kl=kl,
-        nll=float(nll.mean()),
-        nll_standard_error=float(nll.std() / math.sqrt(num_rows)) if num_rows > 1 else math.nan,
-        nll_per_column=float(nll.mean()) / num_columns,
-        bits_per_column=float(nll.mean()) / num_columns / math.log(2),
+        nll=mean_nll,
+        nll_standard_error=math.sqrt(variance),
+        nll_per_column=mean_nll / num_columns,
+        bits_per_column=mean_nll / num_columns / math.log(2),
         active_units=int(means["active_units"]),
         latent_dim=vae.latent_dim,
-        baseline=baseline / num_rows + mean_shift,
-        entropy_floor=floor / num_rows + mean_shift,
+        baseline=mean(torch.cat(baselines) + shift) if baselines else math.nan,
+        entropy_floor=mean(torch.cat(floors) + shift),
         log_var_at_bound=means.get("log_var_at_bound", 0.0),
         variance_at_floor=means["variance_at_floor"],
-        num_rows=num_rows,
+        num_rows=len(nll),
         num_samples=num_samples,
     )

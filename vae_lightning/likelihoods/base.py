@@ -11,7 +11,7 @@ from torch.distributions import Distribution
 
 from vae_lightning.errors import check_parameter
 from vae_lightning.likelihoods.family import Family
-from vae_lightning.likelihoods.moments import RowBatches
+from vae_lightning.likelihoods.moments import RowBatch, RowBatches
 from vae_lightning.likelihoods.support import Support
 
 
@@ -150,15 +150,14 @@ class Likelihood(Family, nn.Module, ABC):
     #: Numbers that :meth:`statistics` gives; 0 where nothing is fitted in closed form.
     statistics_size: int = 0
 
-    def statistics(self, p: Predictive, x: Tensor, mask: Tensor | None) -> Tensor:
+    def statistics(self, p: Predictive, batch: RowBatch) -> Tensor:
         """Sums over a batch from which :meth:`update` fits in closed form what is not learned.
 
         Sums, so that those of several processes add up. Asked for only where ``statistics_size`` is not 0.
 
         Args:
             p: the predictions, shape (S, B, C).
-            x: what was observed, (B, C).
-            mask: (B, C), which cells are; None for all.
+            batch: what was observed; masked cells count for nothing, rows by their weight.
 
         Returns:
             Shape (statistics_size,), float64, without gradient.

@@ -82,11 +82,11 @@ class ByColumn(Likelihood):
         ]
         return torch.stack(shares).sum() / self.num_columns
 
-    def statistics(self, p: Predictive, x: Tensor, mask: Tensor | None) -> Tensor:
+    def statistics(self, p: Predictive, batch: RowBatch) -> Tensor:
         assert isinstance(p, PredictiveByColumn)
         return torch.cat(
             [
-                part.statistics(one, x[..., columns], None if mask is None else mask[..., columns])
+                part.statistics(one, _BatchColumns(batch, columns))
                 for part, one, columns in zip(self._likelihoods(), p.parts, self.columns, strict=True)
                 if part.statistics_size
             ]

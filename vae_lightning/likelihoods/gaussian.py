@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from vae_lightning.likelihoods.base import ColumnDistribution, Likelihood, Predictive
-from vae_lightning.likelihoods.moments import RowBatches, column_means
+from vae_lightning.likelihoods.moments import RowBatch, RowBatches, column_means
 from vae_lightning.likelihoods.scale import Scale, ScaleKind
 from vae_lightning.likelihoods.support import REAL
 
@@ -69,8 +69,8 @@ class Gaussian(Likelihood):
     def at_floor(self, p: Predictive) -> Tensor:
         return self.scale.share_at_floor(p.stddev)
 
-    def statistics(self, p: Predictive, x: Tensor, mask: Tensor | None) -> Tensor:
-        return self.scale.statistics(p.mean, x, mask)
+    def statistics(self, p: Predictive, batch: RowBatch) -> Tensor:
+        return self.scale.statistics(p.mean, batch)
 
     def update(self, statistics: Tensor) -> None:
         self.scale.update(statistics)

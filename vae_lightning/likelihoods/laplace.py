@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Laplace as LaplaceDistribution
 
 from vae_lightning.likelihoods.base import ColumnDistribution, Likelihood, Predictive
-from vae_lightning.likelihoods.moments import RowBatches, column_means, column_medians
+from vae_lightning.likelihoods.moments import RowBatch, RowBatches, column_means, column_medians
 from vae_lightning.likelihoods.scale import Scale, ScaleKind
 from vae_lightning.likelihoods.support import REAL
 
@@ -63,8 +63,8 @@ class Laplace(Likelihood):
     def at_floor(self, p: Predictive) -> Tensor:
         return self.scale.share_at_floor(p.stddev / math.sqrt(2))
 
-    def statistics(self, p: Predictive, x: Tensor, mask: Tensor | None) -> Tensor:
-        return self.scale.statistics(p.mean, x, mask)
+    def statistics(self, p: Predictive, batch: RowBatch) -> Tensor:
+        return self.scale.statistics(p.mean, batch)
 
     def update(self, statistics: Tensor) -> None:
         self.scale.update(statistics)

@@ -33,8 +33,7 @@ class Poisson(Likelihood):
         self.max_log_rate = max_log_rate
 
     def forward(self, raw: Tensor) -> Predictive:
-        rate = torch.exp(smooth_bound(raw, self.max_log_rate))
-        return ColumnDistribution(PoissonDistribution(rate, validate_args=False))
+        return PoissonPredictive(torch.exp(smooth_bound(raw, self.max_log_rate)))
 
     def max_log_prob(self) -> Tensor:
         return torch.zeros(self.num_columns)
@@ -43,7 +42,19 @@ class Poisson(Likelihood):
         return smooth_bound_inverse(_rates(rows).log(), self.max_log_rate).float()
 
     def independent_columns(self, rows: RowBatches) -> Predictive:
-        return ColumnDistribution(PoissonDistribution(_rates(rows).float(), validate_args=False))
+        return PoissonPredictive(_rates(rows).float())
+
+
+class PoissonPredictive(ColumnDistribution):
+    """Counts of some rate, shape (..., C)."""
+
+    def __init__(self, rate: Tensor) -> None:
+        super().__init__(PoissonDistribution(rate, validate_args=False))
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        # In float64: the terms grow as x log x and nearly cancel. At a count of a million float32 errs by a nat.
+        wide = PoissonDistribution(self.distribution.mean.double(), validate_args=False)
+        return wide.log_prob(x.double()).to(x.dtype)
 
 
 def _rates(rows: RowBatches) -> Tensor:

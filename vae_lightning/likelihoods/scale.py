@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vae_lightning.errors import check_parameter
 from vae_lightning.likelihoods.bounds import smooth_bound, smooth_bound_inverse
+from vae_lightning.likelihoods.moments import RowBatch, cell_weights
 
 ScaleKind = Literal["fixed", "shared", "per_column", "predicted", "optimal"]
 SCALE_KINDS: tuple[ScaleKind, ...] = get_args(ScaleKind)
@@ -75,7 +76,8 @@ class Scale(nn.Module):
             return location, torch.exp(0.5 * smooth_bound(raw_log_var, self.bound))
         if self.raw_log_var is not None:
             return raw, torch.exp(0.5 * smooth_bound(self.raw_log_var, self.bound))
-        return raw, self.fitted
+        # A copy: `update` writes into it before the gradients of this step are taken.
+        return raw, self.fitted.clone()
 
     def tie(self, error: Tensor) -> Tensor:
         """Maximum-likelihood scales from each column's mean error ``mean |x - m|^p`` (C,), tied where the kind ties."""
@@ -103,11 +105,11 @@ class Scale(nn.Module):
         return (scale < 1.5 * self.floor).to(scale.dtype).mean()
 
     @torch.no_grad()
-    def statistics(self, location: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
-        """``(Σ |x - m|^p, number of cells)`` of a batch, float64: what ``optimal`` is fitted from."""
-        error = (x - location).abs() ** self.power
-        cells = torch.ones_like(error, dtype=torch.float64) if mask is None else mask.expand_as(error).double()
-        return torch.stack((torch.where(cells > 0, error, 0.0).sum(dtype=torch.float64), cells.sum()))
+    def statistics(self, location: Tensor, batch: RowBatch) -> Tensor:
+        """``(Σ w |x - m|^p, Σ w)`` over a batch's cells, float64, w their weights: what ``optimal`` is fitted from."""
+        weights = cell_weights(batch).expand(location.shape)
+        error = torch.where(weights > 0, (batch.x - location).abs() ** self.power, 0.0)
+        return torch.stack(((weights * error).sum(), weights.sum()))
 
     @torch.no_grad()
     def update(self, statistics: Tensor) -> None:

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from vae_lightning.errors import Setting
 
+MAX_NODES = 4096
+"""Most whole numbers that a sum over counts is made of."""
+
 
 @dataclass(frozen=True)
 class Support(ABC):
@@ -168,10 +171,15 @@ class Count(Support):
 
     def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
         low = (mean.double() - 12 * stddev.double()).floor().clamp_min(0)
-        high = (mean.double() + 12 * stddev.double()).ceil() + 40
-        steps = torch.arange(int((high - low).max()) + 1, dtype=torch.float64, device=mean.device)
-        nodes = low + steps.view(-1, *(1,) * mean.ndim)
-        return nodes, torch.ones_like(nodes)
+        width = (24 * stddev.double()).ceil() + 40
+        # Every whole number where these are few; else ever fewer of them, as mass gets smoother the farther it is from
+        # its lower end, and each stands for its neighbours.
+        last = min(int(width.max()), MAX_NODES - 1)
+        steps = torch.arange(last + 1, dtype=torch.float64, device=mean.device).view(-1, *(1,) * mean.ndim)
+        nodes = low + (steps + (width - last).clamp_min(0) * (steps / last) ** 3).round()
+        weights = _trapezoid(nodes)
+        weights[[0, -1]] += 0.5
+        return nodes, weights
 
     def alternatives(self, preprocess: str) -> list[Setting]:
         undo = [Setting("data.preprocess", "none", "the values as they are")] if preprocess != "none" else []

@@ -2,13 +2,14 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vae_lightning.doctor.report import Finding
-from vae_lightning.reporting.figures.gallery import Drawn
+from vae_lightning.files import write_whole
+from vae_lightning.reporting.figures.gallery import PlotImage
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -28,8 +29,8 @@ class Page:
         verdict: the doctor's, one line.
         findings: the doctor's.
         warnings: what the run warned of.
-        figures: with how to read them.
         configuration: as text.
+        figures: with how to read them; None where the run draws none.
     """
 
     title: str
@@ -37,14 +38,23 @@ class Page:
     table: Sequence[tuple[str, str, str]]
     verdict: str
     findings: Sequence[Finding]
-    warnings: Sequence[str] = ()
-    figures: Sequence[Drawn] = field(default=())
-    configuration: str = ""
+    warnings: Sequence[str]
+    configuration: str
+    figures: Sequence[PlotImage] | None = None
+
+
+def write_page(page: Page, path: Path) -> None:
+    """Write the page as one HTML file.
+
+    Raises:
+        OSError: when it cannot be written.
+    """
+    write_whole(path, render(page).encode())
 
 
 def render(page: Page) -> str:
     """The page as HTML; every word that comes from data is escaped."""
-    return _template().render(page=page, marks=MARKS, embedded=_embedded)
+    return _template().render(page=page, marks=MARKS, embed=_embed)
 
 
 @cache
@@ -55,5 +65,5 @@ def _template() -> "Template":
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
-def _embedded(png: bytes) -> str:
+def _embed(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")

@@ -1,4 +1,4 @@
-"""What a finished run shows of itself: figures, the doctor's findings, TensorBoard's pages and ``report.html``."""
+"""What a finished run shows of itself: figures, the doctor's findings, TensorBoard's texts and ``report.html``."""
 
 import copy
 import platform
@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 import torch
 import yaml
+from lightning.pytorch import Callback
 
 from vae_lightning.config.build import Built
 from vae_lightning.config.settings import Settings
 from vae_lightning.data.store import RowsInMemory
 from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.doctor.runs.trained import Trained, examine_model
-from vae_lightning.files import write_whole
 from vae_lightning.reporting.figures.callback import Figures
-from vae_lightning.reporting.html import MARKS, Page, render
+from vae_lightning.reporting.html import MARKS, Page, write_page
 from vae_lightning.reporting.loggers import boards_of
 from vae_lightning.reporting.tensorboard import add_text
 from vae_lightning.training.callbacks.guard import LossGuard
@@ -27,16 +27,17 @@ PAGE = "report.html"
 
 
 class Seconds(NamedTuple):
-    """How long it took."""
+    """How long each part of it took."""
 
-    doctor: float = 0.0
-    figures: float = 0.0
+    figures: float
+    doctor: float
+    report: float
 
 
 def present(
     built: Built, run_dir: Path, settings: Settings, best: float, table: Sequence[tuple[str, str, str]]
 ) -> Seconds:
-    """Examine and draw the model as it is now; without the ``figures`` callback, do nothing.
+    """Draw the model as it is now, where the run has figures, and report on it, unless ``settings.report`` is false.
 
     Args:
         built: the finished run, with the weights that are kept.
@@ -45,31 +46,38 @@ def present(
         best: its best val/nelbo.
         table: the test table: name, value, comment.
     """
-    callbacks = built.trainer.callbacks  # type: ignore[attr-defined]
-    figures = next((callback for callback in callbacks if isinstance(callback, Figures)), None)
-    if figures is None:
-        return Seconds()
+    callback = next((c for c in _callbacks(built) if isinstance(c, Figures)), None)
+    figures = callback.draw(built.trainer, built.module, final=True) if callback else None
+    drawing = callback.seconds if callback else 0.0
+    if not settings.report:
+        return Seconds(drawing, 0.0, 0.0)
     started = time.perf_counter()
-    report = _examined(built, best)
+    findings = _examine(built, best)
     examined = time.perf_counter()
-    drawn = figures.draw(built.trainer, built.module, final=True)
-    drawn_at = time.perf_counter()
     # Every setting that was in force, defaults included.
     configuration = yaml.safe_dump(settings.in_full(), sort_keys=False, allow_unicode=True)
-    warnings = [
-        str(notice) for callback in callbacks if isinstance(callback, LossGuard) for notice in callback.warnings
-    ]
     for logger in boards_of(built.trainer):
         add_text(logger.experiment, "configuration", f"```yaml\n{configuration}```", built.trainer.global_step)
-        add_text(logger.experiment, "doctor", _markdown(report), built.trainer.global_step)
-    facts = _facts(built, settings.seed)
-    title = f"VAE on {built.dataset.name}"
-    page = Page(title, facts, table, report.verdict, report.findings, warnings, drawn, configuration)
-    write_whole(run_dir / PAGE, render(page).encode())
-    return Seconds(examined - started, figures.seconds + time.perf_counter() - drawn_at)
+        add_text(logger.experiment, "doctor", _to_markdown(findings), built.trainer.global_step)
+    page = Page(
+        title=f"VAE on {built.dataset.name}",
+        facts=_state_facts(built, settings.seed),
+        table=table,
+        verdict=findings.verdict,
+        findings=findings,
+        warnings=[str(notice) for c in _callbacks(built) if isinstance(c, LossGuard) for notice in c.warnings],
+        configuration=configuration,
+        figures=figures,
+    )
+    write_page(page, run_dir / PAGE)
+    return Seconds(drawing, examined - started, time.perf_counter() - examined)
 
 
-def _examined(built: Built, best: float) -> Report:
+def _callbacks(built: Built) -> Sequence[Callback]:
+    return built.trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it, but does not declare it
+
+
+def _examine(built: Built, best: float) -> Report:
     """The doctor's findings, as ``vae-lightning doctor RUN`` has them."""
     model, data = built.module.model, built.datamodule
     if built.module.device.type != "cpu":
@@ -80,7 +88,7 @@ def _examined(built: Built, best: float) -> Report:
     )
 
 
-def _markdown(report: Report) -> str:
+def _to_markdown(report: Report) -> str:
     return f"{report.verdict}\n\n" + "\n".join(map(_line, [*report.wrong, *report.unjudged, *_sound(report)]))
 
 
@@ -93,7 +101,7 @@ def _line(finding: Finding) -> str:
     return f"- **{MARKS[finding.ok]}** {finding.code}{about}: {finding.says} {finding.advice}".rstrip()
 
 
-def _facts(built: Built, seed: int) -> dict[str, str]:
+def _state_facts(built: Built, seed: int) -> dict[str, str]:
     dataset, vae = built.dataset, built.module.model.vae
     train, valid, test = (f"{len(rows):,}" for rows in (dataset.train, dataset.valid, dataset.test))
     parameters = sum(parameter.numel() for parameter in vae.parameters())

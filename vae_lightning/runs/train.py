@@ -79,7 +79,7 @@ def train(
         write_valid_scores(built.module.model.calibrate(built.dataset.valid.x), run_dir)
         spent = present(built, run_dir, settings, best, explained(result, best))
         _log_end(built, result, best, hparams)
-        took = {"training": trained, "evaluation": seconds + spent.doctor, "figures": spent.figures}
+        took = {"training": trained, "evaluation": seconds, **spent._asdict()}
         _summarise(built, run_dir, result, best, took, overrides)
     return best
 

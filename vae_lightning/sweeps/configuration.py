@@ -10,7 +10,7 @@ from vae_lightning.sweeps.base import Job
 
 INDIFFERENT = "torch.threads"
 """A setting that says how a job is run, not what it computes."""
-WATCHING = ("logger", "callbacks.progress")
+WATCHING = ("logger", "callbacks.progress", "report")
 """Settings that are kept, but do not make another job."""
 
 

@@ -48,13 +48,13 @@ def write_report(sweep_dir: Path) -> list[Path]:
         RunError: when the directory holds no jobs.
         OSError: when a file cannot be written.
     """
-    from vae_lightning.sweeps.figures import png_of  # matplotlib takes a second
+    from vae_lightning.sweeps.figures import render_sweep  # matplotlib takes a second
 
     results = results_of(sweep_dir)
     makers: tuple[Callable[[], bytes], ...] = (
         lambda: table_of(results).to_csv(index=False).encode(),
         lambda: markdown_of(results, unreadable(sweep_dir)).encode(),
-        lambda: png_of(results),
+        lambda: render_sweep(results),
     )
     # One after the other, so that what fails last leaves the others.
     files = [write_whole(sweep_dir / name, make()) for name, make in zip(FILES, makers, strict=True)]

@@ -3,8 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
+from vae_lightning.reporting.figures.style import shorten
 from vae_lightning.sweeps.comparison import Result
 from vae_lightning.sweeps.tables import shown
 
@@ -16,6 +19,8 @@ MANY = 30.0
 OUTLYING = 30.0
 """A loss farther from the best than this many times the spread of the better half is off the axis."""
 MAX_NAMES, MAX_LETTERS, MAX_TICKS = 12, 18, 8
+NARROW = 0.06
+"""Ticks nearer to each other than this share of the axis would write into one another."""
 JOB = "job"
 """Stands for the jobs' numbers where no setting varies."""
 
@@ -40,44 +45,23 @@ class Scale:
         """Where the job stands on the axis, in the axis' own units."""
         return float(self.names.index(_name(result, self.key)) if self.names else result.job.settings[self.key])
 
-    def share(self, result: Result) -> float:
-        """The same from 0 to 1."""
-        return self._share(self.place(result))
-
-    def marks(self) -> list[tuple[float, str]]:
-        """What to write along the axis from 0 to 1."""
-        if self.names:
-            step = math.ceil(len(self.names) / MAX_NAMES)
-            return [(self._share(i), short(self.names[i])) for i in range(0, len(self.names), step)]
-        low, high = self.numbers[0], self.numbers[-1]
-        middle = math.sqrt(low * high) if self.is_log else (low + high) / 2
-        at = self.numbers if len(self.numbers) <= MAX_TICKS else (low, middle, high)
-        return [(self._share(value), f"{value:.3g}") for value in at]
-
-    def dress(self, axes: "Axes") -> None:
-        """Give matplotlib's axis its scale and its names."""
+    def set_axis(self, axes: "Axes", side: Literal["x", "y"]) -> None:
+        """Give one of matplotlib's axes its scale, and ticks at the values themselves where these are few."""
+        axis = axes.xaxis if side == "x" else axes.yaxis
         if self.is_log:
-            axes.set_xscale("log")
-        if self.numbers and len(self.numbers) <= MAX_TICKS:
-            axes.set_xticks(self.numbers, [f"{number:.3g}" for number in self.numbers])
-            axes.set_xticks([], minor=True)
+            axes.set(**{f"{side}scale": "log"})
+            axis.set_major_formatter("{x:g}")
         if self.names:
-            step = math.ceil(len(self.names) / MAX_NAMES)
-            ticks = range(0, len(self.names), step)
-            labels = [short(self.names[i]).replace("$", r"\$") for i in ticks]
-            is_long = sum(map(len, labels)) > 20
-            axes.set_xticks(
-                ticks, labels, rotation=30 if is_long else 0, ha="right" if is_long else "center", fontsize=8
-            )
-            axes.set_xlim(-0.5, len(self.names) - 0.5)
+            places = range(0, len(self.names), math.ceil(len(self.names) / MAX_NAMES))
+            axis.set_ticks(places, labels=[shorten(self.names[place], MAX_LETTERS) for place in places])
+        elif self._are_few():
+            axis.set_ticks(self.numbers, labels=[f"{number:.3g}" for number in self.numbers])
+            axis.set_ticks([], minor=True)
 
-    def _share(self, place: float) -> float:
-        low, high = (0.0, len(self.names) - 1.0) if self.names else (self.numbers[0], self.numbers[-1])
-        if high <= low:
-            return 0.5
-        if self.is_log:
-            return math.log(place / low) / math.log(high / low)
-        return (place - low) / (high - low)
+    def _are_few(self) -> bool:
+        places = np.log(self.numbers) if self.is_log else np.array(self.numbers)
+        gaps = np.diff(places)
+        return len(places) <= MAX_TICKS and bool((gaps >= NARROW * gaps.sum()).all())
 
 
 def scale_of(key: str, results: Sequence[Result]) -> Scale:
@@ -100,11 +84,6 @@ def fence(values: Sequence[float]) -> float:
     spreads = [value - ordered[0] for value in ordered[(len(ordered) - 1) // 2 :]]
     spread = next((spread for spread in spreads if spread > 0), 0.0)
     return max(value for value in ordered if value <= ordered[0] + OUTLYING * spread)
-
-
-def short(name: str) -> str:
-    """A name of a tick's length; long ones, as paths, rather differ at their end."""
-    return name if len(name) <= MAX_LETTERS else f"{name[:5]}…{name[6 - MAX_LETTERS :]}"
 
 
 def _name(result: Result, key: str) -> str:

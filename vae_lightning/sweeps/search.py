@@ -29,7 +29,7 @@ METRICS = ("val/nelbo", "parameters", "epochs", *(f"test/{field.name}" for field
 """Numbers in a run's summary.json that a search can go by."""
 JOB = "job"
 """The user attribute of a trial that holds its job's directory."""
-ELSEWHERE = re.compile(r"(sweep|hydra|launcher|logger|torch|debug)\b")
+ELSEWHERE = re.compile(r"(sweep|hydra|launcher|logger|torch|debug|report)\b")
 """Settings that say where and how a search runs, not what it compares."""
 STRAY = timedelta(minutes=1)
 """A running trial that nobody has claimed for so long belonged to a process that was killed while asking."""

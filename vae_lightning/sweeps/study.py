@@ -13,6 +13,7 @@ from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBSto
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from vae_lightning.config.instantiate import call, check_keys, legal_keys
+from vae_lightning.data.seeds import stream_seed
 from vae_lightning.errors import ConfigError, RunError, check_parameter, nearest
 from vae_lightning.sweeps.space import Axis
 
@@ -138,7 +139,7 @@ def sampler_of(
         raise ConfigError(f"There is no hydra.sweeper.sampler={name}. {nearest(name, SAMPLERS)}")
     if name == "cmaes" and importlib.util.find_spec("cmaes") is None:
         raise ConfigError("hydra.sweeper.sampler=cmaes needs the package cmaes: pip install cmaes")
-    kind, own = SAMPLERS[name], (seed * 1_000_003 + number) % 2**32
+    kind, own = SAMPLERS[name], stream_seed(seed, "trial", number) % 2**32
     given: dict[str, Any] = {"seed": own}
     if name == "grid":
         given = {"seed": seed, "search_space": {key: axis.grid() for key, axis in space.items()}}

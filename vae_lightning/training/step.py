@@ -44,13 +44,13 @@ def loss_and_statistics(
     terms = vae(batch, noise, objective.needs_densities)
     bound = objective(terms, weights)
     likelihood = vae.likelihood
-    fitted = likelihood.statistics(terms.px, batch.x, batch.mask) if likelihood.statistics_size else None
+    fitted = likelihood.statistics(terms.px, batch) if likelihood.statistics_size else None
     if batch.weight is None:
         loss, rows = -bound.mean(), float(batch.num_rows)
         log_px, kl = terms.log_px.detach().sum() / (noise.shape[0] * rows), terms.kl.detach().sum() / rows
         share = None if batch.mask is None else batch.mask.to(bound.dtype).mean(0)
         return loss, Statistics(torch.stack((loss.detach(), -log_px, kl)), rows, share, fitted)
-    weight = batch.weight / batch.weight.sum()
+    weight = (batch.weight / batch.weight.sum()).to(bound.dtype)
     loss = -(weight @ bound)
     values = torch.stack((loss.detach(), weight @ terms.reconstruction.detach(), weight @ terms.kl.detach().sum(-1)))
     share = None if batch.mask is None else weight @ batch.mask.to(bound.dtype)

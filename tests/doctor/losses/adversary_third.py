@@ -205,7 +205,7 @@ class Normalised(Model):
 
     def __init__(self) -> None:
         super().__init__()
-        self.hidden = nn.Sequential(nn.Linear(9, 3), nn.BatchNorm1d(3), nn.Dropout(0.1))
+        self.hidden = nn.Sequential(self.hidden, nn.BatchNorm1d(3), nn.Dropout(0.1))
 
 
 def another_weight_in_evaluation(model, x):

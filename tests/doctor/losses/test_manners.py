@@ -25,27 +25,27 @@ def _exit(*_):
     raise SystemExit(3)
 
 
+FAILING = {
+    "raises": (_raise, "RAISES"),
+    "exits": (_exit, "RAISES"),
+    "attribute": (lambda m, _s: m.no_such_method(), "RAISES"),
+    "none": (lambda _m, _s: None, "SHAPE"),
+    "text": (lambda _m, _s: "a word", "SHAPE"),
+    "tuple": (lambda m, s: (m, s), "SHAPE"),
+    "shape": (lambda _m, _s: torch.full((3, 4), 1.0), "SHAPE"),
+    "nan": (lambda m, _s: (m if m.shape[1] == 7 else m[:, 0]) * float("nan"), "NOT-FINITE"),
+}
+
+
 @pytest.mark.parametrize("part", ["kl", "sample", "reconstruction", "loss"])
-@pytest.mark.parametrize(
-    ("function", "code"),
-    [
-        (_raise, "RAISES"),
-        (_exit, "RAISES"),
-        (lambda m, _s: m.no_such_method(), "RAISES"),
-        (lambda _m, _s: None, "SHAPE"),
-        (lambda _m, _s: "a word", "SHAPE"),
-        (lambda m, s: (m, s), "SHAPE"),
-        (lambda _m, _s: torch.full((3, 4), 1.0), "SHAPE"),
-        (lambda m, _s: (m if m.shape[1] == 7 else m[:, 0]) * float("nan"), "NOT-FINITE"),
-    ],
-    ids=["raises", "exits", "attribute", "none", "text", "tuple", "shape", "nan"],
-)
-def test_failure_is_named(part: str, function, code: str) -> None:
-    given = function if part != "loss" else (lambda x: function(x, x))
-    report = diagnose(**{part: given}, data=np.random.default_rng(0).normal(size=(20, 11)))
-    assert code in report.codes
-    assert report.exit_status == 2
-    assert report.to_json()
+def test_failure_is_named(part: str) -> None:
+    rows, unnamed = np.random.default_rng(0).normal(size=(20, 11)), []
+    for name, (function, code) in FAILING.items():
+        given = function if part != "loss" else (lambda x, function=function: function(x, x))
+        report = diagnose(**{part: given}, data=rows)
+        if code not in report.codes or report.exit_status != 2 or not report.to_json():
+            unnamed.append(f"{name}: {code} expected, found {report.codes}, exit status {report.exit_status}")
+    assert unnamed == []
 
 
 def test_a_failing_part_does_not_stop_the_others() -> None:
@@ -63,15 +63,10 @@ def _asleep(*_):
     time.sleep(60)
 
 
-def _slow(m, s):
-    time.sleep(0.2)
-    return kl(m, s)
-
-
-@pytest.mark.parametrize("function", [_forever, _asleep, _slow])
+@pytest.mark.parametrize("function", [_forever, _asleep])
 def test_slow_function_is_given_up(function) -> None:
     start = time.perf_counter()
-    report = diagnose(kl=function, seconds=0.5)
+    report = diagnose(kl=function, seconds=0.1)
     assert report.codes == ("SLOW",)
     assert time.perf_counter() - start < 40  # the sleeper sleeps for 60; a busy machine may be slow itself
 
@@ -88,7 +83,7 @@ def test_endless_loop_is_ended_not_left_running() -> None:
     seen, give_up = -1, time.monotonic() + 30
     while counter[0] != seen and time.monotonic() < give_up:  # the machine may be busy with other work
         seen = counter[0]
-        time.sleep(0.5)
+        time.sleep(0.2)
     assert counter[0] == seen
 
 
@@ -201,11 +196,10 @@ def test_sleeper_stops_at_its_next_call() -> None:
 
     def sleepy(m, s):
         calls[0] += 1
-        time.sleep(1.0)
+        time.sleep(0.2)
         return kl(m, s)
 
-    assert diagnose(kl=sleepy, seconds=0.3).codes == ("SLOW",)
-    time.sleep(1.5)
+    assert diagnose(kl=sleepy, seconds=0.1).codes == ("SLOW",)
     seen = calls[0]
-    time.sleep(1.5)
+    time.sleep(0.6)
     assert calls[0] == seen

@@ -3,28 +3,31 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 import torch
-from matplotlib.collections import PathCollection, PolyCollection
-from sklearn.decomposition import PCA
-from tests.figures.conftest import words
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_rgba
 
+from tests.reporting.conftest import words
 from vae_lightning.reporting.figures import latent
-from vae_lightning.reporting.figures.base import BLUE, GREY, Subject
+from vae_lightning.reporting.figures.statistics import compute_principal_components
+from vae_lightning.reporting.figures.style import BLUE, GREY
+from vae_lightning.reporting.figures.subject import Subject
 
 
 def closed_form_kl(subject: Subject) -> np.ndarray:
     """Of each dimension, from the textbook."""
     with torch.no_grad():
-        loc, log_var = (part.double().numpy() for part in subject.model.vae.encode(subject.u))
+        posterior = subject.model.vae.encode(subject.batch)
+        loc, log_var = posterior.mean.double().numpy(), 2 * posterior.stddev.double().log().numpy()
     return 0.5 * (loc**2 + np.exp(log_var) - log_var - 1).mean(0)
 
 
 def test_bars_are_the_mean_kl_largest_first(digits: Subject) -> None:
-    figure = latent.kl(digits)
+    figure = latent.draw_kl(digits)
     (axes,) = figure.axes
     expected = np.sort(closed_form_kl(digits))[::-1]
-    np.testing.assert_allclose([bar.get_height() for bar in axes.patches], expected, rtol=1e-5)
+    bars = sorted(axes.patches, key=lambda bar: bar.get_x())
+    np.testing.assert_allclose([bar.get_height() for bar in bars], expected, rtol=1e-5)
     assert f"{expected.sum():.2f} nats per row" in words(figure)
 
 
@@ -35,72 +38,86 @@ def test_dimensions_that_do_not_tell_rows_apart_are_grey(digits: Subject) -> Non
     means[:, 1:] = 0.3
     subject = replace(digits)
     subject.__dict__["means"] = means  # as if the encoder had collapsed
-    figure = latent.kl(subject)
-    colors = dict(
-        zip(digits.order, [to_hex(bar.get_facecolor()).upper() for bar in figure.axes[0].patches], strict=True)
-    )
+    figure = latent.draw_kl(subject)
+    bars = sorted(figure.axes[0].patches, key=lambda bar: bar.get_x())
+    colors = dict(zip(digits.order, [to_hex(bar.get_facecolor()).upper() for bar in bars], strict=True))
     assert colors == {0: BLUE, **dict.fromkeys(range(1, 5), GREY)}
     assert "1 of 5 latent dimensions are in use" in words(figure)
 
 
 def test_ridges_are_densities_of_the_codes(digits: Subject) -> None:
-    figure = latent.codes(digits)
-    means, _ = figure.axes
-    blue, orange = (c for c in means.collections if isinstance(c, PolyCollection))
-    top_path = orange.get_paths()[0].vertices
-    heights = np.maximum.reduceat(top_path[1:-1, 1], np.arange(0, len(top_path) - 2, 2))[: len(latent.BINS) - 1] - 4
-    truth, _ = np.histogram(digits.means[:, digits.order[0]], latent.BINS, density=True)
-    np.testing.assert_allclose(heights, np.minimum(0.7 * truth / latent.PEAK, 0.97), atol=1e-9)
-    assert len(blue.get_paths()) == len(orange.get_paths()) == 5
-    assert len(means.lines) == 5
+    codes, widths = latent.draw_codes(digits).axes
+    last, first = digits.order[-1], digits.order[0]  # the largest KL on top
+    for base, index in ((0, last), (4, first)):
+        draws, means = codes.patches[2 * base : 2 * base + 2]
+        for patch, values in ((draws, digits.aggregate_posterior), (means, digits.means)):
+            truth, _ = np.histogram(values[:, index], latent.BINS, density=True)
+            np.testing.assert_allclose(patch.get_data().values, base + np.minimum(0.7 * truth / latent.PEAK, 0.97))
+            assert patch.get_data().baseline == base
+        truth, _ = np.histogram(digits.stds[:, index], latent.STD_BINS)
+        np.testing.assert_allclose(widths.patches[base].get_data().values, base + 0.7 * truth / truth.max())
+        z = codes.lines[base].get_xdata()
+        np.testing.assert_allclose(codes.lines[base].get_ydata(), base + 0.7 * np.exp(-0.5 * np.square(z)))
+    assert len(codes.patches) == 10
+    assert codes.get_yticklabels()[-1].get_text() == f"z{first}  {digits.kl[first]:.2f} nats"
 
 
 def test_the_aggregate_posterior_has_its_mean_and_variance(digits: Subject) -> None:
-    draws = latent.aggregate_draws(digits)
+    draws = digits.aggregate_posterior
     variance = digits.means.var(0) + (digits.stds**2).mean(0)  # the law of total variance
     np.testing.assert_allclose(draws.mean(0), digits.means.mean(0), atol=0.08)
     np.testing.assert_allclose(draws.var(0), variance, rtol=0.12)
 
 
 def test_scatter_shows_the_principal_components(digits: Subject) -> None:
-    points, shares = latent.principal(digits.means)
-    pca = PCA(2).fit(digits.means)
-    np.testing.assert_allclose(shares, pca.explained_variance_ratio_, rtol=1e-6)
-    np.testing.assert_allclose(np.abs(points), np.abs(digits.means @ pca.components_.T), atol=1e-6)
-    figure = latent.scatter(digits)
+    points, shares = compute_principal_components(digits.means)
+    figure = latent.draw_scatter(digits)
     (dots,) = (c for c in figure.axes[0].collections if isinstance(c, PathCollection))
     np.testing.assert_allclose(dots.get_offsets(), points)
     assert f"{shares[0]:.0%} of the codes' variance" in words(figure)
+    assert [circle.radius for circle in figure.axes[0].patches] == [1, 2]
 
 
 def test_scatter_of_two_dimensions_is_the_code_itself(plane: Subject) -> None:
-    (dots,) = (c for c in latent.scatter(plane).axes[0].collections if isinstance(c, PathCollection))
+    (dots,) = (c for c in latent.draw_scatter(plane).axes[0].collections if isinstance(c, PathCollection))
     np.testing.assert_allclose(dots.get_offsets(), plane.means)
 
 
-def test_equal_labels_have_equal_colours(digits: Subject) -> None:
-    colors, meaning = latent._colored(digits.labels, len(digits.u))
-    assert digits.labels is not None
-    assert list(meaning) == [str(digit) for digit in range(10)]
-    assert len(set(meaning.values())) == 10
-    assert [meaning[str(label)] for label in digits.labels] == colors
+def test_equal_labels_have_equal_colours_and_the_legend_says_which(digits: Subject) -> None:
+    figure = latent.draw_scatter(digits)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [str(digit) for digit in range(10)]
+    (dots,) = (c for c in figure.axes[0].collections if isinstance(c, PathCollection))
+    dots.update_scalarmappable()
+    told = [to_rgba(handle.get_color(), 0.8) for handle in legend.legend_handles]
+    assert len(set(told)) == 10
+    np.testing.assert_allclose(dots.get_facecolors(), np.array(told)[np.asarray(digits.labels, int)])
 
 
-@pytest.mark.parametrize(
-    ("labels", "expected"),
-    [
-        (np.linspace(0, 8, 30), ["label 0", "label 2", "label 4", "label 6", "label 8"]),
-        (np.array([f"n{i % 15}" for i in range(30)] + ["n0"]), None),
-        (np.array([True, False] * 5), ["False", "True"]),
-    ],
-    ids=["numbers", "many names", "truth values"],
-)
-def test_labels_of_every_sort_have_a_key(labels: np.ndarray, expected: list[str] | None) -> None:
-    colors, meaning = latent._colored(labels, len(labels))
-    assert len(colors) == len(labels)
-    assert set(colors) <= set(meaning.values()) | set(colors[1:-1])
-    if expected is None:
-        assert len(meaning) == latent.MAX_CLASSES + 1
-        assert "all others" in meaning
-    else:
-        assert list(meaning) == expected
+def test_rare_classes_share_a_colour() -> None:
+    labels = np.array([f"n{i % 15}" for i in range(30)] + ["n0"])
+    classes, names, colors = latent.color_classes(labels)
+    assert len(names) == len(colors) == latent.MAX_CLASSES + 1
+    assert len(set(colors)) == len(colors)
+    assert names[-1] == "all others"
+    for label, number in zip(labels, classes, strict=True):
+        assert names[number] in (label, "all others")
+    assert (classes == latent.MAX_CLASSES).sum() == 6
+
+
+def test_numbers_have_a_colour_bar(plane: Subject) -> None:
+    labels = np.linspace(0, 8, plane.num_rows)
+    axes, bar = latent.draw_scatter(replace(plane, labels=labels)).axes
+    (dots,) = (c for c in axes.collections if isinstance(c, PathCollection))
+    np.testing.assert_array_equal(dots.get_array(), labels)
+    assert bar.get_ylim() == (0, 8)
+
+
+def test_truth_values_are_two_classes() -> None:
+    assert latent.color_classes(np.array([True, False] * 5))[1] == ["False", "True"]
+
+
+def test_without_labels_all_dots_are_alike(plane: Subject) -> None:
+    figure = latent.draw_scatter(replace(plane, labels=None))
+    assert not figure.legends
+    assert len(figure.axes) == 1

@@ -7,6 +7,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from vae_lightning.errors import DataError
 from vae_lightning.likelihoods.family import Family
 from vae_lightning.likelihoods.moments import RowBatches
 
@@ -28,9 +29,24 @@ class Scaling(Family, nn.Module, ABC):
         super().__init__()
         self.num_columns = num_columns
 
-    def fit(self, rows: RowBatches) -> Self:  # noqa: ARG002 - nothing to learn, unless a kind says otherwise
-        """Take the statistics from training rows (N, C) in data units."""
+    def fit(self, rows: RowBatches) -> Self:
+        """Take the statistics from training rows (N, C) in data units.
+
+        Raises:
+            DataError: when the rows have another number of columns, or there are none.
+        """
+        width = next((batch.x.shape[1] for batch in rows.batches() if len(batch.x)), None)
+        if width != self.num_columns:
+            got = "no rows" if width is None else f"rows of {width}"
+            raise DataError(
+                f"The 'rows' parameter of {type(self).__name__}.fit must be rows of {self.num_columns} columns, at "
+                f"least one. Got {got} instead."
+            )
+        self._fit(rows)
         return self
+
+    def _fit(self, rows: RowBatches) -> None:
+        """Nothing to learn, unless a kind says otherwise."""
 
     def options(self) -> dict[str, object]:
         """The constructor's arguments besides ``num_columns``, in plain values, to rebuild the module from."""

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -40,12 +39,11 @@ class MinMax(Scaling):
         self.register_buffer("low", torch.full((num_columns,), float(low), dtype=torch.float64))
         self.register_buffer("scale", torch.full((num_columns,), float(high - low), dtype=torch.float64))
 
-    def fit(self, rows: RowBatches) -> Self:
+    def _fit(self, rows: RowBatches) -> None:
         if self.value_range is None:
             low, high = column_ranges(rows)
             self.low.copy_(low)
             self.scale.copy_(torch.where(high > low, high - low, 1.0))
-        return self
 
     def options(self) -> dict[str, object]:
         return {"value_range": None if self.value_range is None else list(self.value_range)}

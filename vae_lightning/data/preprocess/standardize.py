@@ -1,7 +1,5 @@
 """Each column to mean 0 and standard deviation 1."""
 
-from typing import Self
-
 import torch
 from torch import Tensor
 
@@ -20,7 +18,7 @@ class Standardize(Scaling):
         self.register_buffer("mean", torch.zeros(num_columns, dtype=torch.float64))
         self.register_buffer("scale", torch.ones(num_columns, dtype=torch.float64))
 
-    def fit(self, rows: RowBatches) -> Self:
+    def _fit(self, rows: RowBatches) -> None:
         # Each column is first shifted and divided by its range, so that neither a large mean nor a large scale costs
         # digits.
         low, high = column_ranges(rows)
@@ -31,7 +29,6 @@ class Standardize(Scaling):
         # The comparison is with 0 on purpose: a constant column is exactly 0 after the shift.
         self.mean.copy_(low + unit_mean * width)
         self.scale.copy_(torch.where(scale == 0, 1.0, scale))
-        return self
 
     @property
     def description(self) -> str:

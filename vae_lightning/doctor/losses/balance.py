@@ -26,7 +26,7 @@ class Balance:
     findings: list[Finding] = field(default_factory=list)
 
 
-def weigh(
+def compare_terms(
     kl: KLReading | None,
     verdict: KLVerdict | None,
     reconstruction: ReconstructionReading | None,
@@ -34,7 +34,7 @@ def weigh(
     intended: float = 1.0,
     own_columns: tuple[int, int] = (0, 1),
 ) -> Balance:
-    """Compare the two terms, or judge the one that is there.
+    """Compare the KL with the reconstruction, or judge one of them alone.
 
     Args:
         kl: The KL's reading.
@@ -51,20 +51,20 @@ def weigh(
     if have_kl and (reconstruction is None or (reconstruction.findings[:1] and not have_reconstruction)):
         assert kl is not None
         assert verdict is not None
-        balance.findings += _kl_alone(kl, verdict, intended, reconstruction is None)
+        balance.findings += _judge_kl_alone(kl, verdict, intended, reconstruction is None)
     elif have_reconstruction and not have_kl:
         assert reconstruction is not None
-        balance.findings += _reconstruction_alone(reconstruction)
+        balance.findings += _judge_reconstruction_alone(reconstruction)
     elif have_kl and have_reconstruction:
         assert kl is not None
         assert verdict is not None
         assert reconstruction is not None
-        balance.findings += _signs(verdict, reconstruction)
-        _together(balance, kl, verdict, reconstruction, columns, intended, own_columns)
+        balance.findings += _check_signs(verdict, reconstruction)
+        _judge_both(balance, kl, verdict, reconstruction, columns, intended, own_columns)
     return balance
 
 
-def flipped(what: str, about: str) -> Finding:
+def report_sign_flip(what: str, about: str) -> Finding:
     """The finding for a term of the wrong sign."""
     return Finding(
         "SIGN-FLIP",
@@ -76,32 +76,32 @@ def flipped(what: str, about: str) -> Finding:
     )
 
 
-def _kl_alone(kl: KLReading, verdict: KLVerdict, intended: float, really_alone: bool) -> list[Finding]:
+def _judge_kl_alone(kl: KLReading, verdict: KLVerdict, intended: float, really_alone: bool) -> list[Finding]:
     if verdict.weight is None:
         return []
     findings = []
     if verdict.weight < 0:
-        findings.append(flipped("KL", "kl"))
+        findings.append(report_sign_flip("KL", "kl"))
     if kl.reduction.column_power < 0:
-        findings.append(_mean_over_latents())
+        findings.append(_report_mean_over_latents())
     elif kl.reduction.column_power > 0 or kl.reduction.row_power < 0:
-        findings.append(_scale(kl.reduction.text("latent dimensions"), {}, "kl"))
+        findings.append(_report_beta(kl.reduction.text("latent dimensions"), {}, "kl"))
     weight = abs(verdict.weight) / intended
     if verdict.consistent and abs(weight - 1) > SAME and not findings:
-        size = _whole_number(1 / weight)
-        if size and not _typed(weight):
+        size = _as_whole_number(1 / weight)
+        if size and not _is_typed_decimal(weight):
             says = f"The KL is divided by {size}: right if the reconstruction is averaged over {size} columns or rows."
             return [Finding("SCALE", None, says, "Give the reconstruction too.", about="kl")]
-        findings.append(_factor(weight, "kl"))
+        findings.append(_report_factor(weight, "kl"))
     if really_alone and not findings:
-        says = "Without the reconstruction the balance of the two terms, β, cannot be told. The KL is "
+        says = "Without the reconstruction the balance of the two terms, β, cannot be judged. The KL is "
         says += f"{kl.reduction.text('latent dimensions')}."
         findings.append(Finding("SCALE", True, says, about="kl"))
     return findings
 
 
-def _reconstruction_alone(reconstruction: ReconstructionReading) -> list[Finding]:
-    findings = [flipped("reconstruction", "reconstruction")] if reconstruction.sign < 0 else []
+def _judge_reconstruction_alone(reconstruction: ReconstructionReading) -> list[Finding]:
+    findings = [report_sign_flip("reconstruction", "reconstruction")] if reconstruction.sign < 0 else []
     reduction = reconstruction.term.reduction
     weight = reconstruction.weight
     if weight is not None and reconstruction.likelihood and abs(weight - 1) > 0.01 and reduction.column_power == 0:
@@ -114,19 +114,19 @@ def _reconstruction_alone(reconstruction: ReconstructionReading) -> list[Finding
     return findings
 
 
-def _signs(verdict: KLVerdict, reconstruction: ReconstructionReading) -> list[Finding]:
+def _check_signs(verdict: KLVerdict, reconstruction: ReconstructionReading) -> list[Finding]:
     if verdict.weight is None:
-        return [flipped("reconstruction", "reconstruction")] if reconstruction.sign < 0 else []
+        return [report_sign_flip("reconstruction", "reconstruction")] if reconstruction.sign < 0 else []
     negative_kl, negative_reconstruction = verdict.weight < 0, reconstruction.sign < 0
     if negative_kl and negative_reconstruction:
         says = "Both terms are negated: an ELBO, to be maximised. Minimise its negative."
         return [Finding("SIGN-FLIP", True, says, about="kl and reconstruction")]
     if negative_kl:
-        return [flipped("KL", "kl")]
-    return [flipped("reconstruction", "reconstruction")] if negative_reconstruction else []
+        return [report_sign_flip("KL", "kl")]
+    return [report_sign_flip("reconstruction", "reconstruction")] if negative_reconstruction else []
 
 
-def _together(
+def _judge_both(
     balance: Balance,
     kl: KLReading,
     verdict: KLVerdict,
@@ -143,28 +143,30 @@ def _together(
     latents, across = kl.reduction.column_power, power - reduction.column_power
     weight = abs(verdict.weight) / intended if verdict.weight is not None and verdict.consistent else 1.0
     weight /= measured**power
-    ratio, free = _ratio(weight, reconstruction)
+    ratio, free = _compute_ratio(weight, reconstruction)
     powers = {"B": rows, "L": latents, "D": across}
-    balance.beta = _formula(ratio, powers, columns)
+    balance.beta = _format_beta(ratio, powers, columns)
     if reconstruction.curvature and rows == 0 and latents == 0 and (across == 0 or columns):
         balance.variance = weight / (2 * reconstruction.curvature) * (columns or 1) ** across
     if not any(powers.values()):
         if abs(ratio - 1) > 0.01 and not free:
-            balance.findings.append(_factor(ratio, "kl and reconstruction", reconstruction.curvature is not None))
+            balance.findings.append(
+                _report_factor(ratio, "kl and reconstruction", reconstruction.curvature is not None)
+            )
         else:
-            says = f"Both terms are reduced alike; the effective β is {_beta_words(ratio, free)}."
+            says = f"Both terms are reduced alike; the effective β is {_format_ratio(ratio, free)}."
             balance.findings.append(Finding("SCALE", True, says, about="kl and reconstruction"))
         return
-    excuse = _excuse(powers, ratio, reconstruction, columns, weight)
+    excuse = _explain_by_size(powers, ratio, reconstruction, columns, weight)
     if excuse is not None:
         balance.findings.append(excuse)
         return
-    balance.findings += _reduction_findings(powers, balance.beta, kl.reduction.row_power)
+    balance.findings += _report_reductions(powers, balance.beta, kl.reduction.row_power)
     if abs(ratio - 1) > 0.01 and not free:
-        balance.findings.append(_scale(f"β = {balance.beta}", {"ratio": ratio}, "kl and reconstruction"))
+        balance.findings.append(_report_beta(f"β = {balance.beta}", {"ratio": ratio}, "kl and reconstruction"))
 
 
-def _ratio(weight: float, reconstruction: ReconstructionReading) -> tuple[float, bool]:
+def _compute_ratio(weight: float, reconstruction: ReconstructionReading) -> tuple[float, bool]:
     """β apart from its dependence on shapes, and whether a variance may explain any value of it."""
     if reconstruction.weight is not None:
         return weight / reconstruction.weight, False
@@ -180,11 +182,11 @@ def _ratio(weight: float, reconstruction: ReconstructionReading) -> tuple[float,
     return (1.0, True) if usual or not written else (weight, False)
 
 
-def _beta_words(ratio: float, free: bool) -> str:
+def _format_ratio(ratio: float, free: bool) -> str:
     return "1 for some scale of the noise model" if free else f"{ratio:.4g}"
 
 
-def _formula(ratio: float, powers: dict[str, int], columns: int | None) -> str:
+def _format_beta(ratio: float, powers: dict[str, int], columns: int | None) -> str:
     parts = [f"{ratio:.4g}"] if abs(ratio - 1) > SAME or not any(powers.values()) else []
     for name, power in powers.items():
         if power:
@@ -197,7 +199,7 @@ def _formula(ratio: float, powers: dict[str, int], columns: int | None) -> str:
     return text
 
 
-def _excuse(
+def _explain_by_size(
     powers: dict[str, int],
     ratio: float,
     reconstruction: ReconstructionReading,
@@ -219,8 +221,8 @@ def _excuse(
                 says = f"The KL's factor makes up for the mean over columns: β = 1 for D = {columns}."
                 return Finding("MEAN-SUM", True, says, about="kl and reconstruction")
             continue
-        whole = _whole_number(size)
-        if whole and not _typed(weight):
+        whole = _as_whole_number(size)
+        if whole and not _is_typed_decimal(weight):
             says = f"β = 1 if {name} = {whole}, and wrong for any other {_NAMES[name]}."
             return Finding("SCALE", None, says, "Sum instead of typing the number in.", about="kl and reconstruction")
     return None
@@ -229,20 +231,20 @@ def _excuse(
 _NAMES = {"B": "number of rows in a batch", "L": "number of latents", "D": "number of columns"}
 
 
-def _whole_number(size: float) -> int | None:
+def _as_whole_number(size: float) -> int | None:
     whole = round(size) if np.isfinite(size) else 0
     # One and two are what a ½ more or less makes of a squared error.
     return whole if whole >= 3 and abs(size - whole) < 1e-6 * whole else None
 
 
-def _typed(weight: float) -> bool:
+def _is_typed_decimal(weight: float) -> bool:
     """Whether a factor looks like a decimal typed by hand (0.01, 0.00025) rather than one over a count."""
     if abs(weight - 1) < SAME:
         return False
     return weight < 1 and abs(float(f"{weight:.2e}") - weight) < 1e-9 * weight
 
 
-def _reduction_findings(powers: dict[str, int], beta: str, kl_rows: int) -> list[Finding]:
+def _report_reductions(powers: dict[str, int], beta: str, kl_rows: int) -> list[Finding]:
     findings = []
     if powers["B"] == 1 and kl_rows == 1:
         says = f"The KL is summed over the batch, the reconstruction is not: β = {beta}."
@@ -250,26 +252,26 @@ def _reduction_findings(powers: dict[str, int], beta: str, kl_rows: int) -> list
         findings.append(Finding("KL-BATCH-SUM", False, says, advice, about="kl and reconstruction"))
     elif powers["B"]:
         detail = f"KL and reconstruction are reduced differently over the batch: β = {beta}"
-        findings.append(_scale(detail, {}, "kl and reconstruction"))
+        findings.append(_report_beta(detail, {}, "kl and reconstruction"))
     if powers["L"] == -1:
-        findings.append(_mean_over_latents())
+        findings.append(_report_mean_over_latents())
     elif powers["L"]:
-        findings.append(_scale(f"β = {beta}", {}, "kl and reconstruction"))
+        findings.append(_report_beta(f"β = {beta}", {}, "kl and reconstruction"))
     if powers["D"] == 1:
         says = f"The reconstruction is averaged over columns, the KL is not: β = {beta}."
         advice = "Sum the reconstruction over columns, and average both terms over rows only."
         findings.append(Finding("MEAN-SUM", False, says, advice, about="kl and reconstruction"))
     elif powers["D"]:
-        findings.append(_scale(f"β = {beta}", {}, "kl and reconstruction"))
+        findings.append(_report_beta(f"β = {beta}", {}, "kl and reconstruction"))
     return findings
 
 
-def _mean_over_latents() -> Finding:
+def _report_mean_over_latents() -> Finding:
     says = "The KL is averaged over latent dimensions: β = 1/L."
     return Finding("KL-MEAN-L", False, says, "Sum it over latent dimensions; average over rows only.", about="kl")
 
 
-def _factor(weight: float, about: str, squared: bool = False) -> Finding:
+def _report_factor(weight: float, about: str, squared: bool = False) -> Finding:
     same: tuple[str, ...] = (
         (f"a Gaussian with variance {weight:.4g} times as large, the whole multiplied",) if squared else ()
     )
@@ -277,10 +279,10 @@ def _factor(weight: float, about: str, squared: bool = False) -> Finding:
         says = "The KL is twice the KL: its ½ is missing."
         return Finding("HALF", False, says, "Put the ½ back.", {"beta": weight}, ("SCALE: β = 2", *same), about=about)
     same = (("HALF: a ½ applied twice",) if abs(weight - 0.5) < 0.01 else ()) + same
-    return _scale(f"The KL is multiplied by {weight:.6g}", {"beta": weight}, about, same)
+    return _report_beta(f"The KL is multiplied by {weight:.6g}", {"beta": weight}, about, same)
 
 
-def _scale(detail: str, evidence: dict[str, float], about: str, alternatives: tuple[str, ...] = ()) -> Finding:
+def _report_beta(detail: str, evidence: dict[str, float], about: str, alternatives: tuple[str, ...] = ()) -> Finding:
     advice = "With β other than 1 the loss is no bound on log p(x). Sum over columns and latents, average over rows, "
     advice += "and name β openly (diagnose has `beta=` for one that is meant)."
     return Finding("SCALE", False, f"A hidden β: {detail}.", advice, evidence, alternatives, about=about)

@@ -7,19 +7,19 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from vae_lightning.doctor.losses.balance import Balance, weigh
+from vae_lightning.doctor.losses.balance import Balance, compare_terms
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed
 from vae_lightning.doctor.losses.blackbox.deadline import OutOfTimeError, Worker
-from vae_lightning.doctor.losses.parts import arguments_of, kl_of, reconstruction_of, separable
-from vae_lightning.doctor.losses.posterior.agreement import compare
-from vae_lightning.doctor.losses.posterior.divergence import KLReading, measure_kl
-from vae_lightning.doctor.losses.posterior.noise import filled
-from vae_lightning.doctor.losses.posterior.sampler import SamplerReading, measure_sampler
-from vae_lightning.doctor.losses.posterior.verdict import KLVerdict, name_kl
+from vae_lightning.doctor.losses.parts import count_arguments, extract_kl, extract_reconstruction, is_separable
+from vae_lightning.doctor.losses.posterior.agreement import compare_with_kl
+from vae_lightning.doctor.losses.posterior.divergence import KLReading, examine_kl
+from vae_lightning.doctor.losses.posterior.noise import fill
+from vae_lightning.doctor.losses.posterior.sampler import SamplerReading, examine_sampler
+from vae_lightning.doctor.losses.posterior.verdict import KLVerdict, judge_kl
+from vae_lightning.doctor.losses.reconstruction.family import examine_reconstruction
 from vae_lightning.doctor.losses.reconstruction.layout import ReconstructionReading, Term
-from vae_lightning.doctor.losses.reconstruction.measure import measure_reconstruction
-from vae_lightning.doctor.losses.rows import as_rows, check_rows, surviving_latents
+from vae_lightning.doctor.losses.rows import as_rows, check_rows, count_surviving_latents
 from vae_lightning.doctor.losses.whole import examine_whole
 from vae_lightning.doctor.report import Finding
 
@@ -44,11 +44,11 @@ class Examination:
 
     @property
     def columns(self) -> int:
-        """The number of columns to examine with: the user's where it can be told from rows, heads and their doubles."""
+        """The number of columns to examine with: the user's, unless rows, heads or their doubles are as many."""
         known = self.known_columns
         return known if known is not None and known > 2 and known not in (5, 10) else COLUMNS
 
-    def sized(self, job: Callable[[], _T]) -> _T:
+    def retry_with_columns(self, job: Callable[[], _T]) -> _T:
         """`job()`, and again with the number of columns that a complaint about sizes names (``view(-1, 784)``)."""
         try:
             return job()
@@ -65,16 +65,17 @@ class Examination:
             self.known_columns = None
             raise
 
-    def data(self, data: Any) -> None:
+    def read_rows(self, data: Any) -> None:
+        """Take the user's data, if any."""
         if data is None:
             return
         try:
             self.rows = as_rows(data)
             self.known_columns = self.rows.shape[1]
         except CallFailed as failure:
-            self.findings.append(_failed("data", failure))
+            self.findings.append(_report_failure("data", failure))
 
-    def timed(self, job: Callable[[], _T]) -> _T:
+    def run_timed(self, job: Callable[[], _T]) -> _T:
         """`job()`, which calls a function of the user, against the clock."""
         try:
             return self.worker.run(job, self.seconds + 1.0)  # a second for our own arithmetic
@@ -89,113 +90,124 @@ class Examination:
             message = f"its values make no sense to the examination ({type(error).__name__}: {error})"
             raise CallFailed("NOT-FINITE", message) from error
 
-    def whole(
+    def examine_whole_loss(
         self, loss: Callable[..., Any] | None, model: Any, likelihood: str | None, given: tuple[bool, bool]
     ) -> None:
+        """Examine the whole loss: taken apart where it has four arguments, as it is otherwise.
+
+        Args:
+            loss: The loss, if any.
+            model: What it is handed before x, if anything.
+            likelihood: The name of the family, if the user says it.
+            given: Whether a KL and a reconstruction were given beside it.
+        """
         if loss is None:
             return
         box = BlackBox("loss", loss, () if model is None else (model,))
         try:
-            if model is None and arguments_of(loss) == 4:
+            if model is None and count_arguments(loss) == 4:
                 self._take_apart(loss)
                 if all(given) and self.derived:
                     self._compare_with_parts()
             else:
-                self.findings += self.timed(lambda: examine_whole(box, self.rows, likelihood, model))
+                self.findings += self.run_timed(lambda: examine_whole(box, self.rows, likelihood, model))
         except CallFailed as failure:
-            self.findings.append(_failed("loss", failure))
-        self._manners(box)
+            self.findings.append(_report_failure("loss", failure))
+        self._report_mutation(box)
 
     def _take_apart(self, loss: Callable[..., Any]) -> None:
-        box, full = BlackBox("loss", reconstruction_of(loss)), BlackBox("loss", loss)
+        box, full = BlackBox("loss", extract_reconstruction(loss)), BlackBox("loss", loss)
 
         def separate() -> Term | None:
             term = Term(box, self.columns)
             full.framework = box.framework
-            return term if separable(full, term) else None
+            return term if is_separable(full, term) else None
 
-        term = self.sized(lambda: self.timed(separate))
+        term = self.retry_with_columns(lambda: self.run_timed(separate))
         if term is None:
             says = "The loss is no sum of a term of (x, out) and a term of (m, s); it cannot be taken apart."
             self.findings.append(Finding("SCALE", None, says, about="loss"))
             return
         self.derived = {
-            "reconstruction": reconstruction_of(loss),
-            "kl": kl_of(loss, term.layout, self.columns, term.pair[0]),
+            "reconstruction": extract_reconstruction(loss),
+            "kl": extract_kl(loss, term.layout, self.columns, term.pair[0]),
         }
-        wider = kl_of(loss, term.layout, 2 * self.columns, term.pair[0])
-        self.own_columns = self.timed(lambda: self._power_of_columns(self.derived["kl"], wider)), self.columns
+        wider = extract_kl(loss, term.layout, 2 * self.columns, term.pair[0])
+        self.own_columns = self.run_timed(lambda: self._read_column_power(self.derived["kl"], wider)), self.columns
 
-    def _power_of_columns(self, kl: Callable[..., Any], wider: Callable[..., Any]) -> int:
+    def _read_column_power(self, kl: Callable[..., Any], wider: Callable[..., Any]) -> int:
         """By which power of the number of columns the KL's factor grows: −1 where it is divided by it."""
         values = []
         for function in (kl, wider):
             box = BlackBox("loss", function)
             try:
-                box.settle(filled(2.5), filled(1.2))
-                values.append(float(np.mean(box(filled(2.5), filled(1.2)))))
+                box.find_framework(fill(2.5), fill(1.2))
+                values.append(float(np.mean(box(fill(2.5), fill(1.2)))))
             except CallFailed:
                 return 0  # sizes are typed into the code
         power = np.log2(values[1] / values[0]) if values[0] * values[1] > 0 else 0.0
         return round(power) if abs(power - round(power)) < 0.01 else 0
 
     def _compare_with_parts(self) -> None:
-        kl = self._kl(self.derived["kl"], None, "loss", free_constant=True)
-        reconstruction = self._reconstruction(self.derived["reconstruction"], kl[1], "loss")
-        self.findings += weigh(*kl, reconstruction, self.known_columns, self.beta, self.own_columns).findings
+        kl = self._examine_kl(self.derived["kl"], None, "loss", free_constant=True)
+        reconstruction = self._examine_reconstruction(self.derived["reconstruction"], kl[1], "loss")
+        self.findings += compare_terms(*kl, reconstruction, self.known_columns, self.beta, self.own_columns).findings
 
-    def parts(
+    def examine_parts(
         self,
         kl: Callable[..., Any] | None,
         sample: Callable[..., Any] | None,
         reconstruction: Callable[..., Any] | None,
     ) -> None:
-        sampler = self._sampler(sample)
+        """Examine the three parts, each given or taken out of the whole loss, and compare them."""
+        sampler = self._examine_sampler(sample)
         taken_apart = kl is None and "kl" in self.derived
-        kl_reading, verdict = self._kl(kl or self.derived.get("kl"), sampler, "kl", taken_apart)
+        kl_reading, verdict = self._examine_kl(kl or self.derived.get("kl"), sampler, "kl", taken_apart)
         if sampler is not None:
-            self.findings += compare(sampler, kl_reading, verdict)
-        found = self._reconstruction(reconstruction or self.derived.get("reconstruction"), verdict, "reconstruction")
+            self.findings += compare_with_kl(sampler, kl_reading, verdict)
+        found = self._examine_reconstruction(
+            reconstruction or self.derived.get("reconstruction"), verdict, "reconstruction"
+        )
         own_columns = self.own_columns if taken_apart else (0, 1)
-        balance = weigh(kl_reading, verdict, found, self.known_columns, self.beta, own_columns)
+        balance = compare_terms(kl_reading, verdict, found, self.known_columns, self.beta, own_columns)
         self.findings += balance.findings
-        self._state(balance)
+        self._record_balance(balance)
 
-    def _sampler(self, sample: Callable[..., Any] | None) -> SamplerReading | None:
+    def _examine_sampler(self, sample: Callable[..., Any] | None) -> SamplerReading | None:
         if sample is None:
             return None
         box = BlackBox("sample", sample)
         try:
-            reading = self.timed(lambda: measure_sampler(box))
+            reading = self.run_timed(lambda: examine_sampler(box))
         except CallFailed as failure:
-            self.findings.append(_failed("sample", failure))
+            self.findings.append(_report_failure("sample", failure))
             return None
         finally:
-            self._manners(box)
+            self._report_mutation(box)
         self.findings += reading.findings
         if reading.sigma is not None:
             self.measured["sampler: σ(s)"] = "constant" if reading.constant else reading.text
-        self._skipped(box, "sample")
+        self._record_skipped_gradients(box, "sample")
         return reading
 
-    def _kl(
+    def _examine_kl(
         self, kl: Callable[..., Any] | None, sampler: SamplerReading | None, name: str, free_constant: bool
     ) -> tuple[KLReading | None, KLVerdict | None]:
         if kl is None:
             return None, None
         box = BlackBox(name, kl)
         try:
-            reading = self.timed(lambda: measure_kl(box, free_constant))
-            verdict = None if reading.dead else name_kl(reading, sampler, box.rough)
-            if verdict is not None and not verdict.consistent and self._exchanged(kl, free_constant):
+            reading = self.run_timed(lambda: examine_kl(box, free_constant))
+            verdict = None if reading.dead else judge_kl(reading, sampler, box.single_precision)
+            if verdict is not None and not verdict.consistent and self._is_exchanged(kl, free_constant):
                 says = "With its two arguments exchanged, kl(s, m), it is the exact KL of a normal posterior."
                 self.findings.append(Finding("ARG-SWAP", False, says, "Give the mean first: kl(m, s).", about=name))
                 return None, None
         except CallFailed as failure:
-            self.findings.append(_failed(name, failure))
+            self.findings.append(_report_failure(name, failure))
             return None, None
         finally:
-            self._manners(box)
+            self._report_mutation(box)
         self.findings += reading.findings
         self.measured["KL: reduction"] = reading.reduction.text("latent dimensions")
         if reading.errors is not None:
@@ -207,18 +219,18 @@ class Examination:
             if verdict.weight is not None:
                 self.measured["KL: factor"] = verdict.weight
         if reading.errors is None:
-            self._skipped(box, name)
+            self._record_skipped_gradients(box, name)
         return reading, verdict
 
-    def _exchanged(self, kl: Callable[..., Any], free_constant: bool) -> bool:
+    def _is_exchanged(self, kl: Callable[..., Any], free_constant: bool) -> bool:
         box = BlackBox("kl", lambda m, s: kl(s, m))
         try:
-            reading = self.timed(lambda: measure_kl(box, free_constant))
-            return not reading.dead and name_kl(reading, None, box.rough).consistent
+            reading = self.run_timed(lambda: examine_kl(box, free_constant))
+            return not reading.dead and judge_kl(reading, None, box.single_precision).consistent
         except CallFailed:
             return False
 
-    def _reconstruction(
+    def _examine_reconstruction(
         self, function: Callable[..., Any] | None, verdict: KLVerdict | None, name: str
     ) -> ReconstructionReading | None:
         if function is None:
@@ -230,52 +242,52 @@ class Examination:
             power, columns = self.own_columns
             weight /= columns**power
         try:
-            reading, about_rows = self.sized(
-                lambda: self.timed(lambda: self._reconstruction_and_rows(box, weight, taken_out))
+            reading, about_rows = self.retry_with_columns(
+                lambda: self.run_timed(lambda: self._examine_reconstruction_and_rows(box, weight, taken_out))
             )
         except CallFailed as failure:
-            self.findings.append(_failed(name, failure))
+            self.findings.append(_report_failure(name, failure))
             return None
         finally:
-            self._manners(box)
+            self._report_mutation(box)
         self.findings += [*about_rows, *reading.findings]
         self.measured["reconstruction: family"] = reading.family or "unknown"
         self.measured["reconstruction: output"] = reading.term.layout.text
         self.measured["reconstruction: reduction"] = reading.term.reduction.text("columns")
         if reading.curvature is not None:
             self.measured["reconstruction: factor of the squared error"] = reading.curvature
-        self._skipped(box, name)
+        self._record_skipped_gradients(box, name)
         return reading
 
-    def _reconstruction_and_rows(
+    def _examine_reconstruction_and_rows(
         self, box: BlackBox, weight: float | None, taken_out: bool
     ) -> tuple[ReconstructionReading, list[Finding]]:
-        reading = measure_reconstruction(box, self.columns, weight, taken_out)
+        reading = examine_reconstruction(box, self.columns, weight, taken_out)
         return reading, check_rows(self.rows, reading) if self.rows is not None else []
 
-    def _state(self, balance: Balance) -> None:
+    def _record_balance(self, balance: Balance) -> None:
         if balance.beta:
             self.measured["effective β"] = balance.beta
         if balance.variance is None:
             return
         self.measured["implied σ (β = 1)"] = balance.variance**0.5
         if self.rows is not None and bool((abs(self.rows) < float("inf")).all()):
-            alive, eigenvalues = surviving_latents(self.rows, balance.variance)
+            alive, eigenvalues = count_surviving_latents(self.rows, balance.variance)
             self.measured["latents that can survive"] = f"{alive} (covariance eigenvalues above σ²)"
             self.measured["largest eigenvalues"] = [float(f"{value:.4g}") for value in eigenvalues[:5]]
 
-    def _skipped(self, box: BlackBox, name: str) -> None:
+    def _record_skipped_gradients(self, box: BlackBox, name: str) -> None:
         if not box.has_gradient:
             self.measured[f"{name}: gradients"] = f"not checked: a function of {box.language} gives none"
 
-    def _manners(self, box: BlackBox) -> None:
+    def _report_mutation(self, box: BlackBox) -> None:
         if box.mutates:
             says = f"{box.name} changes the arrays that it is given."
             advice = "Work on copies: the caller's next use of m, s or x sees the change."
             self.findings.append(Finding("MUTATES", False, says, advice, about=box.name))
 
 
-def _failed(name: str, failure: CallFailed) -> Finding:
+def _report_failure(name: str, failure: CallFailed) -> Finding:
     advice = {
         "RAISES": "Nothing could be measured. "
         + (

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from vae_lightning.doctor.losses.blackbox.box import undisturbed
+from vae_lightning.doctor.losses.blackbox.box import keep_random_states
 from vae_lightning.doctor.losses.blackbox.deadline import OutOfTimeError, Worker
 from vae_lightning.doctor.losses.functions import SECONDS, diagnose
 from vae_lightning.doctor.report import Finding, Report
@@ -74,7 +74,7 @@ def _load(path: Path) -> ModuleType | Finding:
     sys.path.insert(0, str(path.resolve().parent))
     sys.modules[name] = module  # dataclasses and pickles look their module up
     try:
-        with undisturbed():
+        with keep_random_states():
             worker.run(lambda: loader.exec_module(module), IMPORT_SECONDS)
     except OutOfTimeError:
         return Finding("SLOW", False, f"Importing {path} takes more than {IMPORT_SECONDS:g} seconds.", about=str(path))

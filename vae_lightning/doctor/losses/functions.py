@@ -3,11 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
-from vae_lightning.doctor.losses.blackbox.box import undisturbed
+from vae_lightning.doctor.losses.blackbox.box import keep_random_states
 from vae_lightning.doctor.losses.blackbox.deadline import Worker
 from vae_lightning.doctor.losses.examination import Examination
-from vae_lightning.doctor.report import Finding, Report
-from vae_lightning.errors import check_parameter
+from vae_lightning.doctor.report import Finding, Report, check_parameter
 
 SECONDS = 20.0
 
@@ -60,15 +59,15 @@ def diagnose(
     check_parameter("diagnose", "beta", beta > 0, "positive", beta)
     check_parameter("diagnose", "seconds", seconds > 0, "positive", seconds)
     worker = Worker()
-    patient = Examination(worker, beta, seconds)
+    examination = Examination(worker, beta, seconds)
     try:
-        with undisturbed():
-            patient.data(data)
-            patient.whole(loss, model, likelihood, given=(kl is not None, reconstruction is not None))
-            patient.parts(kl, sample, reconstruction)
+        with keep_random_states():
+            examination.read_rows(data)
+            examination.examine_whole_loss(loss, model, likelihood, given=(kl is not None, reconstruction is not None))
+            examination.examine_parts(kl, sample, reconstruction)
     finally:
         worker.close()
     if all(part is None for part in (kl, sample, reconstruction, loss)):
         says = "No function was given."
-        patient.findings.append(Finding("NOTHING", None, says, "Give kl=, sample=, reconstruction= or loss=."))
-    return Report(patient.findings, patient.measured)
+        examination.findings.append(Finding("NOTHING", None, says, "Give kl=, sample=, reconstruction= or loss=."))
+    return Report(examination.findings, examination.measured)

@@ -13,7 +13,7 @@ from vae_lightning.doctor.losses.posterior.noise import LATENTS
 from vae_lightning.doctor.losses.reconstruction.layout import Layout, Term
 
 
-def arguments_of(function: Callable[..., Any]) -> int:
+def count_arguments(function: Callable[..., Any]) -> int:
     """The number of positional arguments that a function needs; 1 if it does not say."""
     try:
         parameters = inspect.signature(function).parameters.values()
@@ -23,53 +23,53 @@ def arguments_of(function: Callable[..., Any]) -> int:
     return sum(1 for one in parameters if one.kind in positional and one.default is inspect.Parameter.empty)
 
 
-def _like(template: Any, shape: tuple[int, ...], value: float) -> Any:
+def _full_like(template: Any, shape: tuple[int, ...], value: float) -> Any:
     """An array of one value in the framework of `template`."""
     if isinstance(template, torch.Tensor):
         return torch.full(shape, value, dtype=template.dtype)
     return np.full(shape, value, dtype=getattr(template, "dtype", np.float64))
 
 
-def _finite(value: Any) -> bool:
+def _is_finite(value: Any) -> bool:
     nothing = value * 0.0  # NaN where it is NaN or infinite, in every framework
     return bool((nothing.sum() if hasattr(nothing, "sum") else nothing) == 0.0)
 
 
-def reconstruction_of(loss: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+def extract_reconstruction(loss: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     """(x, out) -> loss at m = 0, s = 1, less its value at x = 0 and an output of 0.35: the KL drops out.
 
     Where the loss is not finite at x = 0 (a density of positive numbers), x = 0.3 serves.
     """
 
     def reconstruction(x: Any, out: Any) -> Any:
-        m, s = _like(x, (x.shape[0], LATENTS), 0.0), _like(x, (x.shape[0], LATENTS), 1.0)
+        m, s = _full_like(x, (x.shape[0], LATENTS), 0.0), _full_like(x, (x.shape[0], LATENTS), 1.0)
         usual = tuple(part * 0 + 0.35 for part in out) if isinstance(out, tuple) else out * 0 + 0.35
         value = loss(x, out, m, s)
         if isinstance(value, tuple | list | dict):
             return value  # which is refused by its name
         base = loss(x * 0, usual, m, s)
-        return value - (base if _finite(base) else loss(x * 0 + 0.3, usual, m, s))
+        return value - (base if _is_finite(base) else loss(x * 0 + 0.3, usual, m, s))
 
     return reconstruction
 
 
-def kl_of(loss: Callable[..., Any], layout: Layout, columns: int, zero: float) -> Callable[[Any, Any], Any]:
+def extract_kl(loss: Callable[..., Any], layout: Layout, columns: int, zero: float) -> Callable[[Any, Any], Any]:
     """(m, s) -> loss at x = `zero` and an output of 0.35, less that at m = 0, s = 1: the reconstruction drops out."""
 
     def kl(m: Any, s: Any) -> Any:
         rows = m.shape[0]
-        x = _like(m, (rows, columns), zero)
+        x = _full_like(m, (rows, columns), zero)
         shapes = {"plain": (rows, columns), "concat": (rows, columns * layout.heads)}
         if layout.kind == "tuple":
-            out: Any = tuple(_like(m, (rows, columns), 0.35) for _ in range(layout.heads))
+            out: Any = tuple(_full_like(m, (rows, columns), 0.35) for _ in range(layout.heads))
         else:
-            out = _like(m, shapes.get(layout.kind, (rows, columns, layout.heads)), 0.35)
+            out = _full_like(m, shapes.get(layout.kind, (rows, columns, layout.heads)), 0.35)
         return loss(x, out, m, s) - loss(x, out, m * 0, s * 0 + 1.0)
 
     return kl
 
 
-def separable(box: BlackBox, term: Term) -> bool:
+def is_separable(box: BlackBox, term: Term) -> bool:
     """Whether the loss is a function of (x, out) plus a function of (m, s)."""
     generator = np.random.default_rng(5)
     rows = 5

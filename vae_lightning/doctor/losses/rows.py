@@ -8,9 +8,8 @@ import torch
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import CallFailed
 from vae_lightning.doctor.losses.reconstruction.layout import ReconstructionReading
-from vae_lightning.doctor.losses.reconstruction.reach import mean_reach, mode_reach, rate_reach
+from vae_lightning.doctor.losses.reconstruction.reach import find_mean_reach, find_mode_reach, find_rate_reach
 from vae_lightning.doctor.report import Finding
-from vae_lightning.likelihoods.bernoulli import Bernoulli
 
 
 def as_rows(data: Any) -> Array:
@@ -40,23 +39,24 @@ def check_rows(rows: Array, reading: ReconstructionReading) -> list[Finding]:
         says = f"{missing} of {rows.size} values are NaN or infinite, the first in row {first[0]}, column {first[1]}."
         return [Finding("DATA", None, says, "Fill or drop them, or use a mask.", about="data")]
     if reading.family == "binary":
-        return _bernoulli(rows, reading)
+        return _check_binary(rows, reading)
     if reading.family in ("counts", "Poisson"):
         bad = (rows < 0) | (rows != np.round(rows))
-        return _outside(rows, bad, "whole numbers from 0 on", "a likelihood of counts") + _rates(rows, reading)
+        support = _check_support(rows, bad, "whole numbers from 0 on", "a likelihood of counts")
+        return support + _check_rates(rows, reading)
     if reading.family == "unit":
-        return _outside(rows, (rows < 0) | (rows > 1), "in [0, 1]", "a density on [0, 1]", "BCE-RANGE")
+        return _check_support(rows, (rows < 0) | (rows > 1), "in [0, 1]", "a density on [0, 1]", "BCE-RANGE")
     if reading.family == "positive":
-        return _outside(rows, rows <= 0, "positive", "a density of positive numbers")
+        return _check_support(rows, rows <= 0, "positive", "a density of positive numbers")
     if reading.family in ("squared error", "real"):
-        return [*_constant(rows, reading), *_reach(rows, reading)]
+        return [*_check_constant_columns(rows, reading), *_check_reach(rows, reading)]
     return []
 
 
 ROUNDING = 1e-6  # what single precision makes of a one
 
 
-def _constant(rows: Array, reading: ReconstructionReading) -> list[Finding]:
+def _check_constant_columns(rows: Array, reading: ReconstructionReading) -> list[Finding]:
     constant = int(np.sum(np.ptp(rows, axis=0) == 0))
     if reading.term.layout.heads == 1 or not constant:
         return []
@@ -65,37 +65,38 @@ def _constant(rows: Array, reading: ReconstructionReading) -> list[Finding]:
     return [Finding("DEGENERATE", False, says, "Drop these columns, or give σ a floor.", about="data")]
 
 
-def _share(bad: Array) -> str:
+def _count(bad: Array) -> str:
     return f"{int(bad.sum())} of {bad.size} values in {int(bad.any(axis=0).sum())} of {bad.shape[1]} columns"
 
 
-def _outside(rows: Array, bad: Array, must: str, what: str, code: str = "SUPPORT") -> list[Finding]:
+def _check_support(rows: Array, bad: Array, must: str, what: str, code: str = "SUPPORT") -> list[Finding]:
     if not bad.any():
         return [Finding(code, True, f"The data are {must}, as {what} needs.", about="data")]
-    says = f"The reconstruction is {what}, so data must be {must}; {_share(bad)} are not (range {rows.min():.4g} to "
+    says = f"The reconstruction is {what}, so data must be {must}; {_count(bad)} are not (range {rows.min():.4g} to "
     says += f"{rows.max():.4g})."
     return [Finding(code, False, says, "Choose a likelihood whose support holds the data.", about="data")]
 
 
-def _bernoulli(rows: Array, reading: ReconstructionReading) -> list[Finding]:
+def _check_binary(rows: Array, reading: ReconstructionReading) -> list[Finding]:
     bad = (rows < -ROUNDING) | (rows > 1 + ROUNDING)
     if bad.any():
-        floor = _floor(rows, reading)
-        says = f"Cross-entropy is bounded below only on [0, 1]; {_share(bad)} lie outside (range {rows.min():.4g} to "
+        floor = _find_floor(rows, reading)
+        says = f"Cross-entropy is bounded below only on [0, 1]; {_count(bad)} lie outside (range {rows.min():.4g} to "
         says += f"{rows.max():.4g}). On these rows it can fall to {floor}, and training will go there."
         advice = "Use a Gaussian likelihood (squared error) for such data, or scale every column to [0, 1]."
         return [Finding("BCE-RANGE", False, says, advice, {"min": rows.min(), "max": rows.max()}, about="data")]
     grey = (rows > 0) & (rows < 1)
     if grey.mean() < 1e-3:
         return [Finding("BCE-RANGE", True, "The data are 0 and 1; the loss cannot fall below 0.", about="data")]
-    entropy = float(Bernoulli(rows.shape[1]).entropy_floor(torch.from_numpy(rows.clip(0, 1))).mean())
-    says = f"{_share(grey)} lie strictly between 0 and 1. Cross-entropy is a likelihood of zeros and ones only: on "
+    p = torch.from_numpy(rows.clip(0, 1))
+    entropy = float((torch.special.entr(p) + torch.special.entr(1 - p)).sum(1).mean())
+    says = f"{_count(grey)} lie strictly between 0 and 1. Cross-entropy is a likelihood of zeros and ones only: on "
     says += f"grey levels exp(−loss) is no density, and the loss cannot fall below {entropy:.4g} nats per row."
     advice = "Binarise the data, or use a continuous Bernoulli or Gaussian likelihood. (Its optimum is right.)"
     return [Finding("UNNORMALISED", False, says, advice, {"floor": entropy}, about="data")]
 
 
-def _floor(rows: Array, reading: ReconstructionReading) -> str:
+def _find_floor(rows: Array, reading: ReconstructionReading) -> str:
     """The least value that outputs far to either side, or at the edges of (0, 1), can give on these rows."""
     total = 0.0
     for x in (float(rows.min()), float(rows.max())):
@@ -105,16 +106,14 @@ def _floor(rows: Array, reading: ReconstructionReading) -> str:
     return f"{total:.4g} for the worst column, and below with larger outputs" if total < 0 else "minus infinity"
 
 
-def _rates(rows: Array, reading: ReconstructionReading) -> list[Finding]:
-    low, high = rate_reach(reading.term, reading.sign, GRID[np.abs(GRID) < 10])
+def _check_rates(rows: Array, reading: ReconstructionReading) -> list[Finding]:
+    low, high = find_rate_reach(reading.term, reading.sign, GRID[np.abs(GRID) < 10])
     means, errors = rows.mean(axis=0), 3 * rows.std(axis=0) / np.sqrt(len(rows))
     bad = (means + errors < low - 0.02) | (means - errors > high + 0.02)
     if not bad.any():
         return []
-    says = (
-        f"Inside the reconstruction the rate is kept between {low:.4g} and {high:.4g}; the means of {int(bad.sum())} "
-    )
-    says += f"of {bad.size} columns lie beyond (from {means.min():.4g} to {means.max():.4g})."
+    says = f"Inside the reconstruction the rate is kept between {low:.4g} and {high:.4g}; the means of "
+    says += f"{int(bad.sum())} of {bad.size} columns lie beyond (from {means.min():.4g} to {means.max():.4g})."
     advice = "Let the decoder end in a linear layer, and take its exponential as the rate."
     return [Finding("OUT-ACT", False, says, advice, {"least rate": low, "greatest rate": high}, about="data")]
 
@@ -123,8 +122,8 @@ GRID = np.array([-1e3, -30.0, -8.0, -3.0, -1.0, -0.3, 0.0, 0.3, 1.0, 3.0, 8.0, 3
 """Decoder outputs from end to end."""
 
 
-def _reach(rows: Array, reading: ReconstructionReading) -> list[Finding]:
-    reach = mean_reach if reading.family == "squared error" else mode_reach
+def _check_reach(rows: Array, reading: ReconstructionReading) -> list[Finding]:
+    reach = find_mean_reach if reading.family == "squared error" else find_mode_reach
     low, high = reach(reading.term, reading.sign, GRID)
     # What only the ends of the grid limit has no limit.
     low, high = (-np.inf if low < -300 else low), (np.inf if high > 300 else high)
@@ -132,12 +131,12 @@ def _reach(rows: Array, reading: ReconstructionReading) -> list[Finding]:
     bad = (rows < low - slack) | (rows > high + slack)
     if not bad.any():
         return [Finding("OUT-ACT", True, "The decoder's mean can reach every value of the data.", about="data")]
-    says = f"Inside the reconstruction the mean is kept between {low:.4g} and {high:.4g}; {_share(bad)} lie beyond."
+    says = f"Inside the reconstruction the mean is kept between {low:.4g} and {high:.4g}; {_count(bad)} lie beyond."
     advice = "Let the decoder end in a linear layer, or scale the data into its range."
     return [Finding("OUT-ACT", False, says, advice, {"least mean": low, "greatest mean": high}, about="data")]
 
 
-def surviving_latents(rows: Array, variance: float) -> tuple[int, Array]:
+def count_surviving_latents(rows: Array, variance: float) -> tuple[int, Array]:
     """How many latents a linear VAE keeps active: the covariance eigenvalues above σ² (all of them returned too)."""
     centred = rows - rows.mean(axis=0)
     scale = np.sqrt(len(rows))

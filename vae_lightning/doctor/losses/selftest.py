@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 
 from vae_lightning.doctor.losses.cases.base import Case
-from vae_lightning.doctor.losses.cases.generate import correct_case, wrong_case
+from vae_lightning.doctor.losses.cases.generate import draw_correct_case, draw_wrong_case
 from vae_lightning.doctor.losses.cases.silent import silent_cases
 from vae_lightning.doctor.losses.cases.wrong import wrong_cases
 from vae_lightning.doctor.losses.functions import diagnose
@@ -47,7 +47,7 @@ def judge(cases: Iterable[Case]) -> Score:
         score.seconds += taken
         score.slowest = max(score.slowest, taken)
         found = report.codes or (("silent",) if not report.unjudged else ("cannot judge",))
-        right = case.code in found if case.code else report.ok
+        right = not {case.code, *case.also}.isdisjoint(found) if case.code else report.ok
         for code in found:
             score.table[case.code or "right", code] += 1
         if right:
@@ -57,7 +57,7 @@ def judge(cases: Iterable[Case]) -> Score:
     return score
 
 
-def confusion(score: Score) -> str:
+def format_confusion(score: Score) -> str:
     """The table code × found as text: what was expected, how often it was found, and what else was."""
     expected = list(dict.fromkeys(code for code, _ in score.table))
     lines = [f"{'expected':<16}{'found':>6}{'others, each beside or instead of it':>40}"]
@@ -77,11 +77,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="of both")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    chance = random.Random(options.seed)
+    rng = random.Random(options.seed)
     sets = {
         "public cases": [*wrong_cases(), *silent_cases()],
-        "random correct losses": [correct_case(chance) for _ in range(options.correct)],
-        "random wrong losses": [wrong_case(chance) for _ in range(options.wrong)],
+        "random correct losses": [draw_correct_case(rng) for _ in range(options.correct)],
+        "random wrong losses": [draw_wrong_case(rng) for _ in range(options.wrong)],
     }
     passed = True
     for name, cases in sets.items():
@@ -89,7 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
         needed = 0.95 if name.startswith("random wrong") else 1.0
         passed = passed and score.right >= needed * score.count
         print(f"\n{name}: {score.right} of {score.count} right; {score.seconds:.0f} s, slowest {score.slowest:.2f} s")
-        print(confusion(score))
+        print(format_confusion(score))
         for missed in score.missed[:20]:
             print("  missed:", missed)
     return 0 if passed else 1

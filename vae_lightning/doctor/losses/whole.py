@@ -33,23 +33,23 @@ def examine_whole(box: BlackBox, rows: Array | None, likelihood: str | None, mod
         says = "A loss of x alone can only be examined on rows that it accepts."
         return [Finding("NOTHING", None, says, "Give data=, or the terms themselves: kl=, sample=, reconstruction=.")]
     batch = rows[:BATCH]
-    box.settle(batch)
+    box.find_framework(batch)
     seed(0)
-    values = _draws(box, batch)
+    values = _draw_values(box, batch)
     if not np.all(np.isfinite(values)):
         raise CallFailed("NOT-FINITE", "on the user's own rows its value is NaN or infinite")
-    with _evaluating(model):  # batch normalisation would make one row's loss depend on the others
-        findings = [_reduction(box, batch)]
-        findings += _floor(values, rows, likelihood)
-        findings += _total(box, rows, likelihood, values.ndim == 2)
+    with _evaluation_mode(model):  # batch normalisation would make one row's loss depend on the others
+        findings = [_check_reduction(box, batch)]
+        findings += _check_floor(values, rows, likelihood)
+        findings += _check_total(box, rows, likelihood, values.ndim == 2)
         if isinstance(model, torch.nn.Module):
-            findings += _model(box, model, batch)
-    says = "From the whole alone neither the KL's terms nor β can be told."
+            findings += _check_model(box, model, batch)
+    says = "From the whole alone neither the KL's terms nor β can be read off."
     advice = "Give kl=, sample= and reconstruction=, or a loss of four arguments (x, out, m, s)."
     return [*findings, Finding("SCALE", None, says, advice, about="loss")]
 
 
-def _draws(box: BlackBox, batch: Array) -> Array:
+def _draw_values(box: BlackBox, batch: Array) -> Array:
     """(DRAWS,) means over the batch, or (DRAWS, rows) where the loss is given per row."""
     first = box(batch)
     if first.size not in (1, len(batch)):
@@ -59,7 +59,7 @@ def _draws(box: BlackBox, batch: Array) -> Array:
 
 
 @contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
+def _evaluation_mode(model: Any) -> Iterator[None]:
     """Evaluation mode inside; afterwards every part of the model has the mode and the statistics that it had."""
     parts = [(part, part.training) for part in model.modules()] if isinstance(model, torch.nn.Module) else []
     buffers = [(buffer, buffer.clone()) for part, _ in parts for buffer in part.buffers(recurse=False)]
@@ -74,11 +74,11 @@ def _evaluating(model: Any) -> Iterator[None]:
             buffer.copy_(before)
 
 
-def _reduction(box: BlackBox, batch: Array) -> Finding:
-    values = _draws(box, batch)
+def _check_reduction(box: BlackBox, batch: Array) -> Finding:
+    values = _draw_values(box, batch)
     if values.ndim == 2:
         return Finding("SCALE", True, "The loss is given per row.", about="loss")
-    doubled = _draws(box, np.concatenate([batch, batch]))
+    doubled = _draw_values(box, np.concatenate([batch, batch]))
     ratio = float(doubled.mean() / values.mean()) if values.mean() else np.nan
     error = 6 * float(np.hypot(values.std() / values.mean(), doubled.std() / doubled.mean())) / np.sqrt(DRAWS)
     says = f"Doubling the batch multiplies the loss by {ratio:.3g}: it is "
@@ -97,7 +97,7 @@ def _reduction(box: BlackBox, batch: Array) -> Finding:
     return Finding("KL-BATCH-SUM", False, says, "Average every term over rows.", evidence, others, about="loss")
 
 
-def _floor(values: Array, rows: Array, likelihood: str | None) -> list[Finding]:
+def _check_floor(values: Array, rows: Array, likelihood: str | None) -> list[Finding]:
     least = float(values.mean(axis=0).min())
     error = float(np.max(values.std(axis=0))) / np.sqrt(DRAWS)
     findings = []
@@ -117,7 +117,7 @@ def _floor(values: Array, rows: Array, likelihood: str | None) -> list[Finding]:
     return findings
 
 
-def _total(box: BlackBox, rows: Array, likelihood: str | None, per_row: bool) -> list[Finding]:
+def _check_total(box: BlackBox, rows: Array, likelihood: str | None, per_row: bool) -> list[Finding]:
     """Σ over all binary rows of exp(−loss): at most one for any bound on log p(x)."""
     columns = rows.shape[1]
     binary = bool(np.all((rows == 0) | (rows == 1)))
@@ -125,7 +125,7 @@ def _total(box: BlackBox, rows: Array, likelihood: str | None, per_row: bool) ->
         return []
     everything = np.array(list(product((0.0, 1.0), repeat=columns)))
     repeats = DRAWS if per_row else DRAWS // 2  # row by row it takes long
-    draws = np.stack([_each(box, everything, per_row) for _ in range(repeats)])
+    draws = np.stack([_evaluate_each(box, everything, per_row) for _ in range(repeats)])
     mean, error = draws.mean(axis=0), draws.std(axis=0, ddof=1) / np.sqrt(repeats)
     masses = np.exp(-np.clip(mean, -700, 700))
     total, noise = float(masses.sum()), float(np.sqrt(np.sum((masses * error) ** 2)))
@@ -141,28 +141,28 @@ def _total(box: BlackBox, rows: Array, likelihood: str | None, per_row: bool) ->
     return [Finding("ESTIMATOR", False, says, advice, evidence, others, about="loss")]
 
 
-def _each(box: BlackBox, rows: Array, per_row: bool) -> Array:
+def _evaluate_each(box: BlackBox, rows: Array, per_row: bool) -> Array:
     if per_row:
         return box(rows).ravel()
     return np.array([float(box(row[None]).ravel()[0]) for row in rows])
 
 
-def _model(box: BlackBox, model: torch.nn.Module, batch: Array) -> list[Finding]:
+def _check_model(box: BlackBox, model: torch.nn.Module, batch: Array) -> list[Finding]:
     findings = []
-    train, evaluate = _seeded(box, model, batch, True), _seeded(box, model, batch, False)
-    if _differ(train, evaluate, seeded=_same(train, _seeded(box, model, batch, True))):
+    train, evaluate = _evaluate_with_seeds(box, model, batch, True), _evaluate_with_seeds(box, model, batch, False)
+    if _differ(train, evaluate, seeded=_are_equal(train, _evaluate_with_seeds(box, model, batch, True))):
         says = f"With the same seeds the loss is {train.mean():.6g} in training mode, {evaluate.mean():.6g} in "
         says += "evaluation mode; dropout and batch normalisation, held still, do not explain it."
         advice = "Use one function for training and evaluation: the same draw, weights and β."
         findings.append(Finding("EVAL", False, says, advice, about="loss"))
-    return [*findings, *_noise(box, model, batch, train), *_reached(box, model, batch)]
+    return [*findings, *_check_noise(box, model, batch, train), *_check_gradients(box, model, batch)]
 
 
-def _seeded(box: BlackBox, model: torch.nn.Module, batch: Array, mode: bool) -> Array:
+def _evaluate_with_seeds(box: BlackBox, model: torch.nn.Module, batch: Array, mode: bool) -> Array:
     """The mean loss for several seeds; layers that are made to differ between the modes are kept from it."""
     model.train(mode)
     for part in model.modules():
-        if _changes(part):
+        if _changes_with_mode(part):
             part.eval()
     values = []
     for number in range(DRAWS):
@@ -171,18 +171,18 @@ def _seeded(box: BlackBox, model: torch.nn.Module, batch: Array, mode: bool) -> 
     return np.array(values)
 
 
-def _same(one: Array, other: Array) -> bool:
+def _are_equal(one: Array, other: Array) -> bool:
     return bool(np.allclose(one, other, rtol=1e-5, atol=1e-7))
 
 
 def _differ(train: Array, evaluate: Array, seeded: bool) -> bool:
     if seeded:
-        return not _same(train, evaluate)
+        return not _are_equal(train, evaluate)
     noise = (train.std() + evaluate.std()) / np.sqrt(DRAWS)
     return bool(abs(train.mean() - evaluate.mean()) > 6 * noise + 1e-6 * abs(train.mean()))
 
 
-def _noise(box: BlackBox, model: torch.nn.Module, batch: Array, values: Array) -> list[Finding]:
+def _check_noise(box: BlackBox, model: torch.nn.Module, batch: Array, values: Array) -> list[Finding]:
     """Whether the loss is random at all: a posterior that is drawn from and decoded makes it so."""
     model.train()
     state = torch.get_rng_state(), str(np.random.get_state())
@@ -198,11 +198,11 @@ def _noise(box: BlackBox, model: torch.nn.Module, batch: Array, values: Array) -
     return [Finding("NO-NOISE", False, says, "Decode z = m + σ(s)·eps with eps drawn anew.", {}, same, about="model")]
 
 
-def _changes(part: torch.nn.Module) -> bool:
+def _changes_with_mode(part: torch.nn.Module) -> bool:
     return isinstance(part, torch.nn.modules.dropout._DropoutNd | torch.nn.modules.batchnorm._NormBase)
 
 
-def _reached(box: BlackBox, model: torch.nn.Module, batch: Array) -> list[Finding]:
+def _check_gradients(box: BlackBox, model: torch.nn.Module, batch: Array) -> list[Finding]:
     model.train()
     before = [parameter.grad for parameter in model.parameters()]
     for parameter in model.parameters():

@@ -9,10 +9,11 @@ from lightning.pytorch import Callback, Trainer
 
 from vae_lightning.errors import check_parameter
 from vae_lightning.files import write_whole
-from vae_lightning.reporting.figures.base import Subject, spread
-from vae_lightning.reporting.figures.gallery import Drawn, drawn
-from vae_lightning.reporting.figures.images import brightness
-from vae_lightning.reporting.figures.latent import BINS, STD_BINS, aggregate_draws
+from vae_lightning.reporting.figures.gallery import PlotImage, draw_figures
+from vae_lightning.reporting.figures.images import scale_brightness
+from vae_lightning.reporting.figures.latent import BINS, STD_BINS
+from vae_lightning.reporting.figures.statistics import space_evenly
+from vae_lightning.reporting.figures.subject import MAX_ROWS, Subject
 from vae_lightning.reporting.figures.training import read_history
 from vae_lightning.reporting.loggers import boards_of
 from vae_lightning.reporting.tensorboard import add_histogram, add_picture, write_projector
@@ -63,7 +64,7 @@ class Figures(Callback):
         elapsed = time.perf_counter() - self._started
         return self.share == 1 or self.seconds + 2 * self._last_set <= self.share * elapsed
 
-    def draw(self, trainer: Trainer, module: VAEModule, final: bool = False) -> list[Drawn]:
+    def draw(self, trainer: Trainer, module: VAEModule, final: bool = False) -> list[PlotImage]:
         """Draw every figure that suits the model as it is now, write them, and show them in TensorBoard.
 
         Args:
@@ -76,7 +77,7 @@ class Figures(Callback):
         module.model.eval()
         try:
             subject = self._subject(trainer, module, final)
-            figures = list(drawn(subject))
+            figures = list(draw_figures(subject))
             self._write(trainer, subject, figures, final)
         finally:
             module.model.train(training)
@@ -87,36 +88,35 @@ class Figures(Callback):
     def _subject(self, trainer: Trainer, module: VAEModule, final: bool) -> Subject:
         data = trainer.datamodule  # type: ignore[attr-defined]
         rows, training = (data.on_device(name, module.device) for name in ("valid", "train"))
-        chosen = spread(rows.num_rows)
+        chosen = space_evenly(rows.num_rows, MAX_ROWS)
         shape = module.model.record.get("data", {}).get("image_shape")
         return Subject(
             module.model,
             rows.select(torch.from_numpy(chosen).to(rows.device)),
-            training.select(torch.from_numpy(spread(training.num_rows, MAX_TRAINING_ROWS)).to(rows.device)),
+            training.select(torch.from_numpy(space_evenly(training.num_rows, MAX_TRAINING_ROWS)).to(rows.device)),
             None if data.valid_labels is None else data.valid_labels[chosen],
             None if shape is None else tuple(shape),
             module.seed,
             read_history(self.folder.parent / "metrics.csv") if final else {},
         )
 
-    def _write(self, trainer: Trainer, subject: Subject, figures: list[Drawn], final: bool) -> None:
+    def _write(self, trainer: Trainer, subject: Subject, figures: list[PlotImage], final: bool) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        for kind, png in figures:
-            write_whole(self.folder / f"{kind.name}.png", png)
+        for plot, png in figures:
+            write_whole(self.folder / f"{plot.name}.png", png)
         for logger in boards_of(trainer):
             writer, step = logger.experiment, trainer.global_step
-            for kind, png in figures:
-                add_picture(writer, kind.tag, png, step)
-            draws = aggregate_draws(subject)
+            for plot, png in figures:
+                add_picture(writer, plot.tag, png, step)
             for name, values, bins in (
-                ("aggregate_posterior", draws, BINS),
+                ("aggregate_posterior", subject.aggregate_posterior, BINS),
                 ("posterior_means", subject.means, BINS),
                 ("posterior_standard_deviations", subject.stds, STD_BINS),
-                ("prior", _even_normals(len(draws)), BINS),
+                ("prior", _even_normals(len(subject.aggregate_posterior)), BINS),
             ):
                 add_histogram(writer, f"codes/{name}", values, bins, step)
             if final:
-                images = None if subject.image_shape is None else brightness(subject, subject.rows)
+                images = None if subject.image_shape is None else scale_brightness(subject, subject.rows)
                 write_projector(Path(logger.log_dir), subject.means, subject.labels, images)
 
 

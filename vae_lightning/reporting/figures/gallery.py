@@ -5,27 +5,28 @@ from typing import NamedTuple
 
 from vae_lightning.console import log
 from vae_lightning.reporting.figures import images, latent, tables, training
-from vae_lightning.reporting.figures.base import Kind, Subject, png
+from vae_lightning.reporting.figures.plot import Plot
+from vae_lightning.reporting.figures.subject import Subject
 
-KINDS: tuple[Kind, ...] = (*training.KINDS, *images.KINDS, *tables.KINDS, *latent.KINDS)
+PLOTS: tuple[Plot, ...] = (*training.PLOTS, *images.PLOTS, *tables.PLOTS, *latent.PLOTS)
 """All that there are, in the order in which the report shows them."""
 
 
-class Drawn(NamedTuple):
-    """A finished figure."""
+class PlotImage(NamedTuple):
+    """A plot of one subject."""
 
-    kind: Kind
+    plot: Plot
     png: bytes
 
 
-def drawn(subject: Subject) -> Iterator[Drawn]:
+def draw_figures(subject: Subject) -> Iterator[PlotImage]:
     """Every figure that suits. One that fails is named in a warning: no picture is worth a trained model."""
-    for kind in KINDS:
+    for plot in PLOTS:
         try:
-            if not kind.suits(subject):
+            if not plot.suits(subject):
                 continue
-            picture = png(kind.draw(subject))
+            png = plot.render(subject)
         except Exception as error:
-            log.warning(f"The figure {kind.name} could not be drawn: {type(error).__name__}: {error}.")
+            log.warning(f"The figure {plot.name} could not be drawn: {type(error).__name__}: {error}.")
             continue
-        yield Drawn(kind, picture)
+        yield PlotImage(plot, png)

@@ -7,20 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vae_lightning.reporting.figures.base import (
-    BLUE,
-    DARK,
-    ORANGE,
-    Kind,
-    Subject,
-    Ticks,
-    add_row,
-    dress,
-    headed,
-    key,
-    new_figure,
-    ticks,
-)
+from vae_lightning.reporting.figures.plot import Plot
+from vae_lightning.reporting.figures.style import BLUE, DARK, ORANGE, WIDTH, add_legend, create_figure
+from vae_lightning.reporting.figures.subject import Subject
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,57 +36,50 @@ def has_terms(history: Mapping[str, np.ndarray]) -> bool:
     return needed <= history.keys() and bool(np.isfinite(history["val/nelbo"]).any())
 
 
-def terms(subject: Subject) -> "Figure":
+def draw_terms(subject: Subject) -> "Figure":
     """Three panels: the loss and what it is made of."""
     history = subject.history
     best = int(np.nanargmin(history["val/nelbo"]))
     epoch, value = int(history["epoch"][best]) + 1, history["val/nelbo"][best]
-    figure = new_figure(
-        10,
-        3.4,
-        f"Validation NELBO is best in epoch {epoch}: {value:.3f} nats per row. Does it still fall, or rise again?",
-    )
-    for axes, (term, name) in zip(add_row(figure, 3, 0.55, 0.85), TERMS.items(), strict=True):
-        _panel(axes, history, term, best)
-        headed(axes, name)
-    key(
-        figure,
-        0.8,
-        0.36,
-        {"training": BLUE, "validation": ORANGE, "dotted: the best epoch, whose weights are kept": DARK},
-    )
+    title = f"Validation NELBO is best in epoch {epoch}: {value:.3f} nats per row. Does it still fall, or rise again?"
+    figure = create_figure(WIDTH, 3.2, title)
+    panels = figure.subplots(1, len(TERMS))
+    for axes, (term, name) in zip(panels, TERMS.items(), strict=True):
+        _draw_term(axes, history, term)
+        axes.axvline(epoch, color=DARK, linewidth=1, linestyle=":", label="the best epoch, whose weights are kept")
+        axes.set(title=name, xlabel="epoch")
+    panels[0].set_ylabel("nats per row")
+    add_legend(figure, panels[0])
     return figure
 
 
-def _panel(axes: "Axes", history: Mapping[str, np.ndarray], term: str, best: int) -> None:
+def _draw_term(axes: "Axes", history: Mapping[str, np.ndarray], term: str) -> None:
     epochs = history["epoch"] + 1
-    curves = {"train": BLUE, "val": ORANGE}
-    for stage, color in curves.items():
+    curves = {"training": (history[f"train/{term}"], BLUE), "validation": (history[f"val/{term}"], ORANGE)}
+    for name, (values, color) in curves.items():
         # One epoch alone makes no line.
-        axes.plot(
-            epochs, history[f"{stage}/{term}"], color=color, linewidth=1.5, marker="o" if len(epochs) == 1 else ""
-        )
-    values = np.concatenate([history[f"{stage}/{term}"] for stage in curves])
+        axes.plot(epochs, values, color=color, label=name, marker="o" if len(epochs) == 1 else "")
+    values = np.concatenate([values for values, _ in curves.values()])
     values = values[np.isfinite(values)]
-    low, high = (float(values.min()), float(np.quantile(values, WORST))) if len(values) else (0.0, 1.0)
-    margin = 0.06 * (high - low) or 0.5
-    axes.set(xlim=(epochs[0] - 0.5, epochs[-1] + 0.5), ylim=(low - margin, high + margin))
-    axes.vlines(epochs[best], low - margin, high + margin, color=DARK, linewidth=1, linestyle=":")
-    whole = np.unique(ticks(epochs[0], epochs[-1], 4).round())
-    dress(
-        axes, Ticks(whole, label="epoch"), Ticks(ticks(low, high, 4), label="nats per row" if term == "nelbo" else "")
-    )
+    if len(values):
+        low, high = float(values.min()), float(np.quantile(values, WORST))
+        margin = 0.06 * (high - low) or 0.5
+        axes.set_ylim(low - margin, high + margin)
+    axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+    axes.locator_params(axis="x", nbins=4, integer=True)
+    axes.locator_params(axis="y", nbins=4)
+    axes.grid()
 
 
-KINDS = (
-    Kind(
+PLOTS = (
+    Plot(
         "terms",
         "training",
         "How training went",
         "The loss and the two terms it is the sum of, at weight 1 whatever training minimised. Validation that still "
         "falls at the end asks for more epochs; validation that rises while training falls is over-fitting, and the "
         "weights of the best epoch (dotted) are the ones kept. A KL that stays at 0 is posterior collapse.",
-        terms,
+        draw_terms,
         lambda subject: has_terms(subject.history),
     ),
 )

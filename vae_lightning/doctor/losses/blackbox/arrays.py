@@ -14,13 +14,13 @@ FRAMEWORKS = ("torch", "numpy", "torch, float32", "torch, no gradient", "numpy, 
 """The kinds of arrays that are tried, in this order; functions of TensorFlow and JAX mostly take numpy's."""
 
 
-def flat(arguments: tuple[Argument, ...]) -> list[Array]:
+def flatten(arguments: tuple[Argument, ...]) -> list[Array]:
     """All arrays of the arguments, those inside tuples too."""
     return [array for item in arguments for array in (item if isinstance(item, tuple) else (item,))]
 
 
-def rebuild(arguments: tuple[Argument, ...], arrays: Sequence[Any]) -> list[Any]:
-    """`arrays`, one for each of `flat(arguments)`, in the arguments' structure."""
+def unflatten(arguments: tuple[Argument, ...], arrays: Sequence[Any]) -> list[Any]:
+    """`arrays`, one for each of `flatten(arguments)`, in the arguments' structure."""
     left = iter(arrays)
     return [tuple(next(left) for _ in item) if isinstance(item, tuple) else next(left) for item in arguments]
 
@@ -31,8 +31,8 @@ def convert(argument: Argument, framework: str) -> Any:
         return tuple(convert(array, framework) for array in argument)
     if framework.startswith("torch"):
         single = framework.endswith("32")
-        dtype = torch.int64 if argument.dtype.kind in "iu" else torch.float32 if single else torch.float64
-        tensor = torch.tensor(argument, dtype=dtype)
+        dtype = np.int64 if argument.dtype.kind in "iu" else np.float32 if single else np.float64
+        tensor = torch.from_numpy(argument.astype(dtype))
         # Not a leaf: in-place code then runs, as it does inside a network.
         gradient = framework != "torch, no gradient" and tensor.is_floating_point()
         return tensor.requires_grad_().clone() if gradient else tensor
@@ -44,12 +44,13 @@ def convert(argument: Argument, framework: str) -> Any:
     return importlib.import_module("jax.numpy").asarray(argument)
 
 
-def unchanged(before: Argument, after: Any) -> bool:
+def is_unchanged(before: Argument, after: Any) -> bool:
     """Whether what was handed over still has the values that it had."""
     if isinstance(before, tuple):
-        return all(unchanged(one, other) for one, other in zip(before, after, strict=True))
+        return all(is_unchanged(one, other) for one, other in zip(before, after, strict=True))
     if isinstance(after, torch.Tensor):
         after = after.detach().numpy()
     elif not isinstance(after, np.ndarray):
         return True  # the arrays of the other frameworks cannot be changed
-    return after.shape == before.shape and np.array_equal(after, before.astype(after.dtype), equal_nan=True)
+    # Bytes: NaN equals itself, and it takes a tenth of the time of np.array_equal.
+    return after.shape == before.shape and after.tobytes() == before.astype(after.dtype).tobytes()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vae_lightning.doctor.losses.blackbox.arrays import FRAMEWORKS, Argument, Array, convert, unchanged
+from vae_lightning.doctor.losses.blackbox.arrays import FRAMEWORKS, Argument, Array, convert, is_unchanged
 from vae_lightning.doctor.losses.blackbox.deadline import Stopped, stop_if_abandoned
 from vae_lightning.doctor.losses.blackbox.gradients import jax_gradient, tensorflow_gradient, torch_gradient
 
@@ -46,11 +46,11 @@ class BlackBox:
         self.framework = ""
         self.library = ""  # of the answers
         self.mutates = False
-        self.rough = False  # whether the values have only single precision
+        self.single_precision = False  # or less, of the values
         self._function = function
         self._leading = leading
 
-    def settle(self, *arguments: Argument) -> None:
+    def find_framework(self, *arguments: Argument) -> None:
         """Find the framework that the function is written for, by trying.
 
         Raises:
@@ -68,15 +68,15 @@ class BlackBox:
             else:
                 return
         self.framework = ""
-        raise _most_telling(failures)
+        raise _most_informative(failures)
 
     def __call__(self, *arguments: Argument) -> Array:
         """The function's value for these arguments; its random state is the caller's business."""
         handed = [convert(argument, self.framework) for argument in arguments]
-        result = self._named(lambda: self._function(*self._leading, *handed))
+        result = self._run(lambda: self._function(*self._leading, *handed))
         for before, after in zip(arguments, handed, strict=True):
-            self.mutates = self.mutates or not unchanged(before, after)
-        return self._as_array(result)
+            self.mutates = self.mutates or not is_unchanged(before, after)
+        return self._to_array(result)
 
     def attempt(self, *arguments: Argument) -> Array | None:
         """The value, or None where the function refuses these arguments: outside its domain many raise."""
@@ -106,7 +106,7 @@ class BlackBox:
             return way(lambda *handed: self._function(*self._leading, *handed), arguments, self.framework)
 
         try:
-            gradients: list[Array] | None = self._named(job)
+            gradients: list[Array] | None = self._run(job)
         except CallFailed:
             if way is torch_gradient:
                 raise
@@ -121,9 +121,9 @@ class BlackBox:
             if isinstance(result, torch.Tensor) and result.requires_grad:
                 result.sum().backward()
 
-        self._named(job)
+        self._run(job)
 
-    def _named(self, job: Callable[[], Any]) -> Any:
+    def _run(self, job: Callable[[], Any]) -> Any:
         """`job()`, whose exceptions are the user's."""
         stop_if_abandoned()
         try:
@@ -134,32 +134,32 @@ class BlackBox:
             text = " ".join(str(error).split())
             raise CallFailed("RAISES", f"{type(error).__name__}: {text[:300]}") from error
 
-    def _as_array(self, result: Any) -> Array:
+    def _to_array(self, result: Any) -> Array:
         self.library = type(result).__module__.partition(".")[0].replace("jaxlib", "jax")
         if isinstance(result, torch.Tensor):
-            self.rough = self.rough or result.dtype in (torch.float32, torch.float16, torch.bfloat16)
+            self.single_precision |= result.dtype in (torch.float32, torch.float16, torch.bfloat16)
             result = result.detach().cpu().resolve_conj()
             if result.dtype is torch.bfloat16:
                 result = result.float()
         if result is None or isinstance(result, tuple | list | dict | str):
-            raise CallFailed("SHAPE", f"it returns {_kind_of(result)}, not a number or an array")
+            raise CallFailed("SHAPE", f"it returns {_describe(result)}, not a number or an array")
         try:
             array = np.asarray(result)
         except Exception as error:
-            raise CallFailed("SHAPE", f"its result, {_kind_of(result)}, is no array ({error})") from error
+            raise CallFailed("SHAPE", f"its result, {_describe(result)}, is no array ({error})") from error
         if array.dtype.kind not in "fiub":
             raise CallFailed("SHAPE", f"its result is of type {array.dtype}, not a real number")
-        self.rough = self.rough or array.dtype in (np.float32, np.float16)
+        self.single_precision |= array.dtype in (np.float32, np.float16)
         return array.astype(np.float64)
 
 
-def _kind_of(result: Any) -> str:
+def _describe(result: Any) -> str:
     if isinstance(result, tuple | list):
         return f"a {type(result).__name__} of {len(result)}"
     return "None" if result is None else f"a {type(result).__name__}"
 
 
-def _most_telling(failures: dict[str, CallFailed]) -> CallFailed:
+def _most_informative(failures: dict[str, CallFailed]) -> CallFailed:
     # The framework that the function is written for fails at the user's own error; the others fail earlier, at the
     # first call that does not know their arrays.
     for framework in ("torch", "numpy", "tensorflow", "jax"):
@@ -172,15 +172,18 @@ def _most_telling(failures: dict[str, CallFailed]) -> CallFailed:
 
 def seed(number: int) -> None:
     """Set every global random state that a user's function may draw from."""
-    torch.manual_seed(number)
+    # Without an accelerator torch.manual_seed keeps a stack trace for the day there is one: a fifth of an examination.
+    (torch.manual_seed if torch.accelerator.is_available() else torch.default_generator.manual_seed)(number)
     np.random.seed(number)
     random.seed(number)
-    if "tensorflow" in sys.modules:
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(number)  # TensorFlow's too
+    elif "tensorflow" in sys.modules:
         sys.modules["tensorflow"].random.set_seed(number)
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def keep_random_states() -> Iterator[None]:
     """Leave the caller's random states as they were, and keep the black boxes' warnings to ourselves."""
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()
     with warnings.catch_warnings():

@@ -11,21 +11,19 @@ from typing import Any
 import numpy as np
 import torch
 
-from vae_lightning.doctor.losses.blackbox.arrays import Argument, Array, convert, flat, rebuild
+from vae_lightning.doctor.losses.blackbox.arrays import Argument, Array, convert, flatten, unflatten
 
 
 def torch_gradient(function: Callable[..., Any], arguments: tuple[Argument, ...], framework: str) -> list[Array] | None:
-    """By autograd."""
-    leaves = [convert(array, framework).detach().requires_grad_() for array in flat(arguments)]
+    """Differentiate by autograd."""
+    leaves = [convert(array, framework).detach().requires_grad_() for array in flatten(arguments)]
     # Clones, because functions that change their arguments in place may not do so to leaves.
-    result = function(*rebuild(arguments, [leaf.clone() for leaf in leaves]))
+    result = function(*unflatten(arguments, [leaf.clone() for leaf in leaves]))
     if not isinstance(result, torch.Tensor):
         return []
     if not result.requires_grad:
         return None
-    if result.ndim > 2:  # several draws at once
-        result = result[0]
-    gradients = torch.autograd.grad(result.sum(), leaves, allow_unused=True)
+    gradients = torch.autograd.grad(_first_draw(result).sum(), leaves, allow_unused=True)
     return [
         np.zeros(tuple(leaf.shape)) if gradient is None else gradient.double().cpu().numpy()
         for leaf, gradient in zip(leaves, gradients, strict=True)
@@ -35,14 +33,14 @@ def torch_gradient(function: Callable[..., Any], arguments: tuple[Argument, ...]
 def tensorflow_gradient(
     function: Callable[..., Any], arguments: tuple[Argument, ...], framework: str
 ) -> list[Array] | None:
-    """By a gradient tape."""
+    """Differentiate by a gradient tape."""
     tensorflow = importlib.import_module("tensorflow")
     single = framework.endswith("32") or framework == "tensorflow"
-    leaves = [tensorflow.constant(array.astype(np.float32 if single else np.float64)) for array in flat(arguments)]
+    leaves = [tensorflow.constant(array.astype(np.float32 if single else np.float64)) for array in flatten(arguments)]
     with tensorflow.GradientTape() as tape:
         for leaf in leaves:
             tape.watch(leaf)
-        result = function(*rebuild(arguments, leaves))
+        result = _first_draw(function(*unflatten(arguments, leaves)))
     gradients = tape.gradient(result, leaves)
     if all(gradient is None for gradient in gradients):
         return None
@@ -53,9 +51,14 @@ def tensorflow_gradient(
 
 
 def jax_gradient(function: Callable[..., Any], arguments: tuple[Argument, ...], framework: str) -> list[Array] | None:
-    """By reverse-mode differentiation."""
+    """Differentiate by reverse-mode differentiation."""
     del framework  # JAX itself decides the precision
     jax, jnp = importlib.import_module("jax"), importlib.import_module("jax.numpy")
-    leaves = [jnp.asarray(array) for array in flat(arguments)]
-    value, pull_back = jax.vjp(lambda *arrays: function(*rebuild(arguments, list(arrays))), *leaves)
+    leaves = [jnp.asarray(array) for array in flatten(arguments)]
+    value, pull_back = jax.vjp(lambda *arrays: _first_draw(function(*unflatten(arguments, arrays))), *leaves)
     return [np.asarray(gradient, dtype=np.float64) for gradient in pull_back(jnp.ones_like(value))]
+
+
+def _first_draw(result: Any) -> Any:
+    """The first of several draws made at once; anything else as it is."""
+    return result[0] if len(result.shape) > 2 else result

@@ -53,7 +53,7 @@ class Reduction:
         return f"{FORMS[self.form]}: {columns}, {row}"
 
 
-def form_of(value: Array, rows: int, columns: int) -> str:
+def read_form(value: Array, rows: int, columns: int) -> str:
     """The form of a result.
 
     Raises:
@@ -78,7 +78,7 @@ def read_reduction(term: Callable[[int, int], Array], rows: int, columns: int) -
         columns: The same for columns.
     """
     base = term(rows, columns)
-    form = form_of(base, rows, columns)
+    form = read_form(base, rows, columns)
     usual = float(np.mean(base))
     summed = 0.0 if form in ("element", "column") else 1.0
     by_rows = _power(float(np.mean(term(2 * rows, columns))), usual)
@@ -94,7 +94,7 @@ def _power(doubled: float, single: float) -> float:
     return float(np.log2(ratio)) if ratio > 0 else np.nan
 
 
-def unit(value: Array, reduction: Reduction, rows: int, columns: int) -> float:
-    """The contribution of one entry, given the value for `rows` × `columns` equal ones."""
+def read_entry(value: Array, reduction: Reduction, rows: int, columns: int) -> float:
+    """The contribution of one entry to `value`, which is that of `rows` × `columns` equal entries."""
     summed = 0 if reduction.form in ("element", "column") else 1
-    return float(np.mean(value)) / rows**reduction.row_power / columns ** (reduction.column_power + summed)
+    return float(value.mean()) / rows**reduction.row_power / columns ** (reduction.column_power + summed)

@@ -1,7 +1,7 @@
 """A loss with a known verdict."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 Function: TypeAlias = Callable[..., Any]
@@ -15,10 +15,10 @@ class Case:
         name: What it is, and who published it.
         code: The code expected; empty if no alarm may sound.
         parts: The arguments of ``diagnose``.
-        also: Codes that are algebraically the same reading and count as found too.
+        also: Codes that may be found in its stead: other readings of the same algebra.
     """
 
     name: str
     code: str
     parts: Mapping[str, Any]
-    also: tuple[str, ...] = field(default=())
+    also: tuple[str, ...] = ()

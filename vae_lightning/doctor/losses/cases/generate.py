@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from vae_lightning.doctor.losses.cases.base import Case
-from vae_lightning.doctor.losses.cases.recipe import SIGMAS, Recipe, parts
+from vae_lightning.doctor.losses.cases.recipe import SIGMAS, Recipe, build_functions
 
 FAMILIES = (
     "bce logits",
@@ -25,15 +25,15 @@ FAMILIES = (
 REDUCTIONS = (("mean", "sum"), ("sum", "sum"), ("keep", "sum"), ("keep", "keep"))
 
 
-def correct_recipe(chance: random.Random) -> Recipe:
+def draw_correct_recipe(rng: random.Random) -> Recipe:
     """A loss that breaks no law: any parameterisation, either sign, any factor, any reduction, if kept consistently."""
-    sigma = chance.choice(SIGMAS)
-    rows, columns = chance.choice(REDUCTIONS)
-    family = chance.choice(FAMILIES)
-    scale = chance.choice([1.0, 1.0, 0.1 + 3 * chance.random()])
-    sign = chance.choice([1.0, 1.0, -1.0])
+    sigma = rng.choice(SIGMAS)
+    rows, columns = rng.choice(REDUCTIONS)
+    family = rng.choice(FAMILIES)
+    scale = rng.choice([1.0, 1.0, 0.1 + 3 * rng.random()])
+    sign = rng.choice([1.0, 1.0, -1.0])
     return Recipe(
-        numpy=chance.random() < 0.4,
+        numpy=rng.random() < 0.4,
         sigma=sigma,
         sampler_sigma=sigma,
         kl_sign=sign,
@@ -45,39 +45,39 @@ def correct_recipe(chance: random.Random) -> Recipe:
         rows=rows,
         columns=columns,
         family=family,
-        offset=chance.choice([0.0, 0.0, chance.gauss(0, 1)]) if family != "bce logits" else 0.0,
-        spread=0.2 + 1.5 * chance.random(),
-        clamp=(-8.0, 6.0) if sigma.startswith("log") and chance.random() < 0.2 else None,
+        offset=rng.choice([0.0, 0.0, rng.gauss(0, 1)]) if family != "bce logits" else 0.0,
+        spread=0.2 + 1.5 * rng.random(),
+        clamp=(-8.0, 6.0) if sigma.startswith("log") and rng.random() < 0.2 else None,
     )
 
 
-def correct_case(chance: random.Random) -> Case:
+def draw_correct_case(rng: random.Random) -> Case:
     """A correct loss; now and then only some of its parts."""
-    recipe = correct_recipe(chance)
-    given = parts(recipe)
-    if recipe.kl_scale == 1.0 and recipe.kl_sign == 1.0 and chance.random() < 0.25:
-        for name in chance.choice([("kl",), ("sample",), ("reconstruction",), ("reconstruction", "kl")]):
+    recipe = draw_correct_recipe(rng)
+    given = build_functions(recipe)
+    if recipe.kl_scale == 1.0 and recipe.kl_sign == 1.0 and rng.random() < 0.25:
+        for name in rng.choice([("kl",), ("sample",), ("reconstruction",), ("reconstruction", "kl")]):
             del given[name]
     return Case(str(recipe), "", given)
 
 
-def _plain(chance: random.Random) -> Recipe:
-    """A correct loss in nats, to be spoiled."""
-    recipe = correct_recipe(chance)
+def _draw_plain_recipe(rng: random.Random) -> Recipe:
+    """A correct loss in nats, to be made wrong."""
+    recipe = draw_correct_recipe(rng)
     return replace(recipe, kl_sign=1.0, reconstruction_sign=1.0, kl_scale=1.0, reconstruction_scale=1.0, clamp=None)
 
 
-def _exponential(recipe: Recipe, chance: random.Random) -> Recipe:
-    sigma = chance.choice(["log sigma", "log variance"])
+def _make_exponential(recipe: Recipe, rng: random.Random) -> Recipe:
+    sigma = rng.choice(["log sigma", "log variance"])
     return replace(recipe, sigma=sigma, sampler_sigma=sigma)
 
 
-def _binary(recipe: Recipe) -> Recipe:
+def _make_binary(recipe: Recipe) -> Recipe:
     return replace(recipe, family="bce logits", offset=0.0)
 
 
-def _mismatch(recipe: Recipe, chance: random.Random) -> Recipe:
-    one, other = chance.sample(["log sigma", "softplus", "softplus variance", "minus log sigma"], 2)
+def _make_mismatch(recipe: Recipe, rng: random.Random) -> Recipe:
+    one, other = rng.sample(["log sigma", "softplus", "softplus variance", "minus log sigma"], 2)
     if {one, other} == {"softplus", "softplus variance"}:
         one, other = "softplus variance", "softplus"  # the other way round the sampler's σ is the KL's variance
         return replace(recipe, sigma="softplus", sampler_sigma="softplus variance")
@@ -89,15 +89,15 @@ Mutation = Callable[[Recipe, random.Random], Recipe]
 MUTATIONS: dict[str, tuple[str, Mutation]] = {
     "KL flipped": ("SIGN-FLIP", lambda r, _c: replace(r, kl_sign=-1.0)),
     "reconstruction flipped": ("SIGN-FLIP", lambda r, _c: replace(r, reconstruction_sign=-1.0)),
-    "log sign": ("LOG-SIGN", lambda r, c: replace(_exponential(r, c), log_factor=-1.0)),
-    "log factor": ("LOG-FACTOR", lambda r, c: replace(_exponential(r, c), log_factor=c.choice([0.0, 0.5, 2.0]))),
-    "log squared": ("LOG-SQUARED", lambda r, c: replace(_exponential(r, c), log_power=2)),
+    "log sign": ("LOG-SIGN", lambda r, c: replace(_make_exponential(r, c), log_factor=-1.0)),
+    "log factor": ("LOG-FACTOR", lambda r, c: replace(_make_exponential(r, c), log_factor=c.choice([0.0, 0.5, 2.0]))),
+    "log squared": ("LOG-SQUARED", lambda r, c: replace(_make_exponential(r, c), log_power=2)),
     "m² without ½": ("HALF", lambda r, _c: replace(r, m_factor=2.0)),
-    "no ½ at all": ("HALF", lambda r, _c: replace(_binary(r), kl_scale=2.0)),
+    "no ½ at all": ("HALF", lambda r, _c: replace(_make_binary(r), kl_scale=2.0)),
     "constant": ("CONST", lambda r, c: replace(r, constant_factor=c.choice([0.0, 2.0, -1.0]))),
     "variance as deviation": ("VAR-AS-STD", lambda r, _c: replace(r, sigma="log variance", sampler_sigma="log sigma")),
-    "raw head": ("RAW-AS-STD", lambda r, c: replace(_exponential(r, c), sampler_sigma="raw")),
-    "two parameterisations": ("MISMATCH", _mismatch),
+    "raw head": ("RAW-AS-STD", lambda r, c: replace(_make_exponential(r, c), sampler_sigma="raw")),
+    "two parameterisations": ("MISMATCH", _make_mismatch),
     "mean over latents": (
         "KL-MEAN-L",
         lambda r, _c: replace(r, kl_columns="mean", columns="sum", rows="mean", kl_rows="mean"),
@@ -130,27 +130,27 @@ MUTATIONS: dict[str, tuple[str, Mutation]] = {
     "other noise": ("NOISE-DIST", lambda r, c: replace(r, noise=c.choice(["uniform", "laplace"]))),
     "detached draw": ("NO-GRAD", lambda r, _c: replace(r, noise="detached", numpy=False)),
     "activation on m": ("HEAD-ACT", lambda r, _c: replace(r, mean_activation=True)),
-    "double sigmoid": ("DOUBLE-SIGMOID", lambda r, _c: replace(_binary(r), spoiled="double sigmoid")),
+    "double sigmoid": ("DOUBLE-SIGMOID", lambda r, _c: replace(_make_binary(r), defect="double sigmoid")),
     "swapped": (
         "ARG-SWAP",
-        lambda r, c: replace(r, family=c.choice(["bce logits", "bce probabilities", "poisson"]), spoiled="swapped"),
+        lambda r, c: replace(r, family=c.choice(["bce logits", "bce probabilities", "poisson"]), defect="swapped"),
     ),
-    "missing log": ("UNNORMALISED", lambda r, _c: replace(r, family="gaussian", spoiled="no log")),
+    "missing log": ("UNNORMALISED", lambda r, _c: replace(r, family="gaussian", defect="no log")),
     "class weight": (
         "UNNORMALISED",
-        lambda r, c: replace(r, family=c.choice(["bce logits", "bce probabilities"]), spoiled="weighted"),
+        lambda r, c: replace(r, family=c.choice(["bce logits", "bce probabilities"]), defect="weighted"),
     ),
-    "log term doubled": ("UNNORMALISED", lambda r, _c: replace(r, family="gaussian", spoiled="weighted")),
-    "tanh before cross-entropy": ("OUT-ACT", lambda r, _c: replace(r, family="bce probabilities", spoiled="tanh")),
-    "detached output": ("NO-GRAD", lambda r, _c: replace(r, numpy=False, spoiled="detached")),
+    "log term doubled": ("UNNORMALISED", lambda r, _c: replace(r, family="gaussian", defect="weighted")),
+    "tanh before cross-entropy": ("OUT-ACT", lambda r, _c: replace(r, family="bce probabilities", defect="tanh")),
+    "detached output": ("NO-GRAD", lambda r, _c: replace(r, numpy=False, defect="detached")),
 }
 """Changes to a correct loss, each with the code that it must be found by."""
 
 
-def wrong_case(chance: random.Random) -> Case:
+def draw_wrong_case(rng: random.Random) -> Case:
     """A correct loss with one change."""
-    name = chance.choice(list(MUTATIONS))
+    name = rng.choice(list(MUTATIONS))
     code, mutation = MUTATIONS[name]
-    recipe = mutation(_plain(chance), chance)
-    given: dict[str, Any] = dict(parts(recipe))
+    recipe = mutation(_draw_plain_recipe(rng), rng)
+    given: dict[str, Any] = dict(build_functions(recipe))
     return Case(f"{name}: {recipe}", code, given)

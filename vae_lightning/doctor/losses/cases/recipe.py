@@ -31,7 +31,7 @@ class Recipe:
         mean_activation: Whether a tanh sits on m.
         family: ``bce logits``, ``bce probabilities``, ``squared``, ``half squared``, ``fixed gaussian``, ``gaussian``,
             ``laplace``, ``poisson``, ``student``.
-        spoiled: What has become of the reconstruction: "", ``swapped``, ``double sigmoid``, ``no log``, ``tanh``,
+        defect: What has become of the reconstruction: "", ``swapped``, ``double sigmoid``, ``no log``, ``tanh``,
             ``weighted``, ``detached``.
         offset: A constant added to every entry of the reconstruction.
         spread: The fixed standard deviation, scale or degrees of freedom of the families that have one.
@@ -59,19 +59,19 @@ class Recipe:
     noise_scale: float = 1.0
     mean_activation: bool = False
     family: str = "bce logits"
-    spoiled: str = ""
+    defect: str = ""
     offset: float = 0.0
     spread: float = 1.0
     dead: bool = False
     clamp: tuple[float, float] | None = None
 
 
-def parts(recipe: Recipe) -> dict[str, Function]:
+def build_functions(recipe: Recipe) -> dict[str, Function]:
     """kl, sample and reconstruction as the recipe has them."""
-    return {"kl": _kl(recipe), "sample": _sample(recipe), "reconstruction": _reconstruction(recipe)}
+    return {"kl": _build_kl(recipe), "sample": _build_sample(recipe), "reconstruction": _build_reconstruction(recipe)}
 
 
-def _library(recipe: Recipe) -> ModuleType:
+def _choose_library(recipe: Recipe) -> ModuleType:
     return np if recipe.numpy else torch
 
 
@@ -90,7 +90,7 @@ def _sigma(name: str, s: Any, xp: ModuleType) -> Any:
     }[name]()
 
 
-def _reduced(value: Any, rows: str, columns: str) -> Any:
+def _reduce(value: Any, rows: str, columns: str) -> Any:
     if columns != "keep":
         value = value.sum(1) if columns == "sum" else value.mean(1)
     if rows != "keep":
@@ -98,8 +98,8 @@ def _reduced(value: Any, rows: str, columns: str) -> Any:
     return value
 
 
-def _kl(recipe: Recipe) -> Function:
-    xp = _library(recipe)
+def _build_kl(recipe: Recipe) -> Function:
+    xp = _choose_library(recipe)
 
     def kl(m: Any, s: Any) -> Any:
         if recipe.dead:
@@ -110,13 +110,13 @@ def _kl(recipe: Recipe) -> Function:
         log = xp.log(sigma) if recipe.log_power == 1 else -(xp.log(sigma) ** 2)
         terms = recipe.m_factor * m**2 + recipe.variance_factor * sigma**2
         terms = terms - recipe.constant_factor - 2 * recipe.log_factor * log
-        return recipe.kl_sign * recipe.kl_scale * _reduced(0.5 * terms, recipe.kl_rows, recipe.kl_columns)
+        return recipe.kl_sign * recipe.kl_scale * _reduce(0.5 * terms, recipe.kl_rows, recipe.kl_columns)
 
     return kl
 
 
-def _sample(recipe: Recipe) -> Function:
-    xp = _library(recipe)
+def _build_sample(recipe: Recipe) -> Function:
+    xp = _choose_library(recipe)
 
     def noise(shape: Any) -> Any:
         drawn = {
@@ -148,27 +148,27 @@ def _sample(recipe: Recipe) -> Function:
     return sample
 
 
-def _reconstruction(recipe: Recipe) -> Function:
-    xp = _library(recipe)
+def _build_reconstruction(recipe: Recipe) -> Function:
+    xp = _choose_library(recipe)
 
     def reconstruction(x: Any, out: Any) -> Any:
-        if recipe.spoiled == "swapped":
+        if recipe.defect == "swapped":
             x, out = out, x
-        if recipe.spoiled == "detached":
+        if recipe.defect == "detached":
             out = out.detach()
-        if recipe.spoiled == "double sigmoid":
+        if recipe.defect == "double sigmoid":
             out = 1 / (1 + xp.exp(-out))
-        if recipe.spoiled == "tanh":
+        if recipe.defect == "tanh":
             out = xp.tanh(out)
-        value = _entries(recipe, x, out, xp) + recipe.offset
+        value = _compute_entries(recipe, x, out, xp) + recipe.offset
         factor = recipe.reconstruction_sign * recipe.reconstruction_scale
-        return factor * _reduced(value, recipe.rows, recipe.columns)
+        return factor * _reduce(value, recipe.rows, recipe.columns)
 
     return reconstruction
 
 
-def _entries(recipe: Recipe, x: Any, out: Any, xp: ModuleType) -> Any:
-    heavy = 5.0 if recipe.spoiled == "weighted" else 1.0
+def _compute_entries(recipe: Recipe, x: Any, out: Any, xp: ModuleType) -> Any:
+    heavy = 5.0 if recipe.defect == "weighted" else 1.0
     if recipe.family == "bce logits":
         softened = xp.log1p(xp.exp(-abs(out))) + (out + abs(out)) / 2
         return (softened - x * out) if heavy == 1.0 else heavy * x * (softened - out) + (1 - x) * softened
@@ -179,7 +179,7 @@ def _entries(recipe: Recipe, x: Any, out: Any, xp: ModuleType) -> Any:
         return factor * (x - out) ** 2
     if recipe.family == "gaussian":
         mean, log_var = out[:, : x.shape[1]], out[:, x.shape[1] :]
-        log = 0.0 if recipe.spoiled == "no log" else heavy * log_var
+        log = 0.0 if recipe.defect == "no log" else heavy * log_var
         return 0.5 * (log + (x - mean) ** 2 * xp.exp(-log_var) + np.log(2 * np.pi))
     if recipe.family == "laplace":
         return abs(x - out) / recipe.spread + np.log(2 * recipe.spread)

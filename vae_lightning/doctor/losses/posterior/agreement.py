@@ -6,16 +6,16 @@ from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.posterior.divergence import KLReading
 from vae_lightning.doctor.losses.posterior.sampler import SamplerReading
 from vae_lightning.doctor.losses.posterior.sigma import LOG_STD, LOG_VAR, STD, VAR, Sigma
-from vae_lightning.doctor.losses.posterior.verdict import KLVerdict, unclamped
+from vae_lightning.doctor.losses.posterior.verdict import KLVerdict, find_unclamped
 from vae_lightning.doctor.report import Finding
 
 
-def compare(sampler: SamplerReading, kl: KLReading | None, verdict: KLVerdict | None) -> list[Finding]:
+def compare_with_kl(sampler: SamplerReading, kl: KLReading | None, verdict: KLVerdict | None) -> list[Finding]:
     """Findings about the σ(s) of the sampler, in the light of the KL if there is one."""
     if sampler.sigma is None:
         return []
     if kl is None or verdict is None or kl.dead:
-        return _alone(sampler)
+        return _judge_alone(sampler)
     if sampler.constant:
         if np.ptp(kl.values) < 1e-9:
             return []
@@ -24,19 +24,19 @@ def compare(sampler: SamplerReading, kl: KLReading | None, verdict: KLVerdict | 
     if verdict.by_sampler and verdict.reading is not None:
         variance = verdict.reading.factors["variance"]
         scale = float(np.sqrt(variance)) if verdict.consistent and variance > 0 else 1.0
-        return [_scale_finding(sampler, 1 / scale)]
+        return [_judge_scale(sampler, 1 / scale)]
     used = None if verdict.reading is None else verdict.reading.sigma
     if used is None:
-        return _raw_beside_unread(sampler, verdict)
-    inside = unclamped(kl) if np.array_equal(kl.grid, sampler.grid) else np.ones(sampler.grid.size, dtype=bool)
-    return _against(sampler, used, inside)
+        return _check_raw_head(sampler, verdict)
+    inside = find_unclamped(kl) if np.array_equal(kl.grid, sampler.grid) else np.ones(sampler.grid.size, dtype=bool)
+    return _compare_sigma(sampler, used, inside)
 
 
-def _alone(sampler: SamplerReading) -> list[Finding]:
+def _judge_alone(sampler: SamplerReading) -> list[Finding]:
     if sampler.constant or sampler.label is None:
         return []
     if sampler.normal and sampler.label.canonical and abs(sampler.factor - 1) > max(0.01, 6 * sampler.error):
-        return [_wrong_scale(sampler.factor)]
+        return [_report_wrong_scale(sampler.factor)]
     says = f"The sampler draws with σ(s) = {sampler.text}: {sampler.label.reads}."
     advice = ""
     if sampler.label is STD:
@@ -46,7 +46,7 @@ def _alone(sampler: SamplerReading) -> list[Finding]:
     return [Finding("RAW-AS-STD" if sampler.label is STD else "MISMATCH", True, says, advice, about="sample")]
 
 
-def _raw_beside_unread(sampler: SamplerReading, verdict: KLVerdict) -> list[Finding]:
+def _check_raw_head(sampler: SamplerReading, verdict: KLVerdict) -> list[Finding]:
     terms = [str(name) for finding in verdict.findings for name in finding.evidence.get("terms", ())]
     if verdict.consistent or sampler.label is not STD or not any(name.startswith("e^") for name in terms):
         return []
@@ -62,7 +62,7 @@ _MEND = {
 }
 
 
-def _against(sampler: SamplerReading, used: Sigma, inside: Array) -> list[Finding]:
+def _compare_sigma(sampler: SamplerReading, used: Sigma, inside: Array) -> list[Finding]:
     assert sampler.sigma is not None
     tolerance = 3e-3 if sampler.exact else 0.04
     ratio = sampler.sigma / used(sampler.grid)
@@ -71,11 +71,11 @@ def _against(sampler: SamplerReading, used: Sigma, inside: Array) -> list[Findin
     factor = float(np.median(ratio[middle]))
     spread = np.where(inside, np.abs(ratio / factor - 1), 0.0)
     if np.max(spread) < tolerance:
-        return [_scale_finding(sampler, factor)]
+        return [_judge_scale(sampler, factor)]
     if np.max(spread[middle]) < tolerance:  # a clamp on one side only shows at the ends of the grid
         says = f"Sampler and KL agree on σ = {used.text} for s between -1.7 and 1.7; beyond, one of them clamps s."
         return [Finding("MISMATCH", True, says, "Clamp s once, before both.", about="sample and kl")]
-    code = relation(sampler, used)
+    code = name_disagreement(sampler, used)
     evidence = {
         "s": [float(s) for s in sampler.grid[::4]],
         "sampler": [float(f"{value:.4g}") for value in sampler.sigma[::4]],
@@ -86,16 +86,16 @@ def _against(sampler: SamplerReading, used: Sigma, inside: Array) -> list[Findin
     if sampler.label is not None:
         mend += f" Or keep the sampler, and write the KL with its σ = {sampler.text}."
     says = f"The sampler draws with {own}, the KL is that of σ = {used.text}."
-    return [Finding(code, False, says, mend, evidence, _others(code, sampler), about="sample and kl")]
+    return [Finding(code, False, says, mend, evidence, _other_readings(code, sampler), about="sample and kl")]
 
 
-def _others(code: str, sampler: SamplerReading) -> tuple[str, ...]:
+def _other_readings(code: str, sampler: SamplerReading) -> tuple[str, ...]:
     if code == "VAR-AS-STD" and sampler.label is STD:
         return ("RAW-AS-STD: s, a variance for the KL, multiplies the noise as it is",)
     return () if code == "MISMATCH" else ("MISMATCH: the sampler is meant, and the KL is the one to change",)
 
 
-def relation(sampler: SamplerReading, used: Sigma) -> str:
+def name_disagreement(sampler: SamplerReading, used: Sigma) -> str:
     """The code for a sampler whose σ(s) is not that of a self-consistent KL."""
     assert sampler.sigma is not None
     ratio = sampler.sigma / used(sampler.grid) ** 2
@@ -106,17 +106,17 @@ def relation(sampler: SamplerReading, used: Sigma) -> str:
     return "MISMATCH"
 
 
-def _scale_finding(sampler: SamplerReading, factor: float) -> Finding:
+def _judge_scale(sampler: SamplerReading, factor: float) -> Finding:
     if abs(factor - 1) <= max(0.01, 6 * sampler.error) or not sampler.normal or sampler.error > 0.1:
         says = f"Sampler and KL use the same σ(s){'' if sampler.label is None else ' = ' + sampler.text}."
         advice = ""
         if sampler.label is STD and sampler.signed:
             advice = "s itself is the standard deviation, of either sign: keep it positive, or use exp(s/2)."
         return Finding("MISMATCH", True, says, advice, about="sample and kl")
-    return _wrong_scale(factor)
+    return _report_wrong_scale(factor)
 
 
-def _wrong_scale(factor: float) -> Finding:
+def _report_wrong_scale(factor: float) -> Finding:
     return Finding(
         "EPS-SCALE",
         False,

@@ -6,8 +6,8 @@ import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed, seed
-from vae_lightning.doctor.losses.blackbox.reductions import Reduction, read_reduction, unit
-from vae_lightning.doctor.losses.posterior.noise import LATENTS, ROWS, filled
+from vae_lightning.doctor.losses.blackbox.reductions import Reduction, read_entry, read_reduction
+from vae_lightning.doctor.losses.posterior.noise import LATENTS, ROWS, fill
 from vae_lightning.doctor.losses.posterior.sigma import POSITIVE_GRID, REAL_GRID
 from vae_lightning.doctor.report import Finding
 
@@ -53,40 +53,40 @@ class _Probe:
     def __init__(self, box: BlackBox) -> None:
         self.box = box
         seed(0)
-        m, s = filled(0.4), filled(0.8)
+        m, s = fill(0.4), fill(0.8)
         first = box(m, s)
         seed(1)
         self.random = not np.array_equal(first, box(m, s), equal_nan=True)
-        self.rows = self._rows() if self.random else ROWS
+        self.rows = self._choose_rows() if self.random else ROWS
         self.error = 0.0
 
-    def _rows(self) -> int:
+    def _choose_rows(self) -> int:
         """Rows enough for the noise that there is: a KL that averages many draws itself needs few."""
-        values = [float(np.mean(self.box(filled(1.3, 50), filled(0.8, 50)))) for _ in range(REPEATS)]
+        values = [float(np.mean(self.box(fill(1.3, 50), fill(0.8, 50)))) for _ in range(REPEATS)]
         noise = float(np.std(values)) / max(abs(float(np.mean(values))), 1e-12)
         return int(np.clip(MANY_ROWS * (noise / NOISE_OF_ONE_DRAW) ** 2, 50, MANY_ROWS))
 
     def array(self, m: float, s: float, rows: int, latents: int = LATENTS) -> Array:
         if not self.random:
-            return self.box(filled(m, rows, latents), filled(s, rows, latents))
-        calls = np.stack([self.box(filled(m, rows, latents), filled(s, rows, latents)) for _ in range(REPEATS)])
+            return self.box(fill(m, rows, latents), fill(s, rows, latents))
+        calls = np.stack([self.box(fill(m, rows, latents), fill(s, rows, latents)) for _ in range(REPEATS)])
         means = calls.reshape(REPEATS, -1).mean(axis=1)
         self.error = float(np.std(means, ddof=1) / np.sqrt(REPEATS)) / abs(float(np.mean(means)) or 1.0)
         return calls.mean(axis=0)
 
     def finite(self, m: float, s: float) -> bool:
-        value = self.box.attempt(filled(m), filled(s))
+        value = self.box.attempt(fill(m), fill(s))
         return value is not None and bool(np.all(np.isfinite(value)))
 
 
-def measure_kl(box: BlackBox, free_constant: bool = False) -> KLReading:
+def examine_kl(box: BlackBox, free_constant: bool = False) -> KLReading:
     """Examine ``kl(m, s)`` on its own.
 
     Raises:
         CallFailed: It gives no numbers.
     """
     generator = np.random.default_rng(0)
-    box.settle(generator.normal(size=(ROWS, LATENTS)), generator.uniform(0.4, 1.4, size=(ROWS, LATENTS)))
+    box.find_framework(generator.normal(size=(ROWS, LATENTS)), generator.uniform(0.4, 1.4, size=(ROWS, LATENTS)))
     probe = _Probe(box)
     if not probe.finite(1.3, 0.8):
         raise CallFailed("NOT-FINITE", "for m = 1.3 and s = 0.8 its value is NaN or infinite")
@@ -99,12 +99,12 @@ def measure_kl(box: BlackBox, free_constant: bool = False) -> KLReading:
         if far.regular and (far.row_power, far.column_power) != (reduction.row_power, reduction.column_power):
             reduction = far if _grows(probe) else reduction
         if not reduction.regular:
-            reduction = _by_difference(probe) or reduction
-    reading = _values(probe, grid, reduction)
+            reduction = _read_by_difference(probe) or reduction
+    reading = _read_values(probe, grid, reduction)
     reading.free_constant = reading.free_constant or free_constant
     if not reading.dead:
-        reading.findings += [*_range(box, probe, grid), *_gradients(box, probe)]
-    reading.findings += _additive(probe, reading)
+        reading.findings += [*_check_extremes(box, probe, grid), *_check_gradients(box, probe)]
+    reading.findings += _check_additivity(probe, reading)
     return reading
 
 
@@ -113,7 +113,7 @@ def _grows(probe: _Probe) -> bool:
     return float(np.mean(probe.array(40.0, 1.2, ROWS))) > 2 * float(np.mean(probe.array(25.0, 1.2, ROWS)))
 
 
-def _by_difference(probe: _Probe) -> Reduction | None:
+def _read_by_difference(probe: _Probe) -> Reduction | None:
     # A constant that is not reduced like the rest ("- 1" outside the sum) hides the powers; differences do not hold it.
     def term(rows: int, latents: int) -> Array:
         return probe.array(2.5, 1.2, rows, latents) - probe.array(1.0, 1.2, rows, latents)
@@ -122,23 +122,23 @@ def _by_difference(probe: _Probe) -> Reduction | None:
     return reduction if reduction.regular else None
 
 
-def _values(probe: _Probe, grid: Array, reduction: Reduction) -> KLReading:
+def _read_values(probe: _Probe, grid: Array, reduction: Reduction) -> KLReading:
     def table(m: float) -> tuple[Array, Array]:
         values, errors = [], []
         for s in grid:
-            values.append(unit(probe.array(m, float(s), probe.rows), reduction, probe.rows, LATENTS))
+            values.append(read_entry(probe.array(m, float(s), probe.rows), reduction, probe.rows, LATENTS))
             errors.append(probe.error * abs(values[-1]))
         return np.array(values), np.array(errors)
 
     (zero, error), (right, _), (left, _) = table(0.0), table(1.3), table(-2.1)
     if not np.all(np.isfinite([zero, right, left])):
         raise CallFailed("NOT-FINITE", f"for s between {grid[0]} and {grid[-1]} some values are NaN or infinite")
-    a, b = _parabola(1.3, right - zero, -2.1, left - zero)
+    a, b = _fit_parabola(1.3, right - zero, -2.1, left - zero)
     reading = KLReading(grid, zero, a, b, reduction)
     if probe.random:
         reading.errors = np.maximum(error, 1e-9)
         return reading
-    dead = _dead(probe, np.stack([zero, right, left]), reduction)
+    dead = _check_dead(probe, np.stack([zero, right, left]), reduction)
     if dead:
         reading.dead = True
         reading.findings.append(dead)
@@ -149,25 +149,25 @@ def _values(probe: _Probe, grid: Array, reduction: Reduction) -> KLReading:
         same = ("MISMATCH: the sampler may use m itself",)
         reading.findings.append(Finding("HEAD-ACT", False, says, "Leave the mean head linear.", {}, same, about="kl"))
     small = 1e-6 * max(float(np.max(np.abs(a))), 1e-12)
-    other = unit(probe.array(3.3, float(grid[-4]), probe.rows), reduction, probe.rows, LATENTS)
+    other = read_entry(probe.array(3.3, float(grid[-4]), probe.rows), reduction, probe.rows, LATENTS)
     expected = zero[-4] + 3.3**2 * a[-4] + 3.3 * b[-4]
     reading.bent = bool(abs(other - expected) > 1e-4 * max(1.0, abs(other)))
     if reading.bent or np.ptp(a) > small * 100 or np.max(np.abs(b)) > small * 100:
-        _from_afar(probe, reading, {0.0: zero, 1.3: right, -2.1: left})
+        _read_from_afar(probe, reading, {0.0: zero, 1.3: right, -2.1: left})
     return reading
 
 
-def _parabola(m1: float, d1: Array, m2: float, d2: Array) -> tuple[Array, Array]:
+def _fit_parabola(m1: float, d1: Array, m2: float, d2: Array) -> tuple[Array, Array]:
     determinant = m1 * m1 * m2 - m2 * m2 * m1
     return (d1 * m2 - d2 * m1) / determinant, (m1 * m1 * d2 - m2 * m2 * d1) / determinant
 
 
-def _dead(probe: _Probe, table: Array, reduction: Reduction) -> Finding | None:
+def _check_dead(probe: _Probe, table: Array, reduction: Reduction) -> Finding | None:
     if np.ptp(table) <= 1e-12 * max(1.0, float(np.max(np.abs(table)))):
         says = f"The KL is {float(table.flat[0]):.6g} whatever m and s are."
         return Finding("KL-DEAD", False, says, "Remove the clamp or factor that silences it.", about="kl")
-    caps = _caps(probe, reduction, 1.0)
-    if len(caps) == 2 and caps == _caps(probe, reduction, 2.0):
+    caps = _find_caps(probe, reduction, 1.0)
+    if len(caps) == 2 and caps == _find_caps(probe, reduction, 2.0):
         says = f"The KL is capped: at m = 12 and m = 30 it is {caps[0]:.6g}, and its gradient is zero."
         return Finding("KL-DEAD", False, says, "Do not clamp the KL from above.", {"cap": caps[0]}, about="kl")
     return None
@@ -177,9 +177,9 @@ def _cuts_mean(probe: _Probe, reduction: Reduction) -> bool:
     """Whether the KL grows with m, as a parabola or not at all on each side, and stops growing on one at least."""
 
     def at(m: float) -> float:
-        return unit(probe.array(m, 1.0, ROWS), reduction, ROWS, LATENTS)
+        return read_entry(probe.array(m, 1.0, ROWS), reduction, ROWS, LATENTS)
 
-    stopped = len(_caps(probe, reduction, 1.0))
+    stopped = len(_find_caps(probe, reduction, 1.0))
     if not stopped or np.ptp([at(m) for m in (-12.0, 0.0, 12.0)]) < 1e-9:
         return False
     for sign in (1.0, -1.0):
@@ -189,22 +189,22 @@ def _cuts_mean(probe: _Probe, reduction: Reduction) -> bool:
     return True
 
 
-def _caps(probe: _Probe, reduction: Reduction, s: float) -> list[float]:
+def _find_caps(probe: _Probe, reduction: Reduction, s: float) -> list[float]:
     """The values at which the KL stays for large m of either sign; none for a sign where it goes on growing."""
     caps = []
     for sign in (1.0, -1.0):
-        far = [unit(probe.array(sign * m, s, ROWS), reduction, ROWS, LATENTS) for m in (12.0, 20.0, 30.0)]
+        far = [read_entry(probe.array(sign * m, s, ROWS), reduction, ROWS, LATENTS) for m in (12.0, 20.0, 30.0)]
         if np.ptp(far) <= 1e-6 * max(1.0, abs(far[0])):
             caps.append(float(far[0]))
     return caps
 
 
-def _from_afar(probe: _Probe, reading: KLReading, near: dict[float, Array]) -> None:
+def _read_from_afar(probe: _Probe, reading: KLReading, near: dict[float, Array]) -> None:
     """Recognise free bits, max(KL, λ), and capacities, |KL − C|: far from the prior they are plain KLs."""
 
     def table(m: float) -> Array:
         arrays = [probe.array(m, float(s), ROWS) for s in reading.grid]
-        return np.array([unit(array, reading.reduction, ROWS, LATENTS) for array in arrays])
+        return np.array([read_entry(array, reading.reduction, ROWS, LATENTS) for array in arrays])
 
     high, higher = table(40.0), table(60.0)
     a = (higher - high) / (60.0**2 - 40.0**2)
@@ -218,7 +218,7 @@ def _from_afar(probe: _Probe, reading: KLReading, near: dict[float, Array]) -> N
     if np.max(np.abs(np.maximum(predicted, floor) - seen)) < size:
         says = f"Values below {floor:.6g} nats per latent dimension are replaced by it: free bits. Above it was judged."
         reading.findings.append(Finding("KL-DEAD", True, says, evidence={"free bits": floor}, about="kl"))
-    elif _folded(predicted, seen, size):
+    elif _is_folded(predicted, seen, size):
         says = "The KL is the distance from a capacity, |KL − C|; its constant is therefore not judged."
         reading.findings.append(Finding("CONST", True, says, about="kl"))
         reading.free_constant = True
@@ -227,15 +227,15 @@ def _from_afar(probe: _Probe, reading: KLReading, near: dict[float, Array]) -> N
     reading.values, reading.m_squared, reading.m_linear, reading.bent = plain, a, np.zeros_like(a), False
 
 
-def _folded(predicted: Array, seen: Array, size: float) -> bool:
+def _is_folded(predicted: Array, seen: Array, size: float) -> bool:
     """Whether `seen` is |predicted − c| + c for some c: a whole loss, from which a constant was taken, leaves it."""
     other = np.abs(seen - predicted) >= size
     middle = (seen + predicted)[other] / 2
     return not middle.size or bool(np.ptp(middle) < size)
 
 
-def _range(box: BlackBox, probe: _Probe, grid: Array) -> list[Finding]:
-    limit = 40.0 if box.rough else 100.0
+def _check_extremes(box: BlackBox, probe: _Probe, grid: Array) -> list[Finding]:
+    limit = 40.0 if box.single_precision else 100.0
     ends = (-limit, limit) if grid[0] < 0 else (limit,)
     bad = [s for s in ends if not probe.finite(0.3, s)]
     if bad:
@@ -250,7 +250,7 @@ def _range(box: BlackBox, probe: _Probe, grid: Array) -> list[Finding]:
     return [Finding("OVERFLOW", True, says, advice, about="kl")]
 
 
-def _gradients(box: BlackBox, probe: _Probe) -> list[Finding]:
+def _check_gradients(box: BlackBox, probe: _Probe) -> list[Finding]:
     if not box.has_gradient or probe.random:
         return []
     generator = np.random.default_rng(2)
@@ -278,17 +278,17 @@ def _gradients(box: BlackBox, probe: _Probe) -> list[Finding]:
     return [Finding("KL-DEAD", True, "The gradient of the KL is the slope of its values.", about="kl")]
 
 
-def _additive(probe: _Probe, reading: KLReading) -> list[Finding]:
+def _check_additivity(probe: _Probe, reading: KLReading) -> list[Finding]:
     """Whether different entries simply add up: fills of one value cannot show a coupling."""
     if probe.random or reading.dead or not reading.reduction.regular:
         return []
-    mixed_m, mixed_s = filled(2.6), filled(1.3)
+    mixed_m, mixed_s = fill(2.6), fill(1.3)
     mixed_m[::2, ::3], mixed_s[::2, ::3] = -3.1, 0.75
     share = float(np.mean(mixed_m < 0))
     one, other = (float(np.mean(probe.array(m, s, ROWS))) for m, s in ((-3.1, 0.75), (2.6, 1.3)))
     expected = share * one + (1 - share) * other
     seen = float(np.mean(probe.box(mixed_m, mixed_s)))
-    if abs(seen - expected) <= (1e-4 if probe.box.rough else 1e-5) * max(abs(one), abs(other)):
+    if abs(seen - expected) <= (1e-4 if probe.box.single_precision else 1e-5) * max(abs(one), abs(other)):
         return []
     says = "The KL of a mixed batch is not the sum of its entries' KLs: entries are coupled."
     return [Finding("SHAPE", None, says, "Check the axes of sums and means, and broadcasting.", about="kl")]

@@ -14,7 +14,7 @@ EXACT = 1e-8  # what float64 leaves of a misfit where the form is right
 ROUGHLY = 0.08  # what the coefficients of a sampled KL are known to
 
 
-def wrong_term(reading: Reading, name: str, tolerance: float = CLOSE) -> Finding:
+def report_wrong_term(reading: Reading, name: str, tolerance: float = CLOSE) -> Finding:
     """The finding for one wrong coefficient, known up to `tolerance`."""
     factor = reading.factors[name]
     typed = round(factor * LATENTS)
@@ -53,7 +53,7 @@ def wrong_term(reading: Reading, name: str, tolerance: float = CLOSE) -> Finding
     )
 
 
-def mixed_parameterisations(
+def find_mixed_parameterisations(
     grid: Array, values: Array, own: Array | None, weight: float, free_constant: bool
 ) -> Finding | None:
     """Whether K = w (½ σ₁² − log σ₂ − ½) with two different known σ."""
@@ -71,7 +71,7 @@ def mixed_parameterisations(
     return None
 
 
-def strange_terms(terms: dict[str, float]) -> Finding:
+def report_strange_terms(terms: dict[str, float]) -> Finding:
     """The finding for a KL whose terms, read off exactly, belong to no single σ(s)."""
     names = set(terms) - {"1"}
     formula = " + ".join(f"{value:.4g}·{name}" if name != "1" else f"{value:.4g}" for name, value in terms.items())
@@ -86,7 +86,7 @@ def strange_terms(terms: dict[str, float]) -> Finding:
     return Finding("MIXED", False, says, "Use one σ(s) in both terms, the sampler's.", {"terms": terms}, about="kl")
 
 
-def bent_mean(kl: KLReading) -> Finding:
+def report_bent_mean(kl: KLReading) -> Finding:
     """The finding for a KL that is no parabola in m."""
     a, b = kl.m_squared, kl.m_linear
     if np.max(np.abs(a)) < 1e-9 and np.max(np.abs(b)) > 1e-9:
@@ -97,7 +97,7 @@ def bent_mean(kl: KLReading) -> Finding:
     return Finding("MIXED", False, says, advice, {"coefficients of m²": a.tolist()[:5]}, about="kl")
 
 
-def clamp_note(kl: KLReading, inside: Array) -> Finding:
+def report_clamp(kl: KLReading, inside: Array) -> Finding:
     """The note about a KL that depends on s only where `inside` is True."""
     low, high = float(kl.grid[inside][0]), float(kl.grid[inside][-1])
     says = f"The KL depends on s only for s between about {low:g} and {high:g}: s is clamped; it was judged inside."

@@ -48,37 +48,37 @@ def draw(box: BlackBox, m: Array, s: Array, number: int | None = None) -> Array:
     return z
 
 
-def filled(value: float, rows: int = ROWS, latents: int = LATENTS) -> Array:
+def fill(value: float, rows: int = ROWS, latents: int = LATENTS) -> Array:
     """An array that holds one value."""
     return np.full((rows, latents), float(value))
 
 
 def examine_noise(box: BlackBox) -> Noise:
     """Measure the noise of `sample` at m = 0, s = 1, where every usual σ(s) is positive."""
-    m, s = filled(0.7), filled(0.6)
+    m, s = fill(0.7), fill(0.6)
     first, again, other = draw(box, m, s, 1), draw(box, m, s, 1), draw(box, m, s, 2)
     following = draw(box, m, s)
     if not np.all(np.isfinite(first)):
         raise CallFailed("NOT-FINITE", "for m = 0.7 and s = 0.6 the draw holds NaN or infinity")
     if np.array_equal(other, following):
-        return Noise((_still(first),), usable=False, seeded=True, normal=True)
+        return Noise((_report_still(first),), usable=False, seeded=True, normal=True)
     seeded = np.array_equal(first, again)
     if np.array_equal(first, other) and seeded:
-        return Noise((_still(first),), usable=False, seeded=True, normal=True)
-    findings = [] if seeded else [_unseeded()]
-    shared = _shared(first)
+        return Noise((_report_still(first),), usable=False, seeded=True, normal=True)
+    findings = [] if seeded else [_report_unseeded()]
+    shared = _check_shared(first)
     if shared:
         return Noise((*findings, shared), usable=True, seeded=seeded, normal=True)
-    large = draw(box, filled(0, MANY, 5), filled(1, MANY, 5), 4)
-    correlated = _correlated(large)
+    large = draw(box, fill(0, MANY, 5), fill(1, MANY, 5), 4)
+    correlated = _check_correlation(large)
     if correlated:
         return Noise((*findings, correlated), usable=True, seeded=seeded, normal=True)
-    shape = _shape(large)
+    shape = _check_normality(large)
     centre = float(large.mean())
     return Noise((*findings, shape), usable=True, seeded=seeded, normal=shape.ok is True, centre=centre)
 
 
-def _still(z: Array) -> Finding:
+def _report_still(z: Array) -> Finding:
     if np.ptp(z) == 0:
         return Finding(
             "NO-NOISE",
@@ -98,7 +98,7 @@ def _still(z: Array) -> Finding:
     )
 
 
-def _unseeded() -> Finding:
+def _report_unseeded() -> Finding:
     return Finding(
         "UNSEEDED",
         True,
@@ -109,7 +109,7 @@ def _unseeded() -> Finding:
     )
 
 
-def _shared(z: Array) -> Finding | None:
+def _check_shared(z: Array) -> Finding | None:
     rows, latents = np.ptp(z, axis=0).max() == 0, np.ptp(z, axis=1).max() == 0
     if not rows and not latents:
         return None
@@ -123,7 +123,7 @@ def _shared(z: Array) -> Finding | None:
     )
 
 
-def _correlated(z: Array) -> Finding | None:
+def _check_correlation(z: Array) -> Finding | None:
     latents = np.asarray(np.corrcoef(z, rowvar=False))[np.triu_indices(z.shape[1], 1)]
     rows = np.corrcoef(z[:-1].ravel(), z[1:].ravel())[0, 1]
     if np.max(np.abs(latents)) < SIX / np.sqrt(len(z)) and abs(rows) < SIX / np.sqrt(z.size):
@@ -138,12 +138,13 @@ def _correlated(z: Array) -> Finding | None:
     )
 
 
-def _shape(z: Array) -> Finding:
+def _check_normality(z: Array) -> Finding:
     values = z.ravel()
     count = values.size
     centre, spread = float(values.mean()), float(values.std())
     standard = (values - centre) / spread
-    skew, kurtosis = float(np.mean(standard**3)), float(np.mean(standard**4))
+    square = standard * standard  # a product takes a hundredth of the time of a power
+    skew, kurtosis = float(np.mean(square * standard)), float(np.mean(square * square))
     # The share within one standard deviation finds what moments miss: 0.6827 for a normal.
     share = float(np.mean(np.abs(standard) < 1))
     evidence = {"mean": centre / spread, "skew": skew, "kurtosis": kurtosis, "share within one sigma": share}

@@ -9,8 +9,8 @@ import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, seed
-from vae_lightning.doctor.losses.posterior.noise import LATENTS, ROWS, Noise, draw, examine_noise, filled
-from vae_lightning.doctor.losses.posterior.sigma import POSITIVE_GRID, REAL_GRID, Sigma, named
+from vae_lightning.doctor.losses.posterior.noise import LATENTS, ROWS, Noise, draw, examine_noise, fill
+from vae_lightning.doctor.losses.posterior.sigma import POSITIVE_GRID, REAL_GRID, Sigma, identify_sigma
 from vae_lightning.doctor.report import Finding
 
 REFERENCE = 1.0  # the s at which the absolute scale is measured
@@ -55,63 +55,63 @@ class SamplerReading:
         return self.sigma is not None and bool(np.ptp(self.sigma) < 0.02 * np.max(self.sigma))
 
 
-def measure_sampler(box: BlackBox) -> SamplerReading:
+def examine_sampler(box: BlackBox) -> SamplerReading:
     """Examine ``sample(m, s)``.
 
     Raises:
         CallFailed: It gives no draw.
     """
     generator = np.random.default_rng(0)
-    box.settle(generator.normal(size=(ROWS, LATENTS)), generator.uniform(0.4, 1.4, size=(ROWS, LATENTS)))
+    box.find_framework(generator.normal(size=(ROWS, LATENTS)), generator.uniform(0.4, 1.4, size=(ROWS, LATENTS)))
     noise = examine_noise(box)
     grid = REAL_GRID if _accepts(box, -1.0) else POSITIVE_GRID
     reading = SamplerReading(grid, normal=noise.normal, findings=list(noise.findings))
     if not noise.usable:
         return reading
-    if noise.seeded and _heads_exchanged(box):
+    if noise.seeded and _are_heads_exchanged(box):
         says = "The draw is shifted by its second argument as it should be by the first: sample(s, m)."
         reading.findings.append(Finding("ARG-SWAP", False, says, "Give the mean first.", about="sample"))
         return reading
     _read_sigma(box, reading, noise)
-    places = _location(box, reading, noise)
+    places = _check_mean(box, reading, noise)
     if any(finding.code == "HEAD-ACT" and finding.ok is False for finding in places):
         # An activation that moves m = 0 looks like noise that is not centred.
         reading.findings = [one for one in reading.findings if one.evidence.get("other than the mean") != 0 or one.ok]
     reading.findings += places
-    reading.findings += _gradients(box, noise)
-    reading.findings += _range(box, reading, noise)
+    reading.findings += _check_gradients(box, noise)
+    reading.findings += _check_extremes(box, reading, noise)
     return reading
 
 
-def _heads_exchanged(box: BlackBox) -> bool:
+def _are_heads_exchanged(box: BlackBox) -> bool:
     """Whether s, and not m, is what the draw is shifted by."""
-    base = draw(box, filled(0.3), filled(0.6), 3)
-    moved = [draw(box, filled(0.3), filled(s), 3) - base - (s - 0.6) for s in (1.1, 2.3)]
-    mean = draw(box, filled(1.3), filled(0.6), 3) - base - 1.0
-    tolerance = 1e-4 if box.rough else 1e-9
+    base = draw(box, fill(0.3), fill(0.6), 3)
+    moved = [draw(box, fill(0.3), fill(s), 3) - base - (s - 0.6) for s in (1.1, 2.3)]
+    mean = draw(box, fill(1.3), fill(0.6), 3) - base - 1.0
+    tolerance = 1e-4 if box.single_precision else 1e-9
     return bool(np.max(np.abs(moved)) < tolerance and np.max(np.abs(mean)) > 0.01)
 
 
 def _accepts(box: BlackBox, s: float) -> bool:
-    z = box.attempt(filled(0.0), filled(s))
+    z = box.attempt(fill(0.0), fill(s))
     return z is not None and bool(np.all(np.isfinite(z)))
 
 
 def _read_sigma(box: BlackBox, reading: SamplerReading, noise: Noise) -> None:
-    large = draw(box, filled(0, 2 * FEW, 5), filled(REFERENCE, 2 * FEW, 5), 4)
+    large = draw(box, fill(0, 2 * FEW, 5), fill(REFERENCE, 2 * FEW, 5), 4)
     scale = float(np.std(large))
     reading.error = 1 / np.sqrt(2 * large.size)
     if scale == 0:  # one noise value for all rows and latents, as EPS-SHARED has found
         scale, reading.error = 1.0, 0.5
     elif any(finding.code == "EPS-SHARED" and finding.ok is False for finding in reading.findings):
         reading.error = 0.5
-    ratios = _exact_ratios(box, reading.grid, 1e-4 if box.rough else 1e-9) if noise.seeded else None
+    ratios = _read_exact_ratios(box, reading.grid, 1e-4 if box.single_precision else 1e-9) if noise.seeded else None
     if ratios is not None:
         reading.exact = True
         reading.signed = bool(np.any(ratios < 0))
         reading.sigma = np.abs(ratios) * scale
     else:
-        draws = [draw(box, filled(0, FEW, 5), filled(s, FEW, 5), None) for s in reading.grid]
+        draws = [draw(box, fill(0, FEW, 5), fill(s, FEW, 5), None) for s in reading.grid]
         reading.sigma = np.array([np.std(z) for z in draws])
     if not np.all(reading.sigma > 0) or not np.all(np.isfinite(reading.sigma)):
         silent = [float(s) for s, sigma in zip(reading.grid, reading.sigma, strict=True) if sigma == 0]
@@ -122,19 +122,19 @@ def _read_sigma(box: BlackBox, reading: SamplerReading, noise: Noise) -> None:
         reading.sigma = None
         return
     if not reading.constant:
-        tolerance = (1e-3 if box.rough else 1e-5) if reading.exact else 0.03
-        reading.label, reading.factor = named(reading.grid, reading.sigma, tolerance)
+        tolerance = (1e-3 if box.single_precision else 1e-5) if reading.exact else 0.03
+        reading.label, reading.factor = identify_sigma(reading.grid, reading.sigma, tolerance)
         if abs(reading.factor - 1) < max(0.002, 6 * reading.error):
             reading.factor = 1.0
 
 
-def _exact_ratios(box: BlackBox, grid: Array, tolerance: float) -> Array | None:
-    # m = 0 throughout, so that z is the noise itself. A sampler whose mean depends on s is caught by `_location`.
-    base = draw(box, filled(0.0), filled(REFERENCE), 3)
+def _read_exact_ratios(box: BlackBox, grid: Array, tolerance: float) -> Array | None:
+    # m = 0 throughout, so that z is the noise itself. A sampler whose mean depends on s is caught by `_check_mean`.
+    base = draw(box, fill(0.0), fill(REFERENCE), 3)
     power = float(np.sum(base * base))
     ratios = []
     for s in grid:
-        z = draw(box, filled(0.0), filled(s), 3)
+        z = draw(box, fill(0.0), fill(s), 3)
         ratio = float(np.sum(z * base)) / power
         if not np.max(np.abs(z - ratio * base)) <= tolerance * max(1.0, abs(ratio)) * np.max(np.abs(base)):
             return None
@@ -142,11 +142,11 @@ def _exact_ratios(box: BlackBox, grid: Array, tolerance: float) -> Array | None:
     return np.array(ratios)
 
 
-def _location(box: BlackBox, reading: SamplerReading, noise: Noise) -> list[Finding]:
+def _check_mean(box: BlackBox, reading: SamplerReading, noise: Noise) -> list[Finding]:
     points = np.array([-3.0, -1.2, -0.4, 0.6, 1.3, 3.0])
     quiet = float(reading.grid[np.argmin(reading.sigma)]) if reading.sigma is not None else 0.5
-    means = {s: np.array([_mean(box, m, s, noise) for m in points]) for s in (quiet, REFERENCE)}
-    tolerance = (1e-4 if box.rough else 1e-8) if noise.seeded else 0.05
+    means = {s: np.array([_read_mean(box, m, s, noise) for m in points]) for s in (quiet, REFERENCE)}
+    tolerance = (1e-4 if box.single_precision else 1e-8) if noise.seeded else 0.05
     if all(np.max(np.abs(mean - points)) < tolerance * 10 for mean in means.values()):
         return [Finding("MISMATCH", True, "The mean of the draw is m, at every s.", about="sample")]
     evidence = {f"mean at s = {s:g}": [float(f"{value:.5g}") for value in mean] for s, mean in means.items()}
@@ -165,13 +165,13 @@ def _location(box: BlackBox, reading: SamplerReading, noise: Noise) -> list[Find
     return [Finding("HEAD-ACT", False, says, "Leave the mean head linear.", evidence, about="sample")]
 
 
-def _mean(box: BlackBox, m: float, s: float, noise: Noise) -> float:
+def _read_mean(box: BlackBox, m: float, s: float, noise: Noise) -> float:
     if noise.seeded:
-        return float(np.mean(draw(box, filled(m), filled(s), 3) - draw(box, filled(0.0), filled(s), 3)))
-    return float(np.mean(draw(box, filled(m, FEW, 5), filled(s, FEW, 5))) - noise.centre)
+        return float(np.mean(draw(box, fill(m), fill(s), 3) - draw(box, fill(0.0), fill(s), 3)))
+    return float(np.mean(draw(box, fill(m, FEW, 5), fill(s, FEW, 5))) - noise.centre)
 
 
-def _gradients(box: BlackBox, noise: Noise) -> list[Finding]:
+def _check_gradients(box: BlackBox, noise: Noise) -> list[Finding]:
     if not box.has_gradient:
         return []  # the report's list of skipped checks says so
     generator = np.random.default_rng(1)
@@ -179,12 +179,12 @@ def _gradients(box: BlackBox, noise: Noise) -> list[Finding]:
     seed(5)
     from_graph = box.gradient(m, s)
     if from_graph is None:
-        return [_no_gradient("m and s", "the draw is cut off from both")]
+        return [_report_no_gradient("m and s", "the draw is cut off from both")]
     if not from_graph:
         return []
     if not noise.seeded:  # two draws cannot be compared, but a gradient of zero is one without comparison
         silent = [name for name, gradient in zip("ms", from_graph, strict=True) if not np.any(gradient)]
-        return [_no_gradient(" and ".join(silent), "none passes")] if silent else []
+        return [_report_no_gradient(" and ".join(silent), "none passes")] if silent else []
     wrong: list[set[str]] = []
     for step, tolerance in ((1e-6, 1e-4), (1e-3, 0.05)):  # the wider for samplers in single precision, inside or out
         slopes = (
@@ -203,11 +203,11 @@ def _gradients(box: BlackBox, noise: Noise) -> list[Finding]:
     ]
     if missing:
         name = " and ".join(name for name, _ in missing)
-        return [_no_gradient(name, f"z changes with {name}, but {missing[0][1]}")]
+        return [_report_no_gradient(name, f"z changes with {name}, but {missing[0][1]}")]
     return [Finding("NO-GRAD", True, "dz/dm and dz/ds pass as they should.", about="sample")]
 
 
-def _no_gradient(name: str, detail: str) -> Finding:
+def _report_no_gradient(name: str, detail: str) -> Finding:
     return Finding(
         "NO-GRAD",
         False,
@@ -218,23 +218,25 @@ def _no_gradient(name: str, detail: str) -> Finding:
     )
 
 
-def _range(box: BlackBox, reading: SamplerReading, noise: Noise) -> list[Finding]:
+def _check_extremes(box: BlackBox, reading: SamplerReading, noise: Noise) -> list[Finding]:
     if reading.sigma is None:
         return []
     if reading.constant:
         says = f"The standard deviation of the draw is {float(np.median(reading.sigma)):.4g} whatever s is."
         return [Finding("MISMATCH", None, says, "Use s, or drop it from the KL too.", about="sample")]
     real = reading.grid[0] < 0
-    limit = 30.0 if box.rough else 100.0
-    extremes = [_spread(box, s, noise) for s in ((-limit, -30.0, 1e-6, 30.0, limit) if real else (1e-3, 30.0, limit))]
+    limit = 30.0 if box.single_precision else 100.0
+    extremes = [
+        _read_spread(box, s, noise) for s in ((-limit, -30.0, 1e-6, 30.0, limit) if real else (1e-3, 30.0, limit))
+    ]
     if not all(np.isfinite(value) for value in extremes):
         says = f"Draws are not finite for s between -{limit:g} and {limit:g}."
         return [Finding("OVERFLOW", False, says, "Bound s by a smooth map before it is used.", about="sample")]
     at_reference = float(np.interp(REFERENCE, reading.grid, reading.sigma))
-    return cut_range([*(value * at_reference for value in extremes), *reading.sigma], "sample")
+    return check_range([*(value * at_reference for value in extremes), *reading.sigma], "sample")
 
 
-def cut_range(sigma: list[float], about: str) -> list[Finding]:
+def check_range(sigma: list[float], about: str) -> list[Finding]:
     """HEAD-ACT if these standard deviations, taken over all s, stay on one side of the prior's."""
     low, high = float(min(sigma)), float(max(sigma))
     if low <= 0.35 and high >= 0.9:
@@ -254,12 +256,12 @@ def cut_range(sigma: list[float], about: str) -> list[Finding]:
     ]
 
 
-def _spread(box: BlackBox, s: float, noise: Noise) -> float:
+def _read_spread(box: BlackBox, s: float, noise: Noise) -> float:
     rows, latents = (ROWS, LATENTS) if noise.seeded else (FEW, 5)
     seed(3)
-    z = box.attempt(filled(0.0, rows, latents), filled(s, rows, latents))
+    z = box.attempt(fill(0.0, rows, latents), fill(s, rows, latents))
     if z is None or not np.all(np.isfinite(z)):
         return np.nan
-    base = draw(box, filled(0.0, rows, latents), filled(REFERENCE, rows, latents), 3)
+    base = draw(box, fill(0.0, rows, latents), fill(REFERENCE, rows, latents), 3)
     # Relative to the draw at the reference: with equal noise the ratio is exact, however few the values.
     return float(np.sqrt(np.mean(z * z) / np.mean(base * base)))

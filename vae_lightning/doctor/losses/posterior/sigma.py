@@ -89,7 +89,7 @@ KNOWN: Sequence[Sigma] = (
 """The readings tried, the commonest first."""
 
 
-def named(grid: Array, sigma: Array, tolerance: float) -> tuple[Sigma | None, float]:
+def identify_sigma(grid: Array, sigma: Array, tolerance: float) -> tuple[Sigma | None, float]:
     """The known σ(s) that `sigma` is a constant multiple of, and that multiple.
 
     Args:

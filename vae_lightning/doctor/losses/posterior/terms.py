@@ -91,14 +91,14 @@ def _tolerance(errors: Array | None) -> float:
     return CLOSE if errors is None else 0.08
 
 
-def known_readings(
+def read_with_known(
     grid: Array, values: Array, m_coefficient: float | None, errors: Array | None, free_constant: bool
 ) -> list[Reading]:
     """All readings with the known σ(s)."""
     return [read_with(sigma(grid), values, m_coefficient, sigma, sigma.text, errors, free_constant) for sigma in KNOWN]
 
 
-def prior_scale(reading: Reading) -> float | None:
+def find_prior_scale(reading: Reading) -> float | None:
     """The prior's standard deviation τ, if the reading is exactly w·KL(N(m, σ²) ‖ N(0, τ²)) with a τ other than 1."""
     factors = reading.factors
     if "m" not in factors or "constant" not in factors or reading.weight == 0 or factors["log"] <= 0:
@@ -111,7 +111,7 @@ def prior_scale(reading: Reading) -> float | None:
     return float(np.sqrt(variance)) if same and right else None
 
 
-def sparse_terms(grid: Array, values: Array) -> dict[str, float]:
+def find_sparse_terms(grid: Array, values: Array) -> dict[str, float]:
     """The few elementary functions of s that add up to `values` exactly, with their coefficients; empty if none do."""
     basis = {
         "s": grid,

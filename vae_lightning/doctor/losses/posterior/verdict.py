@@ -10,21 +10,21 @@ from vae_lightning.doctor.losses.posterior.faults import (
     EXACT,
     NEAR,
     ROUGHLY,
-    bent_mean,
-    clamp_note,
-    mixed_parameterisations,
-    strange_terms,
-    wrong_term,
+    find_mixed_parameterisations,
+    report_bent_mean,
+    report_clamp,
+    report_strange_terms,
+    report_wrong_term,
 )
-from vae_lightning.doctor.losses.posterior.sampler import SamplerReading, cut_range
+from vae_lightning.doctor.losses.posterior.sampler import SamplerReading, check_range
 from vae_lightning.doctor.losses.posterior.sigma import KNOWN, Sigma
 from vae_lightning.doctor.losses.posterior.terms import (
     CLOSE,
     Reading,
-    known_readings,
-    prior_scale,
+    find_prior_scale,
+    find_sparse_terms,
     read_with,
-    sparse_terms,
+    read_with_known,
 )
 from vae_lightning.doctor.report import Finding
 
@@ -47,53 +47,53 @@ class KLVerdict:
     findings: list[Finding] = field(default_factory=list)
 
 
-def name_kl(kl: KLReading, sampler: SamplerReading | None, rough: bool = False) -> KLVerdict:
+def judge_kl(kl: KLReading, sampler: SamplerReading | None, single_precision: bool = False) -> KLVerdict:
     """Read the terms of the KL and say which of them are wrong."""
-    inside = unclamped(kl)
+    inside = find_unclamped(kl)
     grid, values = kl.grid[inside], kl.values[inside]
     errors = None if kl.errors is None else kl.errors[inside]
-    sigma = _sampler_sigma(kl, sampler)
+    sigma = _align_sampler_sigma(kl, sampler)
     sigma = None if sigma is None else sigma[inside]
-    moved = _moved_prior(kl, inside)
+    moved = _find_moved_prior(kl, inside)
     m_squared: float | None = float(np.median(kl.m_squared))
     if moved is not None:
         values = moved
-    elif not _constant_parabola(kl):
-        exchanged = _exchanged(kl, inside)
+    elif not _is_constant_parabola(kl):
+        exchanged = _find_exchanged(kl, inside)
         if exchanged is not None:
             return exchanged
         m_squared = None
-    accepted = NEAR if not rough else 1e-3
-    readings = known_readings(grid, values, m_squared, errors, kl.free_constant)
+    accepted = NEAR if not single_precision else 1e-3
+    readings = read_with_known(grid, values, m_squared, errors, kl.free_constant)
     own = None
     if sigma is not None and sampler is not None:
         own = read_with(sigma, values, m_squared, sampler.label, sampler.text, errors, kl.free_constant)
     tolerance = CLOSE if errors is None else ROUGHLY
     chosen = _choose(readings, own, accepted, tolerance)
     if chosen is None and own is not None and m_squared is not None and sampler is not None:
-        chosen = _unnamed(own, kl, sampler, sigma, values, accepted)
+        chosen = _accept_unnamed(own, kl, sampler, sigma, values, accepted)
     if chosen is None:
-        verdict = _unread(kl, grid, values, sigma, m_squared)
+        verdict = _judge_unread(kl, grid, values, sigma, m_squared)
     else:
-        verdict = _judged(chosen, own is not None and chosen is own, tolerance)
+        verdict = _judge(chosen, own is not None and chosen is own, tolerance)
     if m_squared is None and moved is None and not kl.cut_mean:
-        verdict.findings.append(bent_mean(kl))
+        verdict.findings.append(report_bent_mean(kl))
     if kl.m_squared.size and inside.sum() < inside.size:
-        verdict.findings.append(clamp_note(kl, inside))
+        verdict.findings.append(report_clamp(kl, inside))
     if verdict.consistent and verdict.reading is not None and verdict.reading.sigma is not None:
-        verdict.findings += _reachable(verdict.reading.sigma, grid, inside)
+        verdict.findings += _check_reach(verdict.reading.sigma, grid, inside)
     return verdict
 
 
-def _reachable(sigma: Sigma, grid: Array, inside: Array) -> list[Finding]:
+def _check_reach(sigma: Sigma, grid: Array, inside: Array) -> list[Finding]:
     """The range of σ over all s: to infinity, or to where a clamp ends it."""
     ends = [grid[0] if not inside[0] else (-60.0 if grid[0] < 0 else 1e-6), grid[-1] if not inside[-1] else 60.0]
     with np.errstate(all="ignore"):
         reached = sigma(np.array([*ends, *([1e-9] if inside.all() else []), *grid]))
-    return cut_range([float(value) for value in reached], "kl")
+    return check_range([float(value) for value in reached], "kl")
 
 
-def unclamped(kl: KLReading) -> Array:
+def find_unclamped(kl: KLReading) -> Array:
     """Where K still changes with s: a clamp on s makes it flat at the ends of the grid."""
     keep = np.ones(kl.grid.size, dtype=bool)
     if kl.errors is not None:
@@ -109,7 +109,7 @@ def unclamped(kl: KLReading) -> Array:
     return keep if keep.sum() >= 6 else np.ones(kl.grid.size, dtype=bool)
 
 
-def _sampler_sigma(kl: KLReading, sampler: SamplerReading | None) -> Array | None:
+def _align_sampler_sigma(kl: KLReading, sampler: SamplerReading | None) -> Array | None:
     if sampler is None or sampler.sigma is None or sampler.constant:
         return None
     shared = np.isin(sampler.grid, kl.grid)
@@ -118,7 +118,7 @@ def _sampler_sigma(kl: KLReading, sampler: SamplerReading | None) -> Array | Non
     return None  # the sampler takes positive s only, the KL all; the readings by name still compare them
 
 
-def _constant_parabola(kl: KLReading) -> bool:
+def _is_constant_parabola(kl: KLReading) -> bool:
     if kl.errors is not None:
         return True
     if kl.bent:
@@ -127,7 +127,7 @@ def _constant_parabola(kl: KLReading) -> bool:
     return bool(np.ptp(kl.m_squared) < 1e-3 * size and np.max(np.abs(kl.m_linear)) < 1e-3 * size)
 
 
-def _moved_prior(kl: KLReading, inside: Array) -> Array | None:
+def _find_moved_prior(kl: KLReading, inside: Array) -> Array | None:
     """K at the m that minimises it, if the prior's mean is not 0: a KL is entitled to another prior."""
     a, b = kl.m_squared[inside], kl.m_linear[inside]
     if kl.errors is not None or kl.bent or np.min(np.abs(a)) < 1e-9 or np.max(np.abs(b)) < 1e-3 * np.max(np.abs(a)):
@@ -137,7 +137,7 @@ def _moved_prior(kl: KLReading, inside: Array) -> Array | None:
     return np.asarray(kl.values[inside] - b**2 / (4 * a))
 
 
-def _exchanged(kl: KLReading, inside: Array) -> KLVerdict | None:
+def _find_exchanged(kl: KLReading, inside: Array) -> KLVerdict | None:
     """KL(prior ‖ posterior): the coefficient of m² is 1/(2σ²), and the rest is the KL of 1/σ."""
     grid, values, a = kl.grid[inside], kl.values[inside], kl.m_squared[inside]
     for sigma in KNOWN:
@@ -157,19 +157,19 @@ def _choose(readings: list[Reading], own: Reading | None, accepted: float, toler
     if (
         own is not None
         and own.residual < EXACT < best
-        and (not own.defects(tolerance) or _only_scale(own, own.defects(tolerance)))
+        and (not own.defects(tolerance) or _differs_by_scale(own, own.defects(tolerance)))
     ):
         return own  # σ = |s| + 0.001 is nearly |s|, and exactly the sampler's own
     # A consistent KL is a KL whatever the sampler does; only an inconsistent one is read with the sampler's σ.
     for reading in fitting:
-        if not reading.defects(tolerance) or prior_scale(reading) is not None:
+        if not reading.defects(tolerance) or find_prior_scale(reading) is not None:
             return reading
     if own is not None and own.residual < accepted and own.weight and len(own.defects(tolerance)) <= 2:
         fitting.insert(0, own)
     return min(fitting, key=lambda reading: len(reading.defects(tolerance)), default=None)
 
 
-def _unnamed(
+def _accept_unnamed(
     own: Reading, kl: KLReading, sampler: SamplerReading, sigma: Array | None, values: Array, accepted: float
 ) -> Reading | None:
     if own.residual < accepted and own.weight:
@@ -189,26 +189,26 @@ def _unnamed(
     return None
 
 
-def _judged(reading: Reading, by_sampler: bool, tolerance: float) -> KLVerdict:
+def _judge(reading: Reading, by_sampler: bool, tolerance: float) -> KLVerdict:
     # A form that fits only nearly (an epsilon inside a logarithm) knows its factor only nearly.
     nearly = 0.01 if reading.residual > EXACT and tolerance < ROUGHLY else tolerance
-    verdict = KLVerdict(_settled(reading.weight, nearly), reading, by_sampler=by_sampler)
-    scale = prior_scale(reading)
+    verdict = KLVerdict(_round_weight(reading.weight, nearly), reading, by_sampler=by_sampler)
+    scale = find_prior_scale(reading)
     defects = reading.defects(nearly)
     if scale is not None and defects:
         verdict.weight = reading.weight * reading.factors["log"]
         says = f"An exact KL with σ = {reading.text} to a normal prior of standard deviation {scale:.4g}."
         verdict.findings.append(Finding("CONST", True, says, about="kl"))
         verdict.consistent = True
-    elif (by_sampler and _only_scale(reading, defects)) or not defects:
+    elif (by_sampler and _differs_by_scale(reading, defects)) or not defects:
         verdict.consistent = True
-        verdict.findings.append(_right(reading))
+        verdict.findings.append(_report_right(reading))
     else:
-        verdict.findings += [wrong_term(reading, name, tolerance) for name in defects]
+        verdict.findings += [report_wrong_term(reading, name, tolerance) for name in defects]
     return verdict
 
 
-def _settled(weight: float, tolerance: float) -> float:
+def _round_weight(weight: float, tolerance: float) -> float:
     """A factor that is known to a few per cent only (of a sampled KL), as the plain number that it is close to."""
     if tolerance <= CLOSE:
         return weight
@@ -216,7 +216,7 @@ def _settled(weight: float, tolerance: float) -> float:
     return next((number for number in plain if abs(weight / number - 1) < tolerance), weight)
 
 
-def _only_scale(reading: Reading, defects: list[str]) -> bool:
+def _differs_by_scale(reading: Reading, defects: list[str]) -> bool:
     """Whether the terms are a KL with a σ that is a constant multiple of the one read: v and c then agree on it."""
     factors = reading.factors
     if reading.weight == 0 or factors["variance"] <= 0 or "log" in defects or "m" in defects:
@@ -225,7 +225,7 @@ def _only_scale(reading: Reading, defects: list[str]) -> bool:
     return "constant" not in factors or abs(factors["constant"] - (1 + 2 * np.log(scale))) < 5e-3
 
 
-def _right(reading: Reading) -> Finding:
+def _report_right(reading: Reading) -> Finding:
     sign = "minus " if reading.weight < 0 else ""
     factor = abs(reading.weight)
     says = f"The KL's terms fit together: {sign}{'' if abs(factor - 1) < 1e-6 else f'{factor:.6g} × '}"
@@ -233,16 +233,16 @@ def _right(reading: Reading) -> Finding:
     return Finding("MIXED", True, says, evidence={"factors": reading.factors}, about="kl")
 
 
-def _unread(kl: KLReading, grid: Array, values: Array, sigma: Array | None, a: float | None) -> KLVerdict:
+def _judge_unread(kl: KLReading, grid: Array, values: Array, sigma: Array | None, a: float | None) -> KLVerdict:
     """No single σ(s) fits: mixed parameterisations, a squared logarithm, or something unknown."""
     weight = None if not a else 2 * a
     if kl.errors is None and a and abs(a) > 1e-9:
-        mixed = mixed_parameterisations(grid, values, sigma, 2 * a, kl.free_constant)
+        mixed = find_mixed_parameterisations(grid, values, sigma, 2 * a, kl.free_constant)
         if mixed is not None:
             return KLVerdict(weight, findings=[mixed])
-    terms = sparse_terms(grid, values) if kl.errors is None else {}
+    terms = find_sparse_terms(grid, values) if kl.errors is None else {}
     if terms:
-        return KLVerdict(weight, findings=[strange_terms(terms)])
+        return KLVerdict(weight, findings=[report_strange_terms(terms)])
     least = float(values.min())
     if sigma is not None:
         says = "The KL is not the KL of the distribution that the sampler draws from, for any factor in front of it."

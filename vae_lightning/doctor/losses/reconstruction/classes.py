@@ -1,4 +1,4 @@
-"""Reconstructions whose columns belong together: classes, and whatever is no sum over columns."""
+"""Reconstructions that are no sum over columns: scores of classes, one-hot rows, anything else."""
 
 from collections.abc import Callable, Sequence
 from itertools import product
@@ -29,8 +29,8 @@ def examine_classes(box: BlackBox, reading: ReconstructionReading, expected: Seq
 
     scores = np.linspace(0.2, 0.8, CLASSES)
     base = box(*arguments(0, scores, ROWS, columns))
-    rows = _power(box(*arguments(0, scores, 2 * ROWS, columns)), base)
-    width = _power(box(*arguments(0, scores, ROWS, 2 * columns)), base) if kind != "classes" else 1
+    rows = _read_power(box(*arguments(0, scores, 2 * ROWS, columns)), base)
+    width = _read_power(box(*arguments(0, scores, ROWS, 2 * columns)), base) if kind != "classes" else 1
     form = "scalar" if base.size == 1 else "row" if base.shape == (ROWS,) else "element"
     reading.term.reduction = Reduction(form, rows, width - (1 if form != "element" else 0))
     entries = ROWS**rows * columns**width
@@ -40,7 +40,7 @@ def examine_classes(box: BlackBox, reading: ReconstructionReading, expected: Seq
         return np.nan if value is None else float(np.mean(value)) / entries
 
     for reading.sign in (1.0, -1.0):
-        if _classes(reading, cost, CLASSES, expected):
+        if _read_categorical(reading, cost, CLASSES, expected):
             return
     reading.sign = 1.0
     reading.likelihood = False
@@ -49,12 +49,12 @@ def examine_classes(box: BlackBox, reading: ReconstructionReading, expected: Seq
     reading.findings.append(Finding("UNNORMALISED", False, says, advice, about="reconstruction"))
 
 
-def _power(doubled: Array, single: Array) -> int:
+def _read_power(doubled: Array, single: Array) -> int:
     ratio = float(np.mean(doubled)) / (float(np.mean(single)) or np.nan)
     return 1 if abs(ratio - 2) < 0.01 else 0
 
 
-def _classes(reading: ReconstructionReading, cost: Cost, count: int, expected: Sequence[float]) -> bool:
+def _read_categorical(reading: ReconstructionReading, cost: Cost, count: int, expected: Sequence[float]) -> bool:
     """Whether it is a likelihood of classes, given logits, probabilities or log-probabilities.
 
     Nothing but its factor may be missing: Σ exp(−cost) over the classes is one, not only the same for all scores (a sum
@@ -68,7 +68,7 @@ def _classes(reading: ReconstructionReading, cost: Cost, count: int, expected: S
         log_z = np.array([_log_z(cost, vector, reading.sign / weight) for vector in vectors])
         if np.all(np.isfinite(log_z)) and np.max(np.abs(log_z)) < 6e-3:
             reading.family, reading.likelihood, reading.weight = "categorical", True, weight
-            reading.findings.append(_reach(cost, count, name))
+            reading.findings.append(_check_reach(cost, count, name))
             return True
     return False
 
@@ -77,7 +77,7 @@ def _log_z(cost: Cost, scores: Array, factor: float) -> float:
     return float(np.log(np.sum(np.exp([-factor * cost(label, scores) for label in range(scores.size)]))))
 
 
-def _reach(cost: Cost, count: int, name: str) -> Finding:
+def _check_reach(cost: Cost, count: int, name: str) -> Finding:
     best = min(cost(label, 40.0 * np.eye(count)[label]) for label in range(count)) if name == "logits" else 0.0
     if best > 0.02:
         says = f"However sure the decoder is, a class costs at least {best:.3g} nats: softmax of softmax."
@@ -87,7 +87,7 @@ def _reach(cost: Cost, count: int, name: str) -> Finding:
     return Finding("UNNORMALISED", True, says, about="reconstruction")
 
 
-def one_hot_likelihood(box: BlackBox, reading: ReconstructionReading, columns: int, expected: Sequence[float]) -> bool:
+def read_one_hot(box: BlackBox, reading: ReconstructionReading, columns: int, expected: Sequence[float]) -> bool:
     """Whether it is a categorical likelihood of one-hot rows; if so, `reading` says it."""
     if reading.term.layout.heads != 1:
         return False
@@ -102,7 +102,7 @@ def one_hot_likelihood(box: BlackBox, reading: ReconstructionReading, columns: i
     if base is None or doubled is None:
         return False
     form = "scalar" if base.size == 1 else "row" if base.shape[0] == ROWS and base.size == ROWS else "element"
-    power = _power(doubled, base) if form == "scalar" else 0
+    power = _read_power(doubled, base) if form == "scalar" else 0
 
     def cost(label: int, scores: Array) -> float:
         value = box.attempt(*arguments(label, scores, ROWS))
@@ -110,22 +110,22 @@ def one_hot_likelihood(box: BlackBox, reading: ReconstructionReading, columns: i
             return np.nan
         return float(np.sum(value)) / ROWS if form == "element" else float(np.mean(value)) / ROWS**power
 
-    if not _of_labels(box, arguments(0, scores, ROWS)) or not _classes(reading, cost, columns, expected):
+    if not _takes_labels(box, arguments(0, scores, ROWS)) or not _read_categorical(reading, cost, columns, expected):
         return False
     reading.term.reduction = Reduction(form, power, 0)
     return True
 
 
-def one_hot_row(box: BlackBox, reading: ReconstructionReading, columns: int, expected: Sequence[float]) -> bool:
+def read_signed_one_hot(box: BlackBox, reading: ReconstructionReading, columns: int, expected: Sequence[float]) -> bool:
     """Whether it is, with either sign, a categorical likelihood of one-hot rows."""
     for reading.sign in (1.0, -1.0):
-        if one_hot_likelihood(box, reading, columns, expected):
+        if read_one_hot(box, reading, columns, expected):
             return True
     reading.sign = 1.0
     return False
 
 
-def _bounded(box: BlackBox, reading: ReconstructionReading, columns: int) -> bool:
+def _is_bounded(box: BlackBox, reading: ReconstructionReading, columns: int) -> bool:
     """Whether real rows a thousand times as far out cost the same."""
     if reading.term.layout.heads != 1:
         return False
@@ -135,7 +135,7 @@ def _bounded(box: BlackBox, reading: ReconstructionReading, columns: int) -> boo
     return near is not None and far is not None and bool(np.allclose(near, far, rtol=1e-3, atol=1e-3))
 
 
-def _of_labels(box: BlackBox, arguments: tuple[Array, Array]) -> bool:
+def _takes_labels(box: BlackBox, arguments: tuple[Array, Array]) -> bool:
     """Whether doubled one-hot rows cost twice as much (x · log p) or the same (their argmax); unlike counts."""
     x, scores = arguments
     once, twice = box(x, scores), box.attempt(2 * x, scores)
@@ -144,9 +144,9 @@ def _of_labels(box: BlackBox, arguments: tuple[Array, Array]) -> bool:
 
 def examine_coupled(box: BlackBox, reading: ReconstructionReading, columns: int, expected: Sequence[float]) -> None:
     """A reconstruction that is no sum over columns: one-hot rows with a softmax, or something unknown."""
-    if one_hot_row(box, reading, columns, expected):
+    if read_signed_one_hot(box, reading, columns, expected):
         return
-    if _bounded(box, reading, columns):
+    if _is_bounded(box, reading, columns):
         says = (
             "However far x is from the output, the reconstruction stays the same: exp(−reconstruction) is no density."
         )

@@ -9,7 +9,7 @@ from vae_lightning.doctor.losses.blackbox.arrays import Array
 OUTS = (0.25, 0.35, 0.5, 0.65, 0.85)
 
 
-def natural_family(value: Callable[[float, float], float], expected: Sequence[float]) -> tuple[str, float] | None:
+def find_natural_family(value: Callable[[float, float], float], expected: Sequence[float]) -> tuple[str, float] | None:
     """The family of value(x, out) = w·(A(η) − x·η) + f(x), with η a function of out and f any function of x.
 
     f is no concern of the optimiser, and libraries leave it out (log x! of the Poisson). A and η are read off through
@@ -43,13 +43,13 @@ def natural_family(value: Callable[[float, float], float], expected: Sequence[fl
             curved = coefficients[1] * np.ptp(eta**2) > 0.01 * size
             if curved and np.max(np.abs(design @ coefficients - intercept)) < 1e-6 * size:
                 return "Gaussian", weight
-        trials = _trials(intercept / weight, eta / weight)
+        trials = _find_trials(intercept / weight, eta / weight)
         if trials is not None:
             return f"Binomial({trials})", weight
     return None
 
 
-def _trials(intercept: Array, eta: Array) -> int | None:
+def _find_trials(intercept: Array, eta: Array) -> int | None:
     """n, two or more, if A = n·log(1 + e^η)."""
     best, misfit = 0.0, np.inf
     low, high = -6.0, 6.0

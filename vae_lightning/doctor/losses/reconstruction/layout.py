@@ -7,7 +7,7 @@ import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Argument, Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed
-from vae_lightning.doctor.losses.blackbox.reductions import Reduction, form_of, read_reduction, unit
+from vae_lightning.doctor.losses.blackbox.reductions import Reduction, read_entry, read_form, read_reduction
 from vae_lightning.doctor.report import Finding
 
 ROWS = 5
@@ -56,7 +56,7 @@ CLASSES = 4
 CLASS_LAYOUTS = ("class stack", "classes", "class columns")
 
 
-def with_head(heads: Sequence[float], index: int, value: float) -> tuple[float, ...]:
+def replace_head(heads: Sequence[float], index: int, value: float) -> tuple[float, ...]:
     """`heads`, one of them replaced."""
     return (*heads[:index], float(value), *heads[index + 1 :])
 
@@ -90,8 +90,8 @@ class Term:
         self.reduction = Reduction("scalar", 0, 0)
         if self.layout.kind in ("classes", "class columns", "class stack"):
             return
-        self.pair = next((pair for pair in (EDGES, INSIDE) if self._finite(pair)), EDGES)
-        if not self._finite(self.pair):
+        self.pair = next((pair for pair in (EDGES, INSIDE) if self._is_finite(pair)), EDGES)
+        if not self._is_finite(self.pair):
             raise CallFailed("NOT-FINITE", "for x from 0 to 1 beside an output of 0.35 its value is NaN or infinite")
         low, high = self.pair
         # Differences between two values of x: a constant may be reduced otherwise than the rest.
@@ -101,43 +101,43 @@ class Term:
             columns,
         )
 
-    def _finite(self, pair: tuple[float, float]) -> bool:
-        values = [self.box.attempt(*self._arguments(x, ORDINARY, ROWS, self.columns)) for x in pair]
+    def _is_finite(self, pair: tuple[float, float]) -> bool:
+        values = [self.box.attempt(*self._fill_arguments(x, ORDINARY, ROWS, self.columns)) for x in pair]
         return all(value is not None and bool(np.all(np.isfinite(value))) for value in values)
 
     def _find_layout(self) -> Layout:
         failures: list[CallFailed] = []
         accepted: list[Layout] = []
-        found = self._first(LAYOUTS[:1], accepted, failures) or self._first(LAYOUTS[1:7], accepted, failures)
+        found = self._search(LAYOUTS[:1], accepted, failures) or self._search(LAYOUTS[1:7], accepted, failures)
         # A function of two numbers on the last axis may be one of any number of classes.
         if found is None or found == Layout("stack", 2):
-            found = self._class_layout(CLASS_LAYOUTS[:1] if found else CLASS_LAYOUTS) or found
-        found = found or self._first(LAYOUTS[7:], accepted, failures) or next(iter(accepted), None)
+            found = self._find_class_layout(CLASS_LAYOUTS[:1] if found else CLASS_LAYOUTS) or found
+        found = found or self._search(LAYOUTS[7:], accepted, failures) or next(iter(accepted), None)
         if found is None:
             raise failures[0]
         if not found.kind.startswith("class"):
-            self.box.settle(*self.example(found))
+            self.box.find_framework(*self.example(found))
         return found
 
-    def _first(self, layouts: Sequence[Layout], accepted: list[Layout], failures: list[CallFailed]) -> Layout | None:
-        """The first layout of which every head counts; those that are merely accepted are added to `accepted`."""
+    def _search(self, layouts: Sequence[Layout], accepted: list[Layout], failures: list[CallFailed]) -> Layout | None:
+        """The first layout in which every head has an effect; layouts that only run are appended to `accepted`."""
         for layout in layouts:
             try:
                 self.pair = EDGES
-                self.box.settle(*self.example(layout))
+                self.box.find_framework(*self.example(layout))
                 if not np.all(np.isfinite(self.box(*self.example(layout)))):
                     self.pair = INSIDE
-                form_of(self.box(*self.example(layout)), ROWS, self.columns)
+                read_form(self.box(*self.example(layout)), ROWS, self.columns)
                 self.box(*self.example(layout, rows=ROWS + 2))  # five rows unpack like five heads; seven do not
                 # Indexing makes sense of wrong layouts (out[0] of a matrix is its first row).
-                if all(self._counts(layout, head) for head in range(layout.heads)):
+                if all(self._depends_on(layout, head) for head in range(layout.heads)):
                     return layout
                 accepted.append(layout)
             except CallFailed as failure:
                 failures.append(failure)
         return None
 
-    def _class_layout(self, kinds: Sequence[str]) -> Layout | None:
+    def _find_class_layout(self, kinds: Sequence[str]) -> Layout | None:
         """The layout of scores of classes, if exchanging two classes in labels and scores changes nothing."""
         shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
             "class stack": ((ROWS, self.columns), (ROWS, self.columns, CLASSES), 2),
@@ -150,7 +150,7 @@ class Term:
             exchanged = np.take(scores, [2, 1, 0, 3], axis=axis)
             first, third = np.zeros(shape, dtype=np.int64), np.full(shape, 2)
             try:
-                self.box.settle(first, scores)
+                self.box.find_framework(first, scores)
                 value, same, other = self.box(first, scores), self.box(third, exchanged), self.box(third, scores)
             except CallFailed:
                 continue
@@ -168,31 +168,31 @@ class Term:
         x[::2, ::2] = self.pair[1]
         return x, layout.out(heads)
 
-    def _counts(self, layout: Layout, head: int) -> bool:
+    def _depends_on(self, layout: Layout, head: int) -> bool:
         plain, touched = self.box(*self.example(layout)), self.box(*self.example(layout, head))
         return not np.array_equal(plain, touched, equal_nan=True)
 
-    def _arguments(self, x: float, heads: Sequence[float], rows: int, columns: int) -> tuple[Array, Argument]:
+    def _fill_arguments(self, x: float, heads: Sequence[float], rows: int, columns: int) -> tuple[Array, Argument]:
         arrays = [np.full((rows, columns), float(head)) for head in heads[: self.layout.heads]]
         return np.full((rows, columns), float(x)), self.layout.out(arrays)
 
     def raw(self, x: float, heads: Sequence[float], rows: int, columns: int) -> Array:
         """What the function returns where every entry has this x and these heads."""
-        return self.box(*self._arguments(x, heads, rows, columns))
+        return self.box(*self._fill_arguments(x, heads, rows, columns))
 
     def value(self, x: float, heads: Sequence[float]) -> float:
         """The value of one entry; NaN where the function refuses. Asked twice, the function is called once."""
         key = (float(x), *(float(head) for head in heads[: self.layout.heads]))
         if key not in self._known:
-            self._known[key] = self.fresh(x, heads)
+            self._known[key] = self.evaluate(x, heads)
         return self._known[key]
 
-    def fresh(self, x: float, heads: Sequence[float]) -> float:
+    def evaluate(self, x: float, heads: Sequence[float]) -> float:
         """The same by a new call."""
-        result = self.box.attempt(*self._arguments(x, heads, ROWS, self.columns))
+        result = self.box.attempt(*self._fill_arguments(x, heads, ROWS, self.columns))
         if result is None:
             return np.nan
-        return unit(result, self.reduction, ROWS, self.columns)
+        return read_entry(result, self.reduction, ROWS, self.columns)
 
     def values(self, x: Array, heads: Sequence[float]) -> Array:
         """The values of many x beside the same heads, in one call where the form allows it."""

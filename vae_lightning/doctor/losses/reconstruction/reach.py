@@ -3,8 +3,8 @@
 import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
-from vae_lightning.doctor.losses.reconstruction.layout import ORDINARY, Term, with_head
-from vae_lightning.doctor.losses.reconstruction.supports import UNIT_NODES, mode_of
+from vae_lightning.doctor.losses.reconstruction.layout import ORDINARY, Term, replace_head
+from vae_lightning.doctor.losses.reconstruction.supports import UNIT_NODES, find_mode
 from vae_lightning.doctor.report import Finding
 
 NEAR = np.array([-1.5, 0.3, 2.0])
@@ -17,7 +17,7 @@ def _probability(term: Term, factor: float, out: float) -> float:
     return float(1 / (1 + np.exp(np.clip(one - zero, -700, 700))))
 
 
-def bernoulli_reach(term: Term, factor: float) -> list[Finding]:
+def check_bernoulli_reach(term: Term, factor: float) -> list[Finding]:
     """Whether a cross-entropy with one number per column, times `factor` in nats, can say every probability."""
     if term.layout.heads != 1:
         return []
@@ -61,7 +61,7 @@ def bernoulli_reach(term: Term, factor: float) -> list[Finding]:
     return []
 
 
-def far_misses(term: Term) -> list[Finding]:
+def check_far_values(term: Term) -> list[Finding]:
     """OVERFLOW where a density of real x is not finite for an x that is a hundred away from the output."""
     if all(np.isfinite(term.value(x, (0.0,))) for x in (-100.0, 100.0)):
         return []
@@ -70,7 +70,7 @@ def far_misses(term: Term) -> list[Finding]:
     return [Finding("OVERFLOW", False, says, advice, about="reconstruction")]
 
 
-def unit_reach(term: Term, sign: float) -> list[Finding]:
+def check_unit_reach(term: Term, sign: float) -> list[Finding]:
     """Whether a density on [0, 1] with one number per column can have its mean near both ends."""
     x = UNIT_NODES
     means = []
@@ -89,13 +89,13 @@ def unit_reach(term: Term, sign: float) -> list[Finding]:
     return [Finding("DOUBLE-SIGMOID", False, says, advice, {"means": means}, others, about="reconstruction")]
 
 
-def mode_reach(term: Term, sign: float, grid: Array) -> tuple[float, float]:
+def find_mode_reach(term: Term, sign: float, grid: Array) -> tuple[float, float]:
     """The least and the greatest x that a density of real x can have as its mode, over outputs in `grid`."""
     places, usual = [], ORDINARY[: term.layout.heads]
     for head in range(term.layout.heads):
 
         def modes(outs: Array, head: int = head) -> list[float]:
-            return [mode_of(term, sign, with_head(usual, head, out)) for out in outs]
+            return [find_mode(term, sign, replace_head(usual, head, out)) for out in outs]
 
         if np.nanmax(near := np.array(modes(NEAR))) - np.nanmin(near) < 1e-3:
             continue  # a scale, not a mean
@@ -107,7 +107,7 @@ def mode_reach(term: Term, sign: float, grid: Array) -> tuple[float, float]:
     return (min(places), max(places)) if places else (-np.inf, np.inf)
 
 
-def rate_reach(term: Term, sign: float, grid: Array) -> tuple[float, float]:
+def find_rate_reach(term: Term, sign: float, grid: Array) -> tuple[float, float]:
     """The least and the greatest mean that a likelihood of counts can have, over outputs in `grid`.
 
     A term of x alone (log x!) is no concern of the optimiser and may be missing, so the mean is read off as the count
@@ -117,7 +117,7 @@ def rate_reach(term: Term, sign: float, grid: Array) -> tuple[float, float]:
     means = []
     for head in range(term.layout.heads):
         for out in grid:
-            near = [with_head(ORDINARY[: term.layout.heads], head, out + step) for step in (-1e-3, 1e-3)]
+            near = [replace_head(ORDINARY[: term.layout.heads], head, out + step) for step in (-1e-3, 1e-3)]
             slope = sign * (term.values(x, near[1]) - term.values(x, near[0]))
             if not np.all(np.isfinite(slope)) or np.ptp(slope) < 1e-12:
                 continue
@@ -130,7 +130,7 @@ def rate_reach(term: Term, sign: float, grid: Array) -> tuple[float, float]:
     return (min(means), max(means)) if means else (0.0, np.inf)
 
 
-def mean_reach(term: Term, sign: float, grid: Array) -> tuple[float, float]:
+def find_mean_reach(term: Term, sign: float, grid: Array) -> tuple[float, float]:
     """The least and the greatest x at which a squared error a·(x − g(out))² can be zero, over the outputs `grid`."""
     places = []
     for out in grid:

@@ -1,7 +1,8 @@
-"""Z(out) = Σ or ∫ exp(−reconstruction) over x: the test that finds errors which nobody has listed.
+"""Z(out) = ∫ exp(−reconstruction) dν(x) for a reference measure ν: the test that finds errors of no known kind.
 
 A reconstruction is the negative log of a density of x, up to a constant and a common factor, exactly if Z does not
-depend on the decoder's output. Which x there are is not known beforehand, so each usual support is tried.
+depend on the decoder's output. ν is not known beforehand, so the usual ones are tried: the counting measure on 0 and 1,
+on counts and on 256 grey levels; the Lebesgue measure on the reals, the positive numbers, [0, 1] and the circle.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
-from vae_lightning.doctor.losses.reconstruction.layout import Term, with_head
+from vae_lightning.doctor.losses.reconstruction.layout import Term, replace_head
 
 SPREAD = 6e-3  # how much log Z may vary: clipped probabilities and quadrature cost about a tenth of it
 UNIT_NODES = 1 / (1 + np.exp(-np.arange(-14.0, 14.01, 0.5)))
@@ -20,10 +21,11 @@ HEADS = (0.25, 0.45, 0.6, 0.85)
 
 @dataclass(frozen=True)
 class Normalisation:
-    """On which support, and with which factor, a reconstruction is a likelihood.
+    """The reference measure and the factor with which a reconstruction is a likelihood.
 
     Args:
-        support: ``binary``, ``counts``, ``unit`` ([0, 1]), ``real``, ``positive``, ``circle`` or one of 256 levels.
+        support: The measure's: ``binary``, ``counts``, ``unit`` ([0, 1]), ``real``, ``positive``, ``circle`` or one of
+            256 levels.
         weight: w such that exp(−reconstruction / w) is normalised; None if every w will do (a location family).
         log_z: log Z at that w: zero for a density that lacks no constant.
     """
@@ -35,7 +37,7 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class _Table:
-    """ρ at the nodes of a quadrature, one row per decoder output, and the logarithms of the weights."""
+    """ρ = ±reconstruction at the nodes of a quadrature, one row per decoder output, and the weights' logarithms."""
 
     rho: Array
     log_weights: Array
@@ -55,7 +57,7 @@ class _Table:
         return self.spread(t) / max(t * change, 1e-12)
 
 
-def head_points(count: int) -> list[tuple[float, ...]]:
+def choose_outputs(count: int) -> list[tuple[float, ...]]:
     """Decoder outputs at which Z is compared."""
     if count == 1:
         return [(head,) for head in HEADS]
@@ -65,7 +67,7 @@ def head_points(count: int) -> list[tuple[float, ...]]:
 
 
 def normalise(term: Term, sign: float, expected: Sequence[float]) -> Normalisation | None:
-    """Find the support on which the reconstruction is a likelihood.
+    """Find the reference measure for which the reconstruction is a likelihood.
 
     Args:
         term: The reconstruction.
@@ -84,13 +86,13 @@ def normalise(term: Term, sign: float, expected: Sequence[float]) -> Normalisati
 
 
 def _normalise(term: Term, sign: float, expected: Sequence[float]) -> Normalisation | None:
-    points = head_points(term.layout.heads)
+    points = choose_outputs(term.layout.heads)
     tables: dict[str, _Table | None] = {}
     for support, nodes in _SUPPORTS.items():
-        if support not in _SOLVED and not _promising(nodes, term, sign, points[:2], expected):
+        if support not in _SOLVED and not _is_promising(nodes, term, sign, points[:2], expected):
             continue
         table = tables[support] = nodes(term, sign, points)
-        good = [] if table is None else [weight for weight in (*expected, *_OTHERS) if _fine(table, 1 / weight)]
+        good = [] if table is None else [weight for weight in (*expected, *_OTHERS) if _fits(table, 1 / weight)]
         if table is None or not good or not _holds_for_other_heads(support, term, sign, 1 / good[0], table):
             continue  # not on this support
         if all(weight in good for weight in _OTHERS):
@@ -126,7 +128,7 @@ _OTHERS = (2.0, 0.5, 3.7)
 _SOLVED = ("binary", "counts", "real")
 
 
-def _promising(
+def _is_promising(
     nodes: "_Nodes", term: Term, sign: float, points: list[tuple[float, ...]], expected: Sequence[float]
 ) -> bool:
     """Whether two outputs at least agree: most functions are no density on most supports."""
@@ -134,7 +136,7 @@ def _promising(
     return table is not None and any(table.spread(1 / weight) < SPREAD for weight in expected)
 
 
-def _fine(table: _Table, t: float) -> bool:
+def _fits(table: _Table, t: float) -> bool:
     return table.spread(t) < SPREAD and table.relative(t) < 0.005
 
 
@@ -152,7 +154,7 @@ def _holds_for_other_heads(support: str, term: Term, sign: float, t: float, know
         return True
     usual, log_z = HEADS[:1] * term.layout.heads, float(np.median(known.log_z(t)))
     for head in range(term.layout.heads):
-        points = [with_head(usual, head, value) for value in (-0.7, 3.0)]
+        points = [replace_head(usual, head, value) for value in (-0.7, 3.0)]
         table = _SUPPORTS[support](term, sign, points)
         if table is not None and np.max(np.abs(table.log_z(t) - log_z)) > 0.02:
             return False
@@ -179,7 +181,7 @@ def _solve(table: _Table) -> float | None:
     return t if table.spread(t) < 1e-3 * max(1.0, t) and table.relative(t) < 1e-3 else None
 
 
-def _at(term: Term, sign: float, points: list[tuple[float, ...]], x: Array, log_weights: Array) -> _Table | None:
+def _tabulate(term: Term, sign: float, points: list[tuple[float, ...]], x: Array, log_weights: Array) -> _Table | None:
     rows = []
     for heads in points:
         rho = sign * term.values(x, heads)
@@ -189,24 +191,24 @@ def _at(term: Term, sign: float, points: list[tuple[float, ...]], x: Array, log_
     return _Table(np.array(rows), np.broadcast_to(log_weights, (len(points), len(x))))
 
 
-def _binary(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | None:
-    return _at(term, sign, points, np.array([0.0, 1.0]), np.zeros(2))
+def _tabulate_binary(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | None:
+    return _tabulate(term, sign, points, np.array([0.0, 1.0]), np.zeros(2))
 
 
-def _counts(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | None:
+def _tabulate_counts(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | None:
     x = np.arange(0.0, 61.0)
-    table = _at(term, sign, points, x, np.zeros(61))
+    table = _tabulate(term, sign, points, x, np.zeros(61))
     # Only a mass that has died out by the last count has been summed.
     return table if table is not None and np.all(table.rho[:, -1] - table.rho.min(axis=1) > 12) else None
 
 
-def _unit_interval(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | None:
-    return _at(term, sign, points, UNIT_NODES, np.log(0.5 * UNIT_NODES * (1 - UNIT_NODES)))
+def _tabulate_unit(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | None:
+    return _tabulate(term, sign, points, UNIT_NODES, np.log(0.5 * UNIT_NODES * (1 - UNIT_NODES)))
 
 
-def _positive(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | None:
+def _tabulate_positive(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | None:
     u = np.arange(-12.0, 7.0, 0.15)
-    table = _at(term, sign, points, np.exp(u), u + np.log(0.15))
+    table = _tabulate(term, sign, points, np.exp(u), u + np.log(0.15))
     if table is None:
         return None
     mass = -table.rho + table.log_weights
@@ -214,11 +216,11 @@ def _positive(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Tabl
     return table if np.all(ends < mass.max(axis=1) - 5) else None
 
 
-def _real(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | None:
+def _tabulate_real(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | None:
     rows, logs = [], []
     u = np.arange(-11.1, 11.11, 0.3)
     for heads in points:
-        centre, width = _centre(term, sign, heads)
+        centre, width = _find_centre(term, sign, heads)
         if not np.isfinite(centre) or not np.isfinite(width):
             return None
         rho = sign * term.values(centre + width * np.sinh(u), heads)
@@ -235,7 +237,7 @@ def _real(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | 
     return _Table(np.array(rows), np.array(logs))
 
 
-def mode_of(term: Term, sign: float, heads: tuple[float, ...]) -> float:
+def find_mode(term: Term, sign: float, heads: tuple[float, ...]) -> float:
     """The x with the least ρ; NaN where there is none between −100 and 100."""
     x = np.concatenate([-np.logspace(2, -1, 6), np.linspace(-0.05, 1.05, 12), np.logspace(0.1, 2, 6)])
     rho = sign * term.values(x, heads)
@@ -252,55 +254,55 @@ def mode_of(term: Term, sign: float, heads: tuple[float, ...]) -> float:
     return (low + high) / 2
 
 
-def _centre(term: Term, sign: float, heads: tuple[float, ...]) -> tuple[float, float]:
+def _find_centre(term: Term, sign: float, heads: tuple[float, ...]) -> tuple[float, float]:
     """The mode, and the distance at which ρ has risen by about one; NaN where there is none."""
-    centre = mode_of(term, sign, heads)
+    centre = find_mode(term, sign, heads)
     if not np.isfinite(centre):
         return np.nan, np.nan
     least = sign * term.value(centre, heads)
     # The nodes scale with the density: whatever the quadrature then gets wrong is the same for all outputs.
     distances = np.logspace(-3, 2.5, 23)
-    rises = (_rise(term, sign, heads, centre, distances) - least).clip(1e-12)
+    rises = (_compute_rise(term, sign, heads, centre, distances) - least).clip(1e-12)
     width = float(np.exp(np.interp(0.0, np.log(rises), np.log(distances))))
     for _ in range(2):
         near = width * np.array([0.93, 1.0, 1.07])
-        rises = (_rise(term, sign, heads, centre, near) - least).clip(1e-12)
+        rises = (_compute_rise(term, sign, heads, centre, near) - least).clip(1e-12)
         width = float(np.exp(np.interp(0.0, np.log(rises), np.log(near))))
     return centre, width
 
 
-def _rise(term: Term, sign: float, heads: tuple[float, ...], centre: float, distances: Array) -> Array:
+def _compute_rise(term: Term, sign: float, heads: tuple[float, ...], centre: float, distances: Array) -> Array:
     both = sign * term.values(np.concatenate([centre - distances, centre + distances]), heads)
     return np.maximum.accumulate((both[: len(distances)] + both[len(distances) :]) / 2)
 
 
-def _levels(low: float) -> "_Nodes":
+def _tabulate_levels(low: float) -> "_Nodes":
     """256 grey levels between `low` and 1, for discretised densities."""
 
     def nodes(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | None:
-        return _at(term, sign, points, np.linspace(low, 1.0, 256), np.zeros(256))
+        return _tabulate(term, sign, points, np.linspace(low, 1.0, 256), np.zeros(256))
 
     return nodes
 
 
-def _circle(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | None:
+def _tabulate_circle(term: Term, sign: float, points: list[tuple[float, ...]]) -> _Table | None:
     angles = np.linspace(-np.pi, np.pi, 65)[1:]
     for x in (-1.1, 0.4, 2.0):
         turn = [term.value(x + shift, points[0]) for shift in (0.0, 2 * np.pi)]
         if not abs(turn[1] - turn[0]) < 1e-4 * max(1.0, abs(turn[0])):
             return None  # only what repeats itself every turn is a density of angles
-    return _at(term, sign, points, angles, np.full(64, np.log(2 * np.pi / 64)))
+    return _tabulate(term, sign, points, angles, np.full(64, np.log(2 * np.pi / 64)))
 
 
 _Nodes = Callable[[Term, float, list[tuple[float, ...]]], _Table | None]
 
 _SUPPORTS: dict[str, _Nodes] = {
-    "binary": _binary,
-    "real": _real,
-    "counts": _counts,
-    "unit": _unit_interval,
-    "positive": _positive,
-    "circle": _circle,
-    "256 levels from 0": _levels(0.0),
-    "256 levels from -1": _levels(-1.0),
+    "binary": _tabulate_binary,
+    "real": _tabulate_real,
+    "counts": _tabulate_counts,
+    "unit": _tabulate_unit,
+    "positive": _tabulate_positive,
+    "circle": _tabulate_circle,
+    "256 levels from 0": _tabulate_levels(0.0),
+    "256 levels from -1": _tabulate_levels(-1.0),
 }

@@ -5,21 +5,21 @@ from collections.abc import Sequence
 import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.box import BlackBox
-from vae_lightning.doctor.losses.posterior.sigma import POSITIVE_GRID, named
+from vae_lightning.doctor.losses.posterior.sigma import POSITIVE_GRID, identify_sigma
 from vae_lightning.doctor.losses.reconstruction.classes import (
     examine_classes,
     examine_coupled,
-    one_hot_likelihood,
-    one_hot_row,
+    read_one_hot,
+    read_signed_one_hot,
 )
-from vae_lightning.doctor.losses.reconstruction.exponential import natural_family
+from vae_lightning.doctor.losses.reconstruction.exponential import find_natural_family
 from vae_lightning.doctor.losses.reconstruction.layout import ORDINARY, ROWS, ReconstructionReading, Term
-from vae_lightning.doctor.losses.reconstruction.reach import bernoulli_reach, far_misses, unit_reach
+from vae_lightning.doctor.losses.reconstruction.reach import check_bernoulli_reach, check_far_values, check_unit_reach
 from vae_lightning.doctor.losses.reconstruction.supports import Normalisation, normalise
 from vae_lightning.doctor.report import Finding
 
 
-def measure_reconstruction(
+def examine_reconstruction(
     box: BlackBox, columns: int, kl_weight: float | None = None, free_constant: bool = False
 ) -> ReconstructionReading:
     """Examine ``reconstruction(x, out)``.
@@ -39,34 +39,34 @@ def measure_reconstruction(
     if term.layout.kind.startswith("class"):
         examine_classes(box, reading, expected)
         return reading
-    if _random(term):
+    if _is_random(term):
         says = "Two calls with the same arguments differ: the reconstruction is random, so nothing can be read off it."
         advice = "Take dropout and noise out of the loss function."
         reading.findings.append(Finding("UNSEEDED", None, says, advice, about="reconstruction"))
         return reading
     if _ignores_x(term):
         # Equal values in all columns hide what the argmax of a one-hot row shows.
-        if not one_hot_row(box, reading, columns, expected):
-            reading.findings.append(_does_not_compare())
+        if not read_signed_one_hot(box, reading, columns, expected):
+            reading.findings.append(_report_no_comparison())
         return reading
-    if not term.reduction.regular or not _additive(term):
+    if not term.reduction.regular or not _is_additive(term):
         examine_coupled(box, reading, columns, expected)
         return reading
-    if not _sign(reading):
+    if not _read_sign(reading):
         return reading
     # Beside a rate, which falls where the mean rises, the crossed difference points the other way.
-    known = any(_family(reading, sign, expected, kl_weight) for sign in (reading.sign, -reading.sign))
-    if not known and not one_hot_likelihood(box, reading, columns, expected):
-        _no_likelihood(reading, expected)
-    reading.findings += _gradient(box, reading)
+    known = any(_read_family(reading, sign, expected, kl_weight) for sign in (reading.sign, -reading.sign))
+    if not known and not read_one_hot(box, reading, columns, expected):
+        _judge_no_likelihood(reading, expected)
+    reading.findings += _check_gradient(box, reading)
     return reading
 
 
-def _random(term: Term) -> bool:
-    return any(term.fresh(term.pair[1], ORDINARY) != term.fresh(term.pair[1], ORDINARY) for _ in range(2))
+def _is_random(term: Term) -> bool:
+    return any(term.evaluate(term.pair[1], ORDINARY) != term.evaluate(term.pair[1], ORDINARY) for _ in range(2))
 
 
-def _additive(term: Term) -> bool:
+def _is_additive(term: Term) -> bool:
     low, high = term.pair
     chosen = np.zeros((ROWS, term.columns), dtype=bool)
     chosen[::2, ::3] = True
@@ -77,7 +77,7 @@ def _additive(term: Term) -> bool:
     seen = term.box.attempt(np.where(chosen, high, low), term.layout.out(heads))
     if seen is None:
         return False
-    tolerance = 1e-4 if term.box.rough else 1e-5
+    tolerance = 1e-4 if term.box.single_precision else 1e-5
     expected = share * one + (1 - share) * other
     return abs(float(np.mean(seen)) - expected) <= tolerance * max(abs(one), abs(other), 1e-6)
 
@@ -87,13 +87,13 @@ def _ignores_x(term: Term) -> bool:
     return bool(np.ptp(values) < 1e-12 * max(1.0, abs(values[0])))
 
 
-def _does_not_compare() -> Finding:
+def _report_no_comparison() -> Finding:
     says = "The reconstruction does not compare x with out: the effect of one does not depend on the other."
     advice = "Compare the decoder's output with the row it came from."
     return Finding("UNNORMALISED", False, says, advice, about="reconstruction")
 
 
-def _sign(reading: ReconstructionReading) -> bool:
+def _read_sign(reading: ReconstructionReading) -> bool:
     """Read the sign; False if x and out do not even meet."""
     term = reading.term
     meeting = []
@@ -105,7 +105,7 @@ def _sign(reading: ReconstructionReading) -> bool:
         meeting.append(crossed)
     size = abs(term.value(right, ORDINARY)) + abs(term.value(left, ORDINARY)) + 1e-9
     if max(abs(crossed) for crossed in meeting) < 1e-9 * size:
-        reading.findings.append(_does_not_compare())
+        reading.findings.append(_report_no_comparison())
         return False
     reading.sign = 1.0 if _points_up(term, meeting) else -1.0
     return True
@@ -125,14 +125,14 @@ def _points_up(term: Term, meeting: Sequence[float]) -> bool:
     return not np.all(np.isfinite(edges)) or edges[0] + edges[2] > 2 * edges[1] or meeting[0] > 0
 
 
-def _family(reading: ReconstructionReading, sign: float, expected: list[float], kl_weight: float | None) -> bool:
+def _read_family(reading: ReconstructionReading, sign: float, expected: list[float], kl_weight: float | None) -> bool:
     """Read the family with one of the two signs; False if it is a likelihood with neither support nor factor."""
     term = reading.term
     found = normalise(term, sign, expected)
     solved = found is not None and found.weight is not None and found.weight not in expected
     natural = None
     if term.layout.heads == 1 and (found is None or solved):
-        natural = natural_family(lambda x, out: sign * term.value(x, (out,)), expected)
+        natural = find_natural_family(lambda x, out: sign * term.value(x, (out,)), expected)
     if natural is not None:
         reading.sign = sign
         reading.family, reading.weight, reading.likelihood = natural[0], natural[1], True
@@ -146,11 +146,11 @@ def _family(reading: ReconstructionReading, sign: float, expected: list[float], 
     return True
 
 
-def _no_likelihood(reading: ReconstructionReading, expected: list[float]) -> None:
+def _judge_no_likelihood(reading: ReconstructionReading, expected: list[float]) -> None:
     term, sign = reading.term, reading.sign
     reading.likelihood = False
-    one_head = term.layout.heads == 1 and not _symmetric(term)
-    if one_head and any(_exchanged(term, one, expected) for one in (sign, -sign)):
+    one_head = term.layout.heads == 1 and not _is_symmetric(term)
+    if one_head and any(_is_exchanged(term, one, expected) for one in (sign, -sign)):
         says = "With its two arguments exchanged it is a likelihood: target and prediction are swapped."
         advice = "Give the prediction where the prediction belongs, and the data as the target."
         reading.findings.append(Finding("ARG-SWAP", False, says, advice, about="reconstruction"))
@@ -169,17 +169,17 @@ def _accept(reading: ReconstructionReading, found: Normalisation, kl_weight: flo
     term, sign = reading.term, reading.sign
     reading.family, reading.weight, reading.log_z, reading.likelihood = found.support, found.weight, found.log_z, True
     if found.support == "real" and found.weight is None:
-        reading.curvature = _curvature(term, sign)
+        reading.curvature = _read_curvature(term, sign)
         if reading.curvature is not None:
             reading.family = "squared error"
         else:
             reading.tail = sign * (term.value(301.0, ORDINARY) - term.value(300.0, ORDINARY))
     if found.support == "real" and term.layout.heads == 1:
-        reading.findings += far_misses(term)
+        reading.findings += check_far_values(term)
     if found.support == "binary":
-        reading.findings += bernoulli_reach(term, sign / (found.weight or 1.0))
+        reading.findings += check_bernoulli_reach(term, sign / (found.weight or 1.0))
     if found.support == "unit" and term.layout.heads == 1:
-        reading.findings += unit_reach(term, sign / (found.weight or 1.0))
+        reading.findings += check_unit_reach(term, sign / (found.weight or 1.0))
     plain = abs(found.log_z) < 0.01 * abs(found.weight or 1.0)
     data = {"binary": "0/1 data", "unit": "data in [0, 1]", "positive": "positive data", "circle": "angles"}
     data["real"] = "real data"
@@ -195,7 +195,7 @@ def _accept(reading: ReconstructionReading, found: Normalisation, kl_weight: flo
         return
     if kl_weight is None or not _whole_is_scaled(term, sign, weight):
         reading.likelihood, reading.weight = False, 1.0
-        reading.findings[-1] = _hidden_factor(weight)
+        reading.findings[-1] = _report_hidden_factor(weight)
 
 
 def _whole_is_scaled(term: Term, sign: float, weight: float) -> bool:
@@ -211,12 +211,12 @@ def _whole_is_scaled(term: Term, sign: float, weight: float) -> bool:
         )
         if not np.all(seconds > 0) or np.ptp(seconds) < 1e-6 * np.max(seconds):
             continue
-        label, factor = named(grid, np.sqrt(weight / (2 * seconds)), 1e-3)
+        label, factor = identify_sigma(grid, np.sqrt(weight / (2 * seconds)), 1e-3)
         return label is not None and abs(factor - 1) < 1e-3
     return False
 
 
-def _hidden_factor(weight: float) -> Finding:
+def _report_hidden_factor(weight: float) -> Finding:
     says = f"It is a likelihood only when divided by {weight:.4g}: as it stands, exp(−reconstruction) adds up to "
     says += "something that depends on the decoder's scale."
     advice = f"Check the factor of the log term against the rest, or multiply the KL by {weight:.4g} too."
@@ -224,7 +224,7 @@ def _hidden_factor(weight: float) -> Finding:
     return Finding("UNNORMALISED", False, says, advice, {"weight": weight}, others, about="reconstruction")
 
 
-def _curvature(term: Term, sign: float) -> float | None:
+def _read_curvature(term: Term, sign: float) -> float | None:
     """a, if the reconstruction is a·(x − g(out))² + constant."""
     seconds = []
     for x in (-2.0, 0.0, 1.5):
@@ -235,12 +235,12 @@ def _curvature(term: Term, sign: float) -> float | None:
     return a if a > 0 and np.ptp(seconds) < 1e-6 * a + 1e-9 else None
 
 
-def _symmetric(term: Term) -> bool:
+def _is_symmetric(term: Term) -> bool:
     pairs = ((0.2, 0.7), (0.4, 0.9), (0.55, 0.3))
     return all(abs(term.value(x, (out,)) - term.value(out, (x,))) < 1e-9 for x, out in pairs)
 
 
-def _exchanged(term: Term, sign: float, expected: list[float]) -> bool:
+def _is_exchanged(term: Term, sign: float, expected: list[float]) -> bool:
     """Whether it is a likelihood of its second argument, as it is or behind a sigmoid or an exponential."""
     probabilities = (0.25, 0.45, 0.6, 0.85)
     for zero, one in ((0.0, 1.0), (-40.0, 40.0)):
@@ -253,12 +253,12 @@ def _exchanged(term: Term, sign: float, expected: list[float]) -> bool:
             totals = [np.log(np.exp(-table / weight).sum(axis=1)) for weight in expected]
             if any(np.ptp(total) < 6e-3 for total in totals):
                 return True
-    plain = natural_family(lambda x, out: sign * term.value(out, (x,)), expected)
-    behind = natural_family(lambda x, out: sign * term.value(out, (float(np.log(max(x, 1e-9))),)), expected)
+    plain = find_natural_family(lambda x, out: sign * term.value(out, (x,)), expected)
+    behind = find_natural_family(lambda x, out: sign * term.value(out, (float(np.log(max(x, 1e-9))),)), expected)
     return any(found is not None and found[0] == "Poisson" for found in (plain, behind))
 
 
-def _gradient(box: BlackBox, reading: ReconstructionReading) -> list[Finding]:
+def _check_gradient(box: BlackBox, reading: ReconstructionReading) -> list[Finding]:
     term = reading.term
     if not box.has_gradient:
         return []

@@ -1,0 +1,53 @@
+"""Losses written in Keras 3, on JAX unless KERAS_BACKEND says otherwise: values, seeds and gradients."""
+
+import numpy as np
+import pytest
+
+from vae_lightning.doctor import diagnose
+from vae_lightning.doctor.losses.cases.question import FAULTS, VERSIONS, keras_version
+
+keras = pytest.importorskip("keras", reason="Keras is not installed (the extra 'keras')")
+ops = keras.ops
+CORRECT = keras_version("corrected")
+
+
+def draws(count: int):
+    def sample(m, s):
+        return m + ops.exp(ops.convert_to_tensor(s) / 2) * keras.random.normal((count, *np.shape(m)))
+
+    return sample
+
+
+def cut(name: str, which: int):
+    """A function of the corrected version whose argument number `which` passes no gradient."""
+
+    def function(*arguments):
+        tensors = [ops.convert_to_tensor(argument) for argument in arguments]
+        tensors[which] = ops.stop_gradient(tensors[which])
+        return CORRECT[name](*tensors)
+
+    return {**CORRECT, name: function}
+
+
+def test_the_question_is_answered_exactly() -> None:
+    found = {version: set(diagnose(**keras_version(version)).codes) for version in VERSIONS}
+    assert found == {version: set(codes) for version, codes in FAULTS.items()}
+
+
+def test_every_gradient_is_examined_and_the_seed_governs_the_draws() -> None:
+    report = diagnose(**CORRECT)
+    assert {(finding.code, finding.about) for finding in report if finding.code in ("NO-GRAD", "KL-DEAD")} == {
+        ("NO-GRAD", "sample"),
+        ("KL-DEAD", "kl"),
+        ("NO-GRAD", "reconstruction"),
+    }
+    assert "UNSEEDED" not in {finding.code for finding in report}
+    assert diagnose(kl=CORRECT["kl"], sample=draws(3)).ok
+
+
+@pytest.mark.parametrize(
+    ("name", "which", "code"),
+    [("kl", 0, "KL-DEAD"), ("kl", 1, "KL-DEAD"), ("sample", 1, "NO-GRAD"), ("reconstruction", 1, "NO-GRAD")],
+)
+def test_cut_gradient_is_found(name: str, which: int, code: str) -> None:
+    assert diagnose(**cut(name, which)).codes == (code,)

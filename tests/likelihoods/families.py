@@ -1,0 +1,64 @@
+"""The families of likelihoods, found in their folder, in every mode they have; raw numbers and rows for them."""
+
+from collections.abc import Callable
+from itertools import product
+from typing import Literal, get_args, get_origin, get_type_hints
+
+import pytest
+import torch
+from torch import Tensor
+
+from vae_lightning.data.batch import Batch
+from vae_lightning.data.store import RowsInMemory
+from vae_lightning.likelihoods.base import Likelihood
+
+FAMILIES = Likelihood.families()
+EXTREMES = (-1e8, -1e4, 1e4, 1e8)
+MODERATE = (-3.0, -1.0, -0.3, 0.4, 1.2, 2.5)
+DTYPES = [torch.float32, torch.float64]
+C = 4
+
+
+def modes(name: str) -> list[dict[str, str]]:
+    """Every combination of the choices that the constructor's ``Literal`` parameters offer."""
+    hints = get_type_hints(FAMILIES[name].__init__)
+    choices = {key: get_args(hint) for key, hint in hints.items() if get_origin(hint) is Literal}
+    return [dict(zip(choices, combination, strict=True)) for combination in product(*choices.values())]
+
+
+MODES = [
+    pytest.param((name, mode), id="-".join([name, *map(str, mode.values())]))
+    for name in FAMILIES
+    for mode in modes(name)
+]
+Make = Callable[..., Likelihood]
+
+
+def rows_of(x: Tensor, mask: Tensor | None = None, weight: Tensor | None = None) -> RowsInMemory:
+    return RowsInMemory(Batch(x, mask, None, weight))
+
+
+def raw_like(likelihood: Likelihood, rows: int, scale: float = 1.5, dtype: torch.dtype = torch.float32) -> Tensor:
+    return scale * torch.randn(rows, likelihood.raw_size, dtype=dtype)
+
+
+def data_like(likelihood: Likelihood, rows: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Rows that the family itself calls likely: one distribution, whose columns differ from one another."""
+    return likelihood(raw_like(likelihood, 1, dtype=dtype).expand(rows, -1)).sample()
+
+
+def raw_grid(likelihood: Likelihood, values: tuple[float, ...], dtype: torch.dtype) -> Tensor:
+    """Every combination of ``values`` for the raw numbers of a likelihood of one column."""
+    return torch.tensor(list(product(values, repeat=likelihood.raw_size)), dtype=dtype)
+
+
+def own_parameters_at(likelihood: Likelihood, value: float | None) -> None:
+    """Set every parameter of the family's own to ``value``; None leaves them."""
+    if value is not None:
+        for parameter in likelihood.parameters():
+            parameter.data.fill_(value)
+
+
+def own_values(likelihood: Likelihood, *values: float) -> list[float | None]:
+    """The settings of its own parameters to try; families without any have one."""
+    return [None, *values] if list(likelihood.parameters()) else [None]

@@ -1,0 +1,57 @@
+"""The numbers that figures are drawn from, against other programs'."""
+
+import numpy as np
+import pytest
+import scipy.stats
+from sklearn.decomposition import PCA
+
+from vae_lightning.reporting.figures.statistics import (
+    choose_bins,
+    compute_density,
+    compute_distances,
+    compute_principal_components,
+    space_evenly,
+)
+
+
+@pytest.mark.parametrize("size", [1, 3, 999, 1000, 54321])
+def test_rows_are_chosen_evenly_and_once(size: int) -> None:
+    chosen = space_evenly(size, 1000)
+    assert len(chosen) == len(set(chosen)) == min(size, 1000)
+    assert chosen[0] == 0
+    assert chosen[-1] == size - 1
+
+
+def test_distances_are_kolmogorovs() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 3)), rng.normal(0.5, 2, size=(150, 3))
+    expected = [scipy.stats.ks_2samp(x[:, i], y[:, i]).statistic for i in range(3)]
+    np.testing.assert_allclose(compute_distances(x, y), expected)
+
+
+@pytest.mark.parametrize(
+    ("real", "drawn", "edges"),
+    [
+        ([1, 2, 2, 4], [1, 3, 4, 5], [0.5, 1.5, 2.5, 3.5, 4.5, 5.5]),
+        ([3, 3, 3], [3, 3, 3], [2.5, 3.5]),
+        ([0.25, 0.25], [0.25, 0.25], [-0.25, 0.75]),
+    ],
+    ids=["whole numbers", "one whole number", "one value"],
+)
+def test_whole_numbers_have_a_bin_each(real: list[float], drawn: list[float], edges: list[float]) -> None:
+    np.testing.assert_allclose(choose_bins(np.array(real, float), np.array(drawn, float)), edges)
+
+
+def test_an_outlier_does_not_press_the_others_into_one_bin() -> None:
+    values = np.append(np.random.default_rng(0).normal(size=2000), 1e9)
+    edges = choose_bins(values, values[:-1])
+    assert edges[-1] < 10
+    assert (compute_density(values, edges) * np.diff(edges)).sum() == pytest.approx(1)
+
+
+def test_principal_components_are_scikit_learns() -> None:
+    codes = np.random.default_rng(0).normal(size=(200, 5)) @ np.random.default_rng(1).normal(size=(5, 5)) + 3
+    points, shares = compute_principal_components(codes)
+    pca = PCA(2).fit(codes)
+    np.testing.assert_allclose(shares, pca.explained_variance_ratio_, rtol=1e-6)
+    np.testing.assert_allclose(np.abs(points), np.abs(codes @ pca.components_.T), atol=1e-6)

@@ -1,0 +1,55 @@
+"""The numbers that figures are drawn from."""
+
+import numpy as np
+
+MOST_VALUES, BINS = 40, 30
+
+
+def space_evenly(count: int, most: int) -> np.ndarray:
+    """At most ``most`` of the numbers below ``count``, evenly spread.
+
+    Files are often sorted, and their first rows no fair choice.
+    """
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
+
+
+def compute_distances(real: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Kolmogorov's distance of each column's real and drawn values, (C,): 0 for equal distributions, at most 1."""
+    found = []
+    for x, y in zip(np.sort(real, axis=0).T, np.sort(drawn, axis=0).T, strict=True):
+        both = np.concatenate([x, y])
+        below = [np.searchsorted(values, both, side="right") / len(values) for values in (x, y)]
+        found.append(np.abs(below[0] - below[1]).max())
+    return np.array(found)
+
+
+def choose_bins(real: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Bins that both share: one for each whole number where that is enough, else even ones over the bulk of both."""
+    low, high = min(real.min(), drawn.min()), max(real.max(), drawn.max())
+    if high - low <= MOST_VALUES and all((x == np.rint(x)).all() for x in (real, drawn)):
+        return np.arange(low - 0.5, high + 1)
+    both = np.concatenate([real, drawn])
+    bulk = np.quantile(both, (0.002, 0.998))
+    low, high = bulk if bulk[1] > bulk[0] else (low, high)
+    if not high > low:
+        return low + np.array([-0.5, 0.5])
+    return np.linspace(low, high, BINS + 1)
+
+
+def compute_density(values: np.ndarray, bins: np.ndarray) -> np.ndarray:
+    """Histogram heights; what lies beyond the bins counts into the outermost ones."""
+    return np.histogram(np.clip(values, bins[0], bins[-1]), bins, density=True)[0]
+
+
+def compute_correlations(rows: np.ndarray) -> np.ndarray:
+    """Correlation matrix; NaN for columns that hold one value."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.corrcoef(rows, rowvar=False)
+
+
+def compute_principal_components(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first two principal components of ``codes`` (N, L), and the share of the variance of each."""
+    centred = codes - codes.mean(0)
+    _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
+    signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])  # an SVD's signs are arbitrary
+    return codes @ (axes * signs[:, None])[:2].T, (sizes**2 / max(float((sizes**2).sum()), 1e-300))[:2]

@@ -1,0 +1,160 @@
+"""What figures show: a trained model and the rows it is looked at with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vae_lightning.data.batch import Batch
+from vae_lightning.data.seeds import random_stream
+from vae_lightning.data.store import RowsInMemory
+from vae_lightning.inference.metrics import ACTIVE_UNIT_VARIANCE
+from vae_lightning.inference.model import VAEModel
+from vae_lightning.posteriors.base import Posterior
+
+MAX_ROWS = 1000
+"""Rows a figure is made of: more would change no picture, and cost time."""
+POINTS = 4000
+"""Draws of the aggregate posterior."""
+DRAWS = 8
+"""Draws of z for each row, where the NLL of a column is measured."""
+
+
+class ColumnNats(NamedTuple):
+    """Of each column, nats per row in data units, (C,): -E_q[log p(x|z)], and the NLL of an independent column."""
+
+    given_code: np.ndarray
+    alone: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A model and the rows it is looked at with.
+
+    Args:
+        model: in evaluation mode.
+        batch: rows it was not trained on, (N, C), model units, on its device.
+        training: rows it was trained on, likewise: what the baseline of independent columns is fitted to.
+        labels: one for each row of ``batch``, or None.
+        image_shape: (height, width) or (height, width, 3) if a row is a flattened image.
+        seed: of every draw.
+        history: the values of each metric, one an epoch; empty where they are not known.
+    """
+
+    model: VAEModel
+    batch: Batch
+    training: Batch
+    labels: np.ndarray | None = None
+    image_shape: tuple[int, ...] | None = None
+    seed: int = 0
+    history: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The columns' names."""
+        return [column.name for column in self.model.columns]
+
+    @property
+    def num_rows(self) -> int:
+        """N."""
+        return self.batch.num_rows
+
+    @property
+    def latent_dim(self) -> int:
+        """L."""
+        return self.model.vae.latent_dim
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """``batch`` in data units: bits, where the model sees bits."""
+        rows = self._to_data_units(self.batch.x)
+        whole = [np.dtype(column.dtype).kind in "iub" for column in self.model.columns]
+        rows[:, whole] = np.rint(rows[:, whole])  # the way through float32 leaves 2.9999998
+        return rows
+
+    @cached_property
+    @torch.no_grad()
+    def posterior(self) -> Posterior:
+        """q(z|x) of the rows."""
+        return self.model.vae.encode(self.batch)
+
+    @cached_property
+    def means(self) -> np.ndarray:
+        """Posterior means, (N, L)."""
+        return self.posterior.mean.cpu().double().numpy()
+
+    @cached_property
+    def stds(self) -> np.ndarray:
+        """Posterior standard deviations, (N, L)."""
+        return self.posterior.stddev.cpu().double().numpy()
+
+    @cached_property
+    def aggregate_posterior(self) -> np.ndarray:
+        """Draws from the mean of q(z|x) over rows, several for each row, (M, L)."""
+        count = max(1, POINTS // len(self.means))
+        eps = np.random.default_rng(self.seed).standard_normal((count, *self.means.shape))
+        return (self.means + self.stds * eps).reshape(-1, self.latent_dim)
+
+    @cached_property
+    @torch.no_grad()
+    def kl(self) -> np.ndarray:
+        """Mean KL of each latent dimension, nats per row, (L,): to N(0, I) where the prior's does not split."""
+        kl = self.posterior.kl_to_standard_normal()
+        if kl is None:  # that of the normal with the same mean and standard deviation
+            mean, stddev = self.posterior.mean, self.posterior.stddev
+            kl = 0.5 * (mean.square() + stddev.square() - 1) - stddev.log()
+        return kl.double().mean(0).cpu().numpy()
+
+    @cached_property
+    def active(self) -> np.ndarray:
+        """Which latent dimensions tell rows apart (Burda et al. 2015), (L,)."""
+        return self.means.var(0) > ACTIVE_UNIT_VARIANCE
+
+    @cached_property
+    def order(self) -> np.ndarray:
+        """The latent dimensions, that of the largest KL first."""
+        return np.argsort(-self.kl, kind="stable")
+
+    @cached_property
+    @torch.no_grad()
+    def reconstructions(self) -> np.ndarray:
+        """The best guesses of p(x|z) at the posterior means, (N, C), data units."""
+        return self._to_data_units(self.model.vae.decode(self.posterior.mean).point)
+
+    @cached_property
+    def samples(self) -> np.ndarray:
+        """As many new rows as there are rows: draws from p(x|z), not its means; (N, C), data units."""
+        return self.model.sample(self.num_rows, seed=self.seed).to_numpy(dtype=np.float64)
+
+    @cached_property
+    @torch.no_grad()
+    def column_nats(self) -> ColumnNats:
+        """What is left to say of each column once the code is known, and without one."""
+        vae, slopes = self.model.vae, self.model.log_slopes().cpu().numpy()
+        batch = self.batch
+        total = torch.zeros(len(self.names), dtype=torch.float64, device=batch.x.device)
+        with random_stream(self.seed):
+            for _ in range(DRAWS):
+                total -= vae(batch, vae.noise(1, batch.num_rows)).log_px.double().mean((0, 1))
+        alone = -vae.likelihood.independent_columns(RowsInMemory(self.training)).log_prob(batch.x).double().mean(0)
+        return ColumnNats((total / DRAWS).cpu().numpy() - slopes, alone.cpu().numpy() - slopes)
+
+    @torch.no_grad()
+    def decode(self, z: np.ndarray) -> np.ndarray:
+        """Means of p(x|z) at the points ``z`` (M, L), (M, C), data units."""
+        return self._to_data_units(self.model.vae.decode(torch.from_numpy(z).to(self.batch.x)).point)
+
+    @torch.no_grad()
+    def sample_prior(self, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """Means of p(x|z), and draws from it, at the same draws of the prior; each (num_rows, C), data units."""
+        vae = self.model.vae
+        with random_stream(self.seed):
+            px = vae.decode(vae.prior.sample(num_rows))
+            return self._to_data_units(px.mean), self._to_data_units(px.sample())
+
+    def _to_data_units(self, u: Tensor) -> np.ndarray:
+        return self.model.scaling.inverse(u).cpu().double().numpy()
