@@ -110,6 +110,7 @@ class Settings:
         fast: whether several batches may go through Lightning's loop at once (``trainer.fast``).
         callbacks: class and arguments by name; None for one that was taken away.
         logger: the same.
+        report: whether the run ends with a page of its own.
         test: how the test table is computed.
         torch: of the process.
         run_dir: where the run writes.
@@ -132,6 +133,7 @@ class Settings:
     callbacks: Mapping[str, Node | None]
     logger: Mapping[str, Node | None]
     fast: bool = True
+    report: bool = True
     test: EvaluationOptions = EvaluationOptions()
     torch: TorchOptions = TorchOptions()
     run_dir: str = ""
@@ -150,6 +152,8 @@ class Settings:
         legal = is_count(seed, 0) and seed <= MAX_SEED
         check_parameter("train.py", "seed", legal, f"a whole number from 0 to {MAX_SEED}", seed)
         test, torch = (_options(config, *group) for group in (("test", EvaluationOptions), ("torch", TorchOptions)))
+        report = config.get("report", True)
+        check_parameter("train.py", "report", isinstance(report, bool), "true or false", report)
         fast = config["trainer"].get(FAST, True)
         check_parameter("trainer", FAST, isinstance(fast, bool), "true or false", fast)
         report = config.get("report", True)
@@ -169,6 +173,7 @@ class Settings:
             callbacks=_named_nodes(config, "callbacks"),
             logger=_named_nodes(config, "logger"),
             fast=fast,
+            report=report,
             test=test,
             torch=torch,
             run_dir=str(config.get("run_dir", "")),
@@ -191,6 +196,7 @@ class Settings:
             "trainer": {**self.trainer, FAST: self.fast},
             "callbacks": dict(self.callbacks),
             "logger": dict(self.logger),
+            "report": self.report,
             "test": asdict(self.test),
             "torch": asdict(self.torch),
             "report": self.report,
