@@ -115,7 +115,6 @@ class Settings:
         torch: of the process.
         run_dir: where the run writes.
         resume: whether it goes on with what is there.
-        report: whether it ends with ``report.html``.
         others: entries that a user's own configuration adds.
     """
 
@@ -138,7 +137,6 @@ class Settings:
     torch: TorchOptions = TorchOptions()
     run_dir: str = ""
     resume: bool = False
-    report: bool = True
     others: Node = field(default_factory=dict)
 
     @classmethod
@@ -156,8 +154,6 @@ class Settings:
         check_parameter("train.py", "report", isinstance(report, bool), "true or false", report)
         fast = config["trainer"].get(FAST, True)
         check_parameter("trainer", FAST, isinstance(fast, bool), "true or false", fast)
-        report = config.get("report", True)
-        check_parameter("train.py", "report", isinstance(report, bool), "true or false", report)
         source, rows = _data(config["data"])
         check_arguments(config["model"], VAE, "model", GIVEN["model"])
         known = {*cls.__dataclass_fields__, "data", *HOW_AND_WHERE}
@@ -178,7 +174,6 @@ class Settings:
             torch=torch,
             run_dir=str(config.get("run_dir", "")),
             resume=bool(config.get("resume")),
-            report=report,
             others={name: value for name, value in config.items() if name not in known},
         )
 
@@ -199,7 +194,6 @@ class Settings:
             "report": self.report,
             "test": asdict(self.test),
             "torch": asdict(self.torch),
-            "report": self.report,
             **self.others,
         }
         return {name: _portable(value, self.run_dir) for name, value in groups.items()}

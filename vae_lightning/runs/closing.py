@@ -98,7 +98,7 @@ def _sound(report: Report) -> list[Finding]:
 
 def _line(finding: Finding) -> str:
     about = f" ({finding.about})" if finding.about else ""
-    return f"- **{MARKS[finding.ok]}** {finding.code}{about}: {finding.says} {finding.advice}".rstrip()
+    return f"- **{MARKS[finding.ok]}** {finding.code}{about}: {finding.says} {finding.remedy}".rstrip()
 
 
 def _state_facts(built: Built, seed: int) -> dict[str, str]:

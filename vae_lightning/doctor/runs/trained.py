@@ -13,6 +13,7 @@ from vae_lightning.data.checks import is_illegal
 from vae_lightning.data.seeds import random_stream
 from vae_lightning.data.store import RowStore
 from vae_lightning.doctor.report import Finding, Report
+from vae_lightning.errors import Setting
 from vae_lightning.inference.evaluation import Evaluation, evaluate
 from vae_lightning.inference.importance import log_prob
 from vae_lightning.inference.metrics import ELBOMeter
@@ -60,7 +61,7 @@ def examine_model(trained: Trained) -> Report:
     Source:
         The ordering: Burda et al. 2015, theorem 1.
     """
-    refused = _support(trained)
+    refused = _check_support(trained)
     if refused.ok is False:
         return Report([refused])
     judged = replace(trained, valid=trained.valid.split(ROWS)[0])
@@ -68,13 +69,23 @@ def examine_model(trained: Trained) -> Report:
     result = evaluate(model.vae, [judged.valid], judged.train, SAMPLES, log_slopes=model.log_slopes())
     findings = [refused]
     with random_stream(0):
-        findings += [*_normalised(judged), *_ordered(judged, result), _kl(judged), _same_function(judged)]
-        findings += [*_recorded(trained), _gradients(judged)]
-    findings += [*_weight(trained), _active(result), _beats_baseline(judged, result), *_bounds(result)]
-    return Report(findings, _measured(trained, result))
+        findings += [
+            *_check_normalisation(judged),
+            *_check_order(judged, result),
+            _check_kl(judged),
+            _compare_modes(judged),
+        ]
+        findings += [*_compare_with_record(trained), _check_gradients(judged)]
+    findings += [
+        *_state_weight(trained),
+        _check_activity(result, trained.objective),
+        _compare_with_baseline(judged, result),
+        *_check_bounds(result),
+    ]
+    return Report(findings, _summarise(trained, result))
 
 
-def _measured(trained: Trained, result: Evaluation) -> dict[str, Any]:
+def _summarise(trained: Trained, result: Evaluation) -> dict[str, Any]:
     measured: dict[str, Any] = {
         "likelihood": trained.model.vae.likelihood.name(),
         "rows judged": f"{result.num_rows:,} of {trained.valid.num_rows:,} that were not trained on",
@@ -89,7 +100,7 @@ def _measured(trained: Trained, result: Evaluation) -> dict[str, Any]:
     return measured
 
 
-def _support(trained: Trained) -> Finding:
+def _check_support(trained: Trained) -> Finding:
     likelihood = trained.model.vae.likelihood
     batches = (*trained.train.batches(), trained.valid)
     bad = sum(int(is_illegal(batch.x, likelihood.supports).sum()) for batch in batches)
@@ -102,7 +113,7 @@ def _support(trained: Trained) -> Finding:
 
 
 @torch.no_grad()
-def _normalised(trained: Trained) -> list[Finding]:
+def _check_normalisation(trained: Trained) -> list[Finding]:
     vae = trained.model.vae
     # In float64: the law is about the formula, and a narrow density or a great count leaves float32 few digits of it.
     masses = column_masses(vae.likelihood(vae.raw(vae.prior.sample(8)).double()), vae.likelihood)
@@ -110,7 +121,7 @@ def _normalised(trained: Trained) -> list[Finding]:
     says = f"At 8 draws of z the mass of p(x|z) in each column is one within {worst:.1e}."
     findings = [Finding("UNNORMALISED", worst < 1e-3, says, evidence={"worst error": worst}, about="p(x|z)")]
     if vae.likelihood.num_columns <= ENUMERABLE and all(one == BINARY for one in vae.likelihood.supports):
-        findings.append(_enumerated(trained))
+        findings.append(_enumerate_rows(trained))
     return findings
 
 
@@ -127,7 +138,7 @@ def column_masses(p: Predictive, likelihood: Likelihood) -> Tensor:
 
 
 @torch.no_grad()
-def _enumerated(trained: Trained) -> Finding:
+def _enumerate_rows(trained: Trained) -> Finding:
     vae = trained.model.vae
     every = torch.tensor(list(product((0.0, 1.0), repeat=vae.likelihood.num_columns)), device=trained.valid.x.device)
     estimate = log_prob(vae, Batch(every), SAMPLES)
@@ -138,7 +149,7 @@ def _enumerated(trained: Trained) -> Finding:
     return Finding("UNNORMALISED", right, says, evidence={"sum": total, "standard error": error}, about="p(x)")
 
 
-def _ordered(trained: Trained, result: Evaluation) -> list[Finding]:
+def _check_order(trained: Trained, result: Evaluation) -> list[Finding]:
     bounds = {1: (result.nelbo, 0.0)}
     shift = -trained.model.log_abs_det()
     for k in (5, 50):
@@ -158,7 +169,7 @@ def _ordered(trained: Trained, result: Evaluation) -> list[Finding]:
 
 
 @torch.no_grad()
-def _kl(trained: Trained) -> Finding:
+def _check_kl(trained: Trained) -> Finding:
     vae = trained.model.vae
     if not vae.kl_is_exact:
         says = "The KL has no closed form here; it is estimated from the draws of z that train the decoder."
@@ -174,7 +185,7 @@ def _kl(trained: Trained) -> Finding:
 
 
 @torch.no_grad()
-def _same_function(trained: Trained) -> Finding:
+def _compare_modes(trained: Trained) -> Finding:
     """The same rows and draws in both modes; only layers that are made to change may make a difference."""
     vae = trained.model.vae
     states = {name: value.clone() for name, value in vae.state_dict().items()}
@@ -196,7 +207,7 @@ def _same_function(trained: Trained) -> Finding:
 
 
 @torch.no_grad()
-def _recorded(trained: Trained) -> list[Finding]:
+def _compare_with_record(trained: Trained) -> list[Finding]:
     """Whether the checkpoint still gives the validation NELBO that was recorded for it."""
     if trained.recorded is None:
         return []
@@ -222,7 +233,7 @@ def _nelbo(model: VAEModel, rows: Batch, seed: int) -> float:
     return float(meter.compute()["nelbo"])
 
 
-def _gradients(trained: Trained) -> Finding:
+def _check_gradients(trained: Trained) -> Finding:
     vae = trained.model.vae
     parameters = {name: parameter for name, parameter in vae.named_parameters() if parameter.requires_grad}
     loss = vae(trained.valid, vae.noise(1, trained.valid.num_rows)).nelbo.mean()
@@ -240,7 +251,7 @@ def _gradients(trained: Trained) -> Finding:
     return Finding("Z-UNUSED", True, f"A gradient reaches all {len(parameters)} parameter tensors.", about="model")
 
 
-def _weight(trained: Trained) -> list[Finding]:
+def _state_weight(trained: Trained) -> list[Finding]:
     beta = getattr(trained.objective, "beta", 1)
     if beta == 1:
         return []
@@ -249,18 +260,21 @@ def _weight(trained: Trained) -> list[Finding]:
     return [Finding("SCALE", True, says, about="objective")]
 
 
-def _active(result: Evaluation) -> Finding:
+def _check_activity(result: Evaluation, objective: Objective | None) -> Finding:
     says = (
         f"{result.active_units} of {result.latent_dim} latent dimensions vary with x; the KL is {result.kl:.4f} nats."
     )
     if result.active_units:
         return Finding("COLLAPSE", True, says, about="latents")
-    advice = "Warm the KL up (objective.warmup=linear), lower objective.beta, or train longer."
-    return Finding("COLLAPSE", False, says + " The posterior is the prior.", advice, about="latents")
+    says += " The posterior is the prior."
+    unwarmed = getattr(objective, "warmup", "") == "none"
+    settings = (Setting("objective.warmup", "linear", "the KL counts for less at first"),) if unwarmed else ()
+    advice = "Train longer, or with a smaller weight of the KL."
+    return Finding("COLLAPSE", False, says, advice, about="latents", settings=settings)
 
 
 @torch.no_grad()
-def _beats_baseline(trained: Trained, result: Evaluation) -> Finding:
+def _compare_with_baseline(trained: Trained, result: Evaluation) -> Finding:
     likelihood = trained.model.vae.likelihood
     independent = likelihood.independent_columns(trained.train).log_prob(trained.valid.x).double().sum(-1)
     with random_stream(2):
@@ -275,7 +289,7 @@ def _beats_baseline(trained: Trained, result: Evaluation) -> Finding:
     return Finding("BASELINE", False, says, advice, {"gain": mean, "standard error": error}, about="model")
 
 
-def _bounds(result: Evaluation) -> list[Finding]:
+def _check_bounds(result: Evaluation) -> list[Finding]:
     floor, bound = result.variance_at_floor, result.log_var_at_bound
     says = f"{floor:.1%} of the likelihood's variances sit at their floor."
     advice = "Drop columns that repeat one value; there the loss tells of likelihood.min_scale, not of the model."
