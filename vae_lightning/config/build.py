@@ -53,6 +53,8 @@ GROUPS: dict[str, tuple[type[Any], list[str]]] = {
 """The groups whose choices are families of this package, and the arguments that the program gives these itself."""
 DATA_OPTIONS = {"batch_size": 128, "preprocess": None, "threshold": 0.5, "resample": False}
 """Settings of the ``data`` node that are not the source's own."""
+FAST = "fast"
+"""The setting of the ``trainer`` node that is not Lightning's: whether the fast path may be taken."""
 PRECISIONS = ("highest", "high", "medium")
 
 
@@ -115,7 +117,9 @@ def check_config(config: Config) -> None:
     for group, (base, given) in GROUPS.items():
         checked_part(config[group], group, base, given)
     checked(config["optimizer"], "optimizer", given=["params"])
-    checked(config["trainer"], "trainer", given=["callbacks", "logger", "plugins"])
+    fast = config["trainer"].get(FAST, True)
+    check_parameter("trainer", FAST, isinstance(fast, bool), "true or false", fast)
+    checked(_trainer_node(config), "trainer", given=["callbacks", "logger", "plugins"])
     if config["scheduler"]:
         checked(config["scheduler"], "scheduler", given=["optimizer"])
     for group in ("callbacks", "logger"):
@@ -182,7 +186,7 @@ def build_module(config: Config, model: VAEModel) -> VAEModule:
     trial = called(optimizer, "optimizer", [torch.zeros(1, requires_grad=True)])
     if scheduler is not None:
         called(scheduler, "scheduler", trial)
-    return VAEModule(model, objective, optimizer, scheduler, config["seed"], config["trainer"].get("fast", True))
+    return VAEModule(model, objective, optimizer, scheduler, config["seed"], config["trainer"].get(FAST, True))
 
 
 def _record(config: Config, scaling: Scaling, dataset: Dataset) -> dict[str, Any]:
@@ -212,7 +216,7 @@ def _completed(node: Config, group: str) -> dict[str, Any]:
 
 def build_trainer(config: Config) -> Trainer:
     """Lightning's Trainer with the configured callbacks and loggers."""
-    node = {key: value for key, value in config["trainer"].items() if key != "fast"}
+    node = _trainer_node(config)
     if node.get("accelerator", "auto") == "auto" and not torch.cuda.is_available():
         # Statistics of the preprocessing are float64, which Apple's GPUs do not have.
         node["accelerator"] = "cpu"
@@ -222,6 +226,10 @@ def build_trainer(config: Config) -> Trainer:
     node.setdefault("enable_progress_bar", any(isinstance(callback, ProgressBar) for callback in callbacks))
     node.setdefault("enable_checkpointing", any(isinstance(callback, Checkpoint) for callback in callbacks))
     return construct(node, "trainer", callbacks=callbacks, logger=loggers or False, plugins=[AtomicCheckpointIO()])
+
+
+def _trainer_node(config: Config) -> dict[str, Any]:
+    return {key: value for key, value in config["trainer"].items() if key != FAST}
 
 
 def _nodes(config: Config, group: str) -> Config:

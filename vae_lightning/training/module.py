@@ -79,7 +79,7 @@ class VAEModule(LightningModule):
         #: Whether training batches come several at a time; decided when a fit begins.
         self.takes_blocks = False
         trial = self.make_optimizer([torch.zeros(1, requires_grad=True)])
-        self.lr: float = trial.param_groups[0]["lr"]
+        self.lr = float(trial.param_groups[0]["lr"])
         self._usual_lr = self._lr_of_epoch = self.lr
         self._plateau: ReduceLROnPlateau | None = None
         self.meter = ELBOMeter(self.vae, self.model.log_slopes())
@@ -151,7 +151,7 @@ class VAEModule(LightningModule):
         loader = self.trainer.train_dataloader
         if isinstance(loader, BatchLoader | BlockLoader):
             loader.set_epoch(self.current_epoch)
-        self._lr_of_epoch = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self._lr_of_epoch = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         self.steps.clear()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
@@ -177,8 +177,7 @@ class VAEModule(LightningModule):
         if self.steps:  # a subclass may have steps of its own
             loss, reconstruction, kl = self._mean_terms()
             terms = {"reconstruction": reconstruction, "kl": kl, "nelbo": reconstruction + kl, "loss": loss}
-            beta = float(self.weights().beta)
-            self._log({f"train/{name}": value for name, value in {**terms, "beta": beta}.items()})
+            self._log({**terms, "beta": float(self.weights().beta)}, "train/")
             self._log({"lr": self._lr_of_epoch})
         if any(config.scheduler is self._plateau for config in self.trainer.lr_scheduler_configs):
             # Before the epoch's checkpoint is written, so that a resumed run does not miss the step.
@@ -223,7 +222,7 @@ class VAEModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the means as ``val/...``."""
-        self._end_evaluation("val")
+        self._log(self._end_evaluation(), "val/")
 
     def on_test_epoch_start(self) -> None:
         """As for validation."""
@@ -235,7 +234,7 @@ class VAEModule(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Log the means as ``test/...``."""
-        self._end_evaluation("test")
+        self._log(self._end_evaluation(), "test/")
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The codes of a batch, (B, L)."""
@@ -251,9 +250,17 @@ class VAEModule(LightningModule):
         terms = self.vae(batch, self.vae.noise(1, batch.num_rows))
         self.meter.update(terms, batch, self.vae.likelihood.at_floor(terms.px))
 
-    def _end_evaluation(self, stage: str) -> None:
+    def _end_evaluation(self) -> dict[str, float]:
         self._stream.__exit__(None, None, None)
-        self._log({f"{stage}/{name}": float(value) for name, value in self.meter.compute().items()})
+        return {name: float(value) for name, value in self.meter.compute().items()}
+
+    @torch.no_grad()
+    def measure(self, batches: Iterable[Any]) -> dict[str, float]:
+        """The means that validation would log for these rows, without a trainer."""
+        self._begin_evaluation()
+        for rows in batches:
+            self._evaluate(rows)
+        return self._end_evaluation()
 
     @property
     def kl_by_dimension(self) -> np.ndarray:
@@ -288,11 +295,18 @@ class VAEModule(LightningModule):
             )
         return Batch(u).cast(weight)
 
-    def _log(self, values: dict[str, float]) -> None:
+    def _log(self, values: dict[str, float], stage: str = "") -> None:
         """Hand finished numbers to callbacks and loggers; they are the same in every process."""
-        several = self.trainer.world_size > 1  # reduced already, but Lightning would ask each process for a word on it
+        trainer, values = self.trainer, {f"{stage}{name}": value for name, value in values.items()}
         tensors = {name: torch.tensor(v, dtype=torch.float64, device=self.device) for name, v in values.items()}
-        self.log_dict(tensors, sync_dist=several)
+        if not self.takes_blocks:
+            self.log_dict(tensors, sync_dist=trainer.world_size > 1)
+        elif not trainer.sanity_checking:
+            # What log_dict comes to, less its bookkeeping of every value, which takes as long as the validation does.
+            trainer.callback_metrics.update(tensors)
+            trainer.logged_metrics.update(tensors)
+            for logger in trainer.loggers:
+                logger.log_metrics({**values, "epoch": self.current_epoch}, step=self.global_step - 1)
 
     # Checkpoints
 
