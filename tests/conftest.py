@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # One core a worker, and for the processes that it starts: threads that wait for one another on a busy machine make
 # small tensors several times slower. Before torch, which reads it once.
@@ -19,6 +19,9 @@ import pytest
 import torch
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
+
+if TYPE_CHECKING:
+    from vae_lightning.config.settings import Settings
 
 
 class _NoFigureFails(logging.Handler):
@@ -169,6 +172,13 @@ class Run:
     value: float
 
     @property
+    def settings(self) -> "Settings":
+        """The configuration, checked and completed."""
+        from vae_lightning.config.settings import Settings
+
+        return Settings.parse(self.config)
+
+    @property
     def summary(self) -> dict[str, Any]:
         content: dict[str, Any] = json.loads((self.run_dir / "summary.json").read_text())
         return content
@@ -197,6 +207,7 @@ def train(compose_config: Callable[..., dict[str, Any]]) -> Callable[..., Run]:
     """``train(run_dir, *overrides, **callbacks)``: compose and run in this process; ``callbacks`` are nodes to add."""
 
     def trained(run_dir: Path, *overrides: str, **callbacks: Any) -> Run:
+        from vae_lightning.config.settings import Settings
         from vae_lightning.runs.run import run
 
         config = compose_config(run_dir, *overrides)
@@ -204,7 +215,7 @@ def train(compose_config: Callable[..., dict[str, Any]]) -> Callable[..., Run]:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            return Run(run_dir, config, run(config, overrides))
+            return Run(run_dir, config, run(Settings.parse(config), overrides))
         finally:
             torch.set_flush_denormal(False)
             torch.set_num_threads(threads)

@@ -1,10 +1,16 @@
 """Errors that a user can mend: one message each, shown without a traceback, its advice as settings."""
 
 import difflib
+import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, NamedTuple
+
+PLAIN_WORD = re.compile(r"[A-Za-z_/][\w./-]*|0|[1-9]\d*", re.ASCII)
+"""Texts that Hydra's grammar reads as themselves, unless they are the name of another value."""
+NAMES_OF_VALUES = {"true", "false", "null", "nan", "inf"}
 
 
 class Setting(NamedTuple):
@@ -22,12 +28,25 @@ class Setting(NamedTuple):
 
 
 def on_the_command_line(setting: Setting) -> str:
-    """The setting as it is typed in a shell.
+    """The setting as it is typed in a shell, for Hydra.
 
     >>> on_the_command_line(Setting("data.preprocess", "minmax"))
     'data.preprocess=minmax'
+    >>> print(on_the_command_line(Setting("data.drop", ["name", "first visit"])))
+    'data.drop=[name,"first visit"]'
     """
-    return shlex.quote(f"{setting.key}={setting.value}")
+    return shlex.quote(f"{setting.key}={_in_hydras_grammar(setting.value)}")
+
+
+def _in_hydras_grammar(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return str("null" if value is None else value).lower()
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_in_hydras_grammar, value))}]"
+    if not isinstance(value, str) or (PLAIN_WORD.fullmatch(value) and value.lower() not in NAMES_OF_VALUES):
+        return str(value)
+    # A backslash is read as one only where a quote follows it.
+    return '"' + re.sub(r'(\\+)(?="|\Z)', r"\1\1", value).replace('"', r"\"") + '"'
 
 
 def advise(settings: Sequence[Setting], wording: Callable[[Setting], str | None] = on_the_command_line) -> str:
@@ -38,10 +57,40 @@ def advise(settings: Sequence[Setting], wording: Callable[[Setting], str | None]
     """
     worded = [(wording(setting), setting.effect) for setting in settings]
     ways = [f"{words} ({effect})" if effect else words for words, effect in worded if words]
-    return f"Try {' or '.join(ways)}." if ways else ""
+    if not ways:
+        return ""
+    *others, last = ways
+    return f"Try {', '.join(others)} or {last}." if others else f"Try {last}."
 
 
-class UserError(Exception):
+class _Advised:
+    """A message and settings that would help, worded by whoever shows them."""
+
+    message: str
+    advice: tuple[Setting, ...]
+
+    def worded(self, wording: Callable[[Setting], str | None]) -> str:
+        """The message, and the advice as :func:`advise` words it."""
+        return f"{self.message} {advise(self.advice, wording)}".rstrip()
+
+    def __str__(self) -> str:
+        return self.worded(on_the_command_line)
+
+
+@dataclass(frozen=True)
+class Notice(_Advised):
+    """What a user should know and nothing has to stop for; its text words the advice for the command line.
+
+    Args:
+        message: what is wrong.
+        advice: settings that would help.
+    """
+
+    message: str
+    advice: tuple[Setting, ...] = ()
+
+
+class UserError(_Advised, Exception):
     """A mistake that its message explains in full; the command line prints it without a traceback.
 
     Args:
@@ -53,9 +102,6 @@ class UserError(Exception):
         super().__init__(message, tuple(advice))
         self.message = message
         self.advice = tuple(advice)
-
-    def __str__(self) -> str:
-        return f"{self.message} {advise(self.advice)}".rstrip()
 
 
 class DataError(UserError, ValueError):
@@ -93,8 +139,19 @@ def check_parameter(owner: str, name: str, legal: bool, must_be: str, got: objec
         raise ConfigError(f"The '{name}' parameter of {owner} must be {must_be}. Got {got!r} instead.")
 
 
+def did_you_mean(word: str, legal: Iterable[str]) -> str:
+    """A sentence that names the legal word most like ``word``; nothing where none is like it.
+
+    >>> did_you_mean("AGE", ["Age", "name"]), did_you_mean("zzz", ["Age", "name"])
+    ("Did you mean 'Age'?", '')
+    """
+    by_lower_case = {name.lower(): name for name in legal}
+    close = difflib.get_close_matches(word.lower(), by_lower_case, n=1, cutoff=0.5)
+    return f"Did you mean '{by_lower_case[close[0]]}'?" if close else ""
+
+
 def nearest(word: str, legal: Iterable[str]) -> str:
-    """A sentence that names what ``word`` was probably meant to be, or everything it could have been.
+    """As :func:`did_you_mean`; where no legal word is like ``word``, a sentence that names them all.
 
     >>> nearest("varience", ["variance", "scale"])
     "Did you mean 'variance'?"
@@ -102,5 +159,6 @@ def nearest(word: str, legal: Iterable[str]) -> str:
     'Legal are: scale, variance.'
     """
     names = sorted(legal)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-    return f"Did you mean {close[0]!r}?" if close else f"Legal are: {', '.join(names)}."
+    if not names:
+        return "There are none."
+    return did_you_mean(word, names) or f"Legal are: {', '.join(names)}."

@@ -16,7 +16,7 @@ from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, Rows
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.split import split_off
-from vae_lightning.errors import check_parameter, is_count
+from vae_lightning.errors import Setting, UserError, check_parameter, is_count
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.likelihoods.family import Family
 from vae_lightning.networks.mlp import ACTIVATIONS
@@ -30,6 +30,14 @@ ACCELERATORS = ("cpu", "gpu", "auto")
 Part = str | Mapping[str, Any]
 """The name of a family, or a dict of its name and its settings."""
 PARTS: dict[str, type[Family]] = {"posterior": PosteriorFamily, "prior": Prior, "objective": Objective}
+PARAMETERS = {
+    "likelihood": "likelihood",
+    "data.preprocess": "preprocess",
+    "data.batch_size": "batch_size",
+    "objective.beta": "beta",
+    "optimizer.lr": "learning_rate",
+}
+"""The estimator's parameters by the settings that they stand for."""
 
 
 class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
@@ -156,9 +164,12 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         rows = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         seed = _seed(self.random_state)
         dataset = self._dataset(rows, self._columns(X), seed)
-        fitted = fit_in_memory(self._config(len(dataset.train), seed), dataset, self.verbose)
+        try:
+            fitted = fit_in_memory(self._config(len(dataset.train), seed), dataset, self.verbose)
+        except UserError as error:
+            raise type(error)(error.worded(_as_parameter)) from None
         self.model_, self.history_, self.n_iter_ = fitted.model, fitted.history, fitted.epochs
-        self.warnings_ = fitted.warnings
+        self.warnings_ = [notice.worded(_as_parameter) for notice in fitted.warnings]
         return self
 
     def transform(self, X: ArrayLike | pd.DataFrame) -> np.ndarray:
@@ -285,7 +296,6 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
             "objective": {**weight, **_node(self.objective)},
             "optimizer": {
                 "_target_": "torch.optim.Adam",
-                "_partial_": True,
                 "fused": True,
                 "lr": float(self.learning_rate),
             },
@@ -306,6 +316,20 @@ def _name(part: object) -> object:
 
 def _node(part: Part) -> dict[str, Any]:
     return {"name": part} if isinstance(part, str) else dict(part)
+
+
+def _as_parameter(setting: Setting) -> str | None:
+    """A setting as a parameter of the estimator; None where it has none.
+
+    >>> _as_parameter(Setting("optimizer.lr", 0.001)), _as_parameter(Setting("likelihood.min_scale", 0.001))
+    ('learning_rate=0.001', "likelihood_options={'min_scale': 0.001}")
+    """
+    group, _, name = setting.key.partition(".")
+    if group == "likelihood" and name:
+        options = {name: setting.value}
+        return f"likelihood_options={options}"
+    name = PARAMETERS.get(setting.key, "")
+    return f"{name}={setting.value!r}" if name else None
 
 
 def _seed(random_state: RandomState) -> int:

@@ -80,7 +80,7 @@ def test_what_the_command_line_does_not_know_is_refused_before_hydra_sees_it(arg
         ("seed=-1", "The 'seed' parameter of train.py must be a whole number from 0 to 4294967295. Got -1 instead."),
         ("optimizer.lr=-1", "optimizer cannot be built as configured: Invalid learning rate: -1"),
         ("data.path=x", "There is no setting data.path."),
-        ("likelihood._target_=os.system", "must be a class of vae_lightning.likelihoods"),
+        ("likelihood._target_=os.system", "There is no setting likelihood._target_."),
         ("trainer.max_epochs=[", "error:"),
     ],
 )
@@ -176,4 +176,4 @@ def test_help_is_quick_and_lists_what_can_be_chosen(here: Path) -> None:
     assert done.returncode == 0
     assert "likelihood: bernoulli, continuous_bernoulli, gaussian" in done.stdout
     assert "torch" not in done.stderr.replace("vae_lightning", "")
-    assert seconds < 4, "2 s are promised; this bound leaves room for a slow machine"
+    assert seconds < 3, "1.5 s are promised; this bound leaves room for a slow machine"

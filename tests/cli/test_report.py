@@ -30,7 +30,11 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         status, error = ("finished", "") if value else ("failed", "The loss is nan.\nmore")
         write_job(Path("s", str(number)), Job(str(number), words, words, settings, status, value, error))  # type: ignore[arg-type]
         if value:
-            summary = {"val/nelbo": value, "measure": "density, data units", "data": {"name": "digits"}}
+            summary = {
+                "val/nelbo": value,
+                "reference_measure": {"kind": "density", "rows": None},
+                "data": {"name": "digits"},
+            }
             Path("s", str(number), "summary.json").write_text(json.dumps(summary))
     return Path("s")
 

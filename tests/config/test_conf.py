@@ -11,8 +11,10 @@ import pytest
 import torch
 import yaml
 
-from vae_lightning.config.build import DATA_OPTIONS, GROUPS, check_config
-from vae_lightning.config.instantiate import legal_keys, locate
+from vae_lightning.config.instantiate import TARGET, import_class, legal_keys
+from vae_lightning.config.settings import FAMILIES, GIVEN, RowOptions, Settings
+from vae_lightning.data.sources.base import Source
+from vae_lightning.model.parts import NAME
 from vae_lightning.model.vae import VAE
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -24,7 +26,8 @@ NEEDS = {
     "experiment/mnist_classic": ["data=", "likelihood="],
     "experiment/forum_question": ["data=", "likelihood="],
 }
-GIVEN = {"optimizer": ["params"], "scheduler": ["optimizer"]} | {group: given for group, (_, given) in GROUPS.items()}
+KINDS = {"data": (Source, ()), **FAMILIES}
+"""The groups that name a family of this package."""
 
 
 @pytest.fixture
@@ -65,7 +68,10 @@ def test_what_cannot_run_here_is_composed_and_legal(
     compose_config: Callable[..., Any], overrides: Callable[[str], list[str]], tmp_path: Path
 ) -> None:
     for choice in ("trainer/gpu", "trainer/ddp"):
-        check_config(compose_config(tmp_path / "run", *overrides(choice)))
+        settings = Settings.parse(compose_config(tmp_path / "run", *overrides(choice)))
+        full = settings.in_full()
+        assert str(tmp_path / "run") not in str(full)
+        assert yaml.safe_load(yaml.safe_dump(full)) == full
 
 
 @pytest.mark.parametrize("choice", CHOICES)
@@ -89,18 +95,18 @@ def test_every_choice_runs(
 def test_train_yaml_alone_is_legal(compose_config: Callable[..., Any], tmp_path: Path) -> None:
     words = ["data=", "likelihood=", "trainer=", "logger=", "data.batch_size=", "model.latent_dim=", "optimizer.lr="]
     config = compose_config(tmp_path, *words, "model.hidden_dims=", "trainer.max_epochs=", "test.num_samples=")
-    check_config(config)
-    assert config["seed"] == 0
-    assert config["test"]["num_samples"] == 1000
-    assert config["data"]["_target_"] == "vae_lightning.data.sources.digits.Digits"
-    assert config["likelihood"] == {"name": "bernoulli"}
+    settings = Settings.parse(config)
+    assert settings.seed == 0
+    assert settings.test.num_samples == 1000
+    assert settings.source == {"name": "digits", "valid_fraction": 0.1, "test_fraction": 0.2, "seed": 0}
+    assert settings.likelihood["name"] == "bernoulli"
 
 
 # --- nothing is said twice -------------------------------------------------------------------------------------------
 
 
-def nodes() -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """(where, target, settings) of everything that a yaml describes, interpolations left as they are."""
+def nodes() -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
+    """(where, class, settings) of everything that a yaml describes, interpolations left as they are."""
     for choice in CHOICES:
         group = choice.partition("/")[0]
         content = yaml.safe_load((CONF / f"{choice}.yaml").read_text()) or {}
@@ -109,31 +115,30 @@ def nodes() -> Iterator[tuple[str, str, dict[str, Any]]]:
         if group in ("callbacks", "logger"):
             for name, node in content.items():
                 if name != "defaults":
-                    yield f"{choice}.{name}", node["_target_"], node
+                    yield f"{choice}.{name}", import_class(node, choice), node
             continue
         parents = [entry for entry in content.get("defaults", []) if entry != "_self_"]
         inherited = [yaml.safe_load((CONF / group / f"{parent}.yaml").read_text()) for parent in parents]
-        target = next((part["_target_"] for part in (content, *inherited) if "_target_" in part), None)
-        if group == "model":
-            target = f"{VAE.__module__}.{VAE.__qualname__}"
-        if group in GROUPS:
-            family = GROUPS[group][0].named(content["name"], group)
-            target = f"{family.__module__}.{family.__qualname__}"
-        if target is not None:
-            yield choice, target, content
+        node = next((part for part in (content, *inherited) if TARGET in part), None)
+        if group in KINDS:
+            yield choice, KINDS[group][0].named(content[NAME], group), content
+        elif group == "model":
+            yield choice, VAE, content
+        elif node is not None:
+            yield choice, import_class(node, choice), content
 
 
 def test_a_yaml_holds_only_what_its_constructor_has_and_does_not_default_to() -> None:
     offenders = []
-    for where, target, node in nodes():
-        constructor, group = locate(target, where), where.partition("/")[0]
-        defaults = {key: parameter.default for key, parameter in inspect.signature(constructor).parameters.items()}
-        options = DATA_OPTIONS if group == "data" else {}
-        legal = {*legal_keys(constructor, GIVEN.get(group, ())), *options}
-        for key in node.keys() - {"_target_", "_partial_", "defaults", "name"}:
-            default = options.get(key, defaults.get(key))
-            if key not in legal or node[key] == default:
-                offenders.append(f"{where}.{key}={node[key]}")
+    for where, constructor, node in nodes():
+        group = where.partition("/")[0]
+        given = KINDS[group][1] if group in KINDS else GIVEN.get(group, ())
+        for key, value in node.items():
+            if key in {TARGET, "defaults"} or (key == NAME and TARGET not in node):
+                continue
+            owner = RowOptions if group == "data" and key in legal_keys(RowOptions) else constructor
+            if key not in legal_keys(owner, given) or value == inspect.signature(owner).parameters[key].default:
+                offenders.append(f"{where}.{key}={value}")
     assert not offenders
 
 
@@ -147,12 +152,7 @@ def test_experiments_are_overrides_only() -> None:
         assert {*content} <= groups | {"test", "torch", "seed"}, path
 
 
-def test_file_names_are_the_names_in_the_code() -> None:
-    for group in GROUPS:
-        for path in (CONF / group).glob("*.yaml"):
-            assert yaml.safe_load(path.read_text())["name"] == path.stem, path
-    sources = CONF.parent / "vae_lightning" / "data" / "sources"
-    for path in (CONF / "data").glob("*.yaml"):
-        module = yaml.safe_load(path.read_text())["_target_"].split(".")[-2]
-        assert module == path.stem, path
-        assert (sources / f"{module}.py").exists()
+def test_every_family_has_a_yaml_of_its_name() -> None:
+    for group, (base, _) in KINDS.items():
+        names = {path.stem: yaml.safe_load(path.read_text())[NAME] for path in (CONF / group).glob("*.yaml")}
+        assert names == {name: name for name in base.families()}

@@ -6,15 +6,14 @@ from typing import Any, Literal, Optional, Union
 import pytest
 
 from vae_lightning.config.instantiate import (
-    called,
+    call,
+    check_arguments,
     check_keys,
     check_types,
-    checked,
-    completed,
-    construct,
+    import_class,
+    instantiate,
     legal_keys,
-    locate,
-    nearest,
+    with_defaults,
 )
 from vae_lightning.errors import ConfigError, RunError
 
@@ -40,32 +39,32 @@ def swallows(size: int = 1, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
     return size, args, kwargs
 
 
+def node(**arguments: Any) -> dict[str, Any]:
+    """A node of ``Thing``."""
+    return {"_target_": f"{Thing.__module__}.{Thing.__qualname__}", **arguments}
+
+
 def refuses(error: Exception) -> None:
     raise error
-
-
-def test_the_nearest_legal_word_is_named_or_all_of_them() -> None:
-    assert nearest("latent_dims", ["latent_dim", "hidden_dims"]) == "Did you mean 'latent_dim'?"
-    assert nearest("zzz", ["b", "a"]) == "Legal are: a, b."
 
 
 @pytest.mark.parametrize(("typed", "meant"), [("siz", "size"), ("rates", "rate"), ("widht", "widths")])
 def test_a_misspelt_key_fails_and_names_the_nearest(typed: str, meant: str) -> None:
     with pytest.raises(ConfigError, match=rf"There is no setting thing\.{typed}\. Did you mean '{meant}'\?"):
-        construct({"size": 1, typed: 1}, "thing", Thing)
+        instantiate(node(**{"size": 1, typed: 1}), "thing")
 
 
 def test_what_the_program_gives_is_no_setting() -> None:
     assert "size" not in legal_keys(Thing, ["size"])
     with pytest.raises(ConfigError, match=r"no setting thing\.size"):
-        construct({"size": 1}, "thing", Thing, size=2)
-    assert construct({}, "thing", Thing, size=2).given[0] == 2
+        instantiate(node(size=1), "thing", size=2)
+    assert instantiate(node(), "thing", size=2).given[0] == 2
 
 
 def test_a_constructor_that_takes_any_keyword_swallows_no_typo() -> None:
     assert legal_keys(swallows) == ["size"]
     with pytest.raises(ConfigError, match="Did you mean 'size'"):
-        construct({"sise": 1}, "thing", swallows)
+        check_arguments({"sise": 1}, swallows, "thing")
 
 
 @pytest.mark.parametrize(
@@ -112,7 +111,7 @@ def test_a_value_of_the_right_kind_is_taken(name: str, value: Any) -> None:
 )
 def test_a_value_of_the_wrong_kind_is_refused_in_words(name: str, value: Any, must_be: str) -> None:
     with pytest.raises(ConfigError) as error:
-        construct({"size": 1, name: value}, "thing", Thing)
+        instantiate(node(**{"size": 1, name: value}), "thing")
     assert str(error.value) == f"The '{name}' parameter of Thing must be {must_be}. Got {value!r} instead."
 
 
@@ -124,36 +123,29 @@ def test_annotations_that_cannot_be_read_check_nothing() -> None:
 
 
 def test_a_target_is_imported() -> None:
-    assert locate("collections.OrderedDict", "thing").__name__ == "OrderedDict"
-    assert construct({"_target_": "fractions.Fraction", "numerator": 3}, "thing").numerator == 3
+    assert import_class({"_target_": "collections.OrderedDict"}, "thing").__name__ == "OrderedDict"
+    assert instantiate({"_target_": "fractions.Fraction", "numerator": 3}, "thing").numerator == 3
 
 
 @pytest.mark.parametrize("target", ["nowhere.Thing", "collections.Nothing", "word", "", ".", "collections."])
 def test_an_unknown_target_is_refused(target: str) -> None:
     with pytest.raises(ConfigError, match=r"thing\._target_=.* names nothing that can be imported"):
-        construct({"_target_": target}, "thing")
+        instantiate({"_target_": target}, "thing")
 
 
 def test_a_node_that_names_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="it has no _target_"):
-        checked({"size": 1}, "thing")
+        instantiate({"size": 1}, "thing")
 
 
-def test_a_partial_waits_for_the_rest() -> None:
-    node = {"_target_": f"{Thing.__module__}.{Thing.__qualname__}", "_partial_": True, "rate": 2}
-    partial = construct(node, "thing", name="given")
-    thing = partial(5)
-    assert thing.given[:2] == (5, 2)
-    assert thing.given[4] == "given"
-
-
-def test_completed_is_a_record_that_later_defaults_cannot_change() -> None:
-    record = completed({"_target_": "x", "rate": 2}, Thing)
+def test_with_defaults_is_a_record_that_later_defaults_cannot_change() -> None:
+    record = with_defaults({"rate": 2}, Thing)
     assert record["rate"] == 2
-    assert record["_target_"] == "x"
     assert record["widths"] == [1, 2]
     assert record["kind"] == "a"
+    assert record["name"] is None
     assert "size" not in record
+    assert "rate" not in with_defaults({}, Thing, ["rate"])
 
 
 def test_check_keys_accepts_exactly_the_legal() -> None:
@@ -168,21 +160,21 @@ MisconfigurationException = type("MisconfigurationException", (Exception,), {})
 @pytest.mark.parametrize("error", [TypeError("no"), ValueError("no"), MisconfigurationException("no")])
 def test_a_refusal_by_the_constructor_is_one_sentence(error: Exception) -> None:
     with pytest.raises(ConfigError, match=r"^thing cannot be built as configured: no$"):
-        called(refuses, "thing", error)
+        call(refuses, "thing", error)
 
 
 @pytest.mark.parametrize("error", [KeyError("no"), RuntimeError("no")])
 def test_a_crash_is_no_refusal(error: Exception) -> None:
     with pytest.raises(type(error)):
-        called(refuses, "thing", error)
+        call(refuses, "thing", error)
 
 
 @pytest.mark.parametrize("error", [ConfigError("mine"), RunError("mine")])
 def test_our_own_messages_are_not_wrapped(error: Exception) -> None:
     with pytest.raises(type(error), match=r"^mine$"):
-        called(refuses, "thing", error)
+        call(refuses, "thing", error)
 
 
 def test_a_missing_argument_is_one_sentence() -> None:
     with pytest.raises(ConfigError, match="missing 1 required positional argument: 'size'"):
-        construct({}, "thing", Thing)
+        instantiate(node(), "thing")

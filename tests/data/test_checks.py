@@ -66,7 +66,7 @@ def test_message_says_which_how_many_and_where() -> None:
     u = torch.tensor([[0.0, 1.0, 0.5], [1.0, 4.2, 0.5], [1.0, -3.1, 2.0]])
     text = str(refusal(u, [UNIT]))
     assert "do not fit the bernoulli likelihood, whose values must be between 0 and 1" in text
-    assert "3 of 9 values of the train rows (after data.preprocess=none) are something else" in text
+    assert "3 of 9 values of the train rows (after preprocess=none) are something else" in text
     assert "in 2 columns of 3: 'b', 'c'. The first is 4.2 in row 2, column 'b'." in text
     assert "likelihood=gaussian" in text
     assert "data.preprocess=minmax" in text

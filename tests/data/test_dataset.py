@@ -1,6 +1,5 @@
 """Splits, fingerprints, and the words that messages are made of."""
 
-import shlex
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from vae_lightning.data.columns import Column, pixel_names
 from vae_lightning.data.dataset import Dataset, Rows
 from vae_lightning.data.files.archives import read_arrays
 from vae_lightning.data.split import check_seed, split_off, split_rows
-from vae_lightning.data.wording import count, listed, nearest, override
+from vae_lightning.data.wording import count, listed
 from vae_lightning.errors import DataError
 
 
@@ -116,36 +115,8 @@ class TestWords:
         assert listed("abcdef") == "a, b, c, d, e, f"
         assert listed([str(index) for index in range(36)]) == "0, 1, 2, 3, 4 and 31 more"
 
-    def test_nearest(self) -> None:
-        assert nearest("standardise", ["none", "standardize"]) == " Did you mean 'standardize'?"
-        assert nearest("AGE", ["Age", "name"]) == " Did you mean 'Age'?"
-        assert nearest("zzz", ["Age", "name"]) == ""
-
     def test_pixel_names(self) -> None:
         assert pixel_names(2, 2) == ["pixel_0_0", "pixel_0_1", "pixel_1_0", "pixel_1_1"]
-
-    @pytest.mark.parametrize(
-        "names",
-        [
-            ["a", "b_2"],
-            ["0", "17"],
-            ["first name", "b"],
-            ["it's", 'say "x"', "back\\slash", 'both\\"'],
-            ["a,b", "[c]", "{d}", "e=f", "${g}"],
-            ["null", "true", "1e3", "007", "größe"],
-            ["end\\"],
-        ],
-    )
-    def test_what_to_type_is_understood_by_shell_and_hydra(self, names: list[str]) -> None:
-        from hydra.core.override_parser.overrides_parser import OverridesParser
-
-        [typed] = shlex.split(override("data.drop", names))
-        values = OverridesParser.create().parse_override(typed).value()
-        texts = [getattr(value, "text", value) for value in values]
-        assert [str(text) for text in texts] == names
-
-    def test_plain_names_are_not_quoted(self) -> None:
-        assert override("data.drop", ["name", "date"]) == "data.drop=[name,date]"
 
 
 def test_read_arrays_never_unpickles(tmp_path: Path) -> None:

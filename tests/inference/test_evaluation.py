@@ -29,7 +29,7 @@ COLUMNS = [Column(name, "float64") for name in "abc"]
 @pytest.fixture(scope="module")
 def built(gaussian_run: Any) -> Built:
     seed_everything(0, verbose=False)
-    return build(gaussian_run.config)
+    return build(gaussian_run.settings)
 
 
 def numbers(gaussian_run: Any, built: Built, **options: Any) -> Evaluation:

@@ -30,7 +30,7 @@ def model(gaussian_run: Any) -> VAEModel:
 def rows(gaussian_run: Any) -> np.ndarray:
     """The test rows of the Gaussian run, data units."""
     seed_everything(0, verbose=False)
-    x: np.ndarray = build(gaussian_run.config).dataset.test.x
+    x: np.ndarray = build(gaussian_run.settings).dataset.test.x
     return x
 
 
@@ -222,7 +222,7 @@ def test_no_samples_are_no_estimate(model: VAEModel, rows: np.ndarray) -> None:
 
 
 def test_samples_are_distributed_as_the_rows(model: VAEModel, gaussian_run: Any) -> None:
-    train_rows = build(gaussian_run.config).dataset.train.x
+    train_rows = build(gaussian_run.settings).dataset.train.x
     sample = model.sample(4000, seed=0).to_numpy()
     np.testing.assert_allclose(sample.mean(0), train_rows.mean(0), atol=0.25 * train_rows.std(0).max())
     np.testing.assert_allclose(sample.std(0), train_rows.std(0), rtol=0.25)
@@ -232,7 +232,7 @@ def test_samples_are_distributed_as_the_rows(model: VAEModel, gaussian_run: Any)
 
 
 def test_evaluating_data_rows_gives_the_numbers_of_the_summary(gaussian_run: Any) -> None:
-    dataset = build(gaussian_run.config).dataset
+    dataset = build(gaussian_run.settings).dataset
     found = load(gaussian_run.run_dir).evaluate(dataset.test.x, dataset.train.x, num_samples=10, seed=0)
     assert found.as_dict() == pytest.approx(gaussian_run.summary["test"], rel=1e-6)
 

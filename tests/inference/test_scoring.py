@@ -221,7 +221,7 @@ def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> Non
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_knows_the_quantiles_of_its_validation_rows(gaussian_run: Any, kind: Any) -> None:
     model = load(gaussian_run.run_dir)
-    valid = build(gaussian_run.config).dataset.valid.x
+    valid = build(gaussian_run.settings).dataset.valid.x
     assert model.threshold(0.9, kind) == pytest.approx(np.quantile(model.score(valid, kind), 0.9), rel=1e-6)
 
 

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from tests.conftest import Run
-from vae_lightning.config.build import recorded_dataset
+from vae_lightning.config.record import recorded_dataset
+from vae_lightning.config.settings import Settings
 from vae_lightning.reporting.figures.subject import Subject
 from vae_lightning.reporting.figures.training import read_history
 from vae_lightning.runs.loading import load_recorded
@@ -60,7 +61,7 @@ def digits_run(compose_config: Callable[..., dict[str, Any]], tmp_path_factory: 
         "callbacks.figures.every_n_epochs=2",
         "callbacks.figures.share=1",
     )
-    return Run(run_dir, config, run(config, [], {"data": "digits", "likelihood": "bernoulli"}))
+    return Run(run_dir, config, run(Settings.parse(config), [], {"data": "digits", "likelihood": "bernoulli"}))
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from vae_lightning.config.build import recorded_dataset
+from vae_lightning.config.record import recorded_dataset
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.store import RowsInMemory
 from vae_lightning.doctor.runs.trained import Trained, examine_model
@@ -29,7 +29,7 @@ def sound(gaussian_run) -> Trained:
     model = load(gaussian_run.run_dir)
     dataset = recorded_dataset(gaussian_run.record["config"], [column.name for column in model.columns])
     rows = VectorDataModule(dataset, model.scaling).rows
-    return Trained(model, rows["train"], RowsInMemory.of(rows["valid"].batches()).rows, ELBO())
+    return Trained(model, rows["train"], RowsInMemory.of(rows["test"].batches()).rows, ELBO())
 
 
 @pytest.mark.parametrize("name", ["gaussian_run", "bernoulli_run"])
@@ -161,7 +161,7 @@ def test_gradient_that_is_not_finite_is_found(sound: Trained) -> None:
 
 
 def test_rows_outside_the_support_end_the_examination(sound: Trained) -> None:
-    report = examine_model(replace(sound, valid=Batch(torch.full_like(sound.valid.x, torch.nan))))
+    report = examine_model(replace(sound, test=Batch(torch.full_like(sound.test.x, torch.nan))))
     assert report.codes == ("SUPPORT",)
 
 

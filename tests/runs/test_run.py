@@ -215,7 +215,7 @@ def by_hand(model: Any, u: torch.Tensor, seed: int) -> float:
 def test_validation_is_the_nelbo_written_out_by_hand(name: str, request: pytest.FixtureRequest) -> None:
     run = request.getfixturevalue(name)
     seed_everything(0, verbose=False)
-    rows = build(run.config).datamodule.rows["valid"]
+    rows = build(run.settings).datamodule.rows["valid"]
     assert by_hand(load(run.run_dir), rows, seed=0) == pytest.approx(run.value, abs=1e-4)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,12 @@ from joblib.externals.loky import get_reusable_executor
 
 from tests.sweeps.sweeping import words
 from vae_lightning.cli import main as cli
+from vae_lightning.inference.reference import ReferenceMeasure
 from vae_lightning.sweeps import figures
 from vae_lightning.sweeps.base import Job, write_job
 
 MakeJob = Callable[..., Path]
+DENSITY = ReferenceMeasure("density", None)
 
 
 @pytest.fixture
@@ -54,7 +57,7 @@ def make_job(sweep_dir: Path) -> MakeJob:
         value: float | None = None,
         *,
         status: str = "finished",
-        measure: str = "density, data units",
+        measure: ReferenceMeasure = DENSITY,
         rows: str = "aaaa",
         error: str = "",
         typed: dict[str, Any] | None = None,
@@ -77,7 +80,7 @@ def make_job(sweep_dir: Path) -> MakeJob:
         if status == "finished" and value is not None:
             summary = {
                 "val/nelbo": value,
-                "measure": measure,
+                "reference_measure": asdict(measure),
                 "test": {"nelbo": value + 0.5, "nll": value + 0.25, "baseline": 140.0, "active_units": number % 3},
                 "epochs": 7,
                 "parameters": 1000 + number,

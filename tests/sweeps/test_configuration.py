@@ -1,23 +1,26 @@
 """The fingerprint changes with what a result depends on, and with nothing else."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from vae_lightning.config.overrides import prepared
+from vae_lightning.config.settings import Settings
 from vae_lightning.sweeps.base import Job
-from vae_lightning.sweeps.launch import job_of
+from vae_lightning.sweeps.configuration import job_of
 
 CONF = Path(__file__).parents[2] / "conf"
 
 
 def job(*overrides: str) -> Job:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", prepared([*overrides, "run_dir=somewhere"]), return_hydra_config=True)
-    OmegaConf.set_readonly(config, False)
-    return job_of(config, config.hydra.runtime.choices, overrides)
+        config = compose("train", prepared(["run_dir=somewhere", *overrides]), return_hydra_config=True)
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    plain: Any = OmegaConf.to_container(own, resolve=True)
+    return job_of(Settings.parse(plain), config.hydra.runtime.choices, overrides)
 
 
 PLAIN = job()
@@ -88,6 +91,8 @@ def test_settings_name_choices_and_defaults() -> None:
     assert settings["likelihood"] == "gaussian"
     assert settings["likelihood.variance"] == "per_column"
     assert settings["objective.beta"] == 1.0
+    assert settings["posterior.log_var_bound"] == 15.0
+    assert settings["data.threshold"] == 0.5
     assert settings["seed"] == 3
     assert not [name for name in settings if "somewhere" in str(settings[name])]
     assert not {"run_dir", "launcher", "sweep", "sweep.dir", "hydra"} & set(settings)

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from vae_lightning.inference.reference import ReferenceMeasure
 from vae_lightning.reporting.figures.style import encode_png, use_style
 from vae_lightning.sweeps.comparison import results_of
 from vae_lightning.sweeps.figures import draw_sweep, render_sweep
@@ -87,7 +88,7 @@ def test_a_panel_a_setting_and_parallel_coordinates_of_them_all(sweep_dir: Path,
 def test_what_cannot_be_compared_shares_no_axis(sweep_dir: Path, make_job: MakeJob) -> None:
     for number in range(8):
         likelihood = ("bernoulli", "gaussian")[number % 2]
-        measure = ("probability, rows as they are", "density, data units")[number % 2]
+        measure = (ReferenceMeasure("probability", "as they are"), ReferenceMeasure("density", None))[number % 2]
         make_job(number, {"likelihood": likelihood, "model.latent_dim": number // 2}, number * 10.0, measure=measure)
     figure = draw(sweep_dir)
     first, second = panels(figure)["model.latent_dim"]

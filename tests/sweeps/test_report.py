@@ -14,6 +14,7 @@ from filelock import FileLock
 from vae_lightning import files
 from vae_lightning.cli import main as cli
 from vae_lightning.errors import RunError, UserError
+from vae_lightning.inference.reference import ReferenceMeasure
 from vae_lightning.sweeps import report
 from vae_lightning.sweeps.base import LOCK, RECORD, jobs_of
 from vae_lightning.sweeps.comparison import rankings_of, results_of, varied_keys
@@ -22,7 +23,7 @@ from vae_lightning.sweeps.report import write_report
 
 MakeJob = Callable[..., Path]
 Grid = dict[int, tuple[int, int, float]]
-PROBABILITY = "probability, rows as they are"
+PROBABILITY = ReferenceMeasure("probability", "as they are")
 
 
 def markdown(sweep_dir: Path) -> str:
@@ -99,7 +100,7 @@ def test_the_file_to_compute_with_says_what_the_jobs_say(sweep_dir: Path, make_j
         assert row["seconds"] == job.seconds
         assert (row["error"] if job.error else "") == job.error
         if job.status != "finished":
-            assert row[["val/nelbo", "test/nll", "epochs", "measure"]].isna().all()
+            assert row[["val/nelbo", "test/nll", "epochs", "reference measure"]].isna().all()
             continue
         summary = json.loads((sweep_dir / str(number) / "summary.json").read_text())
         assert row["val/nelbo"] == summary["val/nelbo"] == grid[number][2]
@@ -107,7 +108,7 @@ def test_the_file_to_compute_with_says_what_the_jobs_say(sweep_dir: Path, make_j
             f"test/{name}": value for name, value in summary["test"].items()
         }
         assert (row["epochs"], row["parameters"]) == (7, 1000 + number)
-        assert row["measure"] == summary["measure"]
+        assert row["reference measure"] == "density, data units"
     assert table["optimizer.lr"].dropna().to_dict() == {10: 1 / 3}
     assert "model.activation" not in table
 
@@ -165,14 +166,14 @@ def test_a_setting_that_nobody_typed_still_makes_another_configuration(sweep_dir
         ({}, {"measure": PROBABILITY}, "a density per data unit can exceed 1"),
         (
             {"measure": PROBABILITY},
-            {"measure": "probability, rows binarized at 0.5"},
+            {"measure": ReferenceMeasure("probability", "binarized at 0.5")},
             "rows that are scaled or binarized in another way are other data",
         ),
         ({}, {"rows": "bbbb"}, "belongs to the rows"),
     ],
 )
 def test_what_cannot_be_compared_never_shares_a_table(
-    sweep_dir: Path, make_job: MakeJob, first: dict[str, str], second: dict[str, str], says: str
+    sweep_dir: Path, make_job: MakeJob, first: dict[str, Any], second: dict[str, Any], says: str
 ) -> None:
     for number in range(6):
         kind = first if number % 2 else second

@@ -82,11 +82,11 @@ def _training_rows(model: "VAEModel") -> "RowStore | None":
 
 def _recorded_rows(model: "VAEModel") -> "dict[str, RowStore]":
     """The rows that the run was trained on, split alike, in model units."""
-    from vae_lightning.config.build import recorded_dataset
-    from vae_lightning.training.datamodule import VectorDataModule
+    from vae_lightning.config.record import recorded_dataset
+    from vae_lightning.data.scaled import scale_rows
 
     dataset = recorded_dataset(model.record, [column.name for column in model.columns])
-    return VectorDataModule(dataset, model.scaling, seed=_seed(model)).rows
+    return scale_rows(dataset, model.scaling, _seed(model))
 
 
 def _seed(model: "VAEModel") -> int:

@@ -4,16 +4,11 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-import hydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
-from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from vae_lightning.cli.doctor import doctor
 from vae_lightning.cli.encode import encode
@@ -28,6 +23,9 @@ from vae_lightning.config.overrides import CONF, prepared
 from vae_lightning.errors import ConfigError, InterruptedRun, RunError, UserError
 
 if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from vae_lightning.config.settings import Settings
     from vae_lightning.sweeps.base import Job
 
 SWEEPERS = "hydra_plugins.vae_lightning_sweepers"
@@ -62,6 +60,11 @@ def train_command(context: click.Context) -> None:
 
 def train(arguments: Sequence[str] | None = None) -> None:
     """Compose the configuration from the command line and run it; a user's mistake ends in one message, status 1."""
+    # Half a second, which the commands on a run directory need not wait for.
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     wants_traceback = _user_wants_tracebacks or "debug=true" in [a.lower() for a in arguments]
     program, full_error = sys.argv[0], os.environ.get("HYDRA_FULL_ERROR")
@@ -81,48 +84,57 @@ def train(arguments: Sequence[str] | None = None) -> None:
             os.environ["HYDRA_FULL_ERROR"] = full_error
 
 
-def _job(config: DictConfig) -> float | None:
+def _job(config: "DictConfig") -> float | None:
     # Seconds of imports, which --help and a misspelt group need not wait for.
-    from vae_lightning.runs.run import run
-    from vae_lightning.sweeps.launch import job_of
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import OmegaConf
 
-    plain: Any = OmegaConf.to_container(config, resolve=True)
-    overrides = list(HydraConfig.get().overrides.task)
+    from vae_lightning.config.settings import Settings
+    from vae_lightning.runs.run import run
+    from vae_lightning.sweeps.configuration import job_of
+
+    hydra_config = HydraConfig.get()
+    is_one_of_many = hydra_config.mode == RunMode.MULTIRUN
     try:
-        job = job_of(config, HydraConfig.get().runtime.choices, overrides)
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            return _job_of_a_sweep(config, plain, job)
-        typed = {override.lstrip("+").partition("=")[0] for override in overrides}
-        shown = {name: value for name, value in job.settings.items() if name in typed | IDENTITY}
-        return run(plain, overrides, shown)
+        settings = Settings.parse(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
+        job = job_of(settings, hydra_config.runtime.choices, list(hydra_config.overrides.task))
+        if is_one_of_many:
+            return _job_of_a_sweep(config, settings, job)
+        typed = {override.lstrip("+").partition("=")[0] for override in job.overrides}
+        return run(settings, job.overrides, {n: v for n, v in job.settings.items() if n in typed | IDENTITY})
     except UserError as error:
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
+        if is_one_of_many:
             raise  # recorded and told; Hydra goes on with the other jobs
         _fail(error, config.debug or _user_wants_tracebacks)
 
 
-def _job_of_a_sweep(config: DictConfig, plain: dict[str, Any], job: "Job") -> float | None:
+def _job_of_a_sweep(config: "DictConfig", settings: "Settings", job: "Job") -> float | None:
+    from hydra.core.hydra_config import HydraConfig
+    from omegaconf import OmegaConf
+
     from vae_lightning.console import one_job_of_many
     from vae_lightning.runs.run import run
     from vae_lightning.sweeps.launch import began, keep_composition
     from vae_lightning.sweeps.work import work_on
 
-    run_dir, hydra_config = Path(plain["run_dir"]), HydraConfig.get()
-    if hydra_config.runtime.choices["hydra/launcher"] != "basic":
-        plain["callbacks"] = {**(plain["callbacks"] or {}), "progress": None}  # bars of several processes would mix
+    run_dir, hydra_config = Path(settings.run_dir), HydraConfig.get()
     sweeper: Any = OmegaConf.to_container(hydra_config.sweeper, resolve=True)
+    callbacks = dict(settings.callbacks)
+    if hydra_config.runtime.choices["hydra/launcher"] != "basic":
+        callbacks["progress"] = None  # bars of several processes would mix
     if sweeper["_target_"] == f"{SWEEPERS}.OptunaSweeper":
         from vae_lightning.sweeps.search import trial_report
 
-        plain["callbacks"] = {**(plain["callbacks"] or {}), "trial": trial_report(sweeper, run_dir)}
+        callbacks["trial"] = trial_report(sweeper, run_dir)
 
     def work(resumes: bool) -> float:
         keep_composition(config, run_dir)
         with one_job_of_many(f"job {run_dir.name}"):
-            return run({**plain, "resume": str(run_dir) if resumes else None}, job.overrides, job.settings)
+            return run(replace(settings, callbacks=callbacks, resume=resumes), job.overrides, job.settings)
 
     try:
-        since = began(run_dir.parent) if plain["sweep"]["on_error"] == "stop" else None
+        since = began(run_dir.parent) if config.sweep.on_error == "stop" else None
         return work_on(run_dir, job, work, stop_since=since, repeat=not sweeper["_target_"].startswith(SWEEPERS))
     except InterruptedRun:
         raise KeyboardInterrupt from None  # Hydra would go on with the next job

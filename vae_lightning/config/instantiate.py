@@ -1,9 +1,9 @@
 """From a configuration node to the object it names: every key is checked against the constructor's signature.
 
-The yaml files hold only what differs from the constructors' defaults, so the signatures are what is legal.
+The yaml files hold only what differs from the constructors' defaults, so the signatures are what is legal. A node is
+plain values. It names a class of this package's families by ``name``, any other by ``_target_``.
 """
 
-import functools
 import importlib
 import inspect
 import types
@@ -11,20 +11,34 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from vae_lightning.errors import ConfigError, UserError, check_parameter, nearest
-from vae_lightning.likelihoods.family import Family
+
+TARGET = "_target_"
+Node = Mapping[str, Any]
 
 
-def locate(target: str, path: str) -> Callable[..., Any]:
-    """Import the class or function that ``target`` names.
+def import_class(node: Node, path: str) -> Callable[..., Any]:
+    """The class or function that ``node["_target_"]`` names.
+
+    Args:
+        node: a node.
+        path: where it stands in the configuration, for messages.
 
     Raises:
-        ConfigError: when there is none of that name.
+        ConfigError: when it names none, or one that cannot be imported.
     """
-    module, _, name = target.rpartition(".")
+    if TARGET not in node:
+        raise ConfigError(f"{path} names nothing to build: it has no {TARGET}.")
+    module, _, name = str(node[TARGET]).rpartition(".")
     try:
-        return getattr(importlib.import_module(module), name)
+        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"{path}._target_={target} names nothing that can be imported: {error}.") from None
+        raise ConfigError(f"{path}.{TARGET}={node[TARGET]} names nothing that can be imported: {error}.") from None
+    return found
+
+
+def arguments_of(node: Node) -> dict[str, Any]:
+    """The entries of a node that are its class's arguments."""
+    return {key: value for key, value in node.items() if key != TARGET}
 
 
 def legal_keys(target: Callable[..., Any], given: Iterable[str] = ()) -> list[str]:
@@ -33,68 +47,46 @@ def legal_keys(target: Callable[..., Any], given: Iterable[str] = ()) -> list[st
     return [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name not in given]
 
 
-def completed(node: Mapping[str, Any], target: Callable[..., Any]) -> dict[str, Any]:
-    """``node`` with the constructor's plain defaults filled in: a record that later defaults cannot change."""
-    parameters = inspect.signature(target).parameters.values()
-    defaults = {p.name: list(p.default) if isinstance(p.default, tuple) else p.default for p in parameters}
-    plain = (bool, int, float, str, list, type(None))
-    return {**{name: value for name, value in defaults.items() if isinstance(value, plain)}, **node}
+def with_defaults(arguments: Node, target: Callable[..., Any], given: Iterable[str] = ()) -> dict[str, Any]:
+    """``arguments`` with the constructor's plain defaults filled in: a record that later defaults cannot change.
+
+    >>> with_defaults({"numerator": 3}, __import__("fractions").Fraction)
+    {'numerator': 3, 'denominator': None}
+    """
+    parameters = inspect.signature(target).parameters
+    defaults = {name: parameters[name].default for name in legal_keys(target, given)}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in defaults.items()}
+    filled = {n: v for n, v in plain.items() if isinstance(v, bool | int | float | str | list | None)}
+    return {**filled, **arguments}
 
 
-def construct(node: Mapping[str, Any], path: str, target: Callable[..., Any] | None = None, /, **given: Any) -> Any:
-    """Build what ``node`` describes.
-
-    Args:
-        node: ``_target_`` (unless ``target`` is passed) and keyword arguments; with ``_partial_`` the result waits for
-            more arguments.
-        path: where the node stands in the configuration, for messages.
-        target: the class, where the program knows it.
-        **given: arguments the program adds.
+def check_arguments(arguments: Node, target: Callable[..., Any], path: str, given: Iterable[str] = ()) -> None:
+    """Hold keys and plain values against the constructor.
 
     Raises:
-        ConfigError: for a key the constructor does not know, naming the nearest one it does, and for a value it
-            refuses.
+        ConfigError: for a key that it does not know, naming the nearest one it does, and for a value of another type.
     """
-    waits = target is None and node.get("_partial_")
-    target, arguments = checked(node, path, target, given)
-    if waits:
-        return functools.partial(target, **arguments, **given)
-    return called(target, path, **arguments, **given)
-
-
-def checked(
-    node: Mapping[str, Any], path: str, target: Callable[..., Any] | None = None, given: Iterable[str] = ()
-) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """The class a node names and the arguments for it, once keys and plain values are known to be legal.
-
-    Raises:
-        ConfigError: as :func:`construct`, but for what only the constructor itself can tell.
-    """
-    # A class that the program itself chose is always built at once.
-    directives = ("_target_",) if target is not None else ("_target_", "_partial_")
-    if target is None:
-        if "_target_" not in node:
-            raise ConfigError(f"{path} names nothing to build: it has no _target_.")
-        target = locate(str(node["_target_"]), path)
-    arguments = {key: value for key, value in node.items() if key not in directives}
     check_keys(arguments, legal_keys(target, given), path)
     check_types(target, arguments)
-    return target, arguments
 
 
-def checked_part(node: Mapping[str, Any], group: str, base: type[Family], given: Iterable[str]) -> None:
-    """Hold a node that names a family of this package against that family's constructor.
+def instantiate(node: Node, path: str, /, **given: Any) -> Any:
+    """Check a node with a ``_target_`` and build what it describes.
+
+    Args:
+        node: its class, and keyword arguments.
+        path: where it stands in the configuration, for messages.
+        **given: arguments that the program adds.
 
     Raises:
-        ConfigError: for an unknown name, key or value.
+        ConfigError: for a class that cannot be imported, and for a key or a value that the class refuses.
     """
-    if "name" not in node:
-        raise ConfigError(f"{group} names nothing to build: it has no name. Type {group}=NAME.")
-    options = {key: value for key, value in node.items() if key != "name"}
-    checked(options, group, base.named(str(node["name"]), group), given)
+    target, arguments = import_class(node, path), arguments_of(node)
+    check_arguments(arguments, target, path, given)
+    return call(target, path, **given, **arguments)
 
 
-def called(target: Callable[..., Any], path: str, /, *args: Any, **arguments: Any) -> Any:
+def call(target: Callable[..., Any], path: str, /, *args: Any, **arguments: Any) -> Any:
     """``target(*args, **arguments)``, a refusal told in one sentence instead of a traceback.
 
     Raises:
@@ -120,7 +112,7 @@ def check_keys(keys: Iterable[str], legal: Iterable[str], path: str) -> None:
             raise ConfigError(f"There is no setting {path}.{key}. {nearest(key, legal)}")
 
 
-def check_types(target: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+def check_types(target: Callable[..., Any], arguments: Node) -> None:
     """Hold plain values against the annotations of ``target``.
 
     Raises:
@@ -134,7 +126,7 @@ def check_types(target: Callable[..., Any], arguments: Mapping[str, Any]) -> Non
     for name, value in arguments.items():
         if name in hints:
             owner = getattr(target, "__name__", str(target))
-            check_parameter(owner, name, _matches(value, hints[name]), _words(hints[name]), value)
+            check_parameter(owner, name, _matches(value, hints[name]), _describe(hints[name]), value)
 
 
 def _matches(value: Any, hint: Any) -> bool:
@@ -153,13 +145,14 @@ def _matches(value: Any, hint: Any) -> bool:
     return True
 
 
-def _words(hint: Any) -> str:
+def _describe(hint: Any) -> str:
+    """A type in words."""
     origin = get_origin(hint)
     if origin in (Union, types.UnionType):
-        return " or ".join(_words(option) for option in get_args(hint))
+        return " or ".join(_describe(option) for option in get_args(hint))
     if origin is Literal:
         return f"one of {', '.join(map(str, get_args(hint)))}"
     if inspect.isclass(origin) and issubclass(origin, Sequence):
-        return f"a list, each item {_words(get_args(hint)[0])}"
+        return f"a list, each item {_describe(get_args(hint)[0])}"
     names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
     return names.get(hint, getattr(hint, "__name__", str(hint)))

@@ -7,8 +7,7 @@ from typing import Any
 
 import yaml
 
-from vae_lightning.config.instantiate import nearest
-from vae_lightning.errors import ConfigError
+from vae_lightning.errors import ConfigError, nearest
 from vae_lightning.files import write_whole
 
 _PACKAGED = Path(__file__).parents[1] / "conf"

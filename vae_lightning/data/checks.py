@@ -60,7 +60,7 @@ def check_support(
     share = f"in {count(len(names), 'column')} of {len(columns):,}" if len(columns) > 1 else "in the only column"
     raise DataError(
         f"The data do not fit the {likelihood} likelihood, whose values must be {supports[column].words}: {num_bad:,} "
-        f"of {count(bad.numel(), 'value')} of the {split} rows (after data.preprocess={preprocess}) "
+        f"of {count(bad.numel(), 'value')} of the {split} rows (after preprocess={preprocess}) "
         f"{'is' if num_bad == 1 else 'are'} something else (from {low:.6g} to {high:.6g}), {share}: {listed(names)}. "
         f"The first is {first}.{_too_large(u[bad])}",
         _alternatives(supports[column], likelihood, preprocess, u[bad]),

@@ -1,15 +1,17 @@
 """What every source of rows gives: columns, rows and the three parts."""
 
 import hashlib
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vae_lightning.data.batch import Batch
 from vae_lightning.data.columns import Column
+
+if TYPE_CHECKING:
+    from vae_lightning.data.batch import Batch
 
 ROWS_AT_ONCE = 8192
 
@@ -29,9 +31,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self.x)
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator["Batch"]:
         """The rows in order, a batch at a time, float64: what statistics are folded over."""
         import torch  # a second of import that whoever only reads a table need not wait for
+
+        from vae_lightning.data.batch import Batch
 
         for start in range(0, len(self.x), ROWS_AT_ONCE):
             yield Batch(torch.from_numpy(self.x[start : start + ROWS_AT_ONCE].astype(np.float64)))
@@ -92,15 +96,3 @@ def _row_hashes(x: np.ndarray) -> np.ndarray:
     # In slices: a copy of all rows, column by column, would double a large table's memory.
     parts = np.array_split(x, len(x) // 8192 + 1)
     return np.concatenate([pd.util.hash_pandas_object(pd.DataFrame(p), index=False).to_numpy() for p in parts])
-
-
-class Source(ABC):
-    """Something that a data set can be loaded from."""
-
-    @abstractmethod
-    def load(self) -> Dataset:
-        """Read the rows, split them, and check everything that does not depend on a model.
-
-        Raises:
-            DataError: The data cannot be used; the message says what to do.
-        """

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from vae_lightning.data.columns import Column
 from vae_lightning.data.sources.table import as_numbers
-from vae_lightning.data.wording import count, listed, nearest
-from vae_lightning.errors import DataError
+from vae_lightning.data.wording import count, listed
+from vae_lightning.errors import DataError, did_you_mean
 
 Data = TypeVar("Data", np.ndarray, pd.DataFrame)
 
@@ -63,7 +63,7 @@ def _check_present(rows: pd.DataFrame, names: Sequence[str], noun: str) -> None:
         unknown = f" The model does not know {listed([repr(name) for name in others])}." if others else ""
         raise DataError(
             f"The rows lack {len(missing)} of the {len(names)} {noun}s that the model was trained on: "
-            f"{listed([repr(name) for name in missing])}.{unknown}{nearest(missing[0], others)}"
+            f"{listed([repr(name) for name in missing])}.{unknown} {did_you_mean(missing[0], others)}".rstrip()
         )
     twice = [name for name in names if (rows.columns == name).sum() > 1]
     if twice:

@@ -4,7 +4,7 @@ import numpy as np
 
 from vae_lightning.data.dataset import Rows
 from vae_lightning.data.wording import count
-from vae_lightning.errors import DataError, is_count
+from vae_lightning.errors import DataError, Setting, is_count
 
 
 def split_rows(rows: Rows, valid_fraction: float, test_fraction: float, seed: int) -> tuple[Rows, Rows, Rows]:
@@ -52,8 +52,8 @@ def _shuffled(num_rows: int, num_taken: int, seed: int) -> np.ndarray:
     if num_taken >= num_rows:
         raise DataError(
             f"The data have only {count(num_rows, 'row')}: too few for training, validation and test parts, "
-            "which need at least one each. Give more rows, or files for the parts: data.valid_path=..., "
-            "data.test_path=..."
+            "which need at least one each. Give more rows, or files for the parts.",
+            [Setting("data.valid_path", "FILE"), Setting("data.test_path", "FILE")],
         )
     return np.random.default_rng(seed).permutation(num_rows)
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.seeds import random_stream
 from vae_lightning.inference.importance import Estimate, log_prob
-from vae_lightning.inference.metrics import ELBOMeter
 from vae_lightning.likelihoods.moments import RowBatches
 from vae_lightning.model.vae import VAE
 
@@ -80,6 +79,9 @@ def evaluate(
     Raises:
         ConfigError: when ``num_samples`` is below 1.
     """
+    # torchmetrics imports matplotlib and scipy: seconds that loading a model need not wait for.
+    from vae_lightning.inference.metrics import ELBOMeter
+
     likelihood, num_columns = vae.likelihood, vae.likelihood.num_columns
     device = vae.output.weight.device
     slopes = torch.zeros(num_columns, dtype=torch.float64) if log_slopes is None else log_slopes.double()

@@ -19,7 +19,7 @@ from vae_lightning.data.store import ROWS_AT_ONCE, RowsInMemory
 from vae_lightning.errors import ConfigError, check_parameter, is_count
 from vae_lightning.inference.evaluation import Evaluation, evaluate
 from vae_lightning.inference.importance import log_prob
-from vae_lightning.inference.reference import ReferenceMeasure
+from vae_lightning.inference.reference import DENSITY, PROBABILITY, ReferenceMeasure
 from vae_lightning.inference.scoring import KINDS, NUM_SAMPLES, Kind, Score, Scores, check_kind, noise, scores
 from vae_lightning.model.vae import VAE
 
@@ -80,8 +80,8 @@ class VAEModel(nn.Module):
         A density is stated in data units, so every invertible scaling gives the same. A probability is that of the
         rows as the model sees them, and where they are made into bits, so is a density.
         """
-        kinds = sorted({"density" if one else "probability" for one in self.vae.likelihood.density_columns.tolist()})
-        in_data_units = kinds == ["density"] and self.scaling.is_invertible
+        kinds = sorted({DENSITY if one else PROBABILITY for one in self.vae.likelihood.density_columns.tolist()})
+        in_data_units = kinds == [DENSITY] and self.scaling.is_invertible
         return ReferenceMeasure(" and ".join(kinds), None if in_data_units else self.scaling.description)
 
     def loss_floor(self) -> float:

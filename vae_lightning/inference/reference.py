@@ -2,13 +2,15 @@
 
 from dataclasses import dataclass
 
+DENSITY, PROBABILITY = "density", "probability"
+
 
 @dataclass(frozen=True)
 class ReferenceMeasure:
     """Losses are comparable where these are equal.
 
     Attributes:
-        kind: ``density``, ``probability``, or both.
+        kind: ``density``, ``probability``, or ``density and probability`` of columns of both kinds.
         rows: what the rows are made into before they are measured; None for data units.
     """
 

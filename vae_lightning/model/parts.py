@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from vae_lightning.errors import check_parameter, is_count
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.likelihoods.family import Family
 from vae_lightning.model.vae import VAE
@@ -43,6 +44,8 @@ def build_vae(parts: Mapping[str, Mapping[str, Any]], num_columns: int) -> VAE:
     """
     likelihood = build_part(Likelihood, parts["likelihood"], "likelihood", num_columns=num_columns)  # type: ignore[type-abstract]
     latent_dim = parts["model"].get("latent_dim", DEFAULT_LATENT_DIM)
+    # Told of the VAE, not of whichever part would meet it first.
+    check_parameter("VAE", "latent_dim", is_count(latent_dim), "at least 1", latent_dim)
     posterior = build_part(PosteriorFamily, parts["posterior"], "posterior", latent_dim=latent_dim)  # type: ignore[type-abstract]
     prior = build_part(Prior, parts["prior"], "prior", latent_dim=latent_dim)  # type: ignore[type-abstract]
     return VAE(likelihood, posterior=posterior, prior=prior, **parts["model"])

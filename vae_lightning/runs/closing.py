@@ -3,18 +3,19 @@
 import copy
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import yaml
 from lightning.pytorch import Callback
 
 from vae_lightning.config.build import Built
+from vae_lightning.config.settings import Settings
 from vae_lightning.data.store import RowsInMemory
 from vae_lightning.doctor.report import Finding, Report
-from vae_lightning.doctor.runs.trained import Trained, examine_model
+from vae_lightning.doctor.runs.trained import Record, Trained, examine_model
 from vae_lightning.reporting.figures.callback import Figures
 from vae_lightning.reporting.html import MARKS, Page, write_page
 from vae_lightning.reporting.loggers import boards_of
@@ -22,7 +23,6 @@ from vae_lightning.reporting.tensorboard import add_text
 from vae_lightning.training.callbacks.guard import LossGuard
 from vae_lightning.version import __version__
 
-Config = Mapping[str, Any]
 PAGE = "report.html"
 
 
@@ -34,35 +34,38 @@ class Seconds(NamedTuple):
     report: float
 
 
-def present(built: Built, run_dir: Path, config: Config, best: float, table: Sequence[tuple[str, str, str]]) -> Seconds:
-    """Draw the model as it is now, where the run has figures, and report on it, unless ``config["report"]`` is false.
+def present(
+    built: Built, run_dir: Path, settings: Settings, best: float, table: Sequence[tuple[str, str, str]]
+) -> Seconds:
+    """Draw the model as it is now, where the run has figures, and report on it, unless ``report=false``.
 
     Args:
         built: the finished run, with the weights that are kept.
         run_dir: where everything goes.
-        config: its configuration.
+        settings: of the run.
         best: its best val/nelbo.
         table: the test table: name, value, comment.
     """
     callback = next((c for c in _callbacks(built) if isinstance(c, Figures)), None)
     figures = callback.draw(built.trainer, built.module, final=True) if callback else None
     drawing = callback.seconds if callback else 0.0
-    if not config["report"]:
+    if not settings.report:
         return Seconds(drawing, 0.0, 0.0)
     started = time.perf_counter()
     findings = _examine(built, best)
     examined = time.perf_counter()
-    configuration = _to_yaml(config, run_dir)
+    # Every setting that was in force, defaults included.
+    configuration = yaml.safe_dump(settings.in_full(), sort_keys=False, allow_unicode=True)
     for logger in boards_of(built.trainer):
         add_text(logger.experiment, "configuration", f"```yaml\n{configuration}```", built.trainer.global_step)
         add_text(logger.experiment, "doctor", _to_markdown(findings), built.trainer.global_step)
     page = Page(
         title=f"VAE on {built.dataset.name}",
-        facts=_state_facts(built, config),
+        facts=_state_facts(built, settings.seed),
         table=table,
         verdict=findings.verdict,
         findings=findings,
-        warnings=[words for c in _callbacks(built) if isinstance(c, LossGuard) for words in c.warnings],
+        warnings=[str(notice) for c in _callbacks(built) if isinstance(c, LossGuard) for notice in c.warnings],
         configuration=configuration,
         figures=figures,
     )
@@ -79,16 +82,10 @@ def _examine(built: Built, best: float) -> Report:
     model, data = built.module.model, built.datamodule
     if built.module.device.type != "cpu":
         model = copy.deepcopy(model).cpu()  # the doctor's quadratures are made of numbers there
-    train, valid = (data.on_device(name, torch.device("cpu")) for name in ("train", "valid"))
-    return examine_model(
-        Trained(model, train, RowsInMemory.of(valid.batches()).rows, built.module.objective, best, built.module.seed)
-    )
-
-
-def _to_yaml(config: Config, run_dir: Path) -> str:
-    """The configuration as YAML; where the run lies on this machine is nothing it depends on."""
-    text = yaml.safe_dump({**config}, sort_keys=False, allow_unicode=True)
-    return text.replace(str(run_dir), "${run_dir}")
+    stores = [data.on_device(name, torch.device("cpu")) for name in ("train", "valid", "test")]
+    valid, test = (RowsInMemory.of(rows.batches()).rows for rows in stores[1:])
+    record = Record(best, valid, built.module.seed)
+    return examine_model(Trained(model, stores[0], test, built.module.objective, record))
 
 
 def _to_markdown(report: Report) -> str:
@@ -104,7 +101,7 @@ def _line(finding: Finding) -> str:
     return f"- **{MARKS[finding.ok]}** {finding.code}{about}: {finding.says} {finding.remedy}".rstrip()
 
 
-def _state_facts(built: Built, config: Config) -> dict[str, str]:
+def _state_facts(built: Built, seed: int) -> dict[str, str]:
     dataset, vae = built.dataset, built.module.model.vae
     train, valid, test = (f"{len(rows):,}" for rows in (dataset.train, dataset.valid, dataset.test))
     parameters = sum(parameter.numel() for parameter in vae.parameters())
@@ -113,6 +110,6 @@ def _state_facts(built: Built, config: Config) -> dict[str, str]:
         f"{test} to test; fingerprint {dataset.fingerprint}",
         "preprocessing": built.module.model.scaling.name(),
         "model": f"{parameters:,} parameters, {vae.latent_dim} latent dimensions, {vae.likelihood.name()} likelihood",
-        "training": f"{built.trainer.current_epoch} epochs, seed {config['seed']}",
+        "training": f"{built.trainer.current_epoch} epochs, seed {seed}",
         "versions": f"vae_lightning {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
     }

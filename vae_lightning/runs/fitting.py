@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 import torch
 
 from vae_lightning.config.build import Built, assemble
+from vae_lightning.config.prepare import prepare
+from vae_lightning.config.settings import Settings
 from vae_lightning.console import console_muted, logging_to, quiet_frameworks
 from vae_lightning.data.dataset import Dataset
 from vae_lightning.data.seeds import random_stream
-from vae_lightning.errors import DataError, RunError
+from vae_lightning.errors import Notice
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.training.callbacks.guard import LossGuard
 from vae_lightning.training.callbacks.memory import BestInMemory
@@ -20,15 +22,6 @@ from vae_lightning.training.module import MONITOR
 
 # torch's random stream, Lightning's loggers and the denormal flag are the process's: fits in threads take turns.
 _TURNS = threading.Lock()
-# What the command line's messages advise, in the words of VAEEstimator.
-_WORDS = (
-    ("data.preprocess=", "preprocess="),
-    ("optimizer.lr", "learning_rate"),
-    ("objective.warmup=linear, a smaller objective.beta", "a smaller beta"),
-    (", clipped gradients (trainer.gradient_clip_val=1)", ""),
-    ("likelihood.min_scale", "min_scale in likelihood_options"),
-    ("Raise model.log_var_bound or lower", "Lower"),
-)
 
 
 class Fitted(NamedTuple):
@@ -44,7 +37,7 @@ class Fitted(NamedTuple):
     model: VAEModel
     history: dict[str, list[float]]
     epochs: int
-    warnings: list[str]
+    warnings: list[Notice]
 
 
 def in_memory(accelerator: str, max_epochs: int, patience: int, verbose: bool) -> dict[str, Any]:
@@ -81,12 +74,10 @@ def fit_in_memory(config: Mapping[str, Any], dataset: Dataset, verbose: bool = F
         RunError: when the loss broke a law.
         ConfigError: for settings that cannot be built.
     """
-    with _surroundings(config["seed"], verbose):
-        try:
-            built = assemble(config, dataset)
-            _train(built)
-        except (DataError, RunError) as error:
-            raise type(error)(_in_these_words(str(error))) from None
+    settings = Settings.parse(config)
+    with _surroundings(settings.seed, verbose):
+        built = assemble(settings, prepare(settings, dataset))
+        _train(built)
         return _fitted(built)
 
 
@@ -97,8 +88,7 @@ def _fitted(built: Built) -> Fitted:
     memory.restore(built.module)
     # In float32 a row's last digits would depend on the rows that share its matrix product.
     model = built.module.model.cpu().double().eval().calibrate(built.dataset.valid.x)
-    told = [_in_these_words(message) for message in guard.warnings]
-    return Fitted(model, memory.history, built.trainer.current_epoch, told)
+    return Fitted(model, memory.history, built.trainer.current_epoch, guard.warnings)
 
 
 @contextmanager
@@ -130,9 +120,3 @@ def _train(built: Built) -> None:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves it ignored
-
-
-def _in_these_words(message: str) -> str:
-    for theirs, ours in _WORDS:
-        message = message.replace(theirs, ours)
-    return message

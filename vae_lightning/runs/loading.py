@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vae_lightning.errors import RunError
+from vae_lightning.console import shown
+from vae_lightning.errors import RunError, Setting, on_the_command_line
 from vae_lightning.export.card import CARD, WEIGHTS, read_module
 from vae_lightning.files import write_whole
 from vae_lightning.inference.checkpoint import fill_model, load_weights, read_checkpoint, read_record, rebuild_model
@@ -93,6 +94,12 @@ def _read_valid_scores(path: Path) -> dict[str, np.ndarray]:
         return scores
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise RunError(f"{path} cannot be read: it is damaged ({error}).") from error
+
+
+def resume_advice(run_dir: Path) -> str:
+    """A sentence that says how to go on with an unfinished run."""
+    resume = on_the_command_line(Setting("resume", shown(run_dir)))
+    return f"python train.py {resume} goes on after the last finished epoch."
 
 
 def find_checkpoint(run_dir: Path) -> Path | None:

@@ -1,57 +1,32 @@
-"""One run and its directory: train, evaluate the best checkpoint, write the summary."""
+"""One run in its directory, from settings to the summary."""
 
 import errno
-import importlib.metadata
-import json
-import math
 import os
-import platform
-import signal
-import threading
+import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from lightning.pytorch import Callback, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
 
-from vae_lightning.config.build import Built, build, check_config
-from vae_lightning.console import log, logging_to, quiet_frameworks, say, shown
-from vae_lightning.errors import InterruptedRun, RunError
-from vae_lightning.files import write_whole
-from vae_lightning.inference.evaluation import Evaluation
-from vae_lightning.reporting.hparams import log_hparams
-from vae_lightning.reporting.table import evaluate_with_bar, explained, plain_zero, print_results
-from vae_lightning.runs.closing import PAGE, present
-from vae_lightning.runs.loading import (
-    CHECKPOINTS,
-    VALID_SCORES,
-    find_checkpoint,
-    load_weights,
-    read_checkpoint,
-    read_record,
-    write_valid_scores,
-)
-from vae_lightning.training.callbacks.guard import LossGuard
-from vae_lightning.training.module import MONITOR
+from vae_lightning.config.prepare import load_dataset, prepare
+from vae_lightning.config.settings import Settings
+from vae_lightning.console import log, logging_to, quiet_frameworks
+from vae_lightning.errors import RunError
+from vae_lightning.runs.loading import resume_advice
 from vae_lightning.version import __version__
 
-Config = Mapping[str, Any]
-PARTS = ("summary.json", "report.html", "figures", "metrics.csv", VALID_SCORES, "train.log")
-PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pandas")
 
-
-def run(config: Config, overrides: Sequence[str] = (), settings: Mapping[str, Any] | None = None) -> float:
-    """Train as configured in ``config["run_dir"]``, evaluate, and write ``summary.json`` last.
+def run(settings: Settings, overrides: Sequence[str] = (), hparams: Mapping[str, Any] | None = None) -> float:
+    """Train as set in ``settings.run_dir``, evaluate, and write ``summary.json`` last.
 
     Args:
-        config: the resolved configuration, plain values.
+        settings: of the run.
         overrides: what the user typed, for the record.
-        settings: what TensorBoard's HParams tab shows of this run; None writes nothing there.
+        hparams: what TensorBoard's HParams tab shows of this run; None writes nothing there.
 
     Returns:
         ``val/nelbo`` of the best epoch, nats per row in data units: what sweeps minimise.
@@ -60,31 +35,22 @@ def run(config: Config, overrides: Sequence[str] = (), settings: Mapping[str, An
         UserError: for everything that one message can explain.
     """
     started = time.perf_counter()
-    check_config(config)
-    run_dir = Path(config["run_dir"])
+    run_dir = Path(settings.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     try:
-        with logging_to(run_dir / "train.log", quiet=_is_helper()), quiet_frameworks(), _torch_settings(config):
-            built = build(config)
-            resume_from = _resume_point(built, config, run_dir)
-            # A summary means a finished run; while this one is under way there is none.
-            for name in ("summary.json", PAGE, VALID_SCORES):
-                (run_dir / name).unlink(missing_ok=True)
-            _fit(built, run_dir, resume_from)
-            best = _load_best(built, run_dir)
-            trained = time.perf_counter() - started
-            result, seconds = _evaluate(built, config)
-            if built.trainer.is_global_zero:
-                write_valid_scores(built.module.model.calibrate(built.dataset.valid.x), run_dir)
-                spent = present(built, run_dir, config, best, explained(result, best))
-                _log_end(built, result, best, settings)
-                took = {"training": trained, "evaluation": seconds, **spent._asdict()}
-                _summarise(built, run_dir, result, best, took, overrides)
-            return best
+        with logging_to(run_dir / "train.log", quiet=_is_helper()), _surroundings(settings):
+            with quiet_frameworks():
+                prepared = prepare(settings, load_dataset(settings))
+            # Lightning takes seconds to import, which a mistake in the data need not wait for; and as it is imported
+            # it sets its loggers' levels, which are quiet only from then on.
+            from vae_lightning.runs.train import train
+
+            with quiet_frameworks():
+                return train(settings, prepared, started, overrides, hparams)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise RunError(
-                f"The disk is full: {error.filename or run_dir} could not be written. {_resume(run_dir)}"
+                f"The disk is full: {error.filename or run_dir} could not be written. {resume_advice(run_dir)}"
             ) from error
         raise
 
@@ -95,147 +61,19 @@ def _is_helper() -> bool:
 
 
 @contextmanager
-def _torch_settings(config: Config) -> Iterator[None]:
+def _surroundings(settings: Settings) -> Iterator[None]:
     """Seeds, threads and precision of one run; the process gets its own threads and precision back."""
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    seed_everything(config["seed"], verbose=False)
-    torch.set_num_threads(config["torch"]["threads"] or threads)
-    torch.set_float32_matmul_precision(config["torch"]["matmul_precision"])
+    for seed in (random.seed, np.random.seed, torch.manual_seed):
+        seed(settings.seed)
+    torch.set_num_threads(settings.torch.threads or threads)
+    torch.set_float32_matmul_precision(settings.torch.matmul_precision)
     # Collapsed latents and old Adam moments decay into subnormal numbers, which CPUs handle many times slower.
     torch.set_flush_denormal(True)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
-    log.info(f"vae_lightning {__version__}, torch {torch.__version__}, {device}, seed {config['seed']}.")
+    log.info(f"vae_lightning {__version__}, torch {torch.__version__}, {device}, seed {settings.seed}.")
     try:
         yield
     finally:
         torch.set_num_threads(threads)
         torch.set_float32_matmul_precision(precision)
-
-
-def _fit(built: Built, run_dir: Path, resume_from: Path | None) -> None:
-    vae = built.module.model.vae
-    parameters = sum(p.numel() for p in vae.parameters())
-    log.info(
-        f"Model: {parameters:,} parameters, {vae.latent_dim} latent dimensions, {type(vae.likelihood).__name__} "
-        f"likelihood. No loss below {plain_zero(built.module.model.loss_floor()):.2f} nats per row is possible."
-    )
-    on_interrupt = signal.getsignal(signal.SIGINT)
-    try:
-        built.trainer.fit(built.module, built.datamodule, ckpt_path=resume_from, weights_only=True)
-    except SystemExit:  # Lightning's answer to Ctrl-C
-        raise InterruptedRun(f"Interrupted. {_resume(run_dir)}") from None
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves it ignored
-
-
-def _resume_point(built: Built, config: Config, run_dir: Path) -> Path | None:
-    if not config["resume"]:
-        return None
-    path = run_dir / "checkpoints" / "last.ckpt"
-    if not path.exists():
-        log.info(f"{run_dir} holds no checkpoint yet: starting from the beginning.")
-        return None
-    checkpoint = read_checkpoint(path)
-    recorded = read_record(checkpoint, path)["config"]
-    fingerprint = recorded.get("data", {}).get("fingerprint")
-    if fingerprint != built.dataset.fingerprint:
-        raise RunError(
-            f"The rows are not those {run_dir} was trained on (fingerprint {built.dataset.fingerprint}, was "
-            f"{fingerprint}). Restore the data, or start a new run."
-        )
-    for group in ("optimizer", "scheduler"):
-        if recorded.get(group) != built.module.model.record[group]:
-            # Their state comes back from the checkpoint and would silently override what was typed.
-            raise RunError(
-                f"{run_dir} was trained with {group} {recorded.get(group)}, and a resumed run keeps it. Got "
-                f"{built.module.model.record[group]} instead: resume without it, or start a new run."
-            )
-    try:
-        load_weights(built.module.model, checkpoint, path)
-    except RunError as error:
-        raise RunError(
-            f"{path} holds a model of another shape than the one configured. Resume without model.*, likelihood.* and "
-            "data.preprocess overrides, or start a new run."
-        ) from error
-    log.info(f"Resuming after epoch {checkpoint['epoch'] + 1} from {path}.")
-    return path
-
-
-def _load_best(built: Built, run_dir: Path) -> float:
-    """Put the best epoch's weights into the module; returns its val/nelbo."""
-    monitored = [c for c in _callbacks(built) if isinstance(c, ModelCheckpoint) and c.monitor == MONITOR]
-    path = find_checkpoint(run_dir)
-    if monitored and path is not None and monitored[0].best_model_score is not None:
-        load_weights(built.module.model, read_checkpoint(path), path)
-        best = float(monitored[0].best_model_score)
-    else:
-        best = float(built.trainer.callback_metrics.get(MONITOR, math.nan))
-    built.module.model.eval()
-    return best
-
-
-def _callbacks(built: Built) -> list[Callback]:
-    return built.trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it, but does not declare it
-
-
-def _evaluate(built: Built, config: Config) -> tuple[Evaluation, float]:
-    """The test table's numbers, and the seconds they took."""
-    device = built.module.device
-    rows, training_rows = (built.datamodule.on_device(name, device) for name in ("test", "train"))
-    started = time.perf_counter()
-    batches, num_samples = list(rows.batches()), config["test"]["num_samples"]
-    result = evaluate_with_bar(built.module.model, batches, training_rows, num_samples, config["seed"])
-    return result, time.perf_counter() - started
-
-
-def _log_end(built: Built, result: Evaluation, best: float, settings: Mapping[str, Any] | None) -> None:
-    step = built.trainer.global_step
-    for logger in built.trainer.loggers:
-        logger.log_metrics({f"test/{name}": value for name, value in result.as_dict().items()}, step=step)
-        if isinstance(logger, TensorBoardLogger) and settings is not None:
-            log_hparams(logger, settings, best, step)
-        logger.finalize("success")
-
-
-def _summarise(
-    built: Built,
-    run_dir: Path,
-    result: Evaluation,
-    best: float,
-    seconds: Mapping[str, float],
-    overrides: Sequence[str],
-) -> None:
-    summary = {
-        "val/nelbo": best,
-        "measure": str(built.module.model.reference_measure),
-        "test": result.as_dict(),
-        "epochs": built.trainer.current_epoch,
-        "parameters": sum(p.numel() for p in built.module.model.vae.parameters()),
-        "seconds": dict(seconds),
-        "warnings": [w for c in built.trainer.callbacks if isinstance(c, LossGuard) for w in c.warnings],  # type: ignore[attr-defined]
-        "data": {
-            "name": built.dataset.name,
-            "fingerprint": built.dataset.fingerprint,
-            "rows_fingerprint": built.dataset.rows_fingerprint,
-            "columns": len(built.dataset.columns),
-            "rows": {s: len(getattr(built.dataset, s)) for s in ("train", "valid", "test")},
-            "preprocess": built.module.model.scaling.name(),
-        },
-        "versions": {"python": platform.python_version(), "vae-lightning": __version__, **_versions()},
-        "overrides": list(overrides),
-    }
-    print_results(result, best)
-    write_whole(run_dir / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
-    parts = [part for part in (*PARTS, f"checkpoints/{CHECKPOINTS[0]}") if (run_dir / part).exists()]
-    say(f"Everything is in {shown(run_dir)}: {', '.join(parts)}.")
-    if (run_dir / "tensorboard").exists():
-        say(f"tensorboard --logdir {shown(run_dir)}")
-
-
-def _versions() -> dict[str, str]:
-    return {name: importlib.metadata.version(name) for name in PACKAGES}
-
-
-def _resume(run_dir: Path) -> str:
-    return f"python train.py resume={shown(run_dir)} goes on after the last finished epoch."

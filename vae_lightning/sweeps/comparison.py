@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 
 from vae_lightning.errors import RunError
+from vae_lightning.inference.reference import ReferenceMeasure
 from vae_lightning.sweeps.base import RECORD, Job, at_work, jobs_of, read_job
-
-UNKNOWN = "unknown measure"
-"""Of a run that an older version finished."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +43,9 @@ class Result:
         return metrics_of(self.summary)
 
     @property
-    def measure(self) -> str:
-        """What its NELBO measures."""
-        return str(self.summary.get("measure", UNKNOWN))
+    def reference_measure(self) -> ReferenceMeasure | None:
+        """What its NELBO is stated against; None of a run that an older version finished."""
+        return measure_of(self.summary)
 
     @property
     def data(self) -> tuple[str, str]:
@@ -95,12 +93,12 @@ class Ranking:
     """Configurations whose val/nelbo may be compared, the best first.
 
     Args:
-        measure: what it measures.
+        reference_measure: what it is stated against.
         data: name and fingerprint of the rows.
         configurations: never empty.
     """
 
-    measure: str
+    reference_measure: ReferenceMeasure | None
     data: tuple[str, str]
     configurations: Sequence[Configuration]
 
@@ -119,6 +117,12 @@ class Ranking:
 def metrics_of(summary: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a ``summary.json`` that measure its run, by their path."""
     return dict(_numbers({name: value for name, value in summary.items() if name not in ("data", "versions")}))
+
+
+def measure_of(summary: Mapping[str, Any]) -> ReferenceMeasure | None:
+    """The reference measure that a ``summary.json`` records; None where it records none."""
+    measure = summary.get("reference_measure")
+    return ReferenceMeasure(**measure) if isinstance(measure, Mapping) else None
 
 
 def results_of(sweep_dir: Path) -> list[Result]:
@@ -194,7 +198,8 @@ def rankings_of(results: Iterable[Result]) -> list[Ranking]:
     missing = Counter(_but_seeds(result.job) for result in results if not result.is_ranked)
     rankings = []
     ranked = [result for result in results if result.is_ranked]
-    for (measure, data), members in _grouped(ranked, lambda result: (result.measure, result.data)).items():
+    comparable_with = lambda result: (result.reference_measure, result.data)  # noqa: E731
+    for (measure, data), members in _grouped(ranked, comparable_with).items():
         configurations = [
             Configuration(group, len(group) + missing[settings])
             for settings, group in _grouped(members, lambda result: _but_seeds(result.job)).items()

@@ -2,41 +2,46 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vae_lightning.config.instantiate import completed, locate
-from vae_lightning.model.vae import VAE
+from vae_lightning.config.settings import HOW_AND_WHERE, Settings
+from vae_lightning.sweeps.base import Job
 
-INDIFFERENT = {"run_dir", "resume", "debug", "sweep", "launcher", "hydra"}
-"""Settings and groups that say how and where a job is run, not what it computes."""
+INDIFFERENT = "torch.threads"
+"""A setting that says how a job is run, not what it computes."""
 WATCHING = ("logger", "callbacks.progress", "report")
 """Settings that are kept, but do not make another job."""
-COMPLETED = ("data", "model", "likelihood", "objective", "optimizer", "scheduler")
-"""Groups whose constructors' defaults are part of the settings."""
 
 
-def settings_of(config: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[str, Any]:
-    """Every setting by its dotted name, constructors' defaults included, and every group's choice by its name.
+def job_of(settings: Settings, choices: Mapping[str, Any], overrides: Sequence[str], swept: Sequence[str] = ()) -> Job:
+    """The record of a job that is still to be run.
 
     Args:
-        config: the job's configuration, plain values; paths in the run directory begin with the same word in each job.
+        settings: of the job; the directory it runs in does not matter.
         choices: which yaml each group took.
+        overrides: as they would be typed to run it alone.
+        swept: those of them that the sweep varies.
     """
-    full = {group: _completed(group, node) if group in COMPLETED else node for group, node in config.items()}
-    flat = {name: value for name, value in _flat(full) if name not in INDIFFERENT}
-    groups = {g: c for g, c in choices.items() if "/" not in g and "@" not in g and g not in INDIFFERENT}
+    flat = flatten(settings, choices)
+    return Job(fingerprint(flat, choices), list(overrides), list(swept), flat)
+
+
+def flatten(settings: Settings, choices: Mapping[str, Any]) -> dict[str, Any]:
+    """Every setting by its dotted name, constructors' defaults included, and every group's choice by its name."""
+    flat = {name: value for name, value in _flat(settings.as_dict()) if name != INDIFFERENT}
+    groups = {g: c for g, c in choices.items() if "/" not in g and "@" not in g and g not in HOW_AND_WHERE}
     return {**flat, **{group: choice for group, choice in groups.items() if choice is not None}}
 
 
-def fingerprint_of(settings: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
+def fingerprint(flat: Mapping[str, Any], choices: Mapping[str, Any]) -> str:
     """Sixteen hex digits that change with any setting that a result depends on.
 
     The choices do not count: ``experiment=x`` and the overrides that it stands for are the same job.
     """
     own = {
         name: _one_spelling(value)
-        for name, value in settings.items()
+        for name, value in flat.items()
         if name not in choices and not f"{name}.".startswith(tuple(f"{watching}." for watching in WATCHING))
     }
     return hashlib.sha256(json.dumps(own, sort_keys=True, default=str).encode()).hexdigest()[:16]
@@ -47,14 +52,6 @@ def _one_spelling(value: Any) -> Any:
     if isinstance(value, list):
         return [_one_spelling(item) for item in value]
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _completed(group: str, node: Any) -> Any:
-    if group == "model":
-        return completed(node, VAE)
-    return (
-        completed(node, locate(node["_target_"], group)) if isinstance(node, Mapping) and "_target_" in node else node
-    )
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vae_lightning.inference.reference import DENSITY, ReferenceMeasure
 from vae_lightning.reporting.figures.style import (
     BLUE,
     DARK,
@@ -84,7 +85,7 @@ def _draw_ranking(part: "SubFigure", ranking: Ranking, width: float) -> None:
 
 def _draw_panels(part: "SubFigure", keys: Sequence[str], ranking: Ranking, top: float) -> None:
     shape = math.ceil(len(keys) / PANELS_IN_ROW), min(len(keys), PANELS_IN_ROW)
-    units = ", data units" if ranking.measure == "density, data units" else ""
+    units = ", data units" if ranking.reference_measure == ReferenceMeasure(DENSITY, None) else ""
     panels: list[Axes] = []
     for index, key in enumerate(keys):
         axes = part.add_subplot(*shape, index + 1, sharey=panels[0] if panels else None)

@@ -16,10 +16,11 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vae_lightning.config.overrides import prepared
+from vae_lightning.config.settings import Settings
 from vae_lightning.console import console
 from vae_lightning.errors import ConfigError, RunError, check_parameter
 from vae_lightning.sweeps.base import Job, at_work, has_failed_since, read_job, told, write_job
-from vae_lightning.sweeps.configuration import fingerprint_of, settings_of
+from vae_lightning.sweeps.configuration import job_of
 
 COMPOSED = "multirun.yaml"
 LOST = "Its process ended without a word, as when the system kills it for want of memory."
@@ -74,9 +75,17 @@ class Launch:
         return found
 
     def job(self, overrides: Sequence[str], swept: Sequence[str]) -> Job:
-        """The record of a job that is still to be run; a group's choice that does not exist is refused here."""
+        """The record of a job that is still to be run.
+
+        Raises:
+            ConfigError: for a choice, a key or a plain value that is not legal.
+        """
         config = self.loader.load_sweep_config(self.config, list(overrides))
-        return job_of(config, config.hydra.runtime.choices, overrides, swept)
+        own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        with open_dict(own):
+            own.run_dir = "<run_dir>"  # any that is no other path: the job's own is known to Hydra only once it runs
+        plain: Any = OmegaConf.to_container(own, resolve=True)
+        return job_of(Settings.parse(plain), config.hydra.runtime.choices, overrides, swept)
 
     @property
     def stopped(self) -> bool:
@@ -161,17 +170,6 @@ def began(sweep_dir: Path) -> float:
     """When the sweep was last begun, in seconds since the epoch; 0 where that is not known."""
     path = sweep_dir / COMPOSED
     return path.stat().st_mtime if path.exists() else 0.0
-
-
-def job_of(config: DictConfig, choices: Mapping[str, Any], overrides: Sequence[str], swept: Sequence[str] = ()) -> Job:
-    """The record of a job that is still to be run, from its configuration and its groups' choices."""
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "sweep", "torch")])
-    with open_dict(own):
-        own.run_dir = "RUN"  # the same for every job
-        own.torch = {"matmul_precision": config.torch.matmul_precision}
-    plain: Any = OmegaConf.to_container(own, resolve=True)
-    settings = settings_of(plain, choices)
-    return Job(fingerprint_of(settings, choices), list(overrides), list(swept), settings)
 
 
 def keep_composition(config: DictConfig, run_dir: Path) -> None:

@@ -83,7 +83,7 @@ def _tell_tensorboard(sweep_dir: Path, results: Sequence[Result]) -> None:
 
 
 def table_of(results: Sequence[Result]) -> pd.DataFrame:
-    """One row a job: number, status, what was swept or typed and differs, seconds, error, all metrics, the measure."""
+    """One row a job: number, status, what was swept or typed and differs, seconds, error, metrics, their measure."""
     jobs = {result.number: result.job for result in results}
     differing = varied_keys(jobs)
     swept = swept_keys(jobs.values())
@@ -99,11 +99,13 @@ def table_of(results: Sequence[Result]) -> pd.DataFrame:
             "error": result.job.error,
             "val/nelbo": result.job.value,  # also of a job whose summary is lost
             **result.metrics,
-            **({"measure": result.measure, "rows": result.data[1]} if result.summary else {}),
+            **({"reference measure": result.reference_measure, "rows": result.data[1]} if result.summary else {}),
         }
         for result in results
     ]
-    return pd.DataFrame(rows, columns=["job", "status", *keys, "seconds", "error", *metrics, "measure", "rows"])
+    return pd.DataFrame(
+        rows, columns=["job", "status", *keys, "seconds", "error", *metrics, "reference measure", "rows"]
+    )
 
 
 def markdown_of(results: Sequence[Result], lost: Sequence[int] = ()) -> str:

@@ -14,12 +14,11 @@ from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import check_distribution_compatibility
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from vae_lightning.config.instantiate import nearest
 from vae_lightning.console import console, shown
-from vae_lightning.errors import ConfigError, RunError, UserError, check_parameter
+from vae_lightning.errors import ConfigError, RunError, UserError, check_parameter, nearest
 from vae_lightning.inference.evaluation import Evaluation
 from vae_lightning.sweeps.base import ENDED, Job, at_work, planning, read_job, write_job
-from vae_lightning.sweeps.comparison import metrics_of
+from vae_lightning.sweeps.comparison import measure_of, metrics_of
 from vae_lightning.sweeps.conclusion import conclude
 from vae_lightning.sweeps.launch import Launch
 from vae_lightning.sweeps.space import axis_of, overrides_of
@@ -258,10 +257,11 @@ class Search:
             return
         flat = metrics_of(summary)
         values = [flat.get(metric, math.nan) for metric in self.metrics]
-        measured = f"{summary['measure']}, of {summary['data']['name']} rows {summary['data']['rows_fingerprint']}"
-        known = self.study.user_attrs.get("measure")
+        data = summary["data"]
+        measured = f"{measure_of(summary)}, of {data['name']} rows {data['rows_fingerprint']}"
+        known = self.study.user_attrs.get("measured")
         if known is None:
-            self.study.set_user_attr("measure", measured)
+            self.study.set_user_attr("measured", measured)
         if known not in (None, measured):
             why = f"It measures a {measured}; the study, a {known}. These cannot be compared."
             console.print(f"Trial {trial.number} counts as failed: {why}", style="red", markup=False)

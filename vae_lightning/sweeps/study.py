@@ -12,9 +12,9 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
-from vae_lightning.config.instantiate import called, check_keys, legal_keys, nearest
+from vae_lightning.config.instantiate import call, check_keys, legal_keys
 from vae_lightning.data.seeds import stream_seed
-from vae_lightning.errors import ConfigError, RunError, check_parameter
+from vae_lightning.errors import ConfigError, RunError, check_parameter, nearest
 from vae_lightning.sweeps.space import Axis
 
 SAMPLERS = {
@@ -152,7 +152,7 @@ def sampler_of(
     check_keys(options, legal_keys(kind, given), "hydra.sweeper.sampler_options")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # Optuna's word for some samplers, at every trial
-        return called(kind, f"hydra.sweeper.sampler={name}", **given, **options)
+        return call(kind, f"hydra.sweeper.sampler={name}", **given, **options)
 
 
 def pruner_of(name: str, options: Mapping[str, Any]) -> pruners.BasePruner:
@@ -164,4 +164,4 @@ def pruner_of(name: str, options: Mapping[str, Any]) -> pruners.BasePruner:
     if name not in PRUNERS:
         raise ConfigError(f"There is no hydra.sweeper.pruner={name}. {nearest(name, PRUNERS)}")
     check_keys(options, legal_keys(PRUNERS[name]), "hydra.sweeper.pruner_options")
-    return called(PRUNERS[name], f"hydra.sweeper.pruner={name}", **options)
+    return call(PRUNERS[name], f"hydra.sweeper.pruner={name}", **options)

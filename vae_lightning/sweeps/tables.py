@@ -8,6 +8,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from vae_lightning.inference.reference import PROBABILITY
 from vae_lightning.sweeps.comparison import Configuration, Ranking, Result, comparable, is_seed, varied_keys
 
 STATUSES = ("finished", "failed", "pruned", "killed", "running", "planned")
@@ -27,7 +28,8 @@ def headline(results: Sequence[Result], unreadable: Sequence[int] = ()) -> str:
 def title(ranking: Ranking) -> str:
     """What is compared, and on which rows."""
     name, fingerprint = ranking.data
-    return f"{ranking.measure}: {name or 'unknown rows'}" + (f" ({fingerprint})" if fingerprint else "")
+    measure = ranking.reference_measure or "unknown reference measure"
+    return f"{measure}: {name or 'unknown rows'}" + (f" ({fingerprint})" if fingerprint else "")
 
 
 def notes(ranking: Ranking, limit: int) -> list[str]:
@@ -40,7 +42,8 @@ def notes(ranking: Ranking, limit: int) -> list[str]:
     if baseline:
         found.append(f"Independent columns reach a test NLL of {baseline}.")
     floor = _mean([value for c in ranking.configurations for value in c.values("test/entropy_floor")], ".2f")
-    if ranking.measure.startswith("probability") and floor not in (ABSENT, "0.00"):
+    measure = ranking.reference_measure
+    if measure is not None and measure.kind == PROBABILITY and floor not in (ABSENT, "0.00"):
         found.append(f"The rows hold grey levels, so this is a cross-entropy: at least {floor} on the test rows.")
     if not ranking.is_paired:
         found.append(
@@ -58,10 +61,10 @@ def apart(rankings: Sequence[Ranking]) -> str:
     if len(rankings) < 2:
         return ""
     reasons = []
-    measures = {ranking.measure for ranking in rankings}
-    if len({measure.partition(",")[0] for measure in measures}) > 1:
+    measures = {ranking.reference_measure for ranking in rankings if ranking.reference_measure is not None}
+    if len({measure.kind for measure in measures}) > 1:
         reasons.append("a density per data unit can exceed 1 and its NELBO can be negative, a probability cannot")
-    if len({measure.partition(", ")[2] for measure in measures if measure.startswith("probability")}) > 1:
+    if len({measure.rows for measure in measures if measure.kind == PROBABILITY}) > 1:
         reasons.append("rows that are scaled or binarized in another way are other data")
     if len({ranking.data for ranking in rankings}) > 1:
         reasons.append("a NELBO belongs to the rows that it was measured on")

@@ -1,19 +1,19 @@
 """The rows in memory, in model units, as Lightning asks for them."""
 
+from collections.abc import Mapping
+
 import torch
 from lightning.pytorch import LightningDataModule
 
-from vae_lightning.data.batch import Batch
-from vae_lightning.data.dataset import Dataset, Rows
+from vae_lightning.data.dataset import Dataset
 from vae_lightning.data.loader import BatchLoader, BlockLoader
 from vae_lightning.data.preprocess.base import Scaling
-from vae_lightning.data.seeds import generator
-from vae_lightning.data.store import RowsInMemory, RowStore
+from vae_lightning.data.scaled import scale_rows
+from vae_lightning.data.store import RowStore
 
 EVALUATION_BATCH = 4096
 MAX_BLOCK = 16
 ROWS_IN_BLOCK = 4096
-SPLITS = ("train", "valid", "test")
 
 
 class VectorDataModule(LightningDataModule):
@@ -24,20 +24,25 @@ class VectorDataModule(LightningDataModule):
         scaling: fitted on the training rows.
         batch_size: rows per training step.
         seed: orders the rows of each epoch together with the epoch's number.
+        rows: what :func:`scale_rows` made of the dataset, where that is done already.
     """
 
-    def __init__(self, dataset: Dataset, scaling: Scaling, batch_size: int = 128, seed: int = 0) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        scaling: Scaling,
+        batch_size: int = 128,
+        seed: int = 0,
+        rows: Mapping[str, RowStore] | None = None,
+    ) -> None:
         super().__init__()
         self.batch_size = batch_size
         self.seed = seed
         self.constant_share = len(dataset.constant_columns) / len(dataset.columns)
         #: Of the validation rows; never trained on, but figures are coloured by them.
         self.valid_labels = dataset.valid.labels
-        # Re-sampled rows keep their levels for training; validation and test rows are drawn once, for good.
         self.draw = scaling.draw if scaling.resample else None
-        self.rows: dict[str, RowStore] = {
-            name: _in_model_units(getattr(dataset, name), scaling, seed, name) for name in SPLITS
-        }
+        self.rows: dict[str, RowStore] = dict(scale_rows(dataset, scaling, seed) if rows is None else rows)
 
     def on_device(self, name: str, device: torch.device) -> RowStore:
         """The rows of a split on ``device``; moved there once and kept."""
@@ -75,11 +80,3 @@ class VectorDataModule(LightningDataModule):
     def predict_dataloader(self) -> BatchLoader:
         """The test rows, in order."""
         return self.test_dataloader()
-
-
-def _in_model_units(rows: Rows, scaling: Scaling, seed: int, split: str) -> RowStore:
-    """A batch at a time: the float64 arithmetic of a whole table at once would need several times its memory."""
-    if split == "train" and scaling.resample:
-        return RowsInMemory.of(Batch(scaling.levels(batch.x)) for batch in rows.batches())
-    draws = generator("cpu", seed, "binarize", split)
-    return RowsInMemory.of(Batch(scaling.transform(batch.x, draws)) for batch in rows.batches())

@@ -121,7 +121,7 @@ class TestArchives:
         np.savez(path, x=TRAIN)
         assert "must hold the arrays train and test, or x_train and x_test. Got x instead." in message(path)
         np.savez(path, train=TRAIN[:, :9], test=TRAIN[:, :9])
-        assert "Got shape (12, 9) of uint8 instead; type data=table" in message(path)
+        assert "Got shape (12, 9) of uint8 instead. Try data=table" in message(path)
         path.write_bytes(path.read_bytes()[:200])
         assert "cannot be read as an NPZ archive" in message(path)
         assert "There is no file" in message(tmp_path / "nothing.npz")
@@ -172,7 +172,7 @@ class TestDownload:
         text = message(None)
         assert "train-labels-idx1-ubyte.gz has MD5" in text
         assert "it was not kept" in text
-        assert "type data.path=" in text
+        assert "Try data.path=" in text
         assert [file.name for file in mnist.cache_folder().iterdir()] == ["train-images-idx3-ubyte.gz"]
 
     def test_not_there(self, server: Path) -> None:
@@ -186,7 +186,7 @@ class TestDownload:
         assert "refused" in text
         for name in mnist.MD5:
             assert name in text
-        assert "from http://127.0.0.1:9/ into one folder and type data.path=THAT_FOLDER" in text
+        assert "from http://127.0.0.1:9/ into one folder, or give an archive. Try data.path=THAT_FOLDER" in text
         assert not list(mnist.cache_folder().iterdir())
 
     def test_a_write_that_fails_leaves_nothing(self, server: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG002

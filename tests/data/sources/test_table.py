@@ -188,10 +188,10 @@ class TestText:
         assert "The first is 'Ann' in column 'name', row 2 (line 3 of my.csv)" in text
         assert "No column of numbers would be left" in text
         text = message(tmp_path / "my.csv")
-        assert "Type data.drop=[name,age,date]" in text
+        assert "Try 'data.drop=[name,age,date]'" in text
         assert "data.label=name" in text
-        assert "Type data.columns=[id]" in message(tmp_path / "my.csv", columns=["id", "date"], label="name")
-        assert "Type data.drop=[age,name,date]" in message(tmp_path / "my.csv", drop=["age"])
+        assert "Try 'data.columns=[id]'" in message(tmp_path / "my.csv", columns=["id", "date"], label="name")
+        assert "Try 'data.drop=[age,name,date]'" in message(tmp_path / "my.csv", drop=["age"])
 
     def test_lines_of_records_that_span_lines(self, tmp_path: Path) -> None:
         path = write(tmp_path / "my.csv", 'x,"a\nnote"\n1,"one\ntwo"\n\n2,three\n?,four\n')
@@ -206,7 +206,7 @@ class TestText:
         text = message(path)
         assert "2 of 3 columns of my.csv hold 2 missing and 1 infinite values: 'b' (2 of 4), 'c' (1 of 4)" in text
         assert "The first is nan in column 'b', row 2 (line 3 of my.csv)" in text
-        assert "Missing values are not supported yet: drop those rows or columns, for example data.drop=[b,c]" in text
+        assert "Missing values are not supported yet: drop those rows or columns. Try 'data.drop=[b,c]'." in text
         assert message(path, columns=["b"]).endswith("drop those rows or columns.")
         assert len(Table(str(path), columns=["a"]).load().columns) == 1
 
@@ -219,11 +219,11 @@ class TestText:
         path = write(tmp_path / "my.csv", f"age,{','.join(names)}\n1,{row}\n2,{row}\n")
         text = message(path)
         assert "and 35 more" in text
-        assert "Type data.columns=[age]" in text
+        assert "Try 'data.columns=[age]'" in text
         assert len(text) < 700
         more = ",".join(f"more{index}" for index in range(31))
         write(path, f"{more},{','.join(names)}\n{','.join(['1'] * 31)},{row}\n")
-        assert "data.columns=[the names to keep]" in message(path)
+        assert "data.columns=[NAMES,TO,KEEP]" in message(path)
 
     def test_finite_values_with_an_infinite_sum(self, tmp_path: Path) -> None:
         data = Table(str(write(tmp_path / "my.csv", "a,b\n" + "1.5e308,1.5e308\n" * 5))).load()
@@ -287,8 +287,8 @@ class TestParts:
         text = message(train, test_path=str(test))
         assert "test.csv must have the same columns as train.csv, but lacks 'b' and also has 'd', 'e'." in text
         test = write(tmp_path / "test.csv", "a,c,b,d\n" + lines(5, 4))
-        assert "but also has 'd' (type data.drop=[d])." in message(train, test_path=str(test))
-        assert "also has 'd' (type data.drop=[a,d])" in message(train, test_path=str(test), drop="a")
+        assert "but also has 'd'. Try 'data.drop=[d]'." in message(train, test_path=str(test))
+        assert "also has 'd'. Try 'data.drop=[a,d]'." in message(train, test_path=str(test), drop="a")
         missing = message(train, test_path=str(test), columns=["a", "d"])
         assert "data.columns: there is no column 'd' in train.csv" in missing
 
@@ -502,7 +502,7 @@ class TestPaths:
     def test_none(self) -> None:
         text = message(None)
         assert "The 'path' parameter of Table must be a file (.csv, .tsv" in text
-        assert "Got None instead: type data.path=..." in text
+        assert "Got None instead. Try data.path=FILE." in text
         assert "Got '' instead" in message("")
 
     def test_not_found(self, tmp_path: Path) -> None:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vae_lightning.data.wording import nearest
-from vae_lightning.errors import DataError
+from vae_lightning.errors import DataError, Setting, did_you_mean
 
 # Whatever numpy and its zip and zlib layers raise on a file that is cut off or is not what its name says.
 UNREADABLE = (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, NotImplementedError)
@@ -25,15 +24,16 @@ def existing_path(path: str | None, owner: str, wanted: str, *, parameter: str =
     if path is None or not str(path).strip():
         got = "None" if path is None else repr(path)
         raise DataError(
-            f"The '{parameter}' parameter of {owner} must be {wanted}. Got {got} instead: type data.{parameter}=..."
+            f"The '{parameter}' parameter of {owner} must be {wanted}. Got {got} instead.",
+            [Setting(f"data.{parameter}", "FILE")],
         )
     found = Path(path).expanduser()
     if not found.exists():
         folder = found.absolute().parent
         if not folder.is_dir():
             raise DataError(f"There is no file '{path}': there is no folder '{folder}'.")
-        hint = nearest(found.name, (entry.name for entry in folder.iterdir()))
-        raise DataError(f"There is no file '{path}' (looked in '{folder}').{hint}")
+        hint = did_you_mean(found.name, (entry.name for entry in folder.iterdir()))
+        raise DataError(f"There is no file '{path}' (looked in '{folder}'). {hint}".rstrip())
     if found.is_file() and found.stat().st_size == 0:
         raise DataError(f"'{path}' is empty: it has 0 bytes.")
     return found

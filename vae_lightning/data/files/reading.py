@@ -26,8 +26,8 @@ from vae_lightning.data.files.sheets import (
     text_layout,
 )
 from vae_lightning.data.sources.table import ENDINGS, TEXT_ENDINGS
-from vae_lightning.data.wording import count, listed, nearest
-from vae_lightning.errors import DataError
+from vae_lightning.data.wording import count, listed
+from vae_lightning.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -206,7 +206,7 @@ class RowReader:
         if key is None:
             raise DataError(f"'{path}' holds the arrays {listed(arrays, 12)}: name one of them with --key.")
         if arrays.get(key) is None:
-            raise DataError(f"There is no array of numbers '{key}' in '{path}'.{nearest(key, tables)}")
+            raise DataError(f"There is no array of numbers '{key}' in '{path}'. {did_you_mean(key, tables)}".rstrip())
         return np.asarray(arrays[key])
 
 

@@ -7,8 +7,7 @@ import torch
 
 from vae_lightning.data.dataset import Dataset
 from vae_lightning.data.preprocess.base import Scaling
-from vae_lightning.data.wording import nearest
-from vae_lightning.errors import DataError
+from vae_lightning.errors import DataError, Setting, did_you_mean
 from vae_lightning.likelihoods.moments import column_ranges
 from vae_lightning.likelihoods.support import Support
 
@@ -43,7 +42,7 @@ def fit_scaling(
     if name not in kinds:
         raise DataError(
             f"The 'preprocess' parameter of data must be one of {', '.join(kinds)}, or null to let the likelihood "
-            f"decide. Got {name!r} instead.{nearest(str(name), kinds)}"
+            f"decide. Got {name!r} instead. {did_you_mean(str(name), kinds)}".rstrip()
         )
     given = {"value_range": data.value_range, "threshold": threshold, "resample": resample}
     options = {key: value for key, value in given.items() if key in inspect.signature(kinds[name]).parameters}
@@ -59,6 +58,7 @@ def _choose(supports: Sequence[Support], data: Dataset) -> tuple[str, str]:
         wishes[wish[0]] = wish
     if len(wishes) > 1:
         raise DataError(
-            f"The columns' likelihoods want different scalings ({', '.join(wishes)}): name one with data.preprocess."
+            f"The columns' likelihoods want different scalings ({', '.join(wishes)}): name one.",
+            [Setting("data.preprocess", wish) for wish in wishes],
         )
     return next(iter(wishes.values()))

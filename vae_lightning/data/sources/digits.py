@@ -1,7 +1,8 @@
 """The 8×8 handwritten digits that ship with scikit-learn."""
 
 from vae_lightning.data.columns import Column, pixel_names
-from vae_lightning.data.dataset import Dataset, Rows, Source
+from vae_lightning.data.dataset import Dataset, Rows
+from vae_lightning.data.sources.base import Source
 from vae_lightning.data.split import split_rows
 
 

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from vae_lightning.data.columns import Column, pixel_names
-from vae_lightning.data.dataset import Dataset, Rows, Source
+from vae_lightning.data.dataset import Dataset, Rows
 from vae_lightning.data.files.archives import UNREADABLE, existing_path, read_arrays, unreadable
+from vae_lightning.data.sources.base import Source
 from vae_lightning.data.split import split_off
 from vae_lightning.data.wording import listed
-from vae_lightning.errors import DataError
+from vae_lightning.errors import DataError, Setting
 
 MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 MD5 = {
@@ -95,7 +96,8 @@ def _rows(path: Path, name: str, images: np.ndarray, labels: np.ndarray | None) 
     if images.shape[1:] not in {(28, 28), (784,)} or not len(images) or images.dtype.kind not in "biuf":
         raise DataError(
             f"'{path}' is not MNIST: '{name}' must hold images of 28×28 numbers. "
-            f"Got shape {images.shape} of {images.dtype} instead; type data=table for any other data."
+            f"Got shape {images.shape} of {images.dtype} instead.",
+            [Setting("data", "table", "any other data")],
         )
     if labels is not None and labels.shape != images.shape[:1]:
         raise DataError(f"'{path}' has {len(images):,} images in '{name}', but labels of shape {labels.shape}.")
@@ -176,7 +178,7 @@ def _download(name: str, md5: str, folder: Path) -> None:
             content = response.read()
         got = hashlib.md5(content, usedforsecurity=False).hexdigest()
         if got != md5:
-            raise DataError(_fetch_by_hand(folder, f"{MIRROR}{name} has MD5 {got} instead of {md5}; it was not kept"))
+            raise _not_there(folder, f"{MIRROR}{name} has MD5 {got} instead of {md5}; it was not kept")
         with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{name}.", delete=False) as file:
             temporary = Path(file.name)
             file.write(content)
@@ -185,14 +187,15 @@ def _download(name: str, md5: str, folder: Path) -> None:
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.HTTPError):
             error.close()  # It holds the connection for as long as the chain of errors lives.
-        raise DataError(_fetch_by_hand(folder, f"{MIRROR}{name}: {error}")) from error
+        raise _not_there(folder, f"{MIRROR}{name}: {error}") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
 
 
-def _fetch_by_hand(folder: Path, reason: str) -> str:
-    return (
+def _not_there(folder: Path, reason: str) -> DataError:
+    return DataError(
         f"MNIST is not in '{folder}' and could not be downloaded ({reason}). Fetch {listed(MD5, 4)} from {MIRROR} "
-        "into one folder and type data.path=THAT_FOLDER, or give an archive: data.path=mnist.npz."
+        "into one folder, or give an archive.",
+        [Setting("data.path", "THAT_FOLDER"), Setting("data.path", "mnist.npz")],
     )

@@ -3,7 +3,8 @@
 import numpy as np
 
 from vae_lightning.data.columns import Column
-from vae_lightning.data.dataset import Dataset, Rows, Source
+from vae_lightning.data.dataset import Dataset, Rows
+from vae_lightning.data.sources.base import Source
 from vae_lightning.data.split import check_count, check_seed, split_rows
 from vae_lightning.errors import DataError
 

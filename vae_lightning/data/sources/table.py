@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vae_lightning.data.columns import Column
-from vae_lightning.data.dataset import Dataset, Rows, Source
+from vae_lightning.data.dataset import Dataset, Rows
 from vae_lightning.data.files.archives import existing_path, read_arrays
 from vae_lightning.data.files.sheets import Sheet, array_sheet, check_unique, read_arrow, read_npy, read_text
+from vae_lightning.data.sources.base import Source
 from vae_lightning.data.split import split_off, split_rows
-from vae_lightning.data.wording import count, listed, nearest, override
-from vae_lightning.errors import DataError
+from vae_lightning.data.wording import count, listed
+from vae_lightning.errors import DataError, Setting, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,7 +151,8 @@ class Table(Source):
         sheets = self._read(existing_path(path, "Table", "a file", parameter=f"{part}_path"), part)
         if len(sheets) > 1 and part not in sheets:
             raise DataError(
-                f"'{path}' holds the arrays {' and '.join(sheets)}, but no '{part}': name one with data.key=..."
+                f"'{path}' holds the arrays {' and '.join(sheets)}, but no '{part}': name one.",
+                [Setting("data.key", "NAME")],
             )
         return sheets.get(part, sheets["train"])
 
@@ -160,8 +162,9 @@ class Table(Source):
         known = [key for key in (part, "x", "X") if key in arrays]
         if self.key is not None:
             if self.key not in arrays:
-                hint = nearest(self.key, arrays)
-                raise DataError(f"There is no array '{self.key}' in '{path}'.{hint} It holds {_contents(arrays)}.")
+                holds = f"'{path}', which holds {_contents(arrays)}."
+                hint = did_you_mean(self.key, arrays)
+                raise DataError(f"There is no array '{self.key}' in {holds} {hint}".rstrip())
             keys = {"train": self.key}
         elif "train" in arrays:
             keys = {name: name for name in PARTS if name in arrays}
@@ -169,8 +172,8 @@ class Table(Source):
             keys = {"train": (known or tables)[0]}
         else:
             raise DataError(
-                f"'{path}' holds {_contents(arrays)}: name the one with the rows, data.key="
-                f"{tables[0] if tables else 'NAME'} for example."
+                f"'{path}' holds {_contents(arrays)}: name the one with the rows.",
+                [Setting("data.key", name) for name in tables or ["NAME"]],
             )
         return {name: self._archive_sheet(path, arrays, key, len(keys) > 1) for name, key in keys.items()}
 
@@ -228,8 +231,8 @@ class Table(Source):
         for parameter, wanted in asked.items():
             for name in wanted:
                 if name not in present:
-                    hint = nearest(name, present) or f" Its columns are {listed(present, 10)}."
-                    raise DataError(f"data.{parameter}: there is no column '{name}' in {sheet.name}.{hint}")
+                    hint = did_you_mean(name, present) or f"Its columns are {listed(present, 10)}."
+                    raise DataError(f"data.{parameter}: there is no column '{name}' in {sheet.name}. {hint}")
         check_unique(self.columns or [], "data.columns")
         kept = present if self.columns is None else self.columns
         names = [name for name in kept if name not in self.drop and name != self.label]
@@ -239,17 +242,18 @@ class Table(Source):
         if nameless and self.columns is None:
             raise DataError(
                 f"{sheet.name} has {count(len(nameless), 'column')} without a name, {listed(nameless)}: row numbers, "
-                f"as pandas writes them? Type {self._without(nameless, names)}, or give a name in the file's header."
+                "as pandas writes them? Leave them out, or give a name in the file's header.",
+                [self._without(nameless, names)],
             )
         return names
 
-    def _without(self, bad: list[str], names: list[str]) -> str:
-        """What to type to leave columns out, in the shorter way; what was typed before is not lost."""
+    def _without(self, bad: list[str], names: list[str], effect: str = "") -> Setting:
+        """What leaves columns out, in the shorter way; what was typed before is not lost."""
         kept = [name for name in names if name not in bad]
         drop = [*self.drop, *bad]
         if self.columns is None and len(drop) <= TYPEABLE:
-            return override("data.drop", drop)
-        return override("data.columns", kept) if len(kept) <= TYPEABLE else "data.columns=[the names to keep]"
+            return Setting("data.drop", drop, effect)
+        return Setting("data.columns", kept if len(kept) <= TYPEABLE else ["NAMES", "TO", "KEEP"], effect)
 
     def _other_columns(self, sheet: Sheet, names: list[str], train: Sheet, wanted: list[str]) -> DataError:
         lacking = [f"'{name}'" for name in wanted if name not in names]
@@ -257,8 +261,11 @@ class Table(Source):
         parts = [f"lacks {listed(lacking)}"] if lacking else []
         if extra:
             more = ", ".join([listed([f"'{name}'" for name in extra])])
-            parts.append(f"also has {more}" + ("" if lacking else f" (type {self._without(extra, names)})"))
-        return DataError(f"{sheet.name} must have the same columns as {train.name}, but {' and '.join(parts)}.")
+            parts.append(f"also has {more}")
+        return DataError(
+            f"{sheet.name} must have the same columns as {train.name}, but {' and '.join(parts)}.",
+            [] if lacking else [self._without(extra, names)],
+        )
 
     def _numbers(self, sheet: Sheet, names: list[str]) -> "pd.DataFrame":
         """The columns of these names as numpy numbers, or a DataError about those that are text or dates."""
@@ -285,16 +292,19 @@ class Table(Source):
         first, wrong = next(iter(bad.items()))
         row = int(wrong.argmax())
         value = str(sheet.frame[first].iloc[row])
-        advice = "No column of numbers would be left without them."
+        advice = []
         if len(bad) < len(names):
-            advice = f"Type {self._without(list(bad), names)} to leave out what is not a number."
+            advice = [self._without(list(bad), names, "what is not a number is left out")]
             if self.label is None:
-                advice = advice[:-1] + f", and data.label={first} to keep one beside the rows."
+                advice.append(Setting("data.label", first, "this column is kept beside the rows"))
+        comments = [] if advice else ["No column of numbers would be left without them."]
         if re.fullmatch(r"-?\d+,\d+", value):
-            advice += " If these are decimal commas, write decimal points."
+            comments.append("If these are decimal commas, write decimal points.")
         return DataError(
             f"{len(bad):,} of {count(len(names), 'column')} of {sheet.name} hold no numbers: "
-            f"{listed(map(told, bad))}. The first is '{value[:60]}' in column '{first}', {sheet.place(row)}. {advice}"
+            f"{listed(map(told, bad))}. The first is '{value[:60]}' in column '{first}', {sheet.place(row)}. "
+            f"{' '.join(comments)}".rstrip(),
+            advice,
         )
 
     def _check_finite(self, x: np.ndarray, sheet: Sheet, names: list[str]) -> None:
@@ -306,14 +316,12 @@ class Table(Source):
         found = [f"'{names[index]}' ({int(bad[:, index].sum()):,} of {len(x):,})" for index in where]
         missing = int(np.isnan(x).sum())
         kinds = [f"{size:,} {kind}" for size, kind in ((missing, "missing"), (bad.sum() - missing, "infinite")) if size]
-        advice = ""
-        if len(where) < len(names):
-            advice = f", for example {self._without([names[index] for index in where], names)}"
         raise DataError(
             f"{len(where):,} of {count(len(names), 'column')} of {sheet.name} hold "
             f"{' and '.join(kinds)} values: {listed(found)}. The first is {x[row, column]} in column "
             f"'{names[column]}', {sheet.place(row)}. Missing values are not supported yet: drop those rows or "
-            f"columns{advice}."
+            "columns.",
+            [self._without([names[index] for index in where], names)] if len(where) < len(names) else [],
         )
 
     def _split(self, given: dict[str, Rows]) -> tuple[Rows, Rows, Rows]:

@@ -1,6 +1,7 @@
 """Watches training for what an honest loss cannot do, and for what an honest model should not."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import torch
@@ -8,7 +9,7 @@ from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
 from vae_lightning.console import log
-from vae_lightning.errors import RunError
+from vae_lightning.errors import Notice, RunError, Setting
 from vae_lightning.training.module import VAEModule
 
 TERMS = ("loss", "reconstruction", "KL")
@@ -37,7 +38,7 @@ class LossGuard(Callback):
         self.every_n_steps = every_n_steps
         self.patience = patience
         self.share = share
-        self.warnings: list[str] = []
+        self.warnings: list[Notice] = []
         self._checked = 0
         self._epochs: dict[str, int] = {}
         self._said_negative = False
@@ -110,10 +111,12 @@ class LossGuard(Callback):
         )
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         raise RunError(
-            f"Stopped in {where}: {what}.\n"
-            f"Norms of the parameters: {norms}.\n"
-            f"Try a smaller step (optimizer.lr={rate / 10:g}), clipped gradients (trainer.gradient_clip_val=1) or "
-            "scaled data (data.preprocess=standardize)."
+            f"Stopped in {where}: {what}.\nNorms of the parameters: {norms}.",
+            [
+                Setting("optimizer.lr", _rounded(rate / 10), "a smaller step"),
+                Setting("trainer.gradient_clip_val", 1, "clipped gradients"),
+                Setting("data.preprocess", "standardize", "scaled data"),
+            ],
         )
 
     def _watch(self, trainer: Trainer, values: dict[str, float], module: VAEModule) -> None:
@@ -124,30 +127,57 @@ class LossGuard(Callback):
                 f"are dense. The floor for these columns is {module.model.loss_floor():.1f}."
             )
         latent_dim = module.model.vae.latent_dim
+        record = module.model.record
+        is_warmed_up = record.get("objective", {}).get("warmup") != "none"
         conditions = {
             "collapse": (
                 values["val/active_units"] == 0,
-                f"Posterior collapse: none of the {latent_dim} latent dimensions is active (KL "
-                f"{values['val/kl']:.3g} nats). Try objective.warmup=linear, a smaller objective.beta or "
-                "a smaller variance.",
+                Notice(
+                    f"Posterior collapse: none of the {latent_dim} latent dimensions is active (KL "
+                    f"{values['val/kl']:.3g} nats).",
+                    (
+                        *([] if is_warmed_up else [Setting("objective.warmup", "linear")]),
+                        *_times(record, "objective.beta", 0.5, "a smaller weight of the KL"),
+                    ),
+                ),
             ),
             "floor": (
                 values["val/variance_at_floor"] > self.share + getattr(trainer.datamodule, "constant_share", 0.0),  # type: ignore[attr-defined]
-                f"{values['val/variance_at_floor']:.1%} of the likelihood's variances sit at their floor: the model "
-                "wants to be surer than likelihood.min_scale lets it. Lower that, or look for copied columns.",
+                Notice(
+                    f"{values['val/variance_at_floor']:.1%} of the likelihood's variances sit at their floor: the "
+                    "model wants to be surer than that lets it. Look for copied columns.",
+                    _times(record, "likelihood.min_scale", 0.1, "a lower floor"),
+                ),
             ),
             "bound": (
                 values.get("val/log_var_at_bound", 0.0) > self.share,
-                f"{values.get('val/log_var_at_bound', 0.0):.1%} of the posterior's log-variances sit at their bound. "
-                "Raise posterior.log_var_bound or lower optimizer.lr.",
+                Notice(
+                    f"{values.get('val/log_var_at_bound', 0.0):.1%} of the posterior's log-variances sit at their "
+                    "bound.",
+                    (
+                        *_times(record, "posterior.log_var_bound", 2, "a wider bound"),
+                        *_times(record, "optimizer.lr", 0.1, "a smaller step"),
+                    ),
+                ),
             ),
         }
         is_last = trainer.current_epoch + 1 == trainer.max_epochs
-        for name, (holds, message) in conditions.items():
+        for name, (holds, notice) in conditions.items():
             self._epochs[name] = self._epochs.get(name, 0) + 1 if holds else 0
             if self._epochs[name] == self.patience or (is_last and 0 < self._epochs[name] < self.patience):
-                self.warnings.append(message)
-                log.warning(message)
+                self.warnings.append(notice)
+                log.warning(str(notice))
+
+
+def _times(record: Mapping[str, Any], key: str, factor: float, effect: str) -> tuple[Setting, ...]:
+    """A setting that the model was made with, at ``factor`` times its value; nothing where there is none such."""
+    group, _, name = key.partition(".")
+    value = record.get(group, {}).get(name)
+    return (Setting(key, _rounded(value * factor), effect),) if value else ()
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
 
 
 def _norm(parameters: list[Tensor]) -> float:

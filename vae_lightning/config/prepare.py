@@ -1,0 +1,114 @@
+"""Settings → rows and an untrained model for them: all that needs no Lightning.
+
+The one place where the sizes of data, likelihood and networks meet. A mistake in the data is told from here, before
+the seconds that Lightning takes to import.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from vae_lightning.config.instantiate import call
+from vae_lightning.config.record import make_record
+from vae_lightning.config.settings import Settings, source_arguments, source_class
+from vae_lightning.console import log
+from vae_lightning.data.checks import check_batch_size, check_support
+from vae_lightning.data.dataset import Dataset
+from vae_lightning.data.preprocess.base import Scaling
+from vae_lightning.data.preprocess.choice import fit_scaling
+from vae_lightning.data.scaled import scale_rows
+from vae_lightning.data.sources.base import Source
+from vae_lightning.data.store import RowStore
+from vae_lightning.errors import ConfigError, Notice, Setting
+from vae_lightning.inference.model import VAEModel
+from vae_lightning.likelihoods.base import Likelihood
+from vae_lightning.model.parts import build_vae
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Rows that the model accepts, and the model before its first step.
+
+    Attributes:
+        dataset: the rows in data units.
+        rows: the rows in model units by part.
+        model: untrained, its scaling fitted, its decoder started from the training rows.
+    """
+
+    dataset: Dataset
+    rows: Mapping[str, RowStore]
+    model: VAEModel
+
+
+def load_dataset(settings: Settings) -> Dataset:
+    """Read the rows from their source.
+
+    Raises:
+        DataError: when they cannot be read.
+        ConfigError: when the source refuses its arguments, or there is none.
+    """
+    if not settings.source:
+        raise ConfigError("data names no source of rows.", [Setting("data", "NAME")])
+    source: Source = call(source_class(settings.source), "data", **source_arguments(settings.source))
+    return source.load()
+
+
+def prepare(settings: Settings, dataset: Dataset) -> Prepared:
+    """Fit the scaling, hold the rows against the likelihood's support, build the model.
+
+    The weights are drawn from torch's global random stream.
+
+    Raises:
+        DataError: when the likelihood cannot accept the rows.
+        ConfigError: for values that a part of the model refuses.
+    """
+    options = settings.rows
+    vae = build_vae(settings.parts, len(dataset.columns))
+    scaling, reason = fit_scaling(
+        options.preprocess, vae.likelihood.supports, dataset, options.threshold, options.resample
+    )
+    check_batch_size(len(dataset.train), options.batch_size)
+    rows = scale_rows(dataset, scaling, settings.seed)
+    _describe(dataset, scaling, reason)
+    _check_rows(dataset, rows, vae.likelihood, scaling)
+    vae.start_from(rows["train"])
+    return Prepared(dataset, rows, VAEModel(vae, scaling, dataset.columns, make_record(settings, dataset, scaling)))
+
+
+def _describe(dataset: Dataset, scaling: Scaling, reason: str) -> None:
+    sizes = " / ".join(f"{len(rows):,}" for rows in (dataset.train, dataset.valid, dataset.test))
+    log.info(f"Data: {dataset.name}, {len(dataset.columns):,} columns, {sizes} rows (train / validation / test).")
+    log.info(f"Preprocessing: {scaling.name()}, {reason}.")
+    constant = dataset.constant_columns
+    if constant:
+        names = ", ".join(constant[:5]) + (" ..." if len(constant) > 5 else "")
+        log.info(f"{len(constant)} columns hold one value in all training rows and are kept: {names}.")
+    for split in ("valid", "test"):
+        clipped = scaling.num_clipped(torch.from_numpy(getattr(dataset, split).x))
+        if clipped:
+            log.warning(f"{clipped:,} values of the {split} rows lie beyond the training range and were clipped to it.")
+
+
+def _check_rows(dataset: Dataset, rows: Mapping[str, RowStore], likelihood: Likelihood, scaling: Scaling) -> None:
+    for part, store in rows.items():
+        first = 1
+        for batch in store.batches():
+            check_support(
+                batch.x,
+                split=part,
+                columns=dataset.columns,
+                supports=likelihood.supports,
+                likelihood=likelihood.name(),
+                preprocess=scaling.name(),
+                first_row=first,
+            )
+            first += batch.num_rows
+    test = rows["test"]
+    floor = sum(float(likelihood.entropy_floor(batch.x).sum()) for batch in test.batches()) / test.num_rows
+    if likelihood.is_probability and floor > 0.01 and not scaling.resample:
+        says = (
+            "The rows hold values between 0 and 1: the loss is a cross-entropy whose least value on the test rows is "
+            f"{floor:.2f} nats."
+        )
+        log.info(str(Notice(says, (Setting("data.preprocess", "binarize", "makes it a likelihood"),))))

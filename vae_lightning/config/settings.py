@@ -1,0 +1,279 @@
+"""A run's settings: the configuration, held against the constructors once and completed with their defaults.
+
+A configuration is plain values (dict, list, str, numbers): resolved, and without Hydra. Whoever builds, records,
+fingerprints or reports reads :class:`Settings` and nothing else.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from vae_lightning.config.instantiate import (
+    TARGET,
+    Node,
+    arguments_of,
+    check_arguments,
+    check_keys,
+    check_types,
+    import_class,
+    legal_keys,
+    with_defaults,
+)
+from vae_lightning.data.sources.base import Source
+from vae_lightning.errors import ConfigError, Setting, check_parameter, is_count, nearest
+from vae_lightning.likelihoods.base import Likelihood
+from vae_lightning.likelihoods.family import Family
+from vae_lightning.model.parts import NAME
+from vae_lightning.model.vae import VAE
+from vae_lightning.objectives.base import Objective
+from vae_lightning.posteriors.base import PosteriorFamily
+from vae_lightning.priors.base import Prior
+
+FAMILIES: dict[str, tuple[type[Family], tuple[str, ...]]] = {
+    "likelihood": (Likelihood, ("num_columns", "supports")),
+    "posterior": (PosteriorFamily, ("latent_dim",)),
+    "prior": (Prior, ("latent_dim",)),
+    "objective": (Objective, ()),
+}
+"""The groups whose choices are families of this package, and the arguments that the program gives these itself."""
+GIVEN = {
+    "model": ("likelihood", "posterior", "prior"),
+    "optimizer": ("params",),
+    "scheduler": ("optimizer",),
+    "trainer": ("callbacks", "logger", "plugins"),
+}
+"""What the program gives to the classes of the other groups."""
+HOW_AND_WHERE = ("run_dir", "resume", "debug", "sweep", "launcher", "hydra")
+"""Top-level entries that say how and where something is run, not what it computes."""
+PRECISIONS = ("highest", "high", "medium")
+FAST = "fast"
+"""The one setting of the group ``trainer`` that is not Lightning's."""
+RUN_DIR = "${run_dir}"
+MAX_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class RowOptions:
+    """The settings of the group ``data`` that are not the source's own."""
+
+    batch_size: int = 128
+    preprocess: str | None = None
+    threshold: float = 0.5
+    resample: bool = False
+
+    def __post_init__(self) -> None:
+        legal = is_count(self.batch_size)
+        check_parameter("data", "batch_size", legal, "a whole number from 1 on", self.batch_size)
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """The settings of the group ``test``."""
+
+    num_samples: int = 1000
+
+    def __post_init__(self) -> None:
+        legal = is_count(self.num_samples)
+        check_parameter("test", "num_samples", legal, "a whole number from 1 on", self.num_samples)
+
+
+@dataclass(frozen=True)
+class TorchOptions:
+    """The settings of the group ``torch``."""
+
+    matmul_precision: str = "high"
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        legal = self.threads is None or is_count(self.threads)
+        check_parameter("torch", "threads", legal, "a positive number or null", self.threads)
+        known = self.matmul_precision in PRECISIONS
+        words = f"one of {', '.join(PRECISIONS)}"
+        check_parameter("torch", "matmul_precision", known, words, self.matmul_precision)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that was set, defaults included, every key and plain value legal.
+
+    The groups ``trainer``, ``callbacks`` and ``logger`` are as they were typed: their classes are Lightning's, and
+    nobody should have to wait for its import who only reads rows. They are checked as they are instantiated.
+
+    Attributes:
+        seed: of every draw.
+        source: name and arguments of the source of rows; empty where rows are given from memory.
+        rows: how rows are scaled and served.
+        model: arguments of :class:`VAE`.
+        likelihood: name and options; as ``posterior``, ``prior`` and ``objective``.
+        optimizer: class and arguments; as ``scheduler``, which may be empty.
+        trainer: class and arguments.
+        fast: whether several batches may go through Lightning's loop at once (``trainer.fast``).
+        callbacks: class and arguments by name; None for one that was taken away.
+        logger: the same.
+        test: how the test table is computed.
+        torch: of the process.
+        run_dir: where the run writes.
+        resume: whether it goes on with what is there.
+        report: whether it ends with ``report.html``.
+        others: entries that a user's own configuration adds.
+    """
+
+    seed: int
+    source: Node
+    rows: RowOptions
+    model: Node
+    likelihood: Node
+    posterior: Node
+    prior: Node
+    objective: Node
+    optimizer: Node
+    scheduler: Node
+    trainer: Node
+    callbacks: Mapping[str, Node | None]
+    logger: Mapping[str, Node | None]
+    fast: bool = True
+    test: EvaluationOptions = EvaluationOptions()
+    torch: TorchOptions = TorchOptions()
+    run_dir: str = ""
+    resume: bool = False
+    report: bool = True
+    others: Node = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, config: Node) -> Self:
+        """The settings of a configuration.
+
+        Raises:
+            ConfigError: for the first key or plain value that does not fit, naming the nearest legal one.
+        """
+        seed = config.get("seed", 0)
+        legal = is_count(seed, 0) and seed <= MAX_SEED
+        check_parameter("train.py", "seed", legal, f"a whole number from 0 to {MAX_SEED}", seed)
+        test, torch = (_options(config, *group) for group in (("test", EvaluationOptions), ("torch", TorchOptions)))
+        fast = config["trainer"].get(FAST, True)
+        check_parameter("trainer", FAST, isinstance(fast, bool), "true or false", fast)
+        report = config.get("report", True)
+        check_parameter("train.py", "report", isinstance(report, bool), "true or false", report)
+        source, rows = _data(config["data"])
+        check_arguments(config["model"], VAE, "model", GIVEN["model"])
+        known = {*cls.__dataclass_fields__, "data", *HOW_AND_WHERE}
+        return cls(
+            seed=seed,
+            source=source,
+            rows=rows,
+            model=with_defaults(config["model"], VAE, GIVEN["model"]),
+            **{group: _family(config[group], group, *family) for group, family in FAMILIES.items()},
+            optimizer=_completed(config["optimizer"], "optimizer", GIVEN["optimizer"]),
+            scheduler=_completed(config["scheduler"], "scheduler", GIVEN["scheduler"]) if config["scheduler"] else {},
+            trainer={key: value for key, value in config["trainer"].items() if key != FAST},
+            callbacks=_named_nodes(config, "callbacks"),
+            logger=_named_nodes(config, "logger"),
+            fast=fast,
+            test=test,
+            torch=torch,
+            run_dir=str(config.get("run_dir", "")),
+            resume=bool(config.get("resume")),
+            report=report,
+            others={name: value for name, value in config.items() if name not in known},
+        )
+
+    @property
+    def parts(self) -> dict[str, Node]:
+        """What a model and its training are made of, by group: what a checkpoint records of them."""
+        return {name: getattr(self, name) for name in ("model", *FAMILIES, "optimizer", "scheduler")}
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings by group, as a configuration has them; paths in the run directory begin with ``${run_dir}``."""
+        groups = {
+            "seed": self.seed,
+            "data": {**self.source, **asdict(self.rows)},
+            **self.parts,
+            "trainer": {**self.trainer, FAST: self.fast},
+            "callbacks": dict(self.callbacks),
+            "logger": dict(self.logger),
+            "test": asdict(self.test),
+            "torch": asdict(self.torch),
+            "report": self.report,
+            **self.others,
+        }
+        return {name: _portable(value, self.run_dir) for name, value in groups.items()}
+
+    def in_full(self) -> dict[str, Any]:
+        """As :meth:`as_dict`, with the defaults of Lightning's classes, too."""
+        groups = self.as_dict()
+        for name in ("callbacks", "logger"):
+            nodes = groups[name].items()
+            groups[name] = {child: node and _completed(node, f"{name}.{child}") for child, node in nodes}
+        groups["trainer"] = {**_completed(self.trainer, "trainer", GIVEN["trainer"]), **groups["trainer"]}
+        return groups
+
+
+def source_class(node: Node) -> Callable[..., Any]:
+    """The class of a source of rows: one of this package by its name, or anybody's by its ``_target_``.
+
+    Raises:
+        ConfigError: when there is none, or the node names two.
+    """
+    if NAME not in node:
+        return import_class(node, "data")
+    if TARGET in node:
+        raise ConfigError(f"data names two sources, {node[NAME]} and {node[TARGET]}. Take one away: ~data.{NAME}")
+    return Source.named(str(node[NAME]), "data")
+
+
+def source_arguments(node: Node) -> dict[str, Any]:
+    """The arguments of a source of rows."""
+    return {key: value for key, value in node.items() if key not in (NAME, TARGET)}
+
+
+def _data(node: Node) -> tuple[dict[str, Any], RowOptions]:
+    """Split the group into the source, completed, and the other options."""
+    own = legal_keys(RowOptions)
+    options = {key: value for key, value in node.items() if key in own}
+    source = {key: value for key, value in node.items() if key not in own}
+    if source:
+        target, arguments = source_class(source), source_arguments(source)
+        check_keys(arguments, [*legal_keys(target), *own], "data")
+        check_types(target, arguments)
+        source |= with_defaults(arguments, target)
+    return source, RowOptions(**options)
+
+
+def _options(config: Node, group: str, options: Callable[..., Any]) -> Any:
+    node = config.get(group) or {}
+    check_keys(node, legal_keys(options), group)
+    return options(**node)
+
+
+def _family(node: Node, group: str, base: type[Family], given: tuple[str, ...]) -> dict[str, Any]:
+    if NAME not in node:
+        raise ConfigError(f"{group} names nothing to build: it has no {NAME}.", [Setting(group, "NAME")])
+    family = base.named(str(node[NAME]), group)
+    options = {key: value for key, value in node.items() if key != NAME}
+    check_arguments(options, family, group, given)
+    return {NAME: node[NAME], **with_defaults(options, family, given)}
+
+
+def _completed(node: Node, path: str, given: tuple[str, ...] = ()) -> dict[str, Any]:
+    target, arguments = import_class(node, path), arguments_of(node)
+    check_arguments(arguments, target, path, given)
+    return {TARGET: node[TARGET], **with_defaults(arguments, target, given)}
+
+
+def _named_nodes(config: Node, group: str) -> dict[str, Node | None]:
+    nodes = dict(config[group] or {})
+    for name, node in nodes.items():
+        if node is not None and not (isinstance(node, Mapping) and TARGET in node):
+            others = {other for other in nodes if nodes[other] is not None and other != name}
+            raise ConfigError(f"There is no {group}.{name}: nothing says what to build. {nearest(name, others)}")
+    return nodes
+
+
+def _portable(value: Any, run_dir: str) -> Any:
+    """Where a run lies on this machine is nothing that it depends on."""
+    if isinstance(value, Mapping):
+        return {key: _portable(item, run_dir) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_portable(item, run_dir) for item in value]
+    is_inside = isinstance(value, str) and run_dir != "" and f"{value}/".startswith(f"{run_dir}/")
+    return RUN_DIR + value.removeprefix(run_dir) if is_inside else value

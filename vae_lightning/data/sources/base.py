@@ -1,0 +1,21 @@
+"""The protocol of sources: where rows come from."""
+
+from abc import ABC, abstractmethod
+
+from vae_lightning.data.dataset import Dataset
+from vae_lightning.likelihoods.family import Family
+
+
+class Source(Family, ABC):
+    """Something that a data set can be loaded from.
+
+    Its constructor's arguments are plain values: with the source's name they are what a checkpoint records of the rows.
+    """
+
+    @abstractmethod
+    def load(self) -> Dataset:
+        """Read the rows, split them, and check everything that does not depend on a model.
+
+        Raises:
+            DataError: The data cannot be used; the message says what to do.
+        """

@@ -1,0 +1,207 @@
+"""What a run does once its rows are there: train, evaluate the best checkpoint, write the summary."""
+
+import importlib.metadata
+import json
+import math
+import platform
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from vae_lightning.config.build import Built, assemble
+from vae_lightning.config.prepare import Prepared
+from vae_lightning.config.settings import Settings
+from vae_lightning.console import log, say, shown
+from vae_lightning.errors import InterruptedRun, RunError
+from vae_lightning.files import write_whole
+from vae_lightning.inference.evaluation import Evaluation
+from vae_lightning.reporting.hparams import log_hparams
+from vae_lightning.reporting.table import evaluate_with_bar, explained, plain_zero, print_results
+from vae_lightning.runs.closing import PAGE, present
+from vae_lightning.runs.loading import (
+    CHECKPOINTS,
+    VALID_SCORES,
+    find_checkpoint,
+    load_weights,
+    read_checkpoint,
+    read_record,
+    resume_advice,
+    write_valid_scores,
+)
+from vae_lightning.training.callbacks.guard import LossGuard
+from vae_lightning.training.module import MONITOR
+from vae_lightning.version import __version__
+
+PARTS = ("summary.json", "report.html", "figures", "metrics.csv", VALID_SCORES, "train.log")
+PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pandas")
+
+
+def train(
+    settings: Settings,
+    prepared: Prepared,
+    started: float,
+    overrides: Sequence[str] = (),
+    hparams: Mapping[str, Any] | None = None,
+) -> float:
+    """Train and evaluate in ``settings.run_dir``; ``summary.json`` is written last.
+
+    Args:
+        settings: of the run.
+        prepared: its rows and its untrained model.
+        started: when it began, as ``time.perf_counter`` tells it.
+        overrides: as for :func:`run`; as ``hparams``.
+
+    Returns:
+        ``val/nelbo`` of the best epoch, nats per row in data units.
+
+    Raises:
+        UserError: for everything that one message can explain.
+    """
+    run_dir = Path(settings.run_dir)
+    built = assemble(settings, prepared)
+    resume_from = _resume_point(built, run_dir) if settings.resume else None
+    # A summary means a finished run; while this one is under way there is none.
+    for name in ("summary.json", PAGE, VALID_SCORES):
+        (run_dir / name).unlink(missing_ok=True)
+    _fit(built, run_dir, resume_from)
+    best = _load_best(built, run_dir)
+    trained = time.perf_counter() - started
+    result, seconds = _evaluate(built, settings)
+    if built.trainer.is_global_zero:
+        write_valid_scores(built.module.model.calibrate(built.dataset.valid.x), run_dir)
+        spent = present(built, run_dir, settings, best, explained(result, best))
+        _log_end(built, result, best, hparams)
+        took = {"training": trained, "evaluation": seconds, **spent._asdict()}
+        _summarise(built, run_dir, result, best, took, overrides)
+    return best
+
+
+def _fit(built: Built, run_dir: Path, resume_from: Path | None) -> None:
+    vae = built.module.model.vae
+    parameters = sum(p.numel() for p in vae.parameters())
+    log.info(
+        f"Model: {parameters:,} parameters, {vae.latent_dim} latent dimensions, {type(vae.likelihood).__name__} "
+        f"likelihood. No loss below {plain_zero(built.module.model.loss_floor()):.2f} nats per row is possible."
+    )
+    on_interrupt = signal.getsignal(signal.SIGINT)
+    try:
+        built.trainer.fit(built.module, built.datamodule, ckpt_path=resume_from, weights_only=True)
+    except SystemExit:  # Lightning's answer to Ctrl-C
+        raise InterruptedRun(f"Interrupted. {resume_advice(run_dir)}") from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves it ignored
+
+
+def _resume_point(built: Built, run_dir: Path) -> Path | None:
+    path = run_dir / "checkpoints" / "last.ckpt"
+    if not path.exists():
+        log.info(f"{run_dir} holds no checkpoint yet: starting from the beginning.")
+        return None
+    checkpoint = read_checkpoint(path)
+    recorded = read_record(checkpoint, path)["config"]
+    fingerprint = recorded.get("data", {}).get("fingerprint")
+    if fingerprint != built.dataset.fingerprint:
+        raise RunError(
+            f"The rows are not those {run_dir} was trained on (fingerprint {built.dataset.fingerprint}, was "
+            f"{fingerprint}). Restore the data, or start a new run."
+        )
+    for group in ("optimizer", "scheduler"):
+        if recorded.get(group) != built.module.model.record[group]:
+            # Their state comes back from the checkpoint and would silently override what was typed.
+            raise RunError(
+                f"{run_dir} was trained with {group} {recorded.get(group)}, and a resumed run keeps it. Got "
+                f"{built.module.model.record[group]} instead: resume without it, or start a new run."
+            )
+    try:
+        load_weights(built.module.model, checkpoint, path)
+    except RunError as error:
+        raise RunError(
+            f"{path} holds a model of another shape than the one configured. Resume without model.*, likelihood.* and "
+            "data.preprocess overrides, or start a new run."
+        ) from error
+    log.info(f"Resuming after epoch {checkpoint['epoch'] + 1} from {path}.")
+    return path
+
+
+def _load_best(built: Built, run_dir: Path) -> float:
+    """Put the best epoch's weights into the module; returns its val/nelbo."""
+    monitored = [c for c in _callbacks(built) if isinstance(c, ModelCheckpoint) and c.monitor == MONITOR]
+    path = find_checkpoint(run_dir)
+    if monitored and path is not None and monitored[0].best_model_score is not None:
+        load_weights(built.module.model, read_checkpoint(path), path)
+        best = float(monitored[0].best_model_score)
+    else:
+        best = float(built.trainer.callback_metrics.get(MONITOR, math.nan))
+    built.module.model.eval()
+    return best
+
+
+def _callbacks(built: Built) -> list[Callback]:
+    return built.trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it, but does not declare it
+
+
+def _evaluate(built: Built, settings: Settings) -> tuple[Evaluation, float]:
+    """The test table's numbers, and the seconds they took."""
+    device = built.module.device
+    rows, training_rows = (built.datamodule.on_device(name, device) for name in ("test", "train"))
+    started = time.perf_counter()
+    batches, num_samples = list(rows.batches()), settings.test.num_samples
+    result = evaluate_with_bar(built.module.model, batches, training_rows, num_samples, settings.seed)
+    return result, time.perf_counter() - started
+
+
+def _log_end(built: Built, result: Evaluation, best: float, hparams: Mapping[str, Any] | None) -> None:
+    step = built.trainer.global_step
+    for logger in built.trainer.loggers:
+        logger.log_metrics({f"test/{name}": value for name, value in result.as_dict().items()}, step=step)
+        if isinstance(logger, TensorBoardLogger) and hparams is not None:
+            log_hparams(logger, hparams, best, step)
+        logger.finalize("success")
+
+
+def _summarise(
+    built: Built,
+    run_dir: Path,
+    result: Evaluation,
+    best: float,
+    seconds: Mapping[str, float],
+    overrides: Sequence[str],
+) -> None:
+    summary = {
+        "val/nelbo": best,
+        "reference_measure": asdict(built.module.model.reference_measure),
+        "test": result.as_dict(),
+        "epochs": built.trainer.current_epoch,
+        "parameters": sum(p.numel() for p in built.module.model.vae.parameters()),
+        "seconds": dict(seconds),
+        "warnings": [str(w) for c in _callbacks(built) if isinstance(c, LossGuard) for w in c.warnings],
+        "data": {
+            "name": built.dataset.name,
+            "fingerprint": built.dataset.fingerprint,
+            "rows_fingerprint": built.dataset.rows_fingerprint,
+            "columns": len(built.dataset.columns),
+            "rows": {s: len(getattr(built.dataset, s)) for s in ("train", "valid", "test")},
+            "preprocess": built.module.model.scaling.name(),
+        },
+        "versions": {"python": platform.python_version(), "vae-lightning": __version__, **_versions()},
+        "overrides": list(overrides),
+    }
+    print_results(result, best)
+    write_whole(run_dir / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    parts = [part for part in (*PARTS, f"checkpoints/{CHECKPOINTS[0]}") if (run_dir / part).exists()]
+    say(f"Everything is in {shown(run_dir)}: {', '.join(parts)}.")
+    if (run_dir / "tensorboard").exists():
+        say(f"tensorboard --logdir {shown(run_dir)}")
+
+
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
