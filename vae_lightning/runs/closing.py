@@ -37,7 +37,7 @@ class Seconds(NamedTuple):
 def present(
     built: Built, run_dir: Path, settings: Settings, best: float, table: Sequence[tuple[str, str, str]]
 ) -> Seconds:
-    """Draw the model as it is now, where the run has figures, and report on it, unless ``report=false``.
+    """Draw the model as it is now, where the run has figures, and report on it, unless ``settings.report`` is false.
 
     Args:
         built: the finished run, with the weights that are kept.
