@@ -29,7 +29,7 @@ def sound(gaussian_run) -> Trained:
     model = load(gaussian_run.run_dir)
     dataset = recorded_dataset(gaussian_run.record["config"], [column.name for column in model.columns])
     rows = VectorDataModule(dataset, model.scaling).rows
-    return Trained(model, rows["train"], RowsInMemory.of(rows["valid"].batches()).rows, ELBO())
+    return Trained(model, rows["train"], RowsInMemory.of(rows["test"].batches()).rows, ELBO())
 
 
 @pytest.mark.parametrize("name", ["gaussian_run", "bernoulli_run"])
@@ -161,7 +161,7 @@ def test_gradient_that_is_not_finite_is_found(sound: Trained) -> None:
 
 
 def test_rows_outside_the_support_end_the_examination(sound: Trained) -> None:
-    report = examine_model(replace(sound, valid=Batch(torch.full_like(sound.valid.x, torch.nan))))
+    report = examine_model(replace(sound, test=Batch(torch.full_like(sound.test.x, torch.nan))))
     assert report.codes == ("SUPPORT",)
 
 
@@ -223,17 +223,11 @@ def rewrite(run_dir: Path, change) -> Path:
     ("change", "told"),
     [
         (lambda c: c["data"]["source"].update(seed=99), "not those that the run was trained on"),
+        (lambda c: c["data"]["source"].update(name="os.system"), "There is no data=os.system"),
+        (lambda c: c["data"]["source"].update(name="base"), "There is no data=base"),
         (
-            lambda c: c["data"]["source"].update(_target_="os.system"),
-            "data._target_ must be a class of vae_lightning.data.sources",
-        ),
-        (
-            lambda c: c["data"]["source"].update(_target_="vae_lightning.data.dataset.Rows"),
-            "data._target_ must be a class of vae_lightning.data.sources",
-        ),
-        (
-            lambda c: c["data"]["source"].update(_target_="vae_lightning.data.sources.table.as_numbers"),
-            "data._target_ must be a Source",
+            lambda c: c["data"].update(source={"_target_": "os.system"}),
+            "rows of os.system, which is none of",
         ),
         (lambda c: c["data"].pop("source"), "was trained on rows from memory, which are not recorded"),
     ],

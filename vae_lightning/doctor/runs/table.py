@@ -14,7 +14,7 @@ from vae_lightning.data.wording import count, listed
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.doctor.runs.fits import Fit, fit_likelihood, to_matrix
-from vae_lightning.errors import Setting, UserError, check_parameter, on_the_command_line
+from vae_lightning.errors import Setting, UserError, check_parameter
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.likelihoods.support import BINARY, REAL, UNIT, narrowest
 
@@ -96,7 +96,7 @@ def _usable_columns(frame: "pd.DataFrame") -> tuple["pd.DataFrame", list[Finding
     """The columns of finite numbers, as float64, and what is wrong with the others."""
     import pandas as pd
 
-    good, told, first = {}, [], ""
+    good, described, first = {}, [], ""
     for name, series in frame.items():
         numbers, wrong = as_numbers(series)
         values = numbers.to_numpy(dtype=np.float64) if not wrong.any() else np.full(len(series), np.nan)
@@ -105,17 +105,17 @@ def _usable_columns(frame: "pd.DataFrame") -> tuple["pd.DataFrame", list[Finding
             good[str(name)] = values
             continue
         what = "text or dates" if wrong.any() else "infinite" if np.isinf(values).any() else "missing"
-        told.append(f"'{name}' ({what}, {int(bad.sum()):,} of {len(bad):,})")
+        described.append(f"'{name}' ({what}, {int(bad.sum()):,} of {len(bad):,})")
         row = int(bad.argmax())
         first = first or f"The first is {series.iloc[row]!r} in column '{name}', row {row + 1}."
     usable = pd.DataFrame(good, index=frame.index)
-    if not told:
+    if not described:
         return usable, []
-    says = f"{len(told)} of {count(frame.shape[1], 'column')} hold what no likelihood can take: {listed(told)}. {first}"
+    says = f"{len(described)} of {count(frame.shape[1], 'column')} hold what no likelihood can take: "
+    says += f"{listed(described)}. {first}"
     others = [str(name) for name in frame if str(name) not in good]
-    advice = f"Drop or fill them: {on_the_command_line(Setting('data.drop', others))}."
-    advice += " The others were judged without them." if good else ""
-    return usable, [Finding("COLUMNS", False, says, advice, about="data")]
+    advice = "Fill or drop them." + (" The others were judged without them." if good else "")
+    return usable, [Finding("COLUMNS", False, says, advice, about="data", settings=(Setting("data.drop", others),))]
 
 
 def _split(usable: "pd.DataFrame") -> Dataset:
@@ -136,12 +136,12 @@ def _describe_columns(x: Array) -> str:
         "real": np.ones(x.shape[1], dtype=bool),
     }
     left = np.ones(x.shape[1], dtype=bool)
-    told = []
+    described = []
     for name, mask in kinds.items():
         if np.any(mask & left):
-            told.append(f"{int((mask & left).sum())} {name}")
+            described.append(f"{int((mask & left).sum())} {name}")
         left &= ~mask
-    return ", ".join(told)
+    return ", ".join(described)
 
 
 def _describe(fit: Fit) -> str:

@@ -37,18 +37,31 @@ class Trained:
     Args:
         model: In evaluation mode.
         train: Training rows (N, C), in model units.
-        valid: Rows that it was not trained on, in model units.
-        objective: What training minimised; None if that is not known.
-        recorded: The NELBO that was recorded for `valid`, in data units; None if none was.
-        seed: The seed of the draws of that record.
+        test: The rows that it is judged by, which it was not trained on, in model units.
+        objective: What training maximised; None if that is not known.
+        record: What was recorded of its validation; None if nothing was.
     """
 
     model: VAEModel
     train: RowStore
-    valid: Batch
+    test: Batch
     objective: Objective | None = None
-    recorded: float | None = None
-    seed: int = 0
+    record: "Record | None" = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run recorded of its best epoch.
+
+    Args:
+        nelbo: The validation NELBO, data units.
+        valid: The validation rows, in model units.
+        seed: The seed of its draws.
+    """
+
+    nelbo: float
+    valid: Batch
+    seed: int
 
 
 def examine_model(trained: Trained) -> Report:
@@ -64,31 +77,30 @@ def examine_model(trained: Trained) -> Report:
     refused = _check_support(trained)
     if refused.ok is False:
         return Report([refused])
-    judged = replace(trained, valid=trained.valid.split(ROWS)[0])
+    judged = replace(trained, test=trained.test.split(ROWS)[0])
     model = judged.model
-    result = evaluate(model.vae, [judged.valid], judged.train, SAMPLES, log_slopes=model.log_slopes())
-    findings = [refused]
+    result = evaluate(model.vae, [judged.test], judged.train, SAMPLES, log_slopes=model.log_slopes())
     with random_stream(0):
-        findings += [
+        findings = [
+            refused,
             *_check_normalisation(judged),
             *_check_order(judged, result),
             _check_kl(judged),
             _compare_modes(judged),
+            *_compare_with_record(judged),
+            _check_gradients(judged),
+            *_state_weight(judged),
+            _check_activity(result, judged.objective),
+            _compare_with_baseline(judged, result),
+            *_check_bounds(result),
         ]
-        findings += [*_compare_with_record(trained), _check_gradients(judged)]
-    findings += [
-        *_state_weight(trained),
-        _check_activity(result, trained.objective),
-        _compare_with_baseline(judged, result),
-        *_check_bounds(result),
-    ]
     return Report(findings, _summarise(trained, result))
 
 
 def _summarise(trained: Trained, result: Evaluation) -> dict[str, Any]:
     measured: dict[str, Any] = {
         "likelihood": trained.model.vae.likelihood.name(),
-        "rows judged": f"{result.num_rows:,} of {trained.valid.num_rows:,} that were not trained on",
+        "rows judged": f"{result.num_rows:,} of {trained.test.num_rows:,} that were not trained on",
         "NELBO": result.nelbo,
         "NLL": f"{result.nll:.4f} ± {result.nll_standard_error:.4f} ({result.num_samples} samples a row)",
         "independent columns": result.baseline,
@@ -102,7 +114,7 @@ def _summarise(trained: Trained, result: Evaluation) -> dict[str, Any]:
 
 def _check_support(trained: Trained) -> Finding:
     likelihood = trained.model.vae.likelihood
-    batches = (*trained.train.batches(), trained.valid)
+    batches = (*trained.train.batches(), trained.test)
     bad = sum(int(is_illegal(batch.x, likelihood.supports).sum()) for batch in batches)
     words = " and ".join(dict.fromkeys(support.words for support in likelihood.supports))
     if bad:
@@ -140,7 +152,7 @@ def column_masses(p: Predictive, likelihood: Likelihood) -> Tensor:
 @torch.no_grad()
 def _enumerate_rows(trained: Trained) -> Finding:
     vae = trained.model.vae
-    every = torch.tensor(list(product((0.0, 1.0), repeat=vae.likelihood.num_columns)), device=trained.valid.x.device)
+    every = torch.tensor(list(product((0.0, 1.0), repeat=vae.likelihood.num_columns)), device=trained.test.x.device)
     estimate = log_prob(vae, Batch(every), SAMPLES)
     masses = estimate.log_prob.double().exp()
     total, error = float(masses.sum()), float((masses * estimate.standard_error).square().sum().sqrt())
@@ -153,8 +165,8 @@ def _check_order(trained: Trained, result: Evaluation) -> list[Finding]:
     bounds = {1: (result.nelbo, 0.0)}
     shift = -trained.model.log_abs_det()
     for k in (5, 50):
-        estimate = log_prob(trained.model.vae, trained.valid, k)
-        error = float(estimate.standard_error.double().square().sum().sqrt()) / trained.valid.num_rows
+        estimate = log_prob(trained.model.vae, trained.test, k)
+        error = float(estimate.standard_error.double().square().sum().sqrt()) / trained.test.num_rows
         bounds[k] = (shift - float(estimate.log_prob.double().mean()), error)
     bounds[result.num_samples] = (result.nll, bounds[50][1])
     told = " ≥ ".join(f"{value:.3f} (k = {k})" for k, (value, _) in bounds.items())
@@ -174,8 +186,8 @@ def _check_kl(trained: Trained) -> Finding:
     if not vae.kl_is_exact:
         says = "The KL has no closed form here; it is estimated from the draws of z that train the decoder."
         return Finding("MISMATCH", True, says, about="kl")
-    posterior = vae.encode(trained.valid)
-    z = posterior.rsample(vae.noise(100, trained.valid.num_rows))
+    posterior = vae.encode(trained.test)
+    z = posterior.rsample(vae.noise(100, trained.test.num_rows))
     sampled = (posterior.log_prob(z) - vae.prior.log_prob(z)).double().mean(1)
     analytic, mean = float(vae.prior.kl(posterior, z).double().sum(-1).mean()), float(sampled.mean())
     error = float(sampled.std()) / math.sqrt(len(sampled))
@@ -194,7 +206,7 @@ def _compare_modes(trained: Trained) -> Finding:
         for mode in (True, False):
             vae.train(mode)
             with random_stream(1):
-                terms = vae(trained.valid, vae.noise(1, trained.valid.num_rows))
+                terms = vae(trained.test, vae.noise(1, trained.test.num_rows))
             values.append(float(terms.nelbo.double().mean()) - trained.model.log_abs_det())
     finally:
         vae.eval()
@@ -209,18 +221,19 @@ def _compare_modes(trained: Trained) -> Finding:
 @torch.no_grad()
 def _compare_with_record(trained: Trained) -> list[Finding]:
     """Whether the checkpoint still gives the validation NELBO that was recorded for it."""
-    if trained.recorded is None:
+    record = trained.record
+    if record is None:
         return []
-    model, rows = trained.model, trained.valid
-    now = _nelbo(model, rows, trained.seed)
-    says = f"Recorded was a validation NELBO of {trained.recorded:.4f}; the checkpoint gives {now:.4f}."
+    model, rows, recorded = trained.model, record.valid, record.nelbo
+    now = _nelbo(model, rows, record.seed)
+    says = f"Recorded was a validation NELBO of {recorded:.4f}; the checkpoint gives {now:.4f}."
     # The same draws on the same device; on another one the same seed draws other numbers.
-    right = abs(now - trained.recorded) <= 1e-4 * max(1.0, abs(trained.recorded))
+    right = abs(now - recorded) <= 1e-4 * max(1.0, abs(recorded))
     if not right:
         draws = torch.tensor([now, *(_nelbo(model, rows, seed) for seed in range(101, 109))], dtype=torch.float64)
-        right = abs(float(draws.mean()) - trained.recorded) <= ERRORS * float(draws.std())
+        right = abs(float(draws.mean()) - recorded) <= ERRORS * float(draws.std())
     advice = "" if right else "The checkpoint, the rows or the preprocessing are not those of the record."
-    return [Finding("EVAL", right, says, advice, {"recorded": trained.recorded, "now": now}, about="checkpoint")]
+    return [Finding("EVAL", right, says, advice, {"recorded": recorded, "now": now}, about="checkpoint")]
 
 
 def _nelbo(model: VAEModel, rows: Batch, seed: int) -> float:
@@ -236,7 +249,7 @@ def _nelbo(model: VAEModel, rows: Batch, seed: int) -> float:
 def _check_gradients(trained: Trained) -> Finding:
     vae = trained.model.vae
     parameters = {name: parameter for name, parameter in vae.named_parameters() if parameter.requires_grad}
-    loss = vae(trained.valid, vae.noise(1, trained.valid.num_rows)).nelbo.mean()
+    loss = vae(trained.test, vae.noise(1, trained.test.num_rows)).nelbo.mean()
     gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
     unreached = [name for name, g in zip(parameters, gradients, strict=True) if g is None or not bool(g.any())]
     broken = [name for name, g in zip(parameters, gradients, strict=True) if g is not None and not g.isfinite().all()]
@@ -276,9 +289,9 @@ def _check_activity(result: Evaluation, objective: Objective | None) -> Finding:
 @torch.no_grad()
 def _compare_with_baseline(trained: Trained, result: Evaluation) -> Finding:
     likelihood = trained.model.vae.likelihood
-    independent = likelihood.independent_columns(trained.train).log_prob(trained.valid.x).double().sum(-1)
+    independent = likelihood.independent_columns(trained.train).log_prob(trained.test.x).double().sum(-1)
     with random_stream(2):
-        gain = log_prob(trained.model.vae, trained.valid, SAMPLES).log_prob.double() - independent
+        gain = log_prob(trained.model.vae, trained.test, SAMPLES).log_prob.double() - independent
     mean, error = float(gain.mean()), float(gain.std()) / math.sqrt(max(len(gain), 2))
     says = (
         f"The model is {mean:.4f} ± {error:.4f} nats per row better than independent columns ({result.baseline:.4f})."
