@@ -28,7 +28,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from vae_lightning import console
 from vae_lightning.cli.main import CONF
-from vae_lightning.config.build import build, check_config
+from vae_lightning.config.build import build
+from vae_lightning.config.settings import Settings
 
 DIMS = [224, 256, 128, 64, 32, 16]
 LATENT = 16
@@ -81,6 +82,8 @@ def textbook(rows: torch.Tensor, epochs: int, batch_size: int) -> float:
 class _Clock(Callback):
     """Start of one epoch to start of the next: checkpoints, logging and validation are all inside."""
 
+    takes_blocks = True
+
     def __init__(self) -> None:
         self.starts: list[float] = []
 
@@ -91,19 +94,18 @@ class _Clock(Callback):
         self.starts.append(time.perf_counter())
 
 
-def configuration(run_dir: Path, epochs: int, batch_size: int) -> dict[str, Any]:
-    """The configuration of ``train.py experiment=forum_question``."""
+def settings(run_dir: Path, epochs: int, batch_size: int) -> Settings:
+    """The settings of ``train.py experiment=forum_question``."""
     overrides = ["experiment=forum_question", f"run_dir={run_dir}", f"++data.batch_size={batch_size}"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", overrides=[*overrides, f"++trainer.max_epochs={epochs}"])
     plain: Any = OmegaConf.to_container(config, resolve=True)
-    check_config(plain)
-    return plain
+    return Settings.parse(plain)
 
 
 def ours(run_dir: Path, epochs: int, batch_size: int) -> float:
     """Median seconds per epoch of our fit."""
-    built = build(configuration(run_dir, epochs, batch_size))
+    built = build(settings(run_dir, epochs, batch_size))
     clock = _Clock()
     built.trainer.callbacks.append(clock)  # type: ignore[attr-defined]
     with console.quiet_frameworks():
@@ -121,7 +123,7 @@ def main() -> None:
     torch.set_flush_denormal(True)
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "screen").open("w") as screen:
         _pretend_terminal(screen)
-        rows = build(configuration(Path(folder) / "rows", 1, arguments.batch_size)).datamodule.rows["train"]
+        rows = build(settings(Path(folder) / "rows", 1, arguments.batch_size)).datamodule.rows["train"]
         results = []
         for number in range(arguments.rounds + 1):
             pair = (

@@ -38,7 +38,7 @@ def model(gaussian_run: Any) -> VAEModel:
 def rows(gaussian_run: Any) -> np.ndarray:
     """The test rows of the Gaussian run, data units."""
     seed_everything(0, verbose=False)
-    x: np.ndarray = build(gaussian_run.config).dataset.test.x
+    x: np.ndarray = build(gaussian_run.settings).dataset.test.x
     return x
 
 

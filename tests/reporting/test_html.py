@@ -12,7 +12,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.conftest import Run
-from vae_lightning.config.build import check_config
+from vae_lightning.config.settings import Settings
 from vae_lightning.doctor.report import Finding
 from vae_lightning.errors import ConfigError
 from vae_lightning.reporting.figures.gallery import PLOTS
@@ -77,7 +77,9 @@ def test_it_says_what_was_trained_and_what_came_of_it(page: Reader, digits_run: 
         f"{test['nll']:.3f}",
         f"{test['baseline']:.3f}",
         "SUPPORT (data): All rows are",
-        "_target_: vae_lightning.data.sources.digits.Digits",
+        "name: digits",
+        "lr: 0.001",
+        "accumulate_grad_batches: 1",
     ):
         assert words in page.text
     assert str(digits_run.run_dir) not in page.text
@@ -109,7 +111,7 @@ def test_a_run_without_figures_has_its_page_all_the_same(plain_run: Run) -> None
     assert not (plain_run.run_dir / "figures").exists()
     assert f"{plain_run.summary['test']['nll']:.3f}" in page.text
     assert "SUPPORT (data): All rows are" in page.text
-    assert "_target_: vae_lightning.data.sources.synthetic" in page.text
+    assert "name: synthetic" in page.text
     seconds = plain_run.summary["seconds"]
     assert seconds["figures"] == 0
     assert min(seconds["doctor"], seconds["report"]) > 0
@@ -140,7 +142,7 @@ def test_whether_to_report_is_a_truth_value(
 ) -> None:
     config = {**compose_config(tmp_path), "report": value}
     with pytest.raises(ConfigError, match=r"The 'report' parameter of train.py must be true or false. Got"):
-        check_config(config)
+        Settings.parse(config)
 
 
 def test_the_template_is_in_the_package() -> None:

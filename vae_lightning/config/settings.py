@@ -110,11 +110,11 @@ class Settings:
         fast: whether several batches may go through Lightning's loop at once (``trainer.fast``).
         callbacks: class and arguments by name; None for one that was taken away.
         logger: the same.
+        report: whether the run ends with a page of its own.
         test: how the test table is computed.
         torch: of the process.
         run_dir: where the run writes.
         resume: whether it goes on with what is there.
-        report: whether it ends with ``report.html``.
         others: entries that a user's own configuration adds.
     """
 
@@ -132,11 +132,11 @@ class Settings:
     callbacks: Mapping[str, Node | None]
     logger: Mapping[str, Node | None]
     fast: bool = True
+    report: bool = True
     test: EvaluationOptions = EvaluationOptions()
     torch: TorchOptions = TorchOptions()
     run_dir: str = ""
     resume: bool = False
-    report: bool = True
     others: Node = field(default_factory=dict)
 
     @classmethod
@@ -150,10 +150,10 @@ class Settings:
         legal = is_count(seed, 0) and seed <= MAX_SEED
         check_parameter("train.py", "seed", legal, f"a whole number from 0 to {MAX_SEED}", seed)
         test, torch = (_options(config, *group) for group in (("test", EvaluationOptions), ("torch", TorchOptions)))
-        fast = config["trainer"].get(FAST, True)
-        check_parameter("trainer", FAST, isinstance(fast, bool), "true or false", fast)
         report = config.get("report", True)
         check_parameter("train.py", "report", isinstance(report, bool), "true or false", report)
+        fast = config["trainer"].get(FAST, True)
+        check_parameter("trainer", FAST, isinstance(fast, bool), "true or false", fast)
         source, rows = _data(config["data"])
         check_arguments(config["model"], VAE, "model", GIVEN["model"])
         known = {*cls.__dataclass_fields__, "data", *HOW_AND_WHERE}
@@ -169,11 +169,11 @@ class Settings:
             callbacks=_named_nodes(config, "callbacks"),
             logger=_named_nodes(config, "logger"),
             fast=fast,
+            report=report,
             test=test,
             torch=torch,
             run_dir=str(config.get("run_dir", "")),
             resume=bool(config.get("resume")),
-            report=report,
             others={name: value for name, value in config.items() if name not in known},
         )
 
@@ -191,9 +191,9 @@ class Settings:
             "trainer": {**self.trainer, FAST: self.fast},
             "callbacks": dict(self.callbacks),
             "logger": dict(self.logger),
+            "report": self.report,
             "test": asdict(self.test),
             "torch": asdict(self.torch),
-            "report": self.report,
             **self.others,
         }
         return {name: _portable(value, self.run_dir) for name, value in groups.items()}
