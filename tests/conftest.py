@@ -223,4 +223,4 @@ def gaussian_run(train: Callable[..., Run], tmp_path_factory: pytest.TempPathFac
 def bernoulli_run(train: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A model of 16 correlated bits. Read only."""
     run_dir = tmp_path_factory.mktemp("runs") / "bernoulli"
-    return train(run_dir, "data=correlated_bits", "likelihood=bernoulli", "trainer.max_epochs=10", "optimizer.lr=0.03")
+    return train(run_dir, "data=correlated_bits", "likelihood=bernoulli", "trainer.max_epochs=20", "optimizer.lr=0.03")
