@@ -20,6 +20,7 @@ from lightning.pytorch import seed_everything
 from torch.distributions import Bernoulli, Normal
 
 from vae_lightning.config.build import build
+from vae_lightning.data.batch import Batch
 from vae_lightning.errors import ConfigError, DataError, RunError, UserError
 from vae_lightning.runs.loading import load
 
@@ -192,7 +193,7 @@ def test_a_seed_that_is_none_is_refused(train: Train, tmp_path: Path, seed: Any)
 # --- laws 1, 4 and 7 -------------------------------------------------------------------------------------------------
 
 
-def by_hand(model: Any, u: torch.Tensor, seed: int) -> float:
+def by_hand(model: Any, u: Batch, seed: int) -> float:
     """The NELBO of rows in model units written out, with the validation's draws."""
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(seed)
