@@ -204,12 +204,12 @@ def rewrite(run_dir: Path, change) -> Path:
     [
         (lambda c: c["data"]["source"].update(seed=99), "not those that the run was trained on"),
         (
-            lambda c: c["data"]["source"].update(_target_="os.system"),
-            "data._target_ must be a class of vae_lightning.data",
+            lambda c: c["data"]["source"].update(name="os.system"),
+            "There is no data=os.system.",
         ),
         (
-            lambda c: c["data"]["source"].update(_target_="vae_lightning.data.dataset.Rows"),
-            "data._target_ must be a Source",
+            lambda c: (c["data"]["source"].pop("name"), c["data"]["source"].update(_target_="os.system")),
+            "rows of os.system, which is none of this package's sources",
         ),
         (lambda c: c["data"].pop("source"), "was trained on rows from memory, which are not recorded"),
     ],
