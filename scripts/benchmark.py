@@ -82,6 +82,8 @@ def textbook(rows: torch.Tensor, epochs: int, batch_size: int) -> float:
 class _Clock(Callback):
     """Start of one epoch to start of the next: checkpoints, logging and validation are all inside."""
 
+    takes_blocks = True
+
     def __init__(self) -> None:
         self.starts: list[float] = []
 

@@ -3,9 +3,10 @@
     python scripts/benchmark_figures.py [--rounds 5]
 
 Trains the default job and a table job, with figures and without in turns, in a fresh process each as a user would, and
-prints the seconds that ``summary.json`` records: ``figures``, which is all of drawing, the report and TensorBoard's
-pictures, over ``training``, which is the time from the start to the best weights. On a shared machine only the shares
-mean something.
+prints the seconds that ``summary.json`` records: ``figures``, which is all of drawing and TensorBoard's pictures, over
+``training``, which is the time from the start to the best weights. What a run has without figures, too, stands beside
+it: ``doctor``, its examination of the trained model, and ``report``, the page. On a shared machine only the shares mean
+something.
 """
 
 import argparse
@@ -64,8 +65,8 @@ def main() -> None:
                 ratios.append(on["training"] / off["training"])
                 print(
                     f"  training {on['training']:.2f} s, figures {on['figures']:.2f} s: {shares[-1]:.1%}; evaluation "
-                    f"{on['evaluation']:.2f} s; without figures: training {off['training']:.2f} s, evaluation "
-                    f"{off['evaluation']:.2f} s"
+                    f"{on['evaluation']:.2f} s, doctor {on['doctor']:.2f} s, report {on['report']:.2f} s; without "
+                    f"figures: training {off['training']:.2f} s, report {off['report']:.2f} s"
                 )
             print(f"  median share {statistics.median(shares):.1%}, training on / off {statistics.median(ratios):.2f}")
 

@@ -210,9 +210,12 @@ def test_the_numbers_of_an_evaluation_count_rows_by_their_weights() -> None:
         for part in first.keys() - {"num_rows", "nll_standard_error"}:
             if first[part] != pytest.approx(second[part], rel=1e-6, abs=1e-6):
                 offenders.append(f"{name}: {part}")
-        without = evaluate(vae, Batch(x[:20], weight=weight[:20]).split(8), RowsInMemory(weighted), 5)
-        if first["nll_standard_error"] != pytest.approx(without.nll_standard_error, rel=1e-6):
-            offenders.append(f"{name}: nll_standard_error")
+        # Nor does the scale of the weights matter, nor a row that counts for nothing, to the error.
+        less = Batch(x[:20], weight=weight[:20] / 1000)
+        without = evaluate(vae, less.split(8), RowsInMemory(weighted), 5).as_dict()
+        for part in first.keys() - {"num_rows"}:
+            if first[part] != pytest.approx(without[part], rel=1e-6, abs=1e-6):
+                offenders.append(f"{name}: {part} without them")
     assert not offenders
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
 
+from vae_lightning.errors import Setting, advise
 from vae_lightning.errors import check_parameter as check_parameter  # for losses/, which imports this file alone
 
 CODES: Mapping[str, str] = {
@@ -78,10 +79,11 @@ class Finding:
         code: One of `CODES`.
         ok: True: the law holds. False: it is broken. None: it cannot be judged from what was given.
         says: What was measured, in one or two sentences.
-        advice: What to change; empty where nothing must be.
+        advice: What to change, in words; empty where nothing must be.
         evidence: The numbers behind it.
         alternatives: Other readings that are algebraically the same, each as ``"CODE: reading"``.
         about: The function or column it speaks of.
+        settings: Settings of a run that would help.
     """
 
     code: str
@@ -91,16 +93,22 @@ class Finding:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     alternatives: tuple[str, ...] = ()
     about: str = ""
+    settings: tuple[Setting, ...] = ()
 
     def __post_init__(self) -> None:
         check_parameter("Finding", "code", self.code in CODES, "one of CODES", self.code)
+
+    @property
+    def remedy(self) -> str:
+        """The advice and the settings, these as they are typed."""
+        return " ".join(filter(None, (self.advice, advise(self.settings))))
 
     def __str__(self) -> str:
         mark = {True: "ok", False: "WRONG", None: "cannot judge"}[self.ok]
         head = f"[{mark}] {self.code}" + (f" ({self.about})" if self.about else "")
         lines = [head, *_wrap(self.says)]
-        if self.advice:
-            lines += _wrap("Mend: " + self.advice if self.ok is False else "Note: " + self.advice)
+        if self.remedy:
+            lines += _wrap(("Mend: " if self.ok is False else "Note: ") + self.remedy)
         lines += [line for other in self.alternatives for line in _wrap("The same in algebra: " + other)]
         return "\n".join(lines)
 
@@ -193,7 +201,8 @@ class Report(Sequence[Finding]):
                 "ok": finding.ok,
                 "about": finding.about,
                 "says": finding.says,
-                "advice": finding.advice,
+                "advice": finding.remedy,
+                "settings": [[setting.key, setting.value] for setting in finding.settings],
                 "alternatives": list(finding.alternatives),
                 "evidence": to_plain(finding.evidence),
             }

@@ -106,22 +106,23 @@ def evaluate(
         parts = [log_prob(vae, batch, num_samples, progress) for batch in batches]
     estimate = Estimate(*(torch.cat(column) for column in zip(*parts, strict=True)))
     shift, weight = torch.cat(shifts), torch.cat(weights)
-    count = float(weight.sum())
+    weight = weight / weight.sum()
 
     def mean(values: Tensor) -> float:
-        return float(weight @ values.double()) / count
+        return float(weight @ values.double())
 
     nll = shift - estimate.log_prob.double()
     mean_nll = mean(nll)
     reconstruction = mean(shift - estimate.log_px)
     kl = means["kl"] if vae.kl_is_exact else mean(estimate.kl)
-    variance = mean((nll - mean_nll).square()) / (count - 1) if count > 1 else math.nan
+    # Of rows that count alike: their standard deviation over √N. A single one has none: 0 / 0.
+    variance = (weight * (nll - mean_nll)).square().sum() / (1 - weight.square().sum())
     return Evaluation(
         nelbo=reconstruction + kl,
         reconstruction=reconstruction,
         kl=kl,
         nll=mean_nll,
-        nll_standard_error=math.sqrt(variance),
+        nll_standard_error=float(variance.sqrt()),
         nll_per_column=mean_nll / num_columns,
         bits_per_column=mean_nll / num_columns / math.log(2),
         active_units=int(means["active_units"]),

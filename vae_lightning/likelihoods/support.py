@@ -18,17 +18,25 @@ class Support(ABC):
 
     Attributes:
         words: what is legal, for messages.
+        noun: what such values are called.
         is_probability: its values have probabilities, never above 1 and free of units; else densities.
+        likelihood: the family of such columns where none is asked for.
         fill: a legal value to stand where a cell is masked; what stands there changes nothing.
     """
 
     words: str
+    noun: str
     is_probability: bool
+    likelihood: str
     fill: float = 0.0
 
     @abstractmethod
     def contains(self, x: Tensor) -> Tensor:
         """Which values are legal and finite, same shape as ``x``."""
+
+    def suits(self, x: Tensor) -> Tensor:
+        """Which values such columns are made for, same shape: the legal ones, unless some are only tolerated."""
+        return self.contains(x)
 
     @abstractmethod
     def default_preprocess(self, low: float, high: float, value_range: tuple[float, float] | None) -> tuple[str, str]:
@@ -79,7 +87,9 @@ class Real(Support):
     """All real numbers."""
 
     words: str = "real numbers"
+    noun: str = "real numbers"
     is_probability: bool = False
+    likelihood: str = "gaussian"
 
     def contains(self, x: Tensor) -> Tensor:
         return torch.isfinite(x)
@@ -103,7 +113,9 @@ class Unit(Support):
     """The interval from 0 to 1."""
 
     words: str = "between 0 and 1"
+    noun: str = "numbers between 0 and 1"
     is_probability: bool = False
+    likelihood: str = "continuous_bernoulli"
 
     def contains(self, x: Tensor) -> Tensor:
         return (x >= 0) & (x <= 1)
@@ -129,10 +141,15 @@ class Binary(Support):
     """0 and 1; grey levels between them are taken as soft targets."""
 
     words: str = "0 or 1 (or grey levels between)"
+    noun: str = "zeros and ones"
     is_probability: bool = True
+    likelihood: str = "bernoulli"
 
     def contains(self, x: Tensor) -> Tensor:
         return (x >= 0) & (x <= 1)
+
+    def suits(self, x: Tensor) -> Tensor:
+        return (x == 0) | (x == 1)
 
     def default_preprocess(self, low: float, high: float, value_range: tuple[float, float] | None) -> tuple[str, str]:
         if low >= 0 and high <= 1:
@@ -156,7 +173,9 @@ class Count(Support):
     """Whole numbers from 0 on."""
 
     words: str = "whole numbers from 0 on"
+    noun: str = "counts"
     is_probability: bool = True
+    likelihood: str = "poisson"
     standardizes_features = True
 
     def contains(self, x: Tensor) -> Tensor:
@@ -199,3 +218,14 @@ REAL = Real()
 UNIT = Unit()
 BINARY = Binary()
 COUNT = Count()
+SUPPORTS = (BINARY, COUNT, UNIT, REAL)
+"""The closed set, from narrow to wide."""
+
+
+def narrowest(x: Tensor) -> Support:
+    """The narrowest support that suits all of ``x``, finite values, as they are.
+
+    >>> narrowest(torch.tensor([0.0, 3.0])).noun
+    'counts'
+    """
+    return next(support for support in SUPPORTS if support.suits(x).all())

@@ -104,7 +104,9 @@ class VAE(nn.Module):
 
     def encode(self, batch: Batch) -> Posterior:
         """q(z|x) of B rows."""
-        return self.posterior(self.heads(self.encoder(self.features(batch))))
+        raw = self.heads(self.encoder(self.features(batch)))
+        # Mixed precision rounds what the networks compute, but not the densities.
+        return self.posterior(raw.to(self.heads.weight.dtype))
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Predictive:
         """p(x|z) of latent points ``z`` (..., L): one distribution for each column, shape ``(..., C)``."""
@@ -114,7 +116,7 @@ class VAE(nn.Module):
         """The decoder's output at ``z`` (..., L), before the likelihood reads it: ``(..., R)``."""
         z = append_condition(z, condition, self.condition_size)
         # Batch normalisation counts rows along the first dimension, so draws and rows are folded into one.
-        raw = self.output(self.decoder(z.reshape(-1, z.shape[-1])))
+        raw = self.output(self.decoder(z.reshape(-1, z.shape[-1]))).to(self.output.weight.dtype)
         return raw.view(*z.shape[:-1], raw.shape[-1])
 
     def forward(self, batch: Batch, noise: Tensor, densities: bool = False) -> Pass:

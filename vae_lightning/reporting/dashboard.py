@@ -18,6 +18,8 @@ class Dashboard(Callback):
     ``metrics.csv`` stays as it is. Without a TensorBoard logger there is nothing to do.
     """
 
+    takes_blocks = True
+
     def __init__(self) -> None:
         self._started = 0.0
 

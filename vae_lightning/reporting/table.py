@@ -31,7 +31,7 @@ def explained(result: Evaluation, best: float | None = None) -> list[tuple[str, 
 
     Args:
         result: the numbers, nats per row in data units.
-        best: the validation NELBO of the best epoch, where it is known.
+        best: the validation NELBO of the weights that are kept, where it is known.
     """
     verdict = "the model beats it" if result.nll < result.baseline else "the model does NOT beat it"
     floor = plain_zero(result.entropy_floor)
@@ -51,7 +51,7 @@ def explained(result: Evaluation, best: float | None = None) -> list[tuple[str, 
     if math.isnan(result.baseline):
         lines[1] = ("baseline NLL", "-", "independent columns; needs the training rows, which could not be read")
     if best is not None:
-        lines.append(("validation NELBO", f"{best:.3f}", "of the best epoch: what sweeps minimise"))
+        lines.append(("validation NELBO", f"{best:.3f}", "of the weights kept: what sweeps minimise"))
     return lines
 
 

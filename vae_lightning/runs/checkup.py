@@ -13,7 +13,7 @@ from vae_lightning.data.sources.table import Table
 from vae_lightning.data.store import RowsInMemory, RowStore
 from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.doctor.runs.history import examine_history
-from vae_lightning.doctor.runs.trained import Trained, examine_model
+from vae_lightning.doctor.runs.trained import Record, Trained, examine_model
 from vae_lightning.errors import UserError
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.model.parts import build_part
@@ -45,13 +45,13 @@ def examine_run(run_dir: str | Path, data: str | Path | None = None) -> Report:
         return Report([Finding("DATA", None, str(error), advice, about="data"), *history])
     seed = int(record.get("seed", 0))
     rows = scale_rows(dataset, model.scaling, seed)
+    nelbo = _recorded(run_dir, epoch) if again else None
     trained = Trained(
         model,
         rows["train"],
-        _together(rows["valid"]) if again else _together(rows["valid"], rows["test"]),
+        _together(rows["test"]) if again else _together(rows["valid"], rows["test"]),
         _objective(record),
-        _recorded(run_dir, epoch) if again else None,
-        seed,
+        None if nelbo is None else Record(nelbo, _together(rows["valid"]), seed),
     )
     report = examine_model(trained)
     return Report([*report, *history], {"run": str(run_dir), **report.measured})

@@ -15,7 +15,7 @@ from vae_lightning.config.build import Built
 from vae_lightning.config.settings import Settings
 from vae_lightning.data.store import RowsInMemory
 from vae_lightning.doctor.report import Finding, Report
-from vae_lightning.doctor.runs.trained import Trained, examine_model
+from vae_lightning.doctor.runs.trained import Record, Trained, examine_model
 from vae_lightning.reporting.figures.callback import Figures
 from vae_lightning.reporting.html import MARKS, Page, write_page
 from vae_lightning.reporting.loggers import boards_of
@@ -82,10 +82,10 @@ def _examine(built: Built, best: float) -> Report:
     model, data = built.module.model, built.datamodule
     if built.module.device.type != "cpu":
         model = copy.deepcopy(model).cpu()  # the doctor's quadratures are made of numbers there
-    train, valid = (data.on_device(name, torch.device("cpu")) for name in ("train", "valid"))
-    return examine_model(
-        Trained(model, train, RowsInMemory.of(valid.batches()).rows, built.module.objective, best, built.module.seed)
-    )
+    stores = [data.on_device(name, torch.device("cpu")) for name in ("train", "valid", "test")]
+    valid, test = (RowsInMemory.of(rows.batches()).rows for rows in stores[1:])
+    record = Record(best, valid, built.module.seed)
+    return examine_model(Trained(model, stores[0], test, built.module.objective, record))
 
 
 def _to_markdown(report: Report) -> str:
@@ -98,7 +98,7 @@ def _sound(report: Report) -> list[Finding]:
 
 def _line(finding: Finding) -> str:
     about = f" ({finding.about})" if finding.about else ""
-    return f"- **{MARKS[finding.ok]}** {finding.code}{about}: {finding.says} {finding.advice}".rstrip()
+    return f"- **{MARKS[finding.ok]}** {finding.code}{about}: {finding.says} {finding.remedy}".rstrip()
 
 
 def _state_facts(built: Built, seed: int) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-import math
 import platform
 import signal
 import threading
@@ -37,6 +36,7 @@ from vae_lightning.runs.loading import (
     write_valid_scores,
 )
 from vae_lightning.training.callbacks.guard import LossGuard
+from vae_lightning.training.datamodule import EVALUATION_BATCH
 from vae_lightning.training.module import MONITOR
 from vae_lightning.version import __version__
 
@@ -69,7 +69,8 @@ def train(
     built = assemble(settings, prepared)
     resume_from = _resume_point(built, run_dir) if settings.resume else None
     # A summary means a finished run; while this one is under way there is none.
-    for name in ("summary.json", PAGE, VALID_SCORES):
+    stale = [] if resume_from else [f"checkpoints/{name}" for name in CHECKPOINTS]
+    for name in ("summary.json", PAGE, VALID_SCORES, *stale):
         (run_dir / name).unlink(missing_ok=True)
     _fit(built, run_dir, resume_from)
     best = _load_best(built, run_dir)
@@ -99,6 +100,8 @@ def _fit(built: Built, run_dir: Path, resume_from: Path | None) -> None:
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves it ignored
+    if profile := built.trainer.profiler.summary():  # type: ignore[attr-defined]
+        say(profile)
 
 
 def _resume_point(built: Built, run_dir: Path) -> Path | None:
@@ -133,16 +136,15 @@ def _resume_point(built: Built, run_dir: Path) -> Path | None:
 
 
 def _load_best(built: Built, run_dir: Path) -> float:
-    """Put the best epoch's weights into the module; returns its val/nelbo."""
+    """Put the best weights that were kept into the module, else leave the last; returns the val/nelbo of these."""
     monitored = [c for c in _callbacks(built) if isinstance(c, ModelCheckpoint) and c.monitor == MONITOR]
     path = find_checkpoint(run_dir)
+    model = built.module.model.float().eval()  # as `load` will have it, whatever precision it was trained in
     if monitored and path is not None and monitored[0].best_model_score is not None:
-        load_weights(built.module.model, read_checkpoint(path), path)
-        best = float(monitored[0].best_model_score)
-    else:
-        best = float(built.trainer.callback_metrics.get(MONITOR, math.nan))
-    built.module.model.eval()
-    return best
+        load_weights(model, read_checkpoint(path), path)
+        return float(monitored[0].best_model_score)
+    rows = built.datamodule.on_device("valid", built.module.device)
+    return built.module.measure(rows.batches(EVALUATION_BATCH))["nelbo"]
 
 
 def _callbacks(built: Built) -> list[Callback]:

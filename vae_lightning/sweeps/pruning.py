@@ -25,6 +25,8 @@ class TrialReport(PyTorchLightningPruningCallback):
         PrunedError: when the trial is to be given up.
     """
 
+    takes_blocks = True
+
     def __init__(self, storage: str, study: str, number: int, pruner: str, pruner_options: Any) -> None:
         opened = open_study(storage, study, pruner=pruner_of(pruner, pruner_options))
         # The study knows a trial by another number than the storage does.

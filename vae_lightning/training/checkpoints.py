@@ -20,14 +20,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     def __init__(self) -> None:
         super().__init__()
-        self._newest: tuple[tuple[int, int], Path] | None = None
+        self._newest: tuple[dict[str, Any], Path] | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.partial")
         partial.unlink(missing_ok=True)
-        moment = (checkpoint["epoch"], checkpoint["global_step"])
+        # The same step is saved after its validation and at the epoch's end, where the loops have moved on.
+        moment = {name: checkpoint.get(name) for name in ("epoch", "global_step", "loops")}
         try:
             if self._newest is not None and self._newest[0] == moment and self._newest[1].exists():
                 _link(self._newest[1], partial)

@@ -11,8 +11,9 @@ from lightning.pytorch.utilities import rank_zero_only
 
 
 class EpochCSVLogger(Logger):
-    """Writes every metric of an epoch into that epoch's row, at once.
+    """Writes every metric of an epoch into that epoch's row, at once; ``step`` counts the steps taken so far.
 
+    A metric that comes without its epoch, as from a monitor of rates or devices, waits for the next one that has it.
     Lightning's own CSVLogger spreads an epoch over several rows, keeps up to a hundred steps in memory, and deletes
     the file when a run is resumed.
 
@@ -24,6 +25,7 @@ class EpochCSVLogger(Logger):
         super().__init__()
         self._path = Path(save_dir) / "metrics.csv"
         self._rows: dict[int, dict[str, Any]] = {}
+        self._waiting: dict[str, float] = {}
         self._names: list[str] = []
         self._last_row = 0
         if self._path.exists():
@@ -51,10 +53,13 @@ class EpochCSVLogger(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
         if "epoch" not in metrics:
+            self._waiting.update(metrics)
             return
         epoch = int(metrics["epoch"])
         row = self._rows.get(epoch, {})
-        row.update({**metrics, "epoch": epoch, "step": step})
+        # Lightning counts steps from 0.
+        row.update({**self._waiting, **metrics, "epoch": epoch, "step": None if step is None else step + 1})
+        self._waiting.clear()
         # A resumed run repeats the epoch it was killed in; whatever lay beyond it never happened.
         is_next = not self._rows or epoch == max(self._rows) + 1
         is_same = bool(self._rows) and epoch == max(self._rows)

@@ -1,72 +1,80 @@
-"""When several batches may go through Lightning's loop at once: only where nobody can tell the difference."""
+"""Several batches in one turn of Lightning's loop: only where nobody can tell the difference.
 
-from typing import TYPE_CHECKING
+What Lightning does around a batch costs a small network a quarter of its step. The batches, the weights, the numbers
+that are logged and ``global_step`` are the same either way.
+"""
 
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder, ModelCheckpoint
+from collections.abc import Callable, Sequence
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, ModelSummary, RichModelSummary
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.strategies import SingleDeviceStrategy
+from torch import Tensor
 
+from vae_lightning.data.batch import Batch
 from vae_lightning.training.datamodule import VectorDataModule
 
-if TYPE_CHECKING:
-    from vae_lightning.training.module import VAEModule
-
-BATCH_HOOKS = (
-    "on_train_batch_start",
-    "on_train_batch_end",
-    "on_before_zero_grad",
-    "on_before_backward",
-    "on_after_backward",
-    "on_before_optimizer_step",
-)
-"""What a callback is called at in every step."""
+EPOCH_CALLBACKS = (EarlyStopping, ModelSummary, RichModelSummary)
+"""Lightning's callbacks that look at epochs only; others say so by an attribute ``takes_blocks = True``."""
 
 
-def reason_for_single_batches(trainer: Trainer, module: "VAEModule") -> str | None:
+def reason_for_single_batches(trainer: Trainer, module: LightningModule, is_plain: bool) -> str | None:
     """Why Lightning must be given one batch at a time; None where it makes no difference but to the clock.
 
-    What Lightning does around a batch costs a small network a quarter of its step. The batches, ``global_step`` and
-    the results are the same either way.
+    Args:
+        trainer: about to fit.
+        module: what it fits.
+        is_plain: whether that is of the package's own class: a subclass may do anything in a step.
     """
     counts = {
-        "trainer.limit_train_batches": trainer.limit_train_batches != 1.0,
-        "trainer.val_check_interval": trainer.val_check_interval != 1.0,
-        "trainer.max_steps": trainer.max_steps != -1,
-        "trainer.overfit_batches": getattr(trainer, "overfit_batches", 0) != 0,
-        "trainer.accumulate_grad_batches": trainer.accumulate_grad_batches != 1,
+        "limit_train_batches": trainer.limit_train_batches != 1.0,
+        "val_check_interval": trainer.val_check_interval != 1.0 or trainer.check_val_every_n_epoch is None,
+        "max_steps": trainer.max_steps != -1,
+        "accumulate_grad_batches": trainer.accumulate_grad_batches != 1,
     }
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set, but not declared
+    watching = [callback for callback in callbacks if not _looks_at_epochs_only(callback)]
     reasons = {
-        "it was switched off": not module.fast,
-        "the rows are not those of the package's own data module": type(_datamodule(trainer)) is not VectorDataModule,
-        "the module is of a class of its own": not module.is_plain,
-        "several processes train together": trainer.world_size != 1,
-        "the precision is not 32-true": type(trainer.precision_plugin) is not Precision,
-        "a profiler watches": type(getattr(trainer, "profiler", None)) is not PassThroughProfiler,
+        "the module is of a class of its own": not is_plain,
         "the module is compiled": getattr(module, "_compiler_ctx", None) is not None,
-        **{f"{name} counts batches": is_set for name, is_set in counts.items()},
-        **{
-            f"{type(callback).__name__} watches every step": _watches_steps(callback)
-            for callback in _callbacks(trainer)
-        },
+        "the rows are not those of the package's own data module": type(trainer.datamodule) is not VectorDataModule,  # type: ignore[attr-defined]
+        "more than a single device trains": type(trainer.strategy) is not SingleDeviceStrategy,
+        "the precision is not 32-true": type(trainer.precision_plugin) is not Precision,
+        "a profiler watches": type(trainer.profiler) is not PassThroughProfiler,  # type: ignore[attr-defined]
+        **{f"trainer.{name} counts batches": is_set for name, is_set in counts.items()},
+        **{f"{type(callback).__name__} may watch every step": True for callback in watching},
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
 
-def _callbacks(trainer: Trainer) -> list[Callback]:
-    return trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it, but does not declare it
-
-
-def _datamodule(trainer: Trainer) -> object:
-    return trainer.datamodule  # type: ignore[attr-defined]
-
-
-def _watches_steps(callback: Callback) -> bool:
-    """Whether a callback is there for single steps, or runs a training loop of its own."""
-    if isinstance(callback, BatchSizeFinder | LearningRateFinder):
-        return True
+def _looks_at_epochs_only(callback: Callback) -> bool:
     if type(callback) is ModelCheckpoint:
-        return bool(callback._every_n_train_steps or callback._train_time_interval)
-    if getattr(callback, "takes_blocks", False):
-        return False
-    return any(getattr(type(callback), hook) is not getattr(Callback, hook) for hook in BATCH_HOOKS)
+        return not (callback._every_n_train_steps or callback._train_time_interval)
+    return type(callback) in EPOCH_CALLBACKS or getattr(callback, "takes_blocks", False)
+
+
+def take_steps(
+    trainer: Trainer, module: LightningModule, loss: Callable[[Batch], Tensor], batches: Sequence[Batch]
+) -> None:
+    """One step of the optimiser for each batch, as Lightning would take it, and its counters moved on alike."""
+    optimizer = trainer.optimizers[0]
+    loop = trainer.fit_loop.epoch_loop
+    steps = loop.automatic_optimization.optim_progress.optimizer.step
+    for batch in batches:
+
+        def closure(batch: Batch = batch) -> Tensor:
+            value = loss(batch)
+            optimizer.zero_grad()
+            value.backward()
+            if trainer.gradient_clip_val:
+                module.configure_gradient_clipping(
+                    optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
+                )
+            return value
+
+        optimizer.step(closure)  # type: ignore[arg-type]  # torch's stubs want numbers
+        steps.increment_ready()
+        steps.increment_completed()
+        loop._batches_that_stepped += 1

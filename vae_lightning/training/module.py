@@ -1,7 +1,9 @@
 """A VAE as a LightningModule: any loader, any Trainer, any callback."""
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -12,20 +14,24 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from vae_lightning.data.batch import Batch
+from vae_lightning.data.checks import check_support
 from vae_lightning.data.columns import Column
 from vae_lightning.data.loader import BatchLoader, Block, BlockLoader
 from vae_lightning.data.preprocess.none import Identity
 from vae_lightning.data.seeds import random_stream, stream_seed
-from vae_lightning.inference.checkpoint import RECORD, record_text
+from vae_lightning.errors import DataError, RunError, check_parameter
+from vae_lightning.inference.checkpoint import RECORD, read_checkpoint, read_record, rebuild_model, record_text
 from vae_lightning.inference.metrics import ELBOMeter
 from vae_lightning.inference.model import VAEModel
+from vae_lightning.model.parts import NAME, build_part
 from vae_lightning.model.vae import VAE
 from vae_lightning.objectives.base import Objective, Weights
 from vae_lightning.objectives.elbo import ELBO
-from vae_lightning.training.fast import reason_for_single_batches
+from vae_lightning.training.fast import reason_for_single_batches, take_steps
 from vae_lightning.training.step import Statistics, loss_and_statistics
 
 MONITOR = "val/nelbo"
+PRECISIONS = ("32-true", "64-true", "16-mixed", "bf16-mixed")
 MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
 
@@ -47,6 +53,11 @@ class VAEModule(LightningModule):
     Attributes:
         steps: the statistics of each training step of this epoch, still on the device.
         lr: the learning rate that the optimiser starts with; setting it, as a finder does, overrides the optimiser's.
+
+    Raises:
+        ConfigError: from ``Trainer``'s first hook, where its precision cannot hold a sum of nats.
+        DataError: where a loader yields something else, or values outside a column's support; training rows are
+            looked at in the first epoch.
     """
 
     def __init__(
@@ -68,20 +79,28 @@ class VAEModule(LightningModule):
         #: Whether training batches come several at a time; decided when a fit begins.
         self.takes_blocks = False
         trial = self.make_optimizer([torch.zeros(1, requires_grad=True)])
-        self.lr: float = trial.param_groups[0]["lr"]
+        self.lr = float(trial.param_groups[0]["lr"])
+        self._usual_lr = self._lr_of_epoch = self.lr
+        self._plateau: ReduceLROnPlateau | None = None
         self.meter = ELBOMeter(self.vae, self.model.log_slopes())
         self.steps: list[Statistics] = []
-        self.save_hyperparameters({**self.model.record, "seed": seed})
+        self.save_hyperparameters(_dotted({**self._parts(), **self.model.record, "seed": seed}))
 
     @property
     def vae(self) -> VAE:
         """The network, in model units."""
         return self.model.vae
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether this is the class itself: a subclass may do anything in a step."""
-        return type(self) is VAEModule
+    def _parts(self) -> dict[str, Any]:
+        """What loggers are told of a model without a record."""
+        vae = self.vae
+        families = {"likelihood": vae.likelihood, "posterior": vae.posterior, "prior": vae.prior}
+        return {
+            "model": {"latent_dim": vae.latent_dim},
+            **{group: {NAME: family.name()} for group, family in families.items()},
+            "objective": {NAME: self.objective.name(), **asdict(self.objective)},
+            "optimizer": {"lr": self.lr},
+        }
 
     def forward(self, rows: Any) -> Tensor:
         """The codes of rows: the means of q(z|x), shape (B, L)."""
@@ -92,22 +111,27 @@ class VAEModule(LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimiser and, where there is one, the scheduler, stepped once an epoch."""
         optimizer = self.make_optimizer(self.parameters())
-        for group in optimizer.param_groups:
-            group["lr"] = self.lr
+        if self.lr != self._usual_lr:
+            for group in optimizer.param_groups:
+                group["lr"] = self.lr
         if self.make_scheduler is None:
             return optimizer
-        scheduler: Any = {"scheduler": self.make_scheduler(optimizer), "interval": "epoch", "monitor": MONITOR}
-        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+        scheduler: Any = self.make_scheduler(optimizer)
+        self._plateau = scheduler if isinstance(scheduler, ReduceLROnPlateau) else None
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": MONITOR, "strict": False}}
 
     def setup(self, stage: str) -> None:
         """Decide how batches come."""
-        self.takes_blocks = stage == "fit" and reason_for_single_batches(self.trainer, self) is None
-        # Lightning's own optimisation loop costs a small network a tenth of its step; `_step` does the same.
-        self.automatic_optimization = not self.takes_blocks
+        precision = self.trainer.precision
+        must_be = f"one of {', '.join(PRECISIONS)} (weights of 16 bits give sums of nats no three digits)"
+        check_parameter("Trainer", "precision", precision in PRECISIONS, must_be, precision)
+        is_plain = type(self) is VAEModule
+        wanted = self.fast and stage == "fit"
+        self.takes_blocks = wanted and reason_for_single_batches(self.trainer, self, is_plain) is None
 
     def teardown(self, stage: str) -> None:
         """Be as any module again."""
-        self.takes_blocks, self.automatic_optimization = False, True
+        self.takes_blocks = False
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Blocks are where they belong already; Lightning would search them for something to move."""
@@ -118,9 +142,8 @@ class VAEModule(LightningModule):
         return self.objective.weights_at(self.current_epoch + len(self.steps) / self._steps_per_epoch())
 
     def _steps_per_epoch(self) -> float:
-        loader: Any = self.trainer.train_dataloader
-        batches = self.trainer.num_training_batches
-        return min(len(loader.batches), batches * loader.size) if self.takes_blocks else batches
+        loader = self.trainer.train_dataloader
+        return len(loader.batches) if isinstance(loader, BlockLoader) else self.trainer.num_training_batches
 
     def on_train_epoch_start(self) -> None:
         """Begin the epoch's random stream: a run resumed here draws what the unbroken one drew."""
@@ -128,16 +151,17 @@ class VAEModule(LightningModule):
         loader = self.trainer.train_dataloader
         if isinstance(loader, BatchLoader | BlockLoader):
             loader.set_epoch(self.current_epoch)
-        self._lr_of_epoch = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self._lr_of_epoch = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         self.steps.clear()
 
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:
-        """The loss of a batch; or, where batches come several at a time, one step of the optimiser for each."""
-        if self.takes_blocks:
-            for one in batch:
-                self._step(one)
-            return None
-        return self.loss(self._batch(batch))
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Where batches come several at a time, take the steps of all but the last, which is Lightning's."""
+        if isinstance(batch, Block):
+            take_steps(self.trainer, self, self.loss, batch[:-1])
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """The loss of a batch."""
+        return self.loss(batch[-1] if isinstance(batch, Block) else self._batch(batch))
 
     def loss(self, batch: Batch) -> Tensor:
         """The loss of a batch, with fresh noise; its statistics join :attr:`steps`."""
@@ -148,32 +172,23 @@ class VAEModule(LightningModule):
             self.vae.likelihood.update(self.trainer.strategy.reduce(statistics.fitted, reduce_op="sum"))
         return loss
 
-    def _step(self, batch: Batch) -> None:
-        optimizer: Any = self.optimizers()
-        for group in optimizer.param_groups:  # what zero_grad() does, less its bookkeeping
-            for parameter in group["params"]:
-                parameter.grad = None
-        self.manual_backward(self.loss(batch))
-        if self.trainer.gradient_clip_val:
-            self.clip_gradients(optimizer, self.trainer.gradient_clip_val, self.trainer.gradient_clip_algorithm)
-        optimizer.step()
-
     def on_train_epoch_end(self) -> None:
         """Log the epoch's terms: means over all rows of all processes."""
         if self.steps:  # a subclass may have steps of its own
             loss, reconstruction, kl = self._mean_terms()
             terms = {"reconstruction": reconstruction, "kl": kl, "nelbo": reconstruction + kl, "loss": loss}
-            self._log({f"train/{name}": value for name, value in terms.items()})
-            beta = self.weights().beta
-            self._log({"train/beta": float(beta), "lr": self._lr_of_epoch})
-        if self.takes_blocks:
+            self._log({**terms, "beta": float(self.weights().beta)}, "train/")
+            self._log({"lr": self._lr_of_epoch})
+        if any(config.scheduler is self._plateau for config in self.trainer.lr_scheduler_configs):
             # Before the epoch's checkpoint is written, so that a resumed run does not miss the step.
-            scheduler: Any = self.lr_schedulers()
-            if isinstance(scheduler, ReduceLROnPlateau):
-                if MONITOR in self.trainer.callback_metrics:
-                    scheduler.step(self.trainer.callback_metrics[MONITOR])
-            elif scheduler is not None:
-                scheduler.step()
+            nelbo = self.trainer.callback_metrics.get(MONITOR)
+            if self._plateau is not None and nelbo is not None:
+                self._plateau.step(nelbo)
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Step a scheduler, but for the plateau scheduler, which has been stepped."""
+        if scheduler is not self._plateau:
+            super().lr_scheduler_step(scheduler, metric)
 
     def _mean_terms(self) -> tuple[float, float, float]:
         """Loss (model units), reconstruction (data units) and KL of the epoch so far."""
@@ -207,7 +222,7 @@ class VAEModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the means as ``val/...``."""
-        self._end_evaluation("val")
+        self._log(self._end_evaluation(), "val/")
 
     def on_test_epoch_start(self) -> None:
         """As for validation."""
@@ -219,7 +234,7 @@ class VAEModule(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Log the means as ``test/...``."""
-        self._end_evaluation("test")
+        self._log(self._end_evaluation(), "test/")
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The codes of a batch, (B, L)."""
@@ -235,9 +250,17 @@ class VAEModule(LightningModule):
         terms = self.vae(batch, self.vae.noise(1, batch.num_rows))
         self.meter.update(terms, batch, self.vae.likelihood.at_floor(terms.px))
 
-    def _end_evaluation(self, stage: str) -> None:
+    def _end_evaluation(self) -> dict[str, float]:
         self._stream.__exit__(None, None, None)
-        self._log({f"{stage}/{name}": float(value) for name, value in self.meter.compute().items()})
+        return {name: float(value) for name, value in self.meter.compute().items()}
+
+    @torch.no_grad()
+    def measure(self, batches: Iterable[Any]) -> dict[str, float]:
+        """The means that validation would log for these rows, without a trainer."""
+        self._begin_evaluation()
+        for rows in batches:
+            self._evaluate(rows)
+        return self._end_evaluation()
 
     @property
     def kl_by_dimension(self) -> np.ndarray:
@@ -255,20 +278,88 @@ class VAEModule(LightningModule):
         if isinstance(rows, Batch):
             return rows if rows.x.dtype == weight.dtype and rows.x.device == weight.device else rows.cast(weight)
         x = rows[0] if isinstance(rows, tuple | list) else rows
-        return Batch(self.model.scaling.transform(x.to(weight.device))).cast(weight)
+        if not isinstance(x, Tensor):
+            raise DataError(
+                f"A loader must yield tensors, tuples that begin with one, or batches. Got {type(x).__name__} instead."
+            )
+        scaling, likelihood = self.model.scaling, self.vae.likelihood
+        u = scaling.transform(x.to(weight.device))
+        if not self.training or self.current_epoch == 0:
+            check_support(
+                u,
+                split="given",
+                columns=self.model.columns,
+                supports=likelihood.supports,
+                likelihood=likelihood.name(),
+                preprocess=scaling.name(),
+            )
+        return Batch(u).cast(weight)
 
-    def _log(self, values: dict[str, float]) -> None:
+    def _log(self, values: dict[str, float], stage: str = "") -> None:
         """Hand finished numbers to callbacks and loggers; they are the same in every process."""
-        self.log_dict({name: torch.tensor(value, dtype=torch.float64) for name, value in values.items()})
+        trainer, values = self.trainer, {f"{stage}{name}": value for name, value in values.items()}
+        tensors = {name: torch.tensor(v, dtype=torch.float64, device=self.device) for name, v in values.items()}
+        if not self.takes_blocks:
+            self.log_dict(tensors, sync_dist=trainer.world_size > 1)
+        elif not trainer.sanity_checking:
+            # What log_dict comes to, less its bookkeeping of every value, which takes as long as the validation does.
+            trainer.callback_metrics.update(tensors)
+            trainer.logged_metrics.update(tensors)
+            for logger in trainer.loggers:
+                logger.log_metrics({**values, "epoch": self.current_epoch}, step=self.global_step - 1)
 
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what the model is rebuilt from."""
         checkpoint[RECORD] = record_text(self.model)
+        # The record says these already, and a subclass that takes any keyword would be given them.
+        hparams = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {})
+        checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {k: v for k, v in hparams.items() if "." not in k}
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: str | Path, *args: Any, **given: Any) -> Self:  # type: ignore[override]
+        """The module of a checkpoint, rebuilt from names and plain values: a stranger's file runs none of their code.
+
+        Args:
+            checkpoint_path: the file.
+            *args: as of any LightningModule.
+            **given: arguments of the class that the checkpoint does not hold, such as ``optimizer``; ``model`` where
+                the checkpoint is of one that was put together by hand.
+
+        Raises:
+            RunError: when the file cannot be read, or does not say how its model is built and no ``model`` is given.
+            ConfigError: when it names a family that this package does not have.
+        """
+        path = Path(checkpoint_path)
+        record = read_record(read_checkpoint(path), path)
+        if record["config"]:
+            given.setdefault("model", rebuild_model(record, path))
+            given.setdefault("objective", build_part(Objective, record["config"]["objective"], "objective"))  # type: ignore[type-abstract]
+        elif "model" not in given:
+            raise RunError(
+                f"{path} does not say how its model is built, as it was put together by hand. Give "
+                "load_from_checkpoint one of the same shape: model=..."
+            )
+        return super().load_from_checkpoint(path, *args, **{**given, "weights_only": True})
 
 
 def _in_data_units(vae: VAE) -> VAEModel:
     """A bare VAE with columns x0, x1 ... that are taken as they are."""
     num_columns = vae.likelihood.num_columns
     return VAEModel(vae, Identity(num_columns), [Column(f"x{i}", "float64") for i in range(num_columns)])
+
+
+def _dotted(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by the names that the command line has for them.
+
+    >>> _dotted({"optimizer": {"_partial_": True, "lr": 0.1}, "seed": 0})
+    {'optimizer.lr': 0.1, 'seed': 0}
+    """
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= _dotted(value, f"{prefix}{name}.")
+        elif name != "_partial_":
+            found[f"{prefix}{name}"] = value
+    return found

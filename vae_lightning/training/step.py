@@ -51,7 +51,9 @@ def loss_and_statistics(
         share = None if batch.mask is None else batch.mask.to(bound.dtype).mean(0)
         return loss, Statistics(torch.stack((loss.detach(), -log_px, kl)), rows, share, fitted)
     weight = (batch.weight / batch.weight.sum()).to(bound.dtype)
-    loss = -(weight @ bound)
-    values = torch.stack((loss.detach(), weight @ terms.reconstruction.detach(), weight @ terms.kl.detach().sum(-1)))
-    share = None if batch.mask is None else weight @ batch.mask.to(bound.dtype)
+    # Sums rather than matrix products, which mixed precision would round.
+    loss = -(weight * bound).sum()
+    parts = (weight * terms.reconstruction.detach()).sum(), (weight * terms.kl.detach().sum(-1)).sum()
+    values = torch.stack((loss.detach(), *parts))
+    share = None if batch.mask is None else (weight[:, None] * batch.mask).sum(0)
     return loss, Statistics(values, batch.weight.sum(), share, fitted)

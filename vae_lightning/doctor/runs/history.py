@@ -16,6 +16,7 @@ from vae_lightning.errors import check_parameter
 ZERO_FLOOR = ("bernoulli", "categorical", "poisson", "negative_binomial", "quantised", "squared_error")
 LIKELIHOODS = (*ZERO_FLOOR, "gaussian", "laplace", "student", "continuous_bernoulli", "lognormal")
 SHARPEST = 90.0  # nats per column: a density of single precision cannot be sharper than 1/1.2e-38
+GIVEN = "it is the floor that follows from the likelihood and its least variance"
 CLIPPED = 16.2  # −log 1e-7: the most that a clipped cross-entropy can say per unit of x
 
 
@@ -68,22 +69,22 @@ def examine_history(
         except CallFailed as failure:
             return Report([Finding("DATA", None, failure.message, about="data")], measured)
         columns = rows.shape[1]
-        independent = _independent(rows, likelihood) if independent is None else independent
-        findings += _range_of(rows, likelihood)
+        independent = _fit_independent(rows, likelihood) if independent is None else independent
+        findings += _check_range(rows, likelihood)
     if independent is not None:
         measured["independent columns"] = independent
-    findings += _below_floor(curves, *(floor_of(columns, likelihood, least_sigma) if floor is None else _given(floor)))
-    findings += _runaway(curves.main, columns, likelihood)
-    findings += _not_finite(curves)
-    findings += _kl(curves.kl)
-    findings += _flat(curves.main, columns, likelihood, independent)
+    findings += _check_floor(curves, *(floor_of(columns, likelihood, least_sigma) if floor is None else (floor, GIVEN)))
+    findings += _check_growth(curves.main, columns, likelihood)
+    findings += _check_finite(curves)
+    findings += _check_kl(curves.kl)
+    findings += _check_plateau(curves.main, columns, likelihood, independent)
     if not findings:
         says = "Nothing in the curve contradicts a correct loss; a curve cannot show more than that."
         findings.append(Finding("BELOW-FLOOR", True, says, "Give the functions to have the loss itself examined."))
     return Report(findings, measured)
 
 
-def _independent(rows: Array, likelihood: str | None) -> float | None:
+def _fit_independent(rows: Array, likelihood: str | None) -> float | None:
     if likelihood == "bernoulli" and rows.min() >= 0 and rows.max() <= 1:
         p = rows.mean(axis=0).clip(1e-12, 1 - 1e-12)
         return float(-np.sum(p * np.log(p) + (1 - p) * np.log(1 - p)))
@@ -94,7 +95,7 @@ def _independent(rows: Array, likelihood: str | None) -> float | None:
     return None
 
 
-def _range_of(rows: Array, likelihood: str | None) -> list[Finding]:
+def _check_range(rows: Array, likelihood: str | None) -> list[Finding]:
     if likelihood != "bernoulli" or (rows.min() >= 0 and rows.max() <= 1):
         return []
     says = f"The data range from {rows.min():.4g} to {rows.max():.4g}; cross-entropy is bounded below on [0, 1] only."
@@ -115,11 +116,7 @@ def floor_of(columns: int | None, likelihood: str | None, least_sigma: float | N
     return -SHARPEST * columns, f"no density in single precision gives more than {SHARPEST:g} nats per column"
 
 
-def _given(floor: float) -> tuple[float, str]:
-    return floor, "it is the floor that follows from the likelihood and its least variance"
-
-
-def _below_floor(curves: Curves, floor: float | None, reason: str) -> list[Finding]:
+def _check_floor(curves: Curves, floor: float | None, reason: str) -> list[Finding]:
     for name, values in (("training", curves.train), ("validation", curves.validation)):
         finite = values[np.isfinite(values)]
         if not finite.size or floor is None or finite.min() >= floor - 1e-6 * max(1.0, abs(floor)):
@@ -151,7 +148,7 @@ def growth_power(values: Array) -> float:
     return float(np.polyfit(epochs, sizes, 1)[0])
 
 
-def _runaway(values: Array, columns: int | None, likelihood: str | None) -> list[Finding]:
+def _check_growth(values: Array, columns: int | None, likelihood: str | None) -> list[Finding]:
     finite = values[np.isfinite(values)]
     if finite.size < 3 or finite.min() >= 0:
         return []
@@ -189,7 +186,7 @@ def _runaway(values: Array, columns: int | None, likelihood: str | None) -> list
     return [Finding(code, False, seen, advice, evidence, others, about="history")]
 
 
-def _not_finite(curves: Curves) -> list[Finding]:
+def _check_finite(curves: Curves) -> list[Finding]:
     for name, values in (("training loss", curves.train), ("validation loss", curves.validation), ("KL", curves.kl)):
         place = first_bad(values)
         if place is None:
@@ -210,7 +207,7 @@ def _not_finite(curves: Curves) -> list[Finding]:
     return []
 
 
-def _kl(values: Array) -> list[Finding]:
+def _check_kl(values: Array) -> list[Finding]:
     finite = values[np.isfinite(values)]
     if not finite.size:
         return []
@@ -234,7 +231,9 @@ def _kl(values: Array) -> list[Finding]:
     return []
 
 
-def _flat(values: Array, columns: int | None, likelihood: str | None, independent: float | None) -> list[Finding]:
+def _check_plateau(
+    values: Array, columns: int | None, likelihood: str | None, independent: float | None
+) -> list[Finding]:
     finite = values[np.isfinite(values)]
     if finite.size < 4:
         return []

@@ -4,6 +4,7 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, Rows
@@ -12,15 +13,17 @@ from vae_lightning.data.split import split_rows
 from vae_lightning.data.wording import count, listed
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.report import Finding, Report
-from vae_lightning.doctor.runs.fits import Fit, fit_of, helping, parts_of
-from vae_lightning.errors import Setting, UserError, check_parameter, on_the_command_line
+from vae_lightning.doctor.runs.fits import Fit, fit_likelihood, to_matrix
+from vae_lightning.errors import Setting, UserError, check_parameter
 from vae_lightning.likelihoods.base import Likelihood
+from vae_lightning.likelihoods.support import BINARY, REAL, UNIT, narrowest
 
 if TYPE_CHECKING:
     import pandas as pd
 
 REPEATED = 0.5  # of the rows: a value that more of them share is a point mass to a density
 SKEWED = 3.0
+NARROW = 0.5  # of the mean: no variance of a Poisson
 DEPENDENT = 1e-13  # of the greatest eigenvalue of the correlations: rounding, not variation
 
 
@@ -42,8 +45,8 @@ def examine_data(data: "str | PathLike[str] | pd.DataFrame | Array", likelihood:
         ConfigError: `likelihood` is none of this package's.
     """
     known = Likelihood.families()
-    names = f"one of {', '.join(known)} or None"
-    check_parameter("examine_data", "likelihood", likelihood in (None, *known), names, likelihood)
+    legal = f"one of {', '.join(known)} or None"
+    check_parameter("examine_data", "likelihood", likelihood in (None, *known), legal, likelihood)
     try:
         sheets = Table(str(data)).sheets() if isinstance(data, str | PathLike) else None
         usable, findings = _usable_columns(_frame_of(data) if sheets is None else sheets["train"].frame)
@@ -52,17 +55,22 @@ def examine_data(data: "str | PathLike[str] | pd.DataFrame | Array", likelihood:
         dataset = _split(usable) if sheets is None else Table(str(data), columns=list(usable.columns)).load(sheets)
     except UserError as error:
         return Report([Finding("DATA", None, str(error), about="data")])
-    fits = {name: fit_of(name, family, dataset) for name, family in known.items()}
-    x = np.concatenate([part.x for part in parts_of(dataset)]).astype(np.float64)
-    suggested = _suggestion(x)
-    judged = likelihood or suggested
-    measured: dict[str, Any] = {"rows": len(x), "columns": f"{x.shape[1]}: {_kinds(x)}", "suggested": suggested}
-    measured |= {f"likelihood={name}": _told(fit) for name, fit in fits.items()}
-    findings.append(_support(fits[judged], dataset, meant=likelihood is not None))
-    if fits[judged].baseline is not None:
-        findings += _grey(fits[judged], x)
-        findings += _degenerate(x, list(usable.columns), fits[judged])
-        findings += _skewed(x, list(usable.columns), judged)
+    fits = {name: fit_likelihood(family, dataset) for name, family in known.items()}
+    x = to_matrix(dataset)
+    suggested = narrowest(torch.from_numpy(x))
+    fit = fits[likelihood or suggested.likelihood]
+    measured: dict[str, Any] = {
+        "rows": len(x),
+        "columns": f"{x.shape[1]}: {_describe_columns(x)}",
+        "suggested": suggested.likelihood,
+        **{f"likelihood={name}": _describe(one) for name, one in fits.items()},
+    }
+    if not fit.accepts:
+        findings.append(_describe_refusal(fit, x, list(usable.columns)))
+    else:
+        findings += [_describe_acceptance(fit, None if likelihood else suggested.noun), *_check_grey(fit, x)]
+        names = list(usable.columns)
+        findings += [*_check_degenerate(x, names, fit), *_check_tails(x, names, fit), *_check_spread(x, names, fit)]
     return Report(findings, measured)
 
 
@@ -72,8 +80,7 @@ def read_rows(path: str | PathLike[str]) -> Array:
     Raises:
         DataError: It cannot be read, or not every column is one of finite numbers.
     """
-    dataset = Table(str(path)).load()
-    return np.concatenate([part.x for part in parts_of(dataset)]).astype(np.float64)
+    return to_matrix(Table(str(path)).load())
 
 
 def _frame_of(data: Any) -> "pd.DataFrame":
@@ -89,7 +96,7 @@ def _usable_columns(frame: "pd.DataFrame") -> tuple["pd.DataFrame", list[Finding
     """The columns of finite numbers, as float64, and what is wrong with the others."""
     import pandas as pd
 
-    good, told, first = {}, [], ""
+    good, described, first = {}, [], ""
     for name, series in frame.items():
         numbers, wrong = as_numbers(series)
         values = numbers.to_numpy(dtype=np.float64) if not wrong.any() else np.full(len(series), np.nan)
@@ -98,17 +105,17 @@ def _usable_columns(frame: "pd.DataFrame") -> tuple["pd.DataFrame", list[Finding
             good[str(name)] = values
             continue
         what = "text or dates" if wrong.any() else "infinite" if np.isinf(values).any() else "missing"
-        told.append(f"'{name}' ({what}, {int(bad.sum()):,} of {len(bad):,})")
+        described.append(f"'{name}' ({what}, {int(bad.sum()):,} of {len(bad):,})")
         row = int(bad.argmax())
         first = first or f"The first is {series.iloc[row]!r} in column '{name}', row {row + 1}."
     usable = pd.DataFrame(good, index=frame.index)
-    if not told:
+    if not described:
         return usable, []
-    says = f"{len(told)} of {count(frame.shape[1], 'column')} hold what no likelihood can take: {listed(told)}. {first}"
+    says = f"{len(described)} of {count(frame.shape[1], 'column')} hold what no likelihood can take: "
+    says += f"{listed(described)}. {first}"
     others = [str(name) for name in frame if str(name) not in good]
-    advice = f"Drop or fill them: {on_the_command_line(Setting('data.drop', others))}."
-    advice += " The others were judged without them." if good else ""
-    return usable, [Finding("COLUMNS", False, says, advice, about="data")]
+    advice = "Fill or drop them." + (" The others were judged without them." if good else "")
+    return usable, [Finding("COLUMNS", False, says, advice, about="data", settings=(Setting("data.drop", others),))]
 
 
 def _split(usable: "pd.DataFrame") -> Dataset:
@@ -116,13 +123,7 @@ def _split(usable: "pd.DataFrame") -> Dataset:
     return Dataset("data", columns, *split_rows(Rows(np.ascontiguousarray(usable.to_numpy())), 0.1, 0.1, seed=0))
 
 
-def _suggestion(x: Array) -> str:
-    if np.all((x == 0) | (x == 1)):
-        return "bernoulli"
-    return "continuous_bernoulli" if x.min() >= 0 and x.max() <= 1 else "gaussian"
-
-
-def _kinds(x: Array) -> str:
+def _describe_columns(x: Array) -> str:
     """How many columns hold which kind of numbers; each column counts once, for the narrowest kind."""
     whole = (x == np.round(x)).all(axis=0)
     kinds = {
@@ -135,58 +136,66 @@ def _kinds(x: Array) -> str:
         "real": np.ones(x.shape[1], dtype=bool),
     }
     left = np.ones(x.shape[1], dtype=bool)
-    told = []
+    described = []
     for name, mask in kinds.items():
         if np.any(mask & left):
-            told.append(f"{int((mask & left).sum())} {name}")
+            described.append(f"{int((mask & left).sum())} {name}")
         left &= ~mask
-    return ", ".join(told)
+    return ", ".join(described)
 
 
-def _told(fit: Fit) -> str:
-    if fit.baseline is None:
+def _describe(fit: Fit) -> str:
+    if not fit.accepts:
         return f"refuses {int((fit.refused > 0).sum())} of {count(len(fit.refused), 'column')}"
-    words = f"accepts (preprocess={fit.kind}); independent columns {fit.baseline:.4g} nats per row"
-    return f"{words}, floor {fit.floor + 0.0:.4g}" if fit.floor is not None else words
+    words = f"accepts (preprocess={fit.preprocess}); independent columns {fit.baseline:.4g} nats per row"
+    return f"{words}, floor {fit.floor + 0.0:.4g}"
 
 
-def _support(fit: Fit, dataset: Dataset, meant: bool) -> Finding:
-    if fit.baseline is not None:
-        says = f"All {count(len(dataset.columns), 'column')} lie in the support of likelihood={fit.name} after "
-        says += f"preprocess={fit.kind}. Independent columns cost {fit.baseline:.4f} nats per row: what a model has to "
-        says += f"beat. No model goes below {fit.floor:.4f}."
-        advice = "" if meant else f"python train.py data=table likelihood={fit.name}"
-        return Finding("SUPPORT", True, says, advice, about="data")
-    likelihood = Likelihood.families()[fit.name](num_columns=len(dataset.columns))
-    bad = [column.name for column, size in zip(dataset.columns, fit.refused, strict=True) if size]
-    x = np.concatenate([part.x for part in parts_of(dataset)])
+def _describe_acceptance(fit: Fit, noun: str | None) -> Finding:
+    """What the likelihood makes of the rows; ``noun``, what all values are, where that suggested it."""
+    name = fit.likelihood.name()
+    says = f"All {count(len(fit.refused), 'column')} lie in the support of likelihood={name} after "
+    says += f"preprocess={fit.preprocess}. Independent columns cost {fit.baseline:.4f} nats per row: what a model has "
+    says += f"to beat. No model goes below {fit.floor + 0.0:.4f}."
+    if noun is None:
+        return Finding("SUPPORT", True, says, about="data")
+    advice = f"All values are {noun}, which likelihood={name} is made for: python train.py data=table likelihood={name}"
+    return Finding("SUPPORT", True, says, advice, about="data")
+
+
+def _describe_refusal(fit: Fit, x: Array, names: list[str]) -> Finding:
+    name = fit.likelihood.name()
+    bad = [column for column, size in zip(names, fit.refused, strict=True) if size]
     values = x[:, fit.refused > 0]
-    says = f"likelihood={fit.name} takes {likelihood.support.words}; {int(fit.refused.sum()):,} values in "
-    says += f"{len(bad)} of {count(len(dataset.columns), 'column')} are something else: {listed(bad)} (range "
-    says += f"{values.min():.6g} to {values.max():.6g})."
-    if fit.name == "bernoulli":
+    words = " and ".join(support.words for support in fit.supports)
+    says = f"likelihood={name} takes {words}; {int(fit.refused.sum()):,} values in {len(bad)} of "
+    says += f"{count(len(names), 'column')} are something else: {listed(bad)} (range {values.min():.6g} to "
+    says += f"{values.max():.6g})."
+    cross_entropy = BINARY in fit.supports
+    if cross_entropy:
         says += " On such data cross-entropy has no lower end: the loss can fall without limit."
-    advice = f"Use likelihood={_suggestion(x)}" + helping(likelihood, dataset) + "."
-    return Finding("BCE-RANGE" if fit.name == "bernoulli" else "SUPPORT", False, says, advice, about="data")
+    suggestion = narrowest(torch.from_numpy(x))
+    other = Setting("likelihood", suggestion.likelihood, f"as all values are {suggestion.noun}")
+    settings = (*([other] if other.value != name else []), *fit.preprocess_alternatives())
+    return Finding("BCE-RANGE" if cross_entropy else "SUPPORT", False, says, about="data", settings=settings)
 
 
-def _grey(fit: Fit, x: Array) -> list[Finding]:
-    if fit.name != "bernoulli" or fit.kind == "binarize":
-        return []
+def _check_grey(fit: Fit, x: Array) -> list[Finding]:
     grey = (x > 0) & (x < 1)
-    if not grey.any():
+    if BINARY not in fit.supports or not grey.any():
         return []
     says = (
         f"{int(grey.sum()):,} of {x.size:,} values lie strictly between 0 and 1. There cross-entropy is no likelihood, "
     )
     says += f"and cannot fall below {fit.floor:.4f} nats per row however good the model is."
-    advice = "Use likelihood=continuous_bernoulli, or data.preprocess=binarize."
-    return [Finding("UNNORMALISED", False, says, advice, {"grey values": int(grey.sum())}, about="data")]
+    bits = [setting for setting in fit.preprocess_alternatives() if setting.value == "binarize"]
+    settings = (Setting("likelihood", UNIT.likelihood), *bits)
+    return [Finding("UNNORMALISED", False, says, "", {"grey values": int(grey.sum())}, (), "data", settings)]
 
 
-def _degenerate(x: Array, names: list[str], fit: Fit) -> list[Finding]:
+def _check_degenerate(x: Array, names: list[str], fit: Fit) -> list[Finding]:
     """What lets a density rise without end: a value that most rows share, a column that others determine."""
-    if not fit.continuous:
+    if fit.likelihood.is_probability:
         return []
     shares = [float(np.unique(column, return_counts=True)[1].max()) / len(column) for column in x.T]
     repeated = [f"'{name}' ({share:.0%})" for name, share in zip(names, shares, strict=True) if share > REPEATED]
@@ -214,8 +223,8 @@ def _degenerate(x: Array, names: list[str], fit: Fit) -> list[Finding]:
     return findings
 
 
-def _skewed(x: Array, names: list[str], judged: str) -> list[Finding]:
-    if judged != "gaussian":
+def _check_tails(x: Array, names: list[str], fit: Fit) -> list[Finding]:
+    if fit.likelihood.name() != "gaussian":
         return []
     spread = x.std(axis=0)
     centred = (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
@@ -228,3 +237,17 @@ def _skewed(x: Array, names: list[str], judged: str) -> list[Finding]:
     )
     says += f"{SKEWED:g}): {listed(chosen)}. A Gaussian spends its loss on a few large values there."
     return [Finding("SUPPORT", True, says, "Take log(1 + x) of them before training.", about="data")]
+
+
+def _check_spread(x: Array, names: list[str], fit: Fit) -> list[Finding]:
+    """Whole numbers that are no counts of events: ages, years, scores."""
+    if fit.likelihood.name() != "poisson":
+        return []
+    narrow = x.var(axis=0) < NARROW * x.mean(axis=0)
+    if not narrow.any():
+        return []
+    chosen = [f"'{name}'" for name, small in zip(names, narrow, strict=True) if small]
+    says = f"{count(len(chosen), 'column')} of {len(names)} vary less than half as much as a Poisson of their mean: "
+    says += f"{listed(chosen)}. Its variance is its mean, and no z makes it less."
+    settings = (Setting("likelihood", REAL.likelihood, "its variance is learned"),)
+    return [Finding("SUPPORT", True, says, about="data", settings=settings)]

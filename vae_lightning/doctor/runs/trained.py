@@ -13,6 +13,7 @@ from vae_lightning.data.checks import is_illegal
 from vae_lightning.data.seeds import random_stream
 from vae_lightning.data.store import RowStore
 from vae_lightning.doctor.report import Finding, Report
+from vae_lightning.errors import Setting
 from vae_lightning.inference.evaluation import Evaluation, evaluate
 from vae_lightning.inference.importance import log_prob
 from vae_lightning.inference.metrics import ELBOMeter
@@ -36,18 +37,31 @@ class Trained:
     Args:
         model: In evaluation mode.
         train: Training rows (N, C), in model units.
-        valid: Rows that it was not trained on, in model units.
-        objective: What training minimised; None if that is not known.
-        recorded: The NELBO that was recorded for `valid`, in data units; None if none was.
-        seed: The seed of the draws of that record.
+        test: The rows that it is judged by, which it was not trained on, in model units.
+        objective: What training maximised; None if that is not known.
+        record: What was recorded of its validation; None if nothing was.
     """
 
     model: VAEModel
     train: RowStore
-    valid: Batch
+    test: Batch
     objective: Objective | None = None
-    recorded: float | None = None
-    seed: int = 0
+    record: "Record | None" = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a run recorded of its best epoch.
+
+    Args:
+        nelbo: The validation NELBO, data units.
+        valid: The validation rows, in model units.
+        seed: The seed of its draws.
+    """
+
+    nelbo: float
+    valid: Batch
+    seed: int
 
 
 def examine_model(trained: Trained) -> Report:
@@ -60,24 +74,33 @@ def examine_model(trained: Trained) -> Report:
     Source:
         The ordering: Burda et al. 2015, theorem 1.
     """
-    refused = _support(trained)
+    refused = _check_support(trained)
     if refused.ok is False:
         return Report([refused])
-    judged = replace(trained, valid=trained.valid.split(ROWS)[0])
+    judged = replace(trained, test=trained.test.split(ROWS)[0])
     model = judged.model
-    result = evaluate(model.vae, [judged.valid], judged.train, SAMPLES, log_slopes=model.log_slopes())
-    findings = [refused]
+    result = evaluate(model.vae, [judged.test], judged.train, SAMPLES, log_slopes=model.log_slopes())
     with random_stream(0):
-        findings += [*_normalised(judged), *_ordered(judged, result), _kl(judged), _same_function(judged)]
-        findings += [*_recorded(trained), _gradients(judged)]
-    findings += [*_weight(trained), _active(result), _beats_baseline(judged, result), *_bounds(result)]
-    return Report(findings, _measured(trained, result))
+        findings = [
+            refused,
+            *_check_normalisation(judged),
+            *_check_order(judged, result),
+            _check_kl(judged),
+            _compare_modes(judged),
+            *_compare_with_record(judged),
+            _check_gradients(judged),
+            *_state_weight(judged),
+            _check_activity(result, judged.objective),
+            _compare_with_baseline(judged, result),
+            *_check_bounds(result),
+        ]
+    return Report(findings, _summarise(trained, result))
 
 
-def _measured(trained: Trained, result: Evaluation) -> dict[str, Any]:
+def _summarise(trained: Trained, result: Evaluation) -> dict[str, Any]:
     measured: dict[str, Any] = {
         "likelihood": trained.model.vae.likelihood.name(),
-        "rows judged": f"{result.num_rows:,} of {trained.valid.num_rows:,} that were not trained on",
+        "rows judged": f"{result.num_rows:,} of {trained.test.num_rows:,} that were not trained on",
         "NELBO": result.nelbo,
         "NLL": f"{result.nll:.4f} ± {result.nll_standard_error:.4f} ({result.num_samples} samples a row)",
         "independent columns": result.baseline,
@@ -89,9 +112,9 @@ def _measured(trained: Trained, result: Evaluation) -> dict[str, Any]:
     return measured
 
 
-def _support(trained: Trained) -> Finding:
+def _check_support(trained: Trained) -> Finding:
     likelihood = trained.model.vae.likelihood
-    batches = (*trained.train.batches(), trained.valid)
+    batches = (*trained.train.batches(), trained.test)
     bad = sum(int(is_illegal(batch.x, likelihood.supports).sum()) for batch in batches)
     words = " and ".join(dict.fromkeys(support.words for support in likelihood.supports))
     if bad:
@@ -102,7 +125,7 @@ def _support(trained: Trained) -> Finding:
 
 
 @torch.no_grad()
-def _normalised(trained: Trained) -> list[Finding]:
+def _check_normalisation(trained: Trained) -> list[Finding]:
     vae = trained.model.vae
     # In float64: the law is about the formula, and a narrow density or a great count leaves float32 few digits of it.
     masses = column_masses(vae.likelihood(vae.raw(vae.prior.sample(8)).double()), vae.likelihood)
@@ -110,7 +133,7 @@ def _normalised(trained: Trained) -> list[Finding]:
     says = f"At 8 draws of z the mass of p(x|z) in each column is one within {worst:.1e}."
     findings = [Finding("UNNORMALISED", worst < 1e-3, says, evidence={"worst error": worst}, about="p(x|z)")]
     if vae.likelihood.num_columns <= ENUMERABLE and all(one == BINARY for one in vae.likelihood.supports):
-        findings.append(_enumerated(trained))
+        findings.append(_enumerate_rows(trained))
     return findings
 
 
@@ -127,9 +150,9 @@ def column_masses(p: Predictive, likelihood: Likelihood) -> Tensor:
 
 
 @torch.no_grad()
-def _enumerated(trained: Trained) -> Finding:
+def _enumerate_rows(trained: Trained) -> Finding:
     vae = trained.model.vae
-    every = torch.tensor(list(product((0.0, 1.0), repeat=vae.likelihood.num_columns)), device=trained.valid.x.device)
+    every = torch.tensor(list(product((0.0, 1.0), repeat=vae.likelihood.num_columns)), device=trained.test.x.device)
     estimate = log_prob(vae, Batch(every), SAMPLES)
     masses = estimate.log_prob.double().exp()
     total, error = float(masses.sum()), float((masses * estimate.standard_error).square().sum().sqrt())
@@ -138,12 +161,12 @@ def _enumerated(trained: Trained) -> Finding:
     return Finding("UNNORMALISED", right, says, evidence={"sum": total, "standard error": error}, about="p(x)")
 
 
-def _ordered(trained: Trained, result: Evaluation) -> list[Finding]:
+def _check_order(trained: Trained, result: Evaluation) -> list[Finding]:
     bounds = {1: (result.nelbo, 0.0)}
     shift = -trained.model.log_abs_det()
     for k in (5, 50):
-        estimate = log_prob(trained.model.vae, trained.valid, k)
-        error = float(estimate.standard_error.double().square().sum().sqrt()) / trained.valid.num_rows
+        estimate = log_prob(trained.model.vae, trained.test, k)
+        error = float(estimate.standard_error.double().square().sum().sqrt()) / trained.test.num_rows
         bounds[k] = (shift - float(estimate.log_prob.double().mean()), error)
     bounds[result.num_samples] = (result.nll, bounds[50][1])
     told = " ≥ ".join(f"{value:.3f} (k = {k})" for k, (value, _) in bounds.items())
@@ -158,13 +181,13 @@ def _ordered(trained: Trained, result: Evaluation) -> list[Finding]:
 
 
 @torch.no_grad()
-def _kl(trained: Trained) -> Finding:
+def _check_kl(trained: Trained) -> Finding:
     vae = trained.model.vae
     if not vae.kl_is_exact:
         says = "The KL has no closed form here; it is estimated from the draws of z that train the decoder."
         return Finding("MISMATCH", True, says, about="kl")
-    posterior = vae.encode(trained.valid)
-    z = posterior.rsample(vae.noise(100, trained.valid.num_rows))
+    posterior = vae.encode(trained.test)
+    z = posterior.rsample(vae.noise(100, trained.test.num_rows))
     sampled = (posterior.log_prob(z) - vae.prior.log_prob(z)).double().mean(1)
     analytic, mean = float(vae.prior.kl(posterior, z).double().sum(-1).mean()), float(sampled.mean())
     error = float(sampled.std()) / math.sqrt(len(sampled))
@@ -174,7 +197,7 @@ def _kl(trained: Trained) -> Finding:
 
 
 @torch.no_grad()
-def _same_function(trained: Trained) -> Finding:
+def _compare_modes(trained: Trained) -> Finding:
     """The same rows and draws in both modes; only layers that are made to change may make a difference."""
     vae = trained.model.vae
     states = {name: value.clone() for name, value in vae.state_dict().items()}
@@ -183,7 +206,7 @@ def _same_function(trained: Trained) -> Finding:
         for mode in (True, False):
             vae.train(mode)
             with random_stream(1):
-                terms = vae(trained.valid, vae.noise(1, trained.valid.num_rows))
+                terms = vae(trained.test, vae.noise(1, trained.test.num_rows))
             values.append(float(terms.nelbo.double().mean()) - trained.model.log_abs_det())
     finally:
         vae.eval()
@@ -196,20 +219,21 @@ def _same_function(trained: Trained) -> Finding:
 
 
 @torch.no_grad()
-def _recorded(trained: Trained) -> list[Finding]:
+def _compare_with_record(trained: Trained) -> list[Finding]:
     """Whether the checkpoint still gives the validation NELBO that was recorded for it."""
-    if trained.recorded is None:
+    record = trained.record
+    if record is None:
         return []
-    model, rows = trained.model, trained.valid
-    now = _nelbo(model, rows, trained.seed)
-    says = f"Recorded was a validation NELBO of {trained.recorded:.4f}; the checkpoint gives {now:.4f}."
+    model, rows, recorded = trained.model, record.valid, record.nelbo
+    now = _nelbo(model, rows, record.seed)
+    says = f"Recorded was a validation NELBO of {recorded:.4f}; the checkpoint gives {now:.4f}."
     # The same draws on the same device; on another one the same seed draws other numbers.
-    right = abs(now - trained.recorded) <= 1e-4 * max(1.0, abs(trained.recorded))
+    right = abs(now - recorded) <= 1e-4 * max(1.0, abs(recorded))
     if not right:
         draws = torch.tensor([now, *(_nelbo(model, rows, seed) for seed in range(101, 109))], dtype=torch.float64)
-        right = abs(float(draws.mean()) - trained.recorded) <= ERRORS * float(draws.std())
+        right = abs(float(draws.mean()) - recorded) <= ERRORS * float(draws.std())
     advice = "" if right else "The checkpoint, the rows or the preprocessing are not those of the record."
-    return [Finding("EVAL", right, says, advice, {"recorded": trained.recorded, "now": now}, about="checkpoint")]
+    return [Finding("EVAL", right, says, advice, {"recorded": recorded, "now": now}, about="checkpoint")]
 
 
 def _nelbo(model: VAEModel, rows: Batch, seed: int) -> float:
@@ -222,10 +246,10 @@ def _nelbo(model: VAEModel, rows: Batch, seed: int) -> float:
     return float(meter.compute()["nelbo"])
 
 
-def _gradients(trained: Trained) -> Finding:
+def _check_gradients(trained: Trained) -> Finding:
     vae = trained.model.vae
     parameters = {name: parameter for name, parameter in vae.named_parameters() if parameter.requires_grad}
-    loss = vae(trained.valid, vae.noise(1, trained.valid.num_rows)).nelbo.mean()
+    loss = vae(trained.test, vae.noise(1, trained.test.num_rows)).nelbo.mean()
     gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
     unreached = [name for name, g in zip(parameters, gradients, strict=True) if g is None or not bool(g.any())]
     broken = [name for name, g in zip(parameters, gradients, strict=True) if g is not None and not g.isfinite().all()]
@@ -240,7 +264,7 @@ def _gradients(trained: Trained) -> Finding:
     return Finding("Z-UNUSED", True, f"A gradient reaches all {len(parameters)} parameter tensors.", about="model")
 
 
-def _weight(trained: Trained) -> list[Finding]:
+def _state_weight(trained: Trained) -> list[Finding]:
     beta = getattr(trained.objective, "beta", 1)
     if beta == 1:
         return []
@@ -249,22 +273,25 @@ def _weight(trained: Trained) -> list[Finding]:
     return [Finding("SCALE", True, says, about="objective")]
 
 
-def _active(result: Evaluation) -> Finding:
+def _check_activity(result: Evaluation, objective: Objective | None) -> Finding:
     says = (
         f"{result.active_units} of {result.latent_dim} latent dimensions vary with x; the KL is {result.kl:.4f} nats."
     )
     if result.active_units:
         return Finding("COLLAPSE", True, says, about="latents")
-    advice = "Warm the KL up (objective.warmup=linear), lower objective.beta, or train longer."
-    return Finding("COLLAPSE", False, says + " The posterior is the prior.", advice, about="latents")
+    says += " The posterior is the prior."
+    unwarmed = getattr(objective, "warmup", "") == "none"
+    settings = (Setting("objective.warmup", "linear", "the KL counts for less at first"),) if unwarmed else ()
+    advice = "Train longer, or with a smaller weight of the KL."
+    return Finding("COLLAPSE", False, says, advice, about="latents", settings=settings)
 
 
 @torch.no_grad()
-def _beats_baseline(trained: Trained, result: Evaluation) -> Finding:
+def _compare_with_baseline(trained: Trained, result: Evaluation) -> Finding:
     likelihood = trained.model.vae.likelihood
-    independent = likelihood.independent_columns(trained.train).log_prob(trained.valid.x).double().sum(-1)
+    independent = likelihood.independent_columns(trained.train).log_prob(trained.test.x).double().sum(-1)
     with random_stream(2):
-        gain = log_prob(trained.model.vae, trained.valid, SAMPLES).log_prob.double() - independent
+        gain = log_prob(trained.model.vae, trained.test, SAMPLES).log_prob.double() - independent
     mean, error = float(gain.mean()), float(gain.std()) / math.sqrt(max(len(gain), 2))
     says = (
         f"The model is {mean:.4f} ± {error:.4f} nats per row better than independent columns ({result.baseline:.4f})."
@@ -275,7 +302,7 @@ def _beats_baseline(trained: Trained, result: Evaluation) -> Finding:
     return Finding("BASELINE", False, says, advice, {"gain": mean, "standard error": error}, about="model")
 
 
-def _bounds(result: Evaluation) -> list[Finding]:
+def _check_bounds(result: Evaluation) -> list[Finding]:
     floor, bound = result.variance_at_floor, result.log_var_at_bound
     says = f"{floor:.1%} of the likelihood's variances sit at their floor."
     advice = "Drop columns that repeat one value; there the loss tells of likelihood.min_scale, not of the model."

@@ -40,6 +40,8 @@ class Figures(Callback):
         ConfigError: for a negative number of epochs, or a share outside [0, 1].
     """
 
+    takes_blocks = True
+
     def __init__(self, dirpath: str | Path, every_n_epochs: int = 10, share: float = 0.05) -> None:
         check_parameter("Figures", "every_n_epochs", every_n_epochs >= 0, "0 or more", every_n_epochs)
         check_parameter("Figures", "share", 0 <= share <= 1, "from 0 to 1", share)
@@ -88,12 +90,13 @@ class Figures(Callback):
     def _subject(self, trainer: Trainer, module: VAEModule, final: bool) -> Subject:
         data = trainer.datamodule  # type: ignore[attr-defined]
         rows, training = (data.on_device(name, module.device) for name in ("valid", "train"))
-        chosen = space_evenly(rows.num_rows, MAX_ROWS)
+        chosen, weight = space_evenly(rows.num_rows, MAX_ROWS), module.vae.output.weight
+        shown = space_evenly(training.num_rows, MAX_TRAINING_ROWS)
         shape = module.model.record.get("data", {}).get("image_shape")
         return Subject(
             module.model,
-            rows.select(torch.from_numpy(chosen).to(rows.device)),
-            training.select(torch.from_numpy(space_evenly(training.num_rows, MAX_TRAINING_ROWS)).to(rows.device)),
+            rows.select(torch.from_numpy(chosen).to(rows.device)).cast(weight),
+            training.select(torch.from_numpy(shown).to(rows.device)).cast(weight),
             None if data.valid_labels is None else data.valid_labels[chosen],
             None if shape is None else tuple(shape),
             module.seed,

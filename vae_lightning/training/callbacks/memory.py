@@ -15,6 +15,8 @@ class BestInMemory(Checkpoint):
     A ``Checkpoint`` to Lightning, which calls those last: after the module has added the epoch's training terms.
     """
 
+    takes_blocks = True
+
     def __init__(self) -> None:
         self.best = math.inf
         self.history: dict[str, list[float]] = {}
