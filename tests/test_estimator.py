@@ -30,8 +30,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
 import vae_lightning
-from tests.models import rows_of
 from vae_lightning import VAEEstimator
+from vae_lightning.data.store import RowsInMemory
 from vae_lightning.doctor.runs.trained import Trained, examine_model
 from vae_lightning.errors import ConfigError, DataError, RunError
 from vae_lightning.runs.fitting import _flushes_denormal
@@ -75,7 +75,6 @@ def test_scikit_learn_finds_nothing_wrong(estimator: VAEEstimator, check: Callab
 def test_the_check_that_wants_a_switched_on_array_api_passes_too() -> None:
     code = """
 from sklearn.utils.estimator_checks import estimator_checks_generator
-from tests.models import rows_of
 from vae_lightning import VAEEstimator
 for one, check in estimator_checks_generator(VAEEstimator(max_epochs=2)):
     if check.func.__name__ == "check_array_api_input":
@@ -222,12 +221,13 @@ def test_a_collapsed_vae_is_the_control_and_both_say_so() -> None:
     train, test = factors(600), factors(300, seed=1)
     vae = VAEEstimator(beta=1000.0, max_epochs=20, random_state=0).fit(train)
     assert any(message.startswith("Posterior collapse") for message in vae.warnings_)
-    report = examine_model(Trained(vae.model_, rows_of(vae.model_.model_units(train).x), vae.model_.model_units(test)))
+    rows = RowsInMemory(vae.model_.model_units(train))
+    report = examine_model(Trained(vae.model_, rows, vae.model_.model_units(test)))
     assert "COLLAPSE" in report.codes
     distance = np.sqrt((((test - train.mean(0)) / train.std(0)) ** 2).sum(1))
     # Adam's last steps leave means and variances a hundredth off those of the table, which swaps a few neighbours.
     assert spearmanr(-vae.score_samples(test), distance).statistic > 0.995
-    honest = VAEEstimator(max_epochs=20, random_state=0).fit(train)
+    honest = VAEEstimator(max_epochs=60, random_state=0).fit(train)
     assert spearmanr(-honest.score_samples(test), distance).statistic < 0.95
 
 

@@ -78,7 +78,7 @@ def test_it_says_what_was_trained_and_what_came_of_it(page: Reader, digits_run: 
         f"{test['baseline']:.3f}",
         "SUPPORT (data): All rows are",
         "name: digits",
-        "lr: 0.001",
+        "weight_decay: 0",
         "accumulate_grad_batches: 1",
     ):
         assert words in page.text

@@ -11,7 +11,7 @@ import yaml
 from tests.sweeps.sweeping import contents, words
 from vae_lightning.cli import main as cli
 from vae_lightning.errors import InterruptedRun
-from vae_lightning.runs import run
+from vae_lightning.runs import train
 from vae_lightning.sweeps.base import claimed, jobs_of, read_job, write_job
 
 Sweep = Callable[..., int]
@@ -111,7 +111,7 @@ def test_a_job_that_another_process_is_at_is_left_to_it(sweep: Sweep) -> None:
 def test_ctrl_c_ends_the_sweep_and_the_same_command_goes_on(
     sweep: Sweep, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fit, calls = run._fit, []
+    fit, calls = train._fit, []
 
     def interrupted(*arguments: Any) -> None:
         calls.append(arguments)
@@ -119,7 +119,7 @@ def test_ctrl_c_ends_the_sweep_and_the_same_command_goes_on(
             raise InterruptedRun("Interrupted.")
         fit(*arguments)
 
-    monkeypatch.setattr(run, "_fit", interrupted)
+    monkeypatch.setattr(train, "_fit", interrupted)
     assert sweep("seed=0,1,2", "sweep.dir=s") == 1
     assert len(calls) == 2
     assert statuses(Path("s")) == ["finished", "running", "planned"]

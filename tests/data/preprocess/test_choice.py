@@ -54,7 +54,7 @@ def test_each_support_is_asked_about_its_own_columns_alone() -> None:
     x = np.array([[0.0, 5.0, 1.0], [1.0, 17.0, 0.2]])
     scaling, _ = fit_scaling(None, [BINARY, COUNT, UNIT], dataset(x))
     assert scaling.name() == "none"
-    with pytest.raises(DataError, match=r"different scalings \(none, standardize\): name one with data.preprocess"):
+    with pytest.raises(DataError, match=r"scalings \(none, standardize\): name one. Try data.preprocess=none or"):
         fit_scaling(None, [BINARY, REAL, UNIT], dataset(x))
     assert fit_scaling("none", [BINARY, REAL, UNIT], dataset(x))[0].name() == "none"
 

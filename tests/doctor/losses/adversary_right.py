@@ -23,15 +23,13 @@ from torch.distributions import (
     kl_divergence,
 )
 
+from vae_lightning.doctor.losses.cases.wrong import log_var_sample as rs
+
 RNG = np.random.default_rng(11)
 
 
 def kl_lv(m, s):
     return -0.5 * torch.sum(1 + s - m.pow(2) - s.exp(), dim=-1)
-
-
-def rs(m, s):
-    return m + torch.randn_like(s) * torch.exp(0.5 * s)
 
 
 def bce(x, o):
@@ -150,10 +148,6 @@ def elu1(s):
 
 def kl_sd(m, sd):
     return (0.5 * (m * m + sd * sd) - sd.log() - 0.5).sum(1).mean()
-
-
-class Iwae:
-    pass
 
 
 def right() -> dict[str, dict[str, Any]]:

@@ -93,14 +93,7 @@ class Examination:
     def examine_whole_loss(
         self, loss: Callable[..., Any] | None, model: Any, likelihood: str | None, given: tuple[bool, bool]
     ) -> None:
-        """Examine the whole loss: taken apart where it has four arguments, as it is otherwise.
-
-        Args:
-            loss: The loss, if any.
-            model: What it is handed before x, if anything.
-            likelihood: The name of the family, if the user says it.
-            given: Whether a KL and a reconstruction were given beside it.
-        """
+        """Examine the whole loss, taken apart where it has four arguments; `given`: a KL and a reconstruction too."""
         if loss is None:
             return
         box = BlackBox("loss", loss, () if model is None else (model,))
