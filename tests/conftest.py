@@ -234,5 +234,5 @@ def gaussian_run(train: Callable[..., Run], tmp_path_factory: pytest.TempPathFac
 def bernoulli_run(train: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A model of 16 correlated bits, with a seed that uses z: of so short a run one in twenty does not. Read only."""
     run_dir = tmp_path_factory.mktemp("runs") / "bernoulli"
-    words = ["data=correlated_bits", "likelihood=bernoulli", "trainer.max_epochs=10", "optimizer.lr=0.03", "seed=3"]
+    words = ["data=correlated_bits", "likelihood=bernoulli", "trainer.max_epochs=20", "optimizer.lr=0.03", "seed=3"]
     return train(run_dir, *words)

@@ -47,7 +47,7 @@ def test_onnx_is_written_checked_and_used_as_the_document_says(bernoulli_run: An
     for name, line in zip(names, graphs, strict=True):
         assert re.fullmatch(rf"{name} agrees with the module within \de[+-]\d\d on 300 random rows\.", line), line
     assert last == f"The export is in exported: {', '.join(names)}, model.json."
-    (snippet,) = re.findall(r"^```py\n(.*?)^```", (ROOT / "docs" / "export.md").read_text(), re.M | re.S)
+    _, snippet = re.findall(r"^```py\n(.*?)^```", (ROOT / "docs" / "export.md").read_text(), re.M | re.S)
     program = f"{snippet}print(json.dumps([anomaly_score.tolist(), alarm.tolist()]))"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=100

@@ -483,6 +483,7 @@ def test_other_errors_of_the_disk_are_not_called_full(
         (["trainer.devices=0"], ConfigError, "trainer"),
         (["model.hidden_dims=8"], ConfigError, "hidden_dims"),
         (["likelihood.varience=shared"], ConfigError, "Did you mean 'variance'"),
+        (["likelihood.name=os.system"], ConfigError, "There is no likelihood=os.system"),
         (["likelihood._target_=os.system"], ConfigError, "There is no setting likelihood._target_"),
         (["likelihood.name=base"], ConfigError, "There is no likelihood=base"),
         (["likelihood.supports=null"], ConfigError, "There is no setting likelihood.supports"),

@@ -57,6 +57,8 @@ def card(model: VAEModel, kind: Kind, written: str, graphs: Iterable[Graph]) -> 
         "format": written,
         "columns": [{"name": column.name, "dtype": column.dtype} for column in model.columns],
         "likelihood": model.vae.likelihood.name(),
+        "posterior": model.vae.posterior.name(),
+        "prior": model.vae.prior.name(),
         "preprocess": model.scaling.name(),
         "latent_dim": model.vae.latent_dim,
         "units": "rows in data units, scores in nats per row",

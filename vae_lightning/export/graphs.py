@@ -58,7 +58,7 @@ class Encoder(Graph):
     name = "encoder"
     takes, takes_dtype = "x", torch.float64
     gives = ("loc", "std")
-    meaning = "mean and standard deviation of q(z|x), one normal per latent dimension"
+    meaning = "mean and standard deviation of q(z|x), by latent dimension"
 
     @property
     def gives_dtype(self) -> torch.dtype:

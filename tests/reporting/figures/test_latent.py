@@ -1,5 +1,6 @@
 """What the pictures of the code show is what the model says of its rows."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,9 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgba
 
 from tests.reporting.conftest import words
+from vae_lightning.priors.mixture import Mixture
 from vae_lightning.reporting.figures import latent
-from vae_lightning.reporting.figures.statistics import compute_principal_components
+from vae_lightning.reporting.figures.statistics import compute_principal_axes
 from vae_lightning.reporting.figures.style import BLUE, GREY
 from vae_lightning.reporting.figures.subject import Subject
 
@@ -49,16 +51,17 @@ def test_ridges_are_densities_of_the_codes(digits: Subject) -> None:
     codes, widths = latent.draw_codes(digits).axes
     last, first = digits.order[-1], digits.order[0]  # the largest KL on top
     for base, index in ((0, last), (4, first)):
-        draws, means = codes.patches[2 * base : 2 * base + 2]
+        draws, means, prior = codes.patches[3 * base : 3 * base + 3]
         for patch, values in ((draws, digits.aggregate_posterior), (means, digits.means)):
-            truth, _ = np.histogram(values[:, index], latent.BINS, density=True)
+            held = np.clip(values[:, index], -latent.REACH, latent.REACH)
+            truth, _ = np.histogram(held, latent.BINS, density=True)
             np.testing.assert_allclose(patch.get_data().values, base + np.minimum(0.7 * truth / latent.PEAK, 0.97))
             assert patch.get_data().baseline == base
         truth, _ = np.histogram(digits.stds[:, index], latent.STD_BINS)
         np.testing.assert_allclose(widths.patches[base].get_data().values, base + 0.7 * truth / truth.max())
-        z = codes.lines[base].get_xdata()
-        np.testing.assert_allclose(codes.lines[base].get_ydata(), base + 0.7 * np.exp(-0.5 * np.square(z)))
-    assert len(codes.patches) == 10
+        middle = (latent.BINS[1:] + latent.BINS[:-1]) / 2
+        np.testing.assert_allclose(prior.get_data().values, base + 0.7 * np.exp(-0.5 * middle**2), atol=0.06)
+    assert len(codes.patches) == 15
     assert codes.get_yticklabels()[-1].get_text() == f"z{first}  {digits.kl[first]:.2f} nats"
 
 
@@ -70,12 +73,32 @@ def test_the_aggregate_posterior_has_its_mean_and_variance(digits: Subject) -> N
 
 
 def test_scatter_shows_the_principal_components(digits: Subject) -> None:
-    points, shares = compute_principal_components(digits.means)
+    plane, shares = compute_principal_axes(digits.means)
     figure = latent.draw_scatter(digits)
     (dots,) = (c for c in figure.axes[0].collections if isinstance(c, PathCollection))
-    np.testing.assert_allclose(dots.get_offsets(), points)
+    np.testing.assert_allclose(dots.get_offsets(), digits.means @ plane.T)
     assert f"{shares[0]:.0%} of the codes' variance" in words(figure)
-    assert [circle.radius for circle in figure.axes[0].patches] == [1, 2]
+    for ellipse, diameter in zip(figure.axes[0].patches, (2, 4), strict=True):
+        np.testing.assert_allclose([ellipse.width, ellipse.height], diameter, rtol=0.03)
+        np.testing.assert_allclose(ellipse.center, 0, atol=0.03)
+
+
+def test_a_learned_prior_is_shown_as_it_is(digits: Subject) -> None:
+    """Two clouds far from N(0, 1): the dark curve has two hills, the ellipses are long, and the bars say to what."""
+    subject = replace(digits, model=copy.deepcopy(digits.model))
+    prior = Mixture(5, num_components=2)
+    prior.means.data.copy_(torch.tensor([[-2.0] * 5, [2.0] * 5]))
+    prior.raw_log_vars.data.fill_(-2.0)
+    subject.model.vae.prior = prior
+    codes, _ = latent.draw_codes(subject).axes
+    heights = codes.patches[2].get_data().values
+    middle = (latent.BINS[1:] + latent.BINS[:-1]) / 2
+    assert heights[np.abs(middle) < 0.5].max() < 0.1 * heights[np.abs(middle - 2) < 0.3].min()
+    ellipse = latent.draw_scatter(subject).axes[0].patches[0]
+    assert max(ellipse.width, ellipse.height) > 1.5 * 2
+    told = words(latent.draw_kl(subject))
+    assert "KL to N(0, 1)" in told
+    assert "in all" not in told
 
 
 def test_scatter_of_two_dimensions_is_the_code_itself(plane: Subject) -> None:

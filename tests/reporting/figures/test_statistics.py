@@ -9,7 +9,8 @@ from vae_lightning.reporting.figures.statistics import (
     choose_bins,
     compute_density,
     compute_distances,
-    compute_principal_components,
+    compute_ellipse,
+    compute_principal_axes,
     space_evenly,
 )
 
@@ -51,7 +52,19 @@ def test_an_outlier_does_not_press_the_others_into_one_bin() -> None:
 
 def test_principal_components_are_scikit_learns() -> None:
     codes = np.random.default_rng(0).normal(size=(200, 5)) @ np.random.default_rng(1).normal(size=(5, 5)) + 3
-    points, shares = compute_principal_components(codes)
+    plane, shares = compute_principal_axes(codes)
     pca = PCA(2).fit(codes)
     np.testing.assert_allclose(shares, pca.explained_variance_ratio_, rtol=1e-6)
-    np.testing.assert_allclose(np.abs(points), np.abs(codes @ pca.components_.T), atol=1e-6)
+    np.testing.assert_allclose(np.abs(plane), np.abs(pca.components_), atol=1e-6)
+
+
+def test_an_ellipse_holds_its_share_and_has_the_shape_of_its_points() -> None:
+    turn = np.array([[0.8, -0.6], [0.6, 0.8]])
+    points = np.random.default_rng(0).normal(size=(20_000, 2)) * [3.0, 1.0] @ turn.T + [5.0, -2.0]
+    centre, diameters, angle = compute_ellipse(points, 1 - np.exp(-0.5))  # within one standard deviation
+    np.testing.assert_allclose(centre, [5, -2], atol=0.1)
+    np.testing.assert_allclose(diameters, [2, 6], rtol=0.03)
+    assert angle % 180 == pytest.approx(np.degrees(np.arctan2(0.8, -0.6)) % 180, abs=1)
+    axes = np.stack([[np.cos(a), np.sin(a)] for a in np.radians([angle, angle + 90])])
+    inside = np.square((points - centre) @ axes.T / (diameters / 2)).sum(1) <= 1
+    assert inside.mean() == pytest.approx(1 - np.exp(-0.5), abs=1e-3)

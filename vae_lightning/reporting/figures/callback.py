@@ -3,7 +3,6 @@
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer
 
@@ -115,13 +114,9 @@ class Figures(Callback):
                 ("aggregate_posterior", subject.aggregate_posterior, BINS),
                 ("posterior_means", subject.means, BINS),
                 ("posterior_standard_deviations", subject.stds, STD_BINS),
-                ("prior", _even_normals(len(subject.aggregate_posterior)), BINS),
+                ("prior", subject.prior_draws, BINS),
             ):
                 add_histogram(writer, f"codes/{name}", values, bins, step)
             if final:
                 images = None if subject.image_shape is None else scale_brightness(subject, subject.rows)
                 write_projector(Path(logger.log_dir), subject.means, subject.labels, images)
-
-
-def _even_normals(count: int) -> np.ndarray:
-    return torch.special.ndtri((torch.arange(count, dtype=torch.float64) + 0.5) / count).numpy()

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from vae_lightning.reporting.figures.plot import Plot
 from vae_lightning.reporting.figures.statistics import space_evenly
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
 PAIRS_IN_ROW, BANDS, DRAWS_IN_ROW, MAX_DIMS, MANIFOLD = 14, 3, 8, 10, 20
 VALUES = np.linspace(-3, 3, 13)
-"""Where a traversal stands, in standard deviations of the prior."""
+"""Where a traversal stands."""
 
 
 def scale_brightness(subject: Subject, rows: np.ndarray) -> np.ndarray:
@@ -95,25 +94,26 @@ def draw_traversals(subject: Subject) -> "Figure":
     axes = _show(figure, image)
     axes.set_xticks(_centres(image.shape[1], len(VALUES))[::2], [f"{value:g}" for value in VALUES[::2]])
     axes.set_yticks(_centres(image.shape[0], len(shown)), [f"z{i}  {subject.kl[i]:.2f} nats" for i in shown])
-    axes.set_xlabel("value of the dimension (prior: mean 0, standard deviation 1); means of p(x|z)")
+    axes.set_xlabel("value of the dimension; means of p(x|z)")
     return figure
 
 
-def make_manifold() -> np.ndarray:
-    """A grid through the normal quantiles, so that every cell stands for the same share of the prior; top row first."""
-    quantiles = torch.special.ndtri((torch.arange(MANIFOLD, dtype=torch.float64) + 0.5) / MANIFOLD).numpy()
-    return np.stack(np.meshgrid(quantiles, quantiles[::-1]), axis=-1).reshape(-1, 2)
+def make_manifold(subject: Subject) -> np.ndarray:
+    """A grid through the quantiles of the prior's draws in both dimensions, (M, 2); top row first."""
+    across, up = np.quantile(subject.prior_draws, (np.arange(MANIFOLD) + 0.5) / MANIFOLD, axis=0).T
+    return np.stack(np.meshgrid(across, up[::-1]), axis=-1).reshape(-1, 2)
 
 
 def draw_manifold(subject: Subject) -> "Figure":
     """The whole plane of a two-dimensional code, decoded."""
-    image = tile_images(scale_brightness(subject, subject.decode(make_manifold())), MANIFOLD)
+    grid = make_manifold(subject)
+    image = tile_images(scale_brightness(subject, subject.decode(grid)), MANIFOLD)
     title = "The whole code, decoded: neighbours should look alike"
     figure = create_figure(7, 6.2 * image.shape[0] / image.shape[1] + 0.9, title)
     axes, cells = _show(figure, image), [0, 5, 14, 19]
-    across = [f"{value:.1f}" for value in make_manifold()[cells, 0]]
-    axes.set_xticks(_centres(image.shape[1], MANIFOLD)[cells], across)
-    axes.set_yticks(_centres(image.shape[0], MANIFOLD)[cells], across[::-1])
+    across, down = grid[cells, 0], grid[::MANIFOLD, 1][cells]
+    axes.set_xticks(_centres(image.shape[1], MANIFOLD)[cells], [f"{value:.1f}" for value in across])
+    axes.set_yticks(_centres(image.shape[0], MANIFOLD)[cells], [f"{value:.1f}" for value in down])
     axes.set(xlabel="z0, at quantiles of the prior", ylabel="z1, at quantiles of the prior")
     return figure
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vae_lightning.reporting.figures.plot import Plot
-from vae_lightning.reporting.figures.statistics import compute_density, compute_principal_components
+from vae_lightning.reporting.figures.statistics import compute_density, compute_ellipse, compute_principal_axes
 from vae_lightning.reporting.figures.style import BLUE, DARK, GREY, ORANGE, WIDTH, add_legend, create_figure, shorten
 from vae_lightning.reporting.figures.subject import Subject
 
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
 MAX_BARS, MAX_RIDGES, MAX_CLASSES = 64, 8, 12
 REACH = 4.0
-"""Standard deviations of the prior that the histograms show."""
-PEAK = 1 / math.sqrt(2 * math.pi)  # of the prior's density
+"""How far from 0 the histograms reach."""
+PEAK = 1 / math.sqrt(2 * math.pi)  # of the density of N(0, 1), which heights are told in
+HELD = (0.3935, 0.8647)
+"""Shares within one and two standard deviations of a normal in the plane."""
 BINS = np.linspace(-REACH, REACH, 61)
 STD_BINS = np.linspace(0, 1.5, 61)
 CLASS_COLORS = (
@@ -31,9 +33,13 @@ def draw_kl(subject: Subject) -> "Figure":
     shown = subject.order[:MAX_BARS]
     used, latent_dim = int(subject.active.sum()), subject.latent_dim
     left = f", the {MAX_BARS} largest shown" if latent_dim > MAX_BARS else ""
-    title = f"{used} of {latent_dim} latent dimensions are in use: {subject.kl.sum():.2f} nats per row in all{left}"
+    # A KL estimated by Monte Carlo does not split into dimensions; that to a standard normal does.
+    splits = subject.model.vae.kl_is_exact
+    nats = f": {subject.kl.sum():.2f} nats per row in all" if splits else ""
+    title = f"{used} of {latent_dim} latent dimensions are in use{nats}{left}"
     figure = create_figure(WIDTH, 3.2, title)
-    axes = figure.add_subplot(xlabel="latent dimension, largest first", ylabel="KL (nats per row)")
+    what = "KL" if splits else "KL to N(0, 1)"
+    axes = figure.add_subplot(xlabel="latent dimension, largest first", ylabel=f"{what} (nats per row)")
     places, active = np.arange(len(shown)), subject.active[shown]
     for which, color, label in (
         (active, BLUE, "in use"),
@@ -58,17 +64,18 @@ def draw_codes(subject: Subject) -> "Figure":
     title = f"Do the codes fill the prior? Blue should match the dark curve{left}"
     figure = create_figure(WIDTH, 1.4 + 0.5 * len(shown), title)
     codes, widths = figure.subplots(1, 2, sharey=True, width_ratios=(5, 3))
-    z = np.linspace(-REACH, REACH, 61)
     for base, index in enumerate(shown[::-1]):
         draws, means, stds = (x[:, index] for x in (subject.aggregate_posterior, subject.means, subject.stds))
         _draw_ridge(codes, base, compute_density(draws, BINS) / PEAK, BINS, label="codes: draws of q(z|x), all rows")
         _draw_ridge(codes, base, compute_density(means, BINS) / PEAK, BINS, filled=False, label="their means")
-        codes.plot(z, base + 0.7 * np.exp(-0.5 * z**2), color=DARK, linewidth=1.2, label="prior")
+        prior = subject.prior_draws[:, index]
+        heights = np.minimum(0.7 * compute_density(prior, BINS) / PEAK, 0.97)
+        codes.stairs(base + heights, BINS, baseline=None, color=DARK, linewidth=1.2, label="draws of the prior")
+        widths.vlines(prior.std(), base, base + 0.97, color=DARK, linewidth=1.2)
         spread = compute_density(stds, STD_BINS)
         _draw_ridge(widths, base, spread / spread.max(), STD_BINS)
-    widths.axvline(1, color=DARK, linewidth=1.2)
-    codes.set(xlabel="z (prior: mean 0, standard deviation 1)", xlim=(-REACH, REACH), xticks=range(-4, 5, 2))
-    widths.set(xlabel="standard deviation of q(z|x); 1 is the prior's", xlim=(0, STD_BINS[-1]), xticks=(0, 0.5, 1, 1.5))
+    codes.set(xlabel="z", xlim=(-REACH, REACH), xticks=range(-4, 5, 2))
+    widths.set(xlabel="standard deviation of q(z|x); dark: prior", xlim=(0, STD_BINS[-1]), xticks=(0, 0.5, 1, 1.5))
     codes.set_ylim(0, len(shown))
     codes.set_yticks(np.arange(len(shown)) + 0.25, [f"z{i}  {subject.kl[i]:.2f} nats" for i in shown[::-1]])
     for axes in (codes, widths):
@@ -89,22 +96,24 @@ def _draw_ridge(
 
 def draw_scatter(subject: Subject) -> "Figure":
     """Posterior means in the plane, coloured by label."""
-    from matplotlib.patches import Circle
+    from matplotlib.patches import Ellipse
 
     if subject.latent_dim == 2:
-        points, names = subject.means, ["z0", "z1"]
+        plane, names = np.eye(2), ["z0", "z1"]
     else:
-        points, shares = compute_principal_components(subject.means)
+        plane, shares = compute_principal_axes(subject.means)
         parts = zip(("1st", "2nd"), shares, strict=True)
         names = [f"{number} principal component ({share:.0%} of the codes' variance)" for number, share in parts]
-    asked = "do equal labels lie together?" if subject.labels is not None else "do they fill the circles?"
+    points, prior = subject.means @ plane.T, subject.prior_draws @ plane.T
+    asked = "do equal labels lie together?" if subject.labels is not None else "do they fill the ellipses?"
     figure = create_figure(7, 6.2, f"Where {len(points):,} validation rows lie in the code: {asked}")
     axes = figure.add_subplot(aspect="equal", xlabel=names[0], ylabel=names[1])
-    axes.set_title("dashed circles hold 39 % and 86 % of the prior", color=DARK, fontsize=8.5)
-    for radius in (1, 2):
-        axes.add_patch(Circle((0, 0), radius, fill=False, color=GREY, linestyle="--"))
+    axes.set_title("dashed lines hold 39 % and 86 % of the prior's draws", color=DARK, fontsize=8.5)
+    for share in HELD:
+        centre, (width, height), angle = compute_ellipse(prior, share)
+        axes.add_patch(Ellipse(tuple(centre), width, height, angle=angle, fill=False, color=GREY, linestyle="--"))
     _draw_points(figure, axes, points, subject.labels)
-    reach = max(2.2, float(np.abs(points).max()) * 1.05)
+    reach = 1.05 * max(float(np.abs(points).max()), float(np.abs(centre).max()) + max(width, height) / 2)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
     axes.locator_params(nbins=5)
     return figure

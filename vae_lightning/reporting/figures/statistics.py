@@ -47,9 +47,21 @@ def compute_correlations(rows: np.ndarray) -> np.ndarray:
         return np.corrcoef(rows, rowvar=False)
 
 
-def compute_principal_components(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The first two principal components of ``codes`` (N, L), and the share of the variance of each."""
+def compute_principal_axes(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The axes of the first two principal components of ``codes`` (N, L), (2, L), and their shares of the variance."""
     centred = codes - codes.mean(0)
     _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
     signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])  # an SVD's signs are arbitrary
-    return codes @ (axes * signs[:, None])[:2].T, (sizes**2 / max(float((sizes**2).sum()), 1e-300))[:2]
+    return (axes * signs[:, None])[:2], (sizes**2 / max(float((sizes**2).sum()), 1e-300))[:2]
+
+
+def compute_ellipse(points: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray, float]:
+    """The ellipse around the mean of ``points`` (N, 2), of their covariance's shape, that holds a share of them.
+
+    Returns:
+        Its centre (2,), its two diameters (2,), and the angle of the first in degrees.
+    """
+    centre = points.mean(0)
+    variances, axes = np.linalg.eigh(np.cov(points.T))
+    radius = np.quantile(np.linalg.norm((points - centre) @ axes / np.sqrt(variances), axis=1), share)
+    return centre, 2 * radius * np.sqrt(variances), float(np.degrees(np.arctan2(axes[1, 0], axes[0, 0])))

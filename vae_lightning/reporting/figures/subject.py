@@ -20,6 +20,8 @@ MAX_ROWS = 1000
 """Rows a figure is made of: more would change no picture, and cost time."""
 POINTS = 4000
 """Draws of the aggregate posterior."""
+PRIOR_POINTS = 20_000
+"""Draws of the prior, which any family can give and not every one can draw a curve of."""
 DRAWS = 8
 """Draws of z for each row, where the NLL of a column is measured."""
 
@@ -95,9 +97,16 @@ class Subject:
     @cached_property
     def aggregate_posterior(self) -> np.ndarray:
         """Draws from the mean of q(z|x) over rows, several for each row, (M, L)."""
-        count = max(1, POINTS // len(self.means))
-        eps = np.random.default_rng(self.seed).standard_normal((count, *self.means.shape))
-        return (self.means + self.stds * eps).reshape(-1, self.latent_dim)
+        vae, count = self.model.vae, max(1, POINTS // self.num_rows)
+        with torch.no_grad(), random_stream(self.seed):
+            z = self.posterior.rsample(vae.noise(count, self.num_rows))
+        return z.reshape(-1, self.latent_dim).cpu().double().numpy()
+
+    @cached_property
+    def prior_draws(self) -> np.ndarray:
+        """Draws from p(z), (M, L)."""
+        with random_stream(self.seed):
+            return self.model.vae.prior.sample(PRIOR_POINTS).cpu().double().numpy()
 
     @cached_property
     @torch.no_grad()
