@@ -98,14 +98,17 @@ def called(target: Callable[..., Any], path: str, /, *args: Any, **arguments: An
     """``target(*args, **arguments)``, a refusal told in one sentence instead of a traceback.
 
     Raises:
-        ConfigError: when a TypeError, ValueError or Lightning's own misconfiguration error comes back.
+        ConfigError: when a TypeError, ValueError, ImportError or Lightning's own misconfiguration error comes back.
     """
     try:
         return target(*args, **arguments)
     except UserError:
         raise
     except Exception as error:
-        if isinstance(error, (TypeError, ValueError)) or type(error).__name__ == "MisconfigurationException":
+        if (
+            isinstance(error, (TypeError, ValueError, ImportError))
+            or type(error).__name__ == "MisconfigurationException"
+        ):
             raise ConfigError(f"{path} cannot be built as configured: {error}") from error
         raise
 

@@ -94,7 +94,9 @@ class Figures(Callback):
         return Subject(
             module.model,
             rows.select(torch.from_numpy(chosen).to(rows.device)).cast(weight),
-            training.select(torch.from_numpy(spread(training.num_rows, MAX_TRAINING_ROWS)).to(rows.device)).cast(weight),
+            training.select(torch.from_numpy(spread(training.num_rows, MAX_TRAINING_ROWS)).to(rows.device)).cast(
+                weight
+            ),
             None if data.valid_labels is None else data.valid_labels[chosen],
             None if shape is None else tuple(shape),
             module.seed,
