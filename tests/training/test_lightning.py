@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import (
     BatchSizeFinder,
@@ -96,9 +96,9 @@ def trained_by_hand(make_module: Make, rows: Tensor, epochs: int) -> float:
 
 def test_a_loader_of_something_else_and_values_outside_the_support_are_refused(make_trainer: Make) -> None:
     module = VAEModule(VAE(Bernoulli(3), 1, [4]))
-    with pytest.raises(DataError, match="must yield tensors, tuples that begin with one, or batches. Got dict instead"):
+    with pytest.raises(DataError, match=r"must yield tensors, tuples that .* Got dict instead"):
         make_trainer().fit(module, DataLoader([{"x": torch.zeros(3)}]))
-    with pytest.raises(DataError, match="do not fit the bernoulli likelihood.*1 of 12 values.* column 'x1'"):
+    with pytest.raises(DataError, match=r"do not fit the bernoulli likelihood.*1 of 12 values.* column 'x1'"):
         make_trainer().fit(module, DataLoader(torch.eye(8, 3) * torch.tensor([1.0, 2.5, 1.0]), 4))
 
 
@@ -427,7 +427,7 @@ def test_a_logger_whose_package_is_missing_says_so(
     import lightning.pytorch.loggers as loggers
 
     monkeypatch.setattr(getattr(loggers, name), f"_{name.upper()}_AVAILABLE", False)
-    with pytest.raises(ConfigError, match=f"logger.{name} cannot be built"):
+    with pytest.raises(ConfigError, match=rf"logger\.{name} cannot be built"):
         train(tmp_path, f"logger={name}")
 
 
