@@ -32,6 +32,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
 from vae_lightning import VAEEstimator
+from vae_lightning.data.store import RowsInMemory
 from vae_lightning.doctor.runs.trained import Trained, examine_model
 from vae_lightning.inference.scoring import KINDS
 
@@ -81,7 +82,7 @@ def trial(x: np.ndarray, y: np.ndarray, seed: int, estimator: VAEEstimator) -> T
     model = estimator.set_params(random_state=seed).fit(train).model_
     scores = {kind: model.score(test, kind) for kind in KINDS}
     scores["control"] = np.sqrt((test**2).sum(1))  # the distance from the training mean in standard deviations
-    report = examine_model(Trained(model, model.model_units(train), model.model_units(test)))
+    report = examine_model(Trained(model, RowsInMemory(model.model_units(train)), model.model_units(test)))
     return Trial(
         {name: float(roc_auc_score(anomalous, score)) for name, score in scores.items()},
         float(spearmanr(scores["elbo"], scores["control"]).statistic),

@@ -1,29 +1,34 @@
 """Train variational autoencoders whose loss can be trusted.
 
->>> import vae_lightning
->>> vae_lightning.__version__.count(".")
+>>> from vae_lightning import VAE, Gaussian
+>>> VAE(Gaussian(3), latent_dim=2).latent_dim
 2
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from vae_lightning.version import __version__
 
 if TYPE_CHECKING:
     from vae_lightning.estimator import VAEEstimator
+    from vae_lightning.model.vae import VAE
     from vae_lightning.runs.loading import load
+    from vae_lightning.training.module import VAEModule
 
-__all__ = ["VAEEstimator", "__version__", "load"]
+__all__ = ["VAE", "VAEEstimator", "VAEModule", "__version__", "load"]
+
+_PLACES = {"load": "runs.loading", "VAE": "model.vae", "VAEEstimator": "estimator", "VAEModule": "training.module"}
 
 
 def __getattr__(name: str) -> Any:
     # torch and lightning take seconds to import; the command line's --help should not wait for them.
-    if name == "load":
-        from vae_lightning.runs.loading import load
+    if name in _PLACES:
+        return getattr(importlib.import_module(f"vae_lightning.{_PLACES[name]}"), name)
+    if name[:1].isupper():
+        from vae_lightning.likelihoods.base import Likelihood
 
-        return load
-    if name == "VAEEstimator":
-        from vae_lightning.estimator import VAEEstimator
-
-        return VAEEstimator
+        for likelihood in Likelihood.families().values():
+            if likelihood.__name__ == name:
+                return likelihood
     raise AttributeError(f"module 'vae_lightning' has no attribute {name!r}")

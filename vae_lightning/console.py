@@ -102,7 +102,7 @@ def quiet_frameworks() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric", "torch")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
-        for module in (r"lightning\b", r"torch\b", r"torchmetrics\b", r"tensorboard\b"):
+        for module in (r"lightning\b", r"torch\b", r"torchmetrics\b", r"tensorboard\b", r"mlflow\b"):
             warnings.filterwarnings("ignore", module=module)
         try:
             for logger in loggers:

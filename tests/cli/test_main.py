@@ -117,7 +117,13 @@ def test_a_run_a_resume_and_an_override_of_the_resumed_run(here: Path) -> None:
 
 def test_looking_at_a_configuration_runs_and_changes_nothing(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli.train(["--cfg", "job", *TINY, "model.latent_dim=3"])
-    assert yaml.safe_load(capsys.readouterr().out)["model"] == {"hidden_dims": [16], "latent_dim": 3}
+    shown = yaml.safe_load(capsys.readouterr().out)
+    assert (shown["model"]["hidden_dims"], shown["model"]["latent_dim"]) == ([16], 3)
+    assert (shown["model"]["activation"], shown["trainer"]["accumulate_grad_batches"]) == ("relu", 1)
+    assert shown["callbacks"]["best"]["dirpath"] == "${run_dir}/checkpoints"
+    cli.train(["--cfg", "job", "sweep=latent_dim", "seed=3"])
+    assert yaml.safe_load(capsys.readouterr().out)["seed"] == 3
+    assert "Did you mean 'latent_dim'?" in refused(capsys, "--cfg", "job", "model.latent_dims=3")
     (here / "run" / ".hydra").mkdir(parents=True)
     typed = here / "run" / ".hydra" / "overrides.yaml"
     typed.write_text("[seed=5]")

@@ -28,6 +28,11 @@ NEEDS = {
 }
 KINDS = {"data": (Source, ()), **FAMILIES}
 """The groups that name a family of this package."""
+EXTRAS = {
+    "launcher/ray": "hydra_plugins.hydra_ray_launcher",  # does not install beside the other extras
+    "logger/mlflow": "mlflow",
+    "logger/wandb": "wandb",
+}
 
 
 @pytest.fixture
@@ -36,8 +41,8 @@ def overrides(tmp_path: Path) -> Callable[[str], list[str]]:
 
     def words(choice: str) -> list[str]:
         group, _, name = choice.partition("/")
-        if choice == "launcher/ray" and importlib.util.find_spec("hydra_plugins.hydra_ray_launcher") is None:
-            pytest.skip("launcher=ray needs hydra-ray-launcher, which does not install beside the other extras")
+        if choice in EXTRAS and importlib.util.find_spec(EXTRAS[choice]) is None:
+            pytest.skip(f"{choice} needs a package more: pip install 'vae-lightning[{name}]'")
         more = [f"{group}={name}", *NEEDS.get(choice, [])] if group != "hydra" else []
         if name in ("mnist", "mnist_classic"):
             images = np.random.default_rng(0).integers(0, 256, (40, 784), dtype=np.uint8)

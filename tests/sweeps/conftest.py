@@ -24,9 +24,8 @@ DENSITY = ReferenceMeasure("density", None)
 def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """``sweep(*overrides)``: in this process, in an empty directory, with an empty sweep.png; returns the status."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        figures, "render_sweep", lambda _: b""
-    )  # half of the time of so small a sweep; test_report draws it
+    # Half of the time of so small a sweep; test_report draws it.
+    monkeypatch.setattr(figures, "render_sweep", lambda _: b"")
     threads = torch.get_num_threads()
 
     def run(*overrides: str, without: Collection[str] = ()) -> int:

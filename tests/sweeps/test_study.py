@@ -59,21 +59,24 @@ def test_storages(tmp_path: Path) -> None:
         storage_of("jurnal", tmp_path)
 
 
-@pytest.mark.parametrize("words", ["journal", "sqlite"])
-def test_a_study_outlives_its_process(words: str, tmp_path: Path) -> None:
-    storage = storage_of(words, tmp_path)
+def test_a_study_outlives_its_process(tmp_path: Path) -> None:
+    storages = [storage_of(words, tmp_path) for words in ("journal", "sqlite")]
     program = (
         "from vae_lightning.sweeps.study import open_study\n"
-        f"study = open_study({storage!r}, 's', ['minimize', 'maximize'])\n"
-        "trial = study.ask(); trial.suggest_float('x', 0, 1); study.tell(trial, [1.0, 2.0])\n"
+        f"for storage in {storages!r}:\n"
+        "    study = open_study(storage, 's', ['minimize', 'maximize'])\n"
+        "    trial = study.ask(); trial.suggest_float('x', 0, 1); study.tell(trial, [1.0, 2.0])\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
-    study = open_study(storage, "s")
-    assert [trial.values for trial in study.trials] == [[1.0, 2.0]]
-    with pytest.raises(RunError, match=r"has the directions \['minimize', 'maximize'\]. Got \['minimize'\] instead"):
-        open_study(storage, "s", ["minimize"])
-    with pytest.raises(RunError, match=r"The study t in .* cannot be opened"):
-        open_study(storage, "t")
+    for storage in storages:
+        study = open_study(storage, "s")
+        assert [trial.values for trial in study.trials] == [[1.0, 2.0]]
+        with pytest.raises(
+            RunError, match=r"has the directions \['minimize', 'maximize'\]. Got \['minimize'\] instead"
+        ):
+            open_study(storage, "s", ["minimize"])
+        with pytest.raises(RunError, match=r"The study t in .* cannot be opened"):
+            open_study(storage, "t")
 
 
 def test_a_storage_that_cannot_be_opened_is_said_without_its_password(tmp_path: Path) -> None:

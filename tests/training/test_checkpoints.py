@@ -112,3 +112,11 @@ def test_code_is_not_read_whatever_is_asked_for(
     with pytest.raises(Exception, match="Weights only load failed"):
         io.load_checkpoint(tmp_path / "last.ckpt", weights_only=False)
     assert capsys.readouterr().out == ""
+
+
+def test_one_step_in_the_middle_and_at_the_end_of_an_epoch_is_two_checkpoints(
+    io: AtomicCheckpointIO, tmp_path: Path
+) -> None:
+    for name, processed in (("best", 0), ("last", 1)):
+        io.save_checkpoint({**content(1), "loops": {"processed": processed}}, tmp_path / f"{name}.ckpt")
+    assert [io.load_checkpoint(tmp_path / f"{n}.ckpt")["loops"]["processed"] for n in ("best", "last")] == [0, 1]

@@ -13,17 +13,19 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+# Lightning counts steps from 0: after ten steps of each epoch it logs at step 9, 19, ...
 def logged(folder: Path, *epochs: int, logger: EpochCSVLogger | None = None) -> EpochCSVLogger:
     logger = logger or EpochCSVLogger(folder)
     for epoch in epochs:
-        logger.log_metrics({"val/nelbo": 10.0 - epoch, "epoch": float(epoch)}, step=10 * epoch)
-        logger.log_metrics({"train/nelbo": 20.5 - epoch, "epoch": float(epoch)}, step=10 * epoch)
+        logger.log_metrics({"val/nelbo": 10.0 - epoch, "epoch": float(epoch)}, step=10 * epoch + 9)
+        logger.log_metrics({"train/nelbo": 20.5 - epoch, "epoch": float(epoch)}, step=10 * epoch + 9)
     return logger
 
 
 def expected(*epochs: int) -> list[dict[str, str]]:
     return [
-        {"epoch": f"{e}", "step": f"{10 * e}", "train/nelbo": f"{20.5 - e}", "val/nelbo": f"{10.0 - e}"} for e in epochs
+        {"epoch": f"{e}", "step": f"{10 * e + 10}", "train/nelbo": f"{20.5 - e}", "val/nelbo": f"{10.0 - e}"}
+        for e in epochs
     ]
 
 
@@ -52,7 +54,7 @@ def test_a_short_row_after_a_long_one_leaves_no_rest(tmp_path: Path) -> None:
     logger = EpochCSVLogger(tmp_path)
     logger.log_metrics({"a": 0.123456789123, "epoch": 0}, step=0)
     logger.log_metrics({"a": 1.0, "epoch": 0}, step=0)
-    assert (tmp_path / "metrics.csv").read_text().splitlines() == ["epoch,step,a", "0,0,1.0"]
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == ["epoch,step,a", "0,1,1.0"]
 
 
 @pytest.mark.parametrize("again", [2, 3])
@@ -90,7 +92,17 @@ def test_a_file_without_rows_is_no_obstacle(tmp_path: Path, left: str) -> None:
     assert rows(tmp_path)[0]["val/nelbo"] == "10.0"
 
 
-def test_metrics_of_no_epoch_are_not_for_this_file(tmp_path: Path) -> None:
+def test_a_metric_without_its_epoch_joins_the_next_that_has_one(tmp_path: Path) -> None:
+    logger = EpochCSVLogger(tmp_path)
+    for epoch, rate in enumerate((0.1, 0.2)):
+        logger.log_metrics({"lr-Adam": rate / 2}, step=10 * epoch)
+        logger.log_metrics({"lr-Adam": rate}, step=10 * epoch + 1)
+        logged(tmp_path, epoch, logger=logger)
+    assert [row["lr-Adam"] for row in rows(tmp_path)] == ["0.1", "0.2"]
+    assert [row["step"] for row in rows(tmp_path)] == ["10", "20"]
+
+
+def test_metrics_of_no_epoch_at_all_are_not_for_this_file(tmp_path: Path) -> None:
     logger = EpochCSVLogger(tmp_path)
     logger.log_metrics({"test/nll": 3.0}, step=5)
     logger.log_hyperparams({"lr": 1})

@@ -7,10 +7,16 @@ import numpy as np
 import pytest
 import torch
 
+from vae_lightning.data.batch import Batch
 from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, Rows
-from vae_lightning.data.loader import BatchLoader
-from vae_lightning.data.preprocess.base import Binarize, Identity, MinMax, Preprocess, Standardize
+from vae_lightning.data.loader import BatchLoader, BlockLoader
+from vae_lightning.data.preprocess.base import Scaling
+from vae_lightning.data.preprocess.binarize import Binarize
+from vae_lightning.data.preprocess.minmax import MinMax
+from vae_lightning.data.preprocess.none import Identity
+from vae_lightning.data.preprocess.standardize import Standardize
+from vae_lightning.data.store import RowsInMemory
 from vae_lightning.training.datamodule import VectorDataModule
 
 CPU = torch.device("cpu")
@@ -26,32 +32,36 @@ def dataset(low: float = 0.0, high: float = 1.0) -> Dataset:
 
 
 def module(
-    preprocess: Preprocess, batch_size: int = 16, seed: int = 0, data: Dataset | None = None
+    scaling: Scaling, batch_size: int = 16, seed: int = 0, data: Dataset | None = None, in_blocks: bool = False
 ) -> VectorDataModule:
     data = data or dataset()
-    made = VectorDataModule(data, preprocess.fit(data.train.x), batch_size, seed)
+    fitted = scaling.fit(RowsInMemory(Batch(torch.from_numpy(data.train.x))))
+    made = VectorDataModule(data, fitted, batch_size, seed)
     made.trainer = SimpleNamespace(  # type: ignore[assignment]
         strategy=SimpleNamespace(root_device=CPU),
         global_rank=0,
         world_size=1,
-        limit_train_batches=1.0,
-        val_check_interval=1.0,
-        max_steps=-1,
+        overfit_batches=0,
+        lightning_module=SimpleNamespace(takes_blocks=in_blocks),
     )
     return made
 
 
-def epoch(loader: BatchLoader, number: int) -> torch.Tensor:
+def x(made: VectorDataModule, name: str) -> torch.Tensor:
+    return torch.cat([batch.x for batch in made.rows[name].batches()])
+
+
+def epoch(loader: Any, number: int) -> torch.Tensor:
     loader.set_epoch(number)
-    return torch.cat(list(loader))
+    return torch.cat([batch.x for batch in loader])
 
 
 def test_statistics_are_the_training_rows_alone() -> None:
-    rows = module(Standardize(3)).rows
-    torch.testing.assert_close(rows["train"].mean(0), torch.zeros(3), atol=1e-6, rtol=0)
-    torch.testing.assert_close(rows["train"].std(0, correction=0), torch.tensor([1.0, 1.0, 0.0]))
-    assert (rows["valid"].mean(0)[:2] > 1.5).all()
-    assert module(MinMax(3)).rows["train"].max() == 1
+    made = module(Standardize(3))
+    torch.testing.assert_close(x(made, "train").mean(0), torch.zeros(3), atol=1e-6, rtol=0)
+    torch.testing.assert_close(x(made, "train").std(0, correction=0), torch.tensor([1.0, 1.0, 0.0]))
+    assert (x(made, "valid").mean(0)[:2] > 1.5).all()
+    assert x(module(MinMax(3)), "train").max() == 1
 
 
 def test_constant_columns_are_counted_in_training_rows() -> None:
@@ -59,35 +69,45 @@ def test_constant_columns_are_counted_in_training_rows() -> None:
 
 
 def test_every_training_row_comes_once_an_epoch_in_a_new_order() -> None:
-    loader = module(Identity(3)).train_dataloader().batches
-    assert [len(batch) for batch in loader] == [16, 16, 8]
+    loader = module(Identity(3)).train_dataloader()
+    assert [batch.num_rows for batch in loader] == [16, 16, 8]
     first, second = epoch(loader, 0), epoch(loader, 1)
     assert not torch.equal(first, second)
     assert torch.equal(first.sort(0).values, second.sort(0).values)
-    assert torch.equal(epoch(module(Identity(3)).train_dataloader().batches, 1), second)
-    assert not torch.equal(epoch(module(Identity(3), seed=1).train_dataloader().batches, 1), second)
+    assert torch.equal(epoch(module(Identity(3)).train_dataloader(), 1), second)
+    assert not torch.equal(epoch(module(Identity(3), seed=1).train_dataloader(), 1), second)
 
 
-def test_lightning_gets_several_batches_at_a_time_unless_its_settings_count_them() -> None:
+def test_blocks_are_the_same_batches_several_at_a_time() -> None:
+    single, blocks = (module(Identity(3), in_blocks=word).train_dataloader() for word in (False, True))
+    assert isinstance(single, BatchLoader)
+    assert isinstance(blocks, BlockLoader)
+    for number in (0, 3):
+        single.set_epoch(number)
+        blocks.set_epoch(number)
+        (block,) = blocks
+        for one, other in zip(single, block, strict=True):
+            assert torch.equal(one.x, other.x)
+
+
+def test_batches_to_overfit_are_the_same_in_every_epoch() -> None:
     made = module(Identity(3))
-    assert [[len(batch) for batch in block] for block in made.train_dataloader()] == [[16, 16, 8]]
-    for name, value in (("limit_train_batches", 2), ("val_check_interval", 1), ("max_steps", 5)):
-        counted = module(Identity(3))
-        setattr(counted.trainer, name, value)
-        assert [len(block) for block in counted.train_dataloader()] == [1, 1, 1]
+    made.trainer.overfit_batches = 2  # type: ignore[union-attr]
+    loader = made.train_dataloader()
+    assert torch.equal(epoch(loader, 0), epoch(loader, 1))
 
 
 def test_validation_rows_come_in_order_and_in_few_batches() -> None:
     made = module(Identity(3))
     (batch,) = made.val_dataloader()
-    assert torch.equal(batch, made.rows["valid"])
+    assert torch.equal(batch.x, x(made, "valid"))
 
 
 def test_resampled_bits_are_drawn_anew_each_epoch_and_fixed_elsewhere() -> None:
     data = dataset()
     data.valid.x[:] /= 3
     made = module(Binarize(3, (0.0, 1.0), resample=True), batch_size=40, data=data)
-    loader = made.train_dataloader().batches
+    loader = made.train_dataloader()
     draws = torch.stack([epoch(loader, number).sort(0).values for number in range(200)])
     assert set(draws.unique().tolist()) == {0.0, 1.0}
     assert draws[0].mean(0).tolist() != draws[1].mean(0).tolist()
@@ -97,23 +117,22 @@ def test_resampled_bits_are_drawn_anew_each_epoch_and_fixed_elsewhere() -> None:
     validation = made.val_dataloader()
     assert torch.equal(epoch(validation, 0), epoch(validation, 1))
     assert set(epoch(validation, 0).unique().tolist()) == {0.0, 1.0}
-    assert set(made.rows["test"].unique().tolist()) <= {0.0, 1.0}
+    assert set(x(made, "test").unique().tolist()) <= {0.0, 1.0}
 
 
 @pytest.mark.parametrize("split", ["valid", "test"])
 def test_the_fixed_bits_follow_from_the_seed(split: str) -> None:
     data = dataset()
     data.valid.x[:], data.test.x[:] = data.valid.x / 3, data.test.x / 3
-    make: Any = lambda seed: module(Binarize(3, (0.0, 1.0), resample=True), seed=seed, data=data).rows[split]  # noqa: E731
+    make: Any = lambda seed: x(module(Binarize(3, (0.0, 1.0), resample=True), seed=seed, data=data), split)  # noqa: E731
     assert torch.equal(make(0), make(0))
     assert not torch.equal(make(0), make(1))
 
 
 def test_bits_by_threshold_are_the_same_everywhere() -> None:
     made = module(Binarize(3, (0.0, 1.0)))
-    assert not made.resample
-    assert made.train_dataloader().batches.draw is None
-    assert torch.equal(made.rows["train"], torch.from_numpy(dataset().train.x > 0.5).float())
+    assert made.train_dataloader().draw is None
+    assert torch.equal(x(made, "train"), torch.from_numpy(dataset().train.x > 0.5).float())
 
 
 def test_rows_move_to_the_device_once() -> None:
@@ -128,5 +147,5 @@ def test_each_process_gets_its_share() -> None:
     shares = []
     for rank in (0, 1):
         made.trainer.global_rank, made.trainer.world_size = rank, 2  # type: ignore[union-attr, misc]
-        shares.append(torch.cat(list(made.val_dataloader())))
-    assert torch.equal(torch.cat(shares), made.rows["valid"])
+        shares += [batch.x for batch in made.val_dataloader()]
+    assert torch.equal(torch.cat(shares), x(made, "valid"))

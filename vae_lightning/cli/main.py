@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 SWEEPERS = "hydra_plugins.vae_lightning_sweepers"
 IDENTITY = {"data", "likelihood", "seed"}
 """What TensorBoard shows of every run that stands alone, beside what was typed."""
+LOOKING = ("run_dir='<run_dir>'", "hydra.mode=RUN", "hydra.run.dir=.", "hydra.output_subdir=null")
+"""Overrides with which Hydra composes a job and leaves no trace of it."""
 _user_wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
@@ -71,8 +73,11 @@ def train(arguments: Sequence[str] | None = None) -> None:
     try:
         # With this set Hydra hands its errors on instead of printing them in its own way.
         os.environ["HYDRA_FULL_ERROR"] = "1"
-        sys.argv = [program, *prepared(arguments)]
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(_job)()
+        words, task = prepared(arguments), _job
+        if words[:2] in (["--cfg", "job"], ["-c", "job"]) and not any(word.startswith("-") for word in words[2:]):
+            words, task = [*words[2:], *LOOKING], _show
+        sys.argv = [program, *words]
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(task)()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _fail(_with_hint(error), wants_traceback)
     except KeyboardInterrupt:
@@ -107,6 +112,17 @@ def _job(config: "DictConfig") -> float | None:
         if is_one_of_many:
             raise  # recorded and told; Hydra goes on with the other jobs
         _fail(error, config.debug or _user_wants_tracebacks)
+
+
+def _show(config: "DictConfig") -> None:
+    """``--cfg job``: every setting that would be in force, defaults included."""
+    import yaml
+    from omegaconf import OmegaConf
+
+    from vae_lightning.config.settings import Settings
+
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    print(yaml.safe_dump(Settings.parse(plain).in_full(), sort_keys=False, allow_unicode=True), end="")
 
 
 def _job_of_a_sweep(config: "DictConfig", settings: "Settings", job: "Job") -> float | None:

@@ -50,8 +50,8 @@ def legal_keys(target: Callable[..., Any], given: Iterable[str] = ()) -> list[st
 def with_defaults(arguments: Node, target: Callable[..., Any], given: Iterable[str] = ()) -> dict[str, Any]:
     """``arguments`` with the constructor's plain defaults filled in: a record that later defaults cannot change.
 
-    >>> with_defaults({"numerator": 3}, __import__("fractions").Fraction)
-    {'numerator': 3, 'denominator': None}
+    >>> with_defaults({"b": 3}, lambda a=1, b=2: None)
+    {'a': 1, 'b': 3}
     """
     parameters = inspect.signature(target).parameters
     defaults = {name: parameters[name].default for name in legal_keys(target, given)}
@@ -90,14 +90,17 @@ def call(target: Callable[..., Any], path: str, /, *args: Any, **arguments: Any)
     """``target(*args, **arguments)``, a refusal told in one sentence instead of a traceback.
 
     Raises:
-        ConfigError: when a TypeError, ValueError or Lightning's own misconfiguration error comes back.
+        ConfigError: when a TypeError, ValueError, ImportError or Lightning's own misconfiguration error comes back.
     """
     try:
         return target(*args, **arguments)
     except UserError:
         raise
     except Exception as error:
-        if isinstance(error, (TypeError, ValueError)) or type(error).__name__ == "MisconfigurationException":
+        if (
+            isinstance(error, (TypeError, ValueError, ImportError))
+            or type(error).__name__ == "MisconfigurationException"
+        ):
             raise ConfigError(f"{path} cannot be built as configured: {error}") from error
         raise
 

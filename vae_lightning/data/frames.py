@@ -34,8 +34,8 @@ def numbers(rows: np.ndarray | pd.DataFrame, columns: Sequence[Column], noun: st
     if bad.any():
         row, column = np.argwhere(bad)[0]
         raise DataError(
-            f"{bad.sum():,} of {values.size:,} values are missing or infinite, the first in {place(rows)(int(row))}, "
-            f"column {names[column]!r}. Drop those rows or fill them first."
+            f"{bad.sum():,} of {values.size:,} values are missing or infinite, the first in "
+            f"{place(rows)(int(row))}, column {names[column]!r}. Drop those rows or fill them first."
         )
     return values
 

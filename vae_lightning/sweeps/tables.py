@@ -8,6 +8,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
+from vae_lightning.data.wording import listed
 from vae_lightning.inference.reference import PROBABILITY
 from vae_lightning.sweeps.comparison import Configuration, Ranking, Result, comparable, is_seed, varied_keys
 
@@ -21,7 +22,7 @@ def headline(results: Sequence[Result], unreadable: Sequence[int] = ()) -> str:
     """How many jobs there are, and what has become of them."""
     counts = Counter(result.status for result in results)
     parts = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
-    lost = f" The job.json of {listed(unreadable)} cannot be read." if unreadable else ""
+    lost = f" The job.json of {listed(map(str, unreadable))} cannot be read." if unreadable else ""
     return f"{len(results)} job{'s' if len(results) != 1 else ''}: {parts}.{lost}"
 
 
@@ -105,7 +106,7 @@ def ranking_table(ranking: Ranking, limit: int, markdown: bool = False, brief: b
             *(shown(settings, key) for key in keys),
             *(numbers[name] for name in metrics),
             _num_seeds(configuration),
-            listed([result.number for result in configuration.results]),
+            listed(str(result.number) for result in configuration.results),
         ]
         marked = [f"**{cell}**" if rank == 1 else cell for cell in map(_in_markdown, cells)] if markdown else cells
         table.add_row(*map(Text, marked), style="bold" if rank == 1 else None)
@@ -159,12 +160,6 @@ def spread(values: Sequence[float]) -> str:
         return _mean(values)
     with np.errstate(invalid="ignore"):  # an infinite value has no deviation
         return f"{_mean(values)} ± {_number(float(np.std(values, ddof=1)))}"
-
-
-def listed(numbers: Sequence[int], limit: int = 6) -> str:
-    """The first numbers, and how many more there are."""
-    more = len(numbers) - limit
-    return ", ".join(map(str, numbers[:limit])) + (f" and {more} more" if more > 0 else "")
 
 
 def cut(text: str) -> str:

@@ -1,6 +1,7 @@
 """The rows in memory, in model units, as Lightning asks for them."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -63,9 +64,10 @@ class VectorDataModule(LightningDataModule):
 
     def train_dataloader(self) -> BatchLoader | BlockLoader:
         """The training batches, shuffled; several at a time where the module takes them so (see :mod:`fast`)."""
-        batches = self._loader("train", self.batch_size, shuffle=True)
-        module = self.trainer.lightning_module  # type: ignore[union-attr]
-        if not getattr(module, "takes_blocks", False):
+        trainer: Any = self.trainer
+        # The few batches that a trainer asks to overfit must be the same ones in every epoch.
+        batches = self._loader("train", self.batch_size, shuffle=not trainer.overfit_batches)
+        if not getattr(trainer.lightning_module, "takes_blocks", False):
             return batches
         return BlockLoader(batches, max(1, min(MAX_BLOCK, ROWS_IN_BLOCK // self.batch_size)))
 

@@ -32,6 +32,7 @@ def reason_for_single_batches(trainer: Trainer, module: LightningModule, is_plai
         "limit_train_batches": trainer.limit_train_batches != 1.0,
         "val_check_interval": trainer.val_check_interval != 1.0 or trainer.check_val_every_n_epoch is None,
         "max_steps": trainer.max_steps != -1,
+        "overfit_batches": trainer.overfit_batches != 0,  # type: ignore[attr-defined]
         "accumulate_grad_batches": trainer.accumulate_grad_batches != 1,
     }
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set, but not declared

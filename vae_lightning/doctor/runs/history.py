@@ -15,6 +15,7 @@ from vae_lightning.errors import check_parameter
 
 ZERO_FLOOR = ("bernoulli", "categorical", "poisson", "negative_binomial", "quantised", "squared_error")
 LIKELIHOODS = (*ZERO_FLOOR, "gaussian", "laplace", "student", "continuous_bernoulli", "lognormal")
+"""Families that people train with; those of this package are known beside them."""
 SHARPEST = 90.0  # nats per column: a density of single precision cannot be sharper than 1/1.2e-38
 GIVEN = "it is the floor that follows from the likelihood and its least variance"
 CLIPPED = 16.2  # −log 1e-7: the most that a clipped cross-entropy can say per unit of x
