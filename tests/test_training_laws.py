@@ -3,6 +3,7 @@
 import ast
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -27,6 +28,8 @@ from vae_lightning.model.vae import VAE
 from vae_lightning.objectives.base import Weights
 from vae_lightning.objectives.elbo import ELBO, elbo
 from vae_lightning.objectives.iwae import IWAE
+from vae_lightning.training.callbacks.early_stopping import EarlyStopping
+from vae_lightning.training.callbacks.guard import LossGuard
 from vae_lightning.training.module import VAEModule
 from vae_lightning.training.step import loss_and_statistics
 
@@ -83,6 +86,63 @@ def test_nelbo_is_reconstruction_plus_kl_whatever_the_weights() -> None:
             assert (reconstruction + kl).item() == pytest.approx(terms.nelbo.mean().item(), rel=1e-5), name
             assert step.terms[0] == loss.detach()
             assert abs(loss.item() - terms.nelbo.mean().item()) > 1e-3, "the loss is not what is monitored"
+
+
+def test_nothing_stops_early_while_beta_is_warming_up() -> None:
+    """At a rate of 0 nothing improves: a run lasts its warm-up, or one epoch to compare with, and its patience."""
+    for objective, epochs in (
+        (ELBO(), 1 + 2),
+        (ELBO(warmup="linear", warmup_epochs=5), 5 + 2),
+        (ELBO(warmup="cosine", warmup_epochs=4.5), 5 + 2),
+        (ELBO(warmup="cyclical", warmup_epochs=3), 3 + 2),
+        (IWAE(), 1 + 2),
+    ):
+        module = VAEModule(small_vae(Gaussian(6)), objective, lambda p: torch.optim.SGD(p, lr=0.0))
+        loader = BatchLoader(RowsInMemory(Batch(torch.randn(8, 6))), batch_size=8)
+        with quiet_frameworks():
+            trainer = Trainer(
+                max_epochs=20,
+                accelerator="cpu",
+                logger=False,
+                enable_checkpointing=False,
+                enable_progress_bar=False,
+                enable_model_summary=False,
+                callbacks=[EarlyStopping("val/nelbo", patience=2, check_on_train_epoch_end=True)],
+            )
+            trainer.fit(module, loader, loader)
+        assert trainer.current_epoch == epochs, objective
+
+
+# Law 9: what a run says of itself is true of the weights that it keeps.
+
+
+def warnings_after(*epochs: tuple[float, int], caplog: pytest.LogCaptureFixture) -> tuple[list[str], list[str]]:
+    """Of a guard that has seen epochs of some NELBO and some active units: what it holds, and what it logged last."""
+    guard, module = LossGuard(patience=3), VAEModule(small_vae(Gaussian(6)))
+    rest = {"val/reconstruction": 4.0, "val/kl": 1.0, "val/variance_at_floor": 0.0}
+    for epoch, (nelbo, active) in enumerate(epochs):
+        values = {"val/nelbo": nelbo, "val/active_units": active, **rest}
+        trainer = SimpleNamespace(
+            sanity_checking=False, callback_metrics=values, current_epoch=epoch, max_epochs=99, datamodule=None
+        )
+        guard.on_validation_end(trainer, module)
+    caplog.clear()
+    guard.on_train_end(trainer, module)
+    return [notice.message for notice in guard.warnings], caplog.messages
+
+
+def test_a_warning_is_withdrawn_where_it_does_not_hold_of_the_best_epoch(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "vae_lightning")
+    collapsed, active = (5.0, 0), (4.0, 2)
+    for epochs in ([collapsed] * 5 + [active], [active] + [collapsed] * 5):
+        held, logged = warnings_after(*epochs, caplog=caplog)
+        assert held == []
+        assert len(logged) == 1
+        assert logged[0].startswith("Withdrawn, as it does not hold of the best epoch: Posterior collapse")
+    held, logged = warnings_after(*[collapsed] * 5, (6.0, 2), caplog=caplog)
+    assert len(held) == 1
+    assert held[0].startswith("Posterior collapse: none of the 3")
+    assert logged == []
 
 
 # Law 10: one derivation of seeds.

@@ -41,6 +41,11 @@ class Objective(Family, ABC):
     def __post_init__(self) -> None:
         check_parameter(type(self).__name__, "num_samples", self.num_samples >= 1, "at least 1", self.num_samples)
 
+    @property
+    def warmup_length(self) -> float:
+        """Epochs after which the weights have been warmed up, if only for the first time."""
+        return 0.0
+
     def weights_at(self, epoch: float) -> Weights:  # noqa: ARG002 - most weights do not move
         """The weights after ``epoch`` epochs, fractions included."""
         return Weights()

@@ -44,6 +44,10 @@ class ELBO(Objective):
         check_parameter("ELBO", "warmup", self.warmup in SCHEDULES, f"one of {', '.join(SCHEDULES)}", self.warmup)
         check_parameter("ELBO", "warmup_epochs", self.warmup_epochs > 0, "positive", self.warmup_epochs)
 
+    @property
+    def warmup_length(self) -> float:
+        return 0.0 if self.warmup == "none" else self.warmup_epochs
+
     def weights_at(self, epoch: float) -> Weights:
         return Weights(self.beta * SCHEDULES[self.warmup](epoch / self.warmup_epochs))
 

@@ -45,7 +45,7 @@ def in_memory(accelerator: str, max_epochs: int, patience: int, verbose: bool) -
     callbacks: dict[str, Any] = {
         "best": {"_target_": "vae_lightning.training.callbacks.memory.BestInMemory"},
         "early_stopping": {
-            "_target_": "lightning.pytorch.callbacks.EarlyStopping",
+            "_target_": "vae_lightning.training.callbacks.early_stopping.EarlyStopping",
             "monitor": MONITOR,
             "patience": patience,
             "check_on_train_epoch_end": True,

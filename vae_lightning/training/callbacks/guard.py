@@ -20,6 +20,8 @@ TOLERANCE = 1e-3
 class LossGuard(Callback):
     """Stops a run whose loss breaks a law; warns, once each, of a model that has stopped learning something.
 
+    What :attr:`warnings` holds in the end is true of the best epoch, whose weights are kept.
+
     Laws: every term is finite; KL >= 0; NELBO >= -sum(max_log_prob). The terms stay on the device and are read every
     ``every_n_steps`` steps and at the end of an epoch, so the guard costs no step anything.
 
@@ -38,10 +40,18 @@ class LossGuard(Callback):
         self.every_n_steps = every_n_steps
         self.patience = patience
         self.share = share
-        self.warnings: list[Notice] = []
         self._checked = 0
         self._epochs: dict[str, int] = {}
+        #: What was warned of, and what holds of the best epoch, by name.
+        self._warned: dict[str, Notice] = {}
+        self._at_best: dict[str, Notice] = {}
+        self._best = math.inf
         self._said_negative = False
+
+    @property
+    def warnings(self) -> list[Notice]:
+        """The warnings that hold of the best epoch."""
+        return [notice for name, notice in self._at_best.items() if name in self._warned]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: VAEModule) -> None:
         self._checked = 0
@@ -63,6 +73,11 @@ class LossGuard(Callback):
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self._check_validation(trainer, pl_module, values)
         self._watch(trainer, values, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
+        for name, notice in self._warned.items():
+            if name not in self._at_best:
+                log.info(f"Withdrawn, as it does not hold of the best epoch: {notice.message}")
 
     def _check_steps(self, trainer: Trainer, module: VAEModule) -> None:
         new = module.steps[self._checked :]
@@ -161,11 +176,14 @@ class LossGuard(Callback):
                 ),
             ),
         }
+        if values["val/nelbo"] <= self._best:
+            self._best = values["val/nelbo"]
+            self._at_best = {name: notice for name, (holds, notice) in conditions.items() if holds}
         is_last = trainer.current_epoch + 1 == trainer.max_epochs
         for name, (holds, notice) in conditions.items():
             self._epochs[name] = self._epochs.get(name, 0) + 1 if holds else 0
-            if self._epochs[name] == self.patience or (is_last and 0 < self._epochs[name] < self.patience):
-                self.warnings.append(notice)
+            if name not in self._warned and (self._epochs[name] == self.patience or (is_last and holds)):
+                self._warned[name] = notice
                 log.warning(str(notice))
 
 
