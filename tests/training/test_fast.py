@@ -129,7 +129,9 @@ def test_it_is_taken_where_only_epochs_are_looked_at(
         {"callbacks": [GradientAccumulationScheduler({0: 2})]},
         {"callbacks": [LearningRateMonitor("step")], "logger": True},
     ],
-    ids=lambda options: ", ".join(map(str, options.items())),
+    ids=lambda options: ", ".join(
+        f"{name}={type(value[0]).__name__ if isinstance(value, list) else value}" for name, value in options.items()
+    ),
 )
 def test_whatever_counts_or_watches_steps_gets_single_batches(
     make_module: Make,
