@@ -280,8 +280,8 @@ def test_the_summary_is_true_of_the_weights_kept(
         return
     from vae_lightning.config.build import build
 
-    built = build(run.config)
-    module = VAEModule(load(tmp_path), seed=run.config["seed"]).eval()
+    built = build(run.settings)
+    module = VAEModule(load(tmp_path), seed=run.settings.seed).eval()
     assert module.measure(built.datamodule.rows["valid"].batches())["nelbo"] == pytest.approx(run.value, rel=1e-6)
     assert run.summary["val/nelbo"] == run.value
 
