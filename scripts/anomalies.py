@@ -34,7 +34,7 @@ from sklearn.preprocessing import StandardScaler
 from vae_lightning import VAEEstimator
 from vae_lightning.data.store import RowsInMemory
 from vae_lightning.doctor.runs.trained import Trained, examine_model
-from vae_lightning.inference.scoring import KINDS
+from vae_lightning.inference.scoring import SCORE_KINDS
 
 SETS = ("cardio", "musk", "optdigits", "satellite", "thyroid", "vowels")
 CONFIGURATION = {"latent_dim": 8, "hidden_dims": (64, 32), "batch_size": 128, "patience": 20}
@@ -80,7 +80,7 @@ def trial(x: np.ndarray, y: np.ndarray, seed: int, estimator: VAEEstimator) -> T
     scaler = StandardScaler().fit(train)
     train, test = scaler.transform(train), scaler.transform(test)
     model = estimator.set_params(random_state=seed).fit(train).model_
-    scores = {kind: model.score(test, kind) for kind in KINDS}
+    scores = {kind: model.score(test, kind) for kind in SCORE_KINDS}
     scores["control"] = np.sqrt((test**2).sum(1))  # the distance from the training mean in standard deviations
     report = examine_model(Trained(model, RowsInMemory(model.model_units(train)), model.model_units(test)))
     return Trial(
@@ -93,7 +93,7 @@ def trial(x: np.ndarray, y: np.ndarray, seed: int, estimator: VAEEstimator) -> T
 
 def row(name: str, trials: Sequence[Trial]) -> str:
     """One line of the table."""
-    aurocs = [np.array([t.auroc[score] for t in trials]) for score in (*KINDS, "control")]
+    aurocs = [np.array([t.auroc[score] for t in trials]) for score in (*SCORE_KINDS, "control")]
     cells = [f"{a.mean():.3f} ± {a.std(ddof=1) if len(a) > 1 else 0:.3f}" for a in aurocs]
     ranks = np.mean([t.ranks for t in trials])
     collapsed = sum(t.collapsed for t in trials)

@@ -15,8 +15,8 @@ from vae_lightning.errors import (
     UserError,
     advise,
     did_you_mean,
-    nearest,
     on_the_command_line,
+    suggest,
 )
 
 
@@ -83,6 +83,6 @@ def test_whoever_shows_a_message_words_its_advice(kind: type[UserError]) -> None
 def test_the_nearest_legal_word_is_named_or_all_of_them() -> None:
     assert did_you_mean("AGE", ["Age", "name"]) == "Did you mean 'Age'?"
     assert did_you_mean("zzz", ["Age", "name"]) == ""
-    assert nearest("latent_dims", ["latent_dim", "hidden_dims"]) == "Did you mean 'latent_dim'?"
-    assert nearest("zzz", ["b", "a"]) == "Legal are: a, b."
-    assert nearest("zzz", []) == "There are none."
+    assert suggest("latent_dims", ["latent_dim", "hidden_dims"]) == "Did you mean 'latent_dim'?"
+    assert suggest("zzz", ["b", "a"]) == "Legal are: a, b."
+    assert suggest("zzz", []) == "There are none."

@@ -11,7 +11,7 @@ import yaml
 
 from vae_lightning import __version__
 from vae_lightning.cli.main import main, train
-from vae_lightning.config.overrides import prepared
+from vae_lightning.config.overrides import prepare_overrides
 from vae_lightning.doctor import CODES
 
 pytestmark = pytest.mark.usefixtures("one_thread", "flush_denormal")
@@ -161,7 +161,7 @@ def test_every_other_command_is_legal() -> None:
             for line in lines(text):
                 match words(line.removeprefix("$ ")) if "python train.py" in line else []:
                     case ["python", "train.py", *overrides]:
-                        prepared(overrides)
+                        prepare_overrides(overrides)
 
 
 def test_links_and_names_lead_somewhere() -> None:

@@ -33,7 +33,7 @@ def say(*objects: Any) -> None:
         console.print(*objects)
 
 
-def shown(path: Path) -> str:
+def display_path(path: Path) -> str:
     """A path as a person here would type it."""
     relative = os.path.relpath(path)
     return relative if not relative.startswith("..") else str(path)
@@ -52,7 +52,7 @@ class _PlainHandler(RichHandler):
 
 
 @contextmanager
-def console_muted() -> Iterator[None]:
+def mute_console() -> Iterator[None]:
     """Neither log lines nor tables."""
     propagate, was_quiet = log.propagate, console.quiet
     log.propagate, console.quiet = False, True
@@ -72,7 +72,7 @@ def logging_to(log_file: Path | None, quiet: bool = False) -> Iterator[None]:
     ``quiet`` drops them instead: several processes that train together would all say the same.
     """
     if quiet:
-        with console_muted():
+        with mute_console():
             yield
         return
     handlers: list[logging.Handler] = [_PlainHandler()]

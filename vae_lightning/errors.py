@@ -150,7 +150,7 @@ def did_you_mean(word: str, legal: Iterable[str]) -> str:
     return f"Did you mean '{by_lower_case[close[0]]}'?" if close else ""
 
 
-def nearest(word: str, legal: Iterable[str]) -> str:
+def suggest(word: str, legal: Iterable[str]) -> str:
     """As :func:`did_you_mean`; where no legal word is like ``word``, a sentence that names them all.
 
     >>> nearest("varience", ["variance", "scale"])

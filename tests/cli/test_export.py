@@ -95,11 +95,11 @@ def test_options_are_checked(wrong: list[str]) -> None:
 
 
 def test_the_options_are_those_of_the_package() -> None:
-    from vae_lightning.inference.scoring import KINDS
+    from vae_lightning.inference.scoring import SCORE_KINDS
 
     choices = {parameter.opts[0]: parameter.type for parameter in main.commands["export"].params}
     assert tuple(choices["--format"].choices) == exports.FORMATS  # type: ignore[attr-defined]
-    assert tuple(choices["--kind"].choices) == KINDS  # type: ignore[attr-defined]
+    assert tuple(choices["--kind"].choices) == SCORE_KINDS  # type: ignore[attr-defined]
 
 
 def test_help_is_quick_and_has_an_example(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from vae_lightning.data.columns import Column, pixel_names
 from vae_lightning.data.dataset import Dataset, Rows
 from vae_lightning.data.files.archives import read_arrays
 from vae_lightning.data.split import check_seed, split_off, split_rows
-from vae_lightning.data.wording import count, listed
+from vae_lightning.data.wording import count, shorten
 from vae_lightning.errors import DataError
 
 
@@ -111,9 +111,9 @@ class TestWords:
         assert [count(number, "row") for number in (0, 1, 12000)] == ["0 rows", "1 row", "12,000 rows"]
 
     def test_listed(self) -> None:
-        assert listed("abc") == "a, b, c"
-        assert listed("abcdef") == "a, b, c, d, e, f"
-        assert listed([str(index) for index in range(36)]) == "0, 1, 2, 3, 4 and 31 more"
+        assert shorten("abc") == "a, b, c"
+        assert shorten("abcdef") == "a, b, c, d, e, f"
+        assert shorten([str(index) for index in range(36)]) == "0, 1, 2, 3, 4 and 31 more"
 
     def test_pixel_names(self) -> None:
         assert pixel_names(2, 2) == ["pixel_0_0", "pixel_0_1", "pixel_1_0", "pixel_1_1"]

@@ -17,7 +17,7 @@ from vae_lightning.errors import ConfigError, RunError, UserError
 from vae_lightning.export import export as exports
 from vae_lightning.export import files
 from vae_lightning.export.export import export
-from vae_lightning.inference.scoring import KINDS
+from vae_lightning.inference.scoring import SCORE_KINDS
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_safetensors_give_the_module_back_bit_by_bit(gaussian_run: Any, safe: Pa
     x = np.random.default_rng(0).normal(size=(5, 4))
     for method in ("encode", "reconstruct", "log_prob", "score"):
         np.testing.assert_array_equal(getattr(again, method)(x), getattr(model, method)(x))
-    for kind in KINDS:
+    for kind in SCORE_KINDS:
         assert again.threshold(0.9, kind) == model.threshold(0.9, kind)
     card = json.loads((safe / "model.json").read_text())
     assert card["score"]["thresholds"]["nll"]["0.99"] == pytest.approx(model.threshold(0.99, "nll"))

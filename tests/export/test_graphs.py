@@ -10,7 +10,7 @@ from tests.export.cases import CASES, C, close, own_units, trained, unseen
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.export.files import probes
 from vae_lightning.export.graphs import Decoder, Encoder, graphs
-from vae_lightning.inference.scoring import KINDS
+from vae_lightning.inference.scoring import SCORE_KINDS
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.likelihoods.gaussian import Gaussian
 from vae_lightning.likelihoods.scale import ScaleKind
@@ -21,7 +21,7 @@ def test_every_family_preprocessing_and_kind_is_among_the_cases() -> None:
     assert {likelihood.name() for likelihood in likelihoods} == {*Likelihood.families()}
     assert {one.scale.kind for one in likelihoods if isinstance(one, Gaussian)} == {*get_args(ScaleKind)}
     assert {preprocess().name() for _, preprocess, _, _ in CASES.values()} == {*Scaling.families()}
-    assert {kind for _, _, kind, _ in CASES.values()} == {*KINDS}
+    assert {kind for _, _, kind, _ in CASES.values()} == {*SCORE_KINDS}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -29,7 +29,7 @@ def test_graphs_are_functions_of_the_model(name: str) -> None:
     model = trained(name)
     rows = unseen(name, model, 40, 1)
     x = torch.from_numpy(rows)
-    for kind in KINDS:
+    for kind in SCORE_KINDS:
         encoder, decoder, score = graphs(model.vae, model.scaling, kind)
         loc, std = model.encode(rows, return_std=True)
         np.testing.assert_array_equal(encoder(x)[0], loc)

@@ -24,7 +24,7 @@ from vae_lightning.data.preprocess.standardize import Standardize
 from vae_lightning.errors import ConfigError, RunError
 from vae_lightning.inference import importance
 from vae_lightning.inference.model import VAEModel
-from vae_lightning.inference.scoring import KINDS, noise, scores
+from vae_lightning.inference.scoring import SCORE_KINDS, noise, scores
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.likelihoods.gaussian import Gaussian
 from vae_lightning.likelihoods.support import COUNT
@@ -101,7 +101,7 @@ def test_the_parts_of_a_score_sum_to_it() -> None:
         asked = "none" if name == "by column" else None
         scaling, _ = fit_scaling(asked, likelihood.supports, Dataset("some", columns, part, part, part))
         model = random_model(likelihood, scaling)
-        for kind in KINDS:
+        for kind in SCORE_KINDS:
             parts = model.score_by_column(part.x, kind)
             assert parts.columns.tolist() == [
                 "anomaly_score",
@@ -115,12 +115,12 @@ def test_the_parts_of_a_score_sum_to_it() -> None:
 
 def test_the_nll_is_no_more_than_the_elbo_and_both_hold_the_reconstruction() -> None:
     model = random_model(Gaussian(4), Identity(4))
-    elbo, nll, reconstruction = (model.score(rows(), kind, num_samples=512) for kind in KINDS)
+    elbo, nll, reconstruction = (model.score(rows(), kind, num_samples=512) for kind in SCORE_KINDS)
     assert (nll <= elbo + 1e-5).all()  # Jensen's inequality
     assert (reconstruction <= elbo).all()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SCORE_KINDS)
 def test_a_row_has_its_score_whatever_stands_beside_it(kind: Any) -> None:
     model = random_model(Gaussian(4), Standardize(4).fit(Rows(rows()))).double()
     whole = model.score(rows(), kind)
@@ -177,7 +177,7 @@ def test_a_far_row_scores_higher_and_its_column_says_why() -> None:
     odd = np.zeros((1, 4))
     odd[0, 2] = 8.0
     usual = rows(500)[:, [0, 1]] @ W.numpy()[:, :2].T[:2] * 0.5
-    for kind in KINDS:
+    for kind in SCORE_KINDS:
         assert model.score(odd, kind)[0] > model.score(usual, kind).max(), kind
         assert model.score_by_column(odd, kind).filter(like="nats_").iloc[0].idxmax() == "nats_x2"
 
@@ -218,7 +218,7 @@ def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> Non
 # --- thresholds ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SCORE_KINDS)
 def test_a_run_knows_the_quantiles_of_its_validation_rows(gaussian_run: Any, kind: Any) -> None:
     model = load(gaussian_run.run_dir)
     valid = build(gaussian_run.settings).dataset.valid.x

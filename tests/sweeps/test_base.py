@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from vae_lightning.sweeps.base import Job, at_work, claimed, jobs_of, next_number, read_job, write_job
+from vae_lightning.sweeps.base import Job, at_work, claim, jobs_of, next_number, read_job, write_job
 
 
 def test_a_record_comes_back_as_it_went(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_what_is_no_record_is_none_and_its_number_is_taken(tmp_path: Path) -> No
 
 
 def _hold(run_dir: Path, ready: Any) -> None:
-    with claimed(run_dir) as mine:
+    with claim(run_dir) as mine:
         assert mine
         ready.set()
         time.sleep(60)
@@ -44,14 +44,14 @@ def test_one_process_holds_a_job_and_its_death_frees_it(tmp_path: Path) -> None:
     try:
         assert ready.wait(30)
         assert at_work(tmp_path)
-        with claimed(tmp_path) as mine:
+        with claim(tmp_path) as mine:
             assert not mine
     finally:
         process.kill()
         process.join()
     assert process.exitcode == -signal.SIGKILL
     assert not at_work(tmp_path)
-    with claimed(tmp_path) as mine:
+    with claim(tmp_path) as mine:
         assert mine
         assert at_work(tmp_path)
     assert not at_work(tmp_path)

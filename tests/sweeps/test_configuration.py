@@ -7,7 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from vae_lightning.config.overrides import prepared
+from vae_lightning.config.overrides import prepare_overrides
 from vae_lightning.config.settings import Settings
 from vae_lightning.sweeps.base import Job
 from vae_lightning.sweeps.configuration import job_of
@@ -17,7 +17,7 @@ CONF = Path(__file__).parents[2] / "conf"
 
 def job(*overrides: str) -> Job:
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", prepared(["run_dir=somewhere", *overrides]), return_hydra_config=True)
+        config = compose("train", prepare_overrides(["run_dir=somewhere", *overrides]), return_hydra_config=True)
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     plain: Any = OmegaConf.to_container(own, resolve=True)
     return job_of(Settings.parse(plain), config.hydra.runtime.choices, overrides)

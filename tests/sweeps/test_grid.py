@@ -12,7 +12,7 @@ from tests.sweeps.sweeping import contents, words
 from vae_lightning.cli import main as cli
 from vae_lightning.errors import InterruptedRun
 from vae_lightning.runs import train
-from vae_lightning.sweeps.base import claimed, jobs_of, read_job, write_job
+from vae_lightning.sweeps.base import claim, jobs_of, read_job, write_job
 
 Sweep = Callable[..., int]
 
@@ -101,7 +101,7 @@ def test_a_job_that_another_process_is_at_is_left_to_it(sweep: Sweep) -> None:
     job.status = "running"
     write_job(folder / "1", job)
     before = contents(folder / "1")
-    with claimed(folder / "1"):
+    with claim(folder / "1"):
         assert sweep("seed=0,1", "trainer.max_epochs=1", "sweep.dir=s") == 0
         assert contents(folder / "1") == before
     assert sweep("seed=0,1", "trainer.max_epochs=1", "sweep.dir=s") == 0

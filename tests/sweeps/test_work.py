@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vae_lightning.errors import ConfigError, RunError
-from vae_lightning.sweeps.base import Job, PrunedError, claimed, read_job, write_job
+from vae_lightning.sweeps.base import Job, PrunedError, claim, read_job, write_job
 from vae_lightning.sweeps.work import work_on
 
 JOB = Job("print", ["seed=0"], ["seed=0"], {"seed": 0})
@@ -113,7 +113,7 @@ def test_an_interrupted_job_goes_on_where_it_has_a_checkpoint(tmp_path: Path) ->
 
 
 def test_a_job_that_another_process_is_at_is_left_alone(tmp_path: Path) -> None:
-    with claimed(tmp_path):
+    with claim(tmp_path):
         assert do(tmp_path, never) is None
 
 

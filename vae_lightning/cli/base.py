@@ -42,12 +42,12 @@ def one_line_errors() -> Iterator[None]:
     raise SystemExit(2)
 
 
-def loaded(run: Path) -> "VAEModel":
+def load_model(run: Path) -> "VAEModel":
     """The model of a run directory; errors as :func:`loaded_recorded`."""
-    return loaded_recorded(run).model
+    return load_with_record(run).model
 
 
-def loaded_recorded(run: Path) -> "Loaded":
+def load_with_record(run: Path) -> "Loaded":
     """The model of a run directory, with the record of the run.
 
     Raises:
@@ -111,14 +111,14 @@ def others(model: "VAEModel", rows: "pd.DataFrame", new: "pd.DataFrame") -> "pd.
 
 
 def _note_unknown(model: "VAEModel", rows: "pd.DataFrame") -> None:
-    from vae_lightning.data.wording import count, listed
+    from vae_lightning.data.wording import count, shorten
 
     source = model.record.get("data", {}).get("source") or {}
     left_out = {str(name) for name in (source.get("label"), *source.get("drop", []))}
     known = left_out | {column.name for column in model.columns}
     unknown = [name for name in rows.columns if name not in known]
     if unknown:
-        note(f"Passed through, as the model does not know them: {count(len(unknown), 'column')}, {listed(unknown)}.")
+        note(f"Passed through, as the model does not know them: {count(len(unknown), 'column')}, {shorten(unknown)}.")
 
 
 @contextmanager

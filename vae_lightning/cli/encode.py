@@ -9,7 +9,7 @@ from vae_lightning.cli.base import (
     SETTINGS,
     data_argument,
     key_option,
-    loaded,
+    load_model,
     one_line_errors,
     others,
     output_option,
@@ -43,7 +43,7 @@ def encode(run: Path, data: str, output: str, std: bool, key: str | None) -> Non
     Exit status: 0, or 2 with one line that says why.
     """
     with one_line_errors():
-        model = loaded(run)
+        model = load_model(run)
 
         def codes(rows: "pd.DataFrame") -> "pd.DataFrame":
             import pandas as pd

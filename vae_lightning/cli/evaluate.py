@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vae_lightning.cli.base import SETTINGS, key_option, loaded, note, one_line_errors, run_argument
+from vae_lightning.cli.base import SETTINGS, key_option, load_model, note, one_line_errors, run_argument
 
 if TYPE_CHECKING:
     from vae_lightning.data.store import RowStore
@@ -39,7 +39,7 @@ def evaluate(run: Path, data: str | None, samples: int, as_json: bool, key: str 
         from vae_lightning.errors import DataError
         from vae_lightning.reporting.table import print_results
 
-        model = loaded(run)
+        model = load_model(run)
         if data == "-":
             raise DataError("Rows are evaluated in several passes, and a pipe can be read only once: give a file.")
         result = _on_test_rows(model, samples) if data is None else _on_file(model, data, key, samples)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vae_lightning.cli.base import SETTINGS, loaded, one_line_errors, run_argument
+from vae_lightning.cli.base import SETTINGS, load_model, one_line_errors, run_argument
 
 if TYPE_CHECKING:
     from vae_lightning.export.export import Export
@@ -47,12 +47,12 @@ def export(run: Path, written: Any, output: Path, kind: Any) -> None:
     with one_line_errors():
         from vae_lightning.export.export import export as write
 
-        _say(write(loaded(run), output, written, kind))
+        _say(write(load_model(run), output, written, kind))
 
 
 def _say(done: "Export") -> None:
-    from vae_lightning.console import shown
+    from vae_lightning.console import display_path
 
     for one in done.agreements:
         print(f"{one.file} {one}.")
-    print(f"The export is in {shown(done.directory)}: {', '.join(done.files)}.")
+    print(f"The export is in {display_path(done.directory)}: {', '.join(done.files)}.")

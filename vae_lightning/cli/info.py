@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vae_lightning.cli.base import SETTINGS, loaded_recorded, one_line_errors, run_argument
+from vae_lightning.cli.base import SETTINGS, load_with_record, one_line_errors, run_argument
 
 EXAMPLES = """\b
 Example:
@@ -24,14 +24,14 @@ def info(run: Path, as_json: bool) -> None:
     Exit status: 0, or 2 with one line that says why.
     """
     with one_line_errors():
-        loaded = loaded_recorded(run)
+        loaded = load_with_record(run)
         found = {**loaded.model.info(), **_outcome(run, loaded.epoch)}
         if as_json:
             click.echo(json.dumps(found, indent=2))
             return
         width = max(map(len, found))
         for name, value in found.items():
-            click.echo(f"{name:<{width}}  {_told(value)}")
+            click.echo(f"{name:<{width}}  {_word(value)}")
 
 
 def _outcome(run: Path, epoch: int) -> dict[str, Any]:
@@ -60,8 +60,8 @@ def _outcome(run: Path, epoch: int) -> dict[str, Any]:
         raise RunError(f"{path} cannot be read: it is damaged.") from error
 
 
-def _told(value: Any) -> str:
-    from vae_lightning.data.wording import listed
+def _word(value: Any) -> str:
+    from vae_lightning.data.wording import shorten
 
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -70,7 +70,7 @@ def _told(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, list):
-        return listed(map(str, value), 10) or "none"
+        return shorten(map(str, value), 10) or "none"
     if isinstance(value, dict):
         parts = {name: part for name, part in value.items() if part is not None and name != "_target_"}
         return ", ".join(f"{name}={part}" for name, part in parts.items()) or "none"

@@ -19,7 +19,7 @@ from vae_lightning.cli.reconstruct import reconstruct
 from vae_lightning.cli.report import report
 from vae_lightning.cli.sample import sample
 from vae_lightning.cli.score import score
-from vae_lightning.config.overrides import CONF, prepared
+from vae_lightning.config.overrides import CONF, prepare_overrides
 from vae_lightning.errors import ConfigError, InterruptedRun, RunError, UserError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def train(arguments: Sequence[str] | None = None) -> None:
     try:
         # With this set Hydra hands its errors on instead of printing them in its own way.
         os.environ["HYDRA_FULL_ERROR"] = "1"
-        words, task = prepared(arguments), _job
+        words, task = prepare_overrides(arguments), _job
         if words[:2] in (["--cfg", "job"], ["-c", "job"]) and not any(word.startswith("-") for word in words[2:]):
             words, task = [*words[2:], *LOOKING], _show
         sys.argv = [program, *words]

@@ -9,7 +9,7 @@ from vae_lightning.cli.base import (
     SETTINGS,
     data_argument,
     key_option,
-    loaded,
+    load_model,
     one_line_errors,
     output_option,
     pass_through,
@@ -42,9 +42,9 @@ def reconstruct(run: Path, data: str, output: str, mean: bool, key: str | None) 
     """
     with one_line_errors():
         from vae_lightning.data.files.reading import is_text
-        from vae_lightning.data.frames import typed
+        from vae_lightning.data.frames import cast_values
 
-        model = loaded(run)
+        model = load_model(run)
         trained = {column.name: column.dtype.replace("float32", "float64") for column in model.columns}
 
         def again(rows: "pd.DataFrame") -> "pd.DataFrame":
@@ -53,6 +53,6 @@ def reconstruct(run: Path, data: str, output: str, mean: bool, key: str | None) 
                 return rows.assign(**means)
             # A text has no dtypes, and what a batch of it looks like may differ from batch to batch.
             dtypes = trained if is_text(data) else dict(zip(rows.columns, rows.dtypes, strict=True))
-            return rows.assign(**{name: typed(means[name].to_numpy(), dtypes[name]) for name in means.columns})
+            return rows.assign(**{name: cast_values(means[name].to_numpy(), dtypes[name]) for name in means.columns})
 
         pass_through(model, data, output, key, again, "reconstructed")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from vae_lightning.cli.base import SETTINGS, counting, loaded, one_line_errors, output_option, run_argument
+from vae_lightning.cli.base import SETTINGS, counting, load_model, one_line_errors, output_option, run_argument
 
 EXAMPLES = """\b
 Example:
@@ -30,7 +30,7 @@ def sample(run: Path, num_rows: int, output: str, mean: bool, seed: int | None, 
     with one_line_errors():
         from vae_lightning.data.files.writing import RowWriter
 
-        model = loaded(run)
+        model = load_model(run)
         with counting("drawn", num_rows) as count, RowWriter(output) as writer:
             for rows in model.sample_batches(num_rows, _seed(seed), mean, temperature):
                 writer.write(rows)

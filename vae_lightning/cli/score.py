@@ -9,7 +9,7 @@ from vae_lightning.cli.base import (
     SETTINGS,
     data_argument,
     key_option,
-    loaded,
+    load_model,
     note,
     one_line_errors,
     others,
@@ -53,16 +53,16 @@ def score(
 
         from vae_lightning.inference.model import SCORE
 
-        model = loaded(run)
+        model = load_model(run)
         limit = None if threshold is None else model.threshold(threshold, kind)
 
-        def scored(rows: "pd.DataFrame") -> "pd.DataFrame":
+        def score_rows(rows: "pd.DataFrame") -> "pd.DataFrame":
             found = model.score_by_column(rows, kind) if by_column else pd.DataFrame({SCORE: model.score(rows, kind)})
             if limit is not None:
                 found.insert(1, "is_anomaly", found[SCORE] > limit)
             return others(model, rows, found)
 
-        pass_through(model, data, output, key, scored, "scored")
+        pass_through(model, data, output, key, score_rows, "scored")
         note(f"anomaly_score is {MEANINGS[kind]}, nats per row in data units: higher is more anomalous.")
         if limit is not None:
             note(f"is_anomaly: above {limit:.6g}, the {threshold:g} quantile of the validation rows.")

@@ -10,7 +10,7 @@ import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from vae_lightning.errors import ConfigError, UserError, check_parameter, nearest
+from vae_lightning.errors import ConfigError, UserError, check_parameter, suggest
 
 TARGET = "_target_"
 Node = Mapping[str, Any]
@@ -112,7 +112,7 @@ def check_keys(keys: Iterable[str], legal: Iterable[str], path: str) -> None:
     legal = list(legal)
     for key in keys:
         if key not in legal:
-            raise ConfigError(f"There is no setting {path}.{key}. {nearest(key, legal)}")
+            raise ConfigError(f"There is no setting {path}.{key}. {suggest(key, legal)}")
 
 
 def check_types(target: Callable[..., Any], arguments: Node) -> None:

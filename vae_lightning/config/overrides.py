@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from vae_lightning.errors import ConfigError, nearest
+from vae_lightning.errors import ConfigError, suggest
 from vae_lightning.files import write_whole
 
 _PACKAGED = Path(__file__).parents[1] / "conf"
@@ -18,7 +18,7 @@ VALUED = {*OWN_CONF, "--cfg", "-c", "--package", "-p", "--info", "-i", "--experi
 OVERRIDE = re.compile(r"^(?P<sign>[+~]{0,2})(?P<key>[\w./@\-]+)(?P<value>=.*)?$", re.DOTALL)
 
 
-def prepared(arguments: Sequence[str], conf: Path = CONF) -> list[str]:
+def prepare_overrides(arguments: Sequence[str], conf: Path = CONF) -> list[str]:
     """Check group names and choices, and let every setting of a group through to its constructor's own check.
 
     Hydra refuses ``model.latent_dim=8`` where the yaml does not repeat that default; ``++`` accepts it, and the
@@ -29,12 +29,12 @@ def prepared(arguments: Sequence[str], conf: Path = CONF) -> list[str]:
     """
     # Hydra's parser refuses a flag between overrides: `data=digits -m seed=0,1`.
     flags, overrides = _split(arguments)
-    overrides = _resumed(flags, overrides)
+    overrides = _resume(flags, overrides)
     if OWN_CONF & set(flags):
         return [*flags, *overrides]
     groups = {path.name for path in conf.iterdir() if path.is_dir()}
-    settings = _flattened(yaml.safe_load((conf / "train.yaml").read_text(encoding="utf-8")))
-    return [*flags, *(_checked(override, groups, settings, conf) for override in overrides)]
+    settings = _flatten(yaml.safe_load((conf / "train.yaml").read_text(encoding="utf-8")))
+    return [*flags, *(_check(override, groups, settings, conf) for override in overrides)]
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -47,7 +47,7 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return flags, overrides
 
 
-def _checked(argument: str, groups: set[str], settings: set[str], conf: Path) -> str:
+def _check(argument: str, groups: set[str], settings: set[str], conf: Path) -> str:
     match = OVERRIDE.match(argument)
     if match is None:
         return argument
@@ -61,7 +61,7 @@ def _checked(argument: str, groups: set[str], settings: set[str], conf: Path) ->
             if "." in key and first in {setting.partition(".")[0] for setting in settings}
             else groups | settings
         )
-        raise ConfigError(f"There is no setting {key}. {nearest(key if candidates is settings else first, candidates)}")
+        raise ConfigError(f"There is no setting {key}. {suggest(key if candidates is settings else first, candidates)}")
     if first == "hydra" or value is None or sign:
         return argument
     if key in groups:
@@ -75,10 +75,10 @@ def _check_sweeper(key: str, conf: Path) -> None:
     legal = {name for path in files for name in yaml.safe_load(path.read_text(encoding="utf-8"))} - {"_target_"}
     name = key.removeprefix("hydra.sweeper.").partition(".")[0]
     if name not in legal | {"_target_", "max_batch_size"}:
-        raise ConfigError(f"There is no setting {key}. {nearest(name, legal)}")
+        raise ConfigError(f"There is no setting {key}. {suggest(name, legal)}")
 
 
-def _flattened(tree: dict[str, Any]) -> set[str]:
+def _flatten(tree: dict[str, Any]) -> set[str]:
     """Dotted names of the settings that belong to no group."""
     names = set()
     for name, value in tree.items():
@@ -95,10 +95,10 @@ def _check_choices(group: str, value: str, conf: Path) -> None:
         return  # a list, a sweep function or an interpolation: Hydra's to read
     for choice in value.split(","):
         if choice not in choices | {"null"}:
-            raise ConfigError(f"There is no {group}={choice}. {nearest(choice, choices)}")
+            raise ConfigError(f"There is no {group}={choice}. {suggest(choice, choices)}")
 
 
-def _resumed(flags: Sequence[str], overrides: Sequence[str]) -> list[str]:
+def _resume(flags: Sequence[str], overrides: Sequence[str]) -> list[str]:
     """Replace ``resume=DIR`` by what the user typed for that run, in its directory; later overrides win."""
     wanted = [a.partition("=")[2] for a in overrides if a.startswith("resume=") and a != "resume=null"]
     if not wanted:

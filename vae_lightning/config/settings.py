@@ -20,7 +20,7 @@ from vae_lightning.config.instantiate import (
     with_defaults,
 )
 from vae_lightning.data.sources.base import Source
-from vae_lightning.errors import ConfigError, Setting, check_parameter, is_count, nearest
+from vae_lightning.errors import ConfigError, Setting, check_parameter, is_count, suggest
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.likelihoods.family import Family
 from vae_lightning.model.parts import NAME
@@ -265,7 +265,7 @@ def _named_nodes(config: Node, group: str) -> dict[str, Node | None]:
     for name, node in nodes.items():
         if node is not None and not (isinstance(node, Mapping) and TARGET in node):
             others = {other for other in nodes if nodes[other] is not None and other != name}
-            raise ConfigError(f"There is no {group}.{name}: nothing says what to build. {nearest(name, others)}")
+            raise ConfigError(f"There is no {group}.{name}: nothing says what to build. {suggest(name, others)}")
     return nodes
 
 

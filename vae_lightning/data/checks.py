@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vae_lightning.data.columns import Column
 from vae_lightning.data.split import check_count
-from vae_lightning.data.wording import count, listed
+from vae_lightning.data.wording import count, shorten
 from vae_lightning.errors import DataError, Setting
 from vae_lightning.likelihoods.support import Support
 
@@ -61,7 +61,7 @@ def check_support(
     raise DataError(
         f"The data do not fit the {likelihood} likelihood, whose values must be {supports[column].words}: {num_bad:,} "
         f"of {count(bad.numel(), 'value')} of the {split} rows (after preprocess={preprocess}) "
-        f"{'is' if num_bad == 1 else 'are'} something else (from {low:.6g} to {high:.6g}), {share}: {listed(names)}. "
+        f"{'is' if num_bad == 1 else 'are'} something else (from {low:.6g} to {high:.6g}), {share}: {shorten(names)}. "
         f"The first is {first}.{_too_large(u[bad])}",
         _alternatives(supports[column], likelihood, preprocess, u[bad]),
     )

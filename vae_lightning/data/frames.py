@@ -9,13 +9,13 @@ from torch import Tensor
 
 from vae_lightning.data.columns import Column
 from vae_lightning.data.sources.table import as_numbers
-from vae_lightning.data.wording import count, listed
+from vae_lightning.data.wording import count, shorten
 from vae_lightning.errors import DataError, did_you_mean
 
 Data = TypeVar("Data", np.ndarray, pd.DataFrame)
 
 
-def numbers(rows: np.ndarray | pd.DataFrame, columns: Sequence[Column], noun: str = "column") -> np.ndarray:
+def to_matrix(rows: np.ndarray | pd.DataFrame, columns: Sequence[Column], noun: str = "column") -> np.ndarray:
     """The values of the model's columns, float64, shape (N, C); ``noun`` is what messages call one of these.
 
     A frame's columns are found by name, so their order does not matter and others may be present.
@@ -35,12 +35,12 @@ def numbers(rows: np.ndarray | pd.DataFrame, columns: Sequence[Column], noun: st
         row, column = np.argwhere(bad)[0]
         raise DataError(
             f"{bad.sum():,} of {values.size:,} values are missing or infinite, the first in "
-            f"{place(rows)(int(row))}, column {names[column]!r}. Drop those rows or fill them first."
+            f"{row_namer(rows)(int(row))}, column {names[column]!r}. Drop those rows or fill them first."
         )
     return values
 
 
-def check_some(rows: Any) -> None:
+def check_not_empty(rows: Any) -> None:
     """Raises:
     DataError: when there are no rows.
     """
@@ -48,7 +48,7 @@ def check_some(rows: Any) -> None:
         raise DataError("There are no rows: at least one is needed.")
 
 
-def place(rows: Any) -> Callable[[int], str]:
+def row_namer(rows: Any) -> Callable[[int], str]:
     """How to name a row in a message: by its number, counted from 1, or by its label if it has one."""
     index = rows.index if isinstance(rows, pd.DataFrame) else pd.RangeIndex(len(rows))
     if isinstance(index, pd.RangeIndex):
@@ -60,14 +60,14 @@ def _check_present(rows: pd.DataFrame, names: Sequence[str], noun: str) -> None:
     missing = [name for name in names if name not in rows.columns]
     if missing:
         others = [name for name in rows.columns if name not in names]
-        unknown = f" The model does not know {listed([repr(name) for name in others])}." if others else ""
+        unknown = f" The model does not know {shorten([repr(name) for name in others])}." if others else ""
         raise DataError(
             f"The rows lack {len(missing)} of the {len(names)} {noun}s that the model was trained on: "
-            f"{listed([repr(name) for name in missing])}.{unknown} {did_you_mean(missing[0], others)}".rstrip()
+            f"{shorten([repr(name) for name in missing])}.{unknown} {did_you_mean(missing[0], others)}".rstrip()
         )
     twice = [name for name in names if (rows.columns == name).sum() > 1]
     if twice:
-        raise DataError(f"The rows name {count(len(twice), 'column')} more than once: {listed(map(repr, twice))}.")
+        raise DataError(f"The rows name {count(len(twice), 'column')} more than once: {shorten(map(repr, twice))}.")
 
 
 def _frame_values(rows: pd.DataFrame) -> np.ndarray:
@@ -78,7 +78,7 @@ def _frame_values(rows: pd.DataFrame) -> np.ndarray:
             row = int(wrong.argmax())
             raise DataError(
                 f"The column {name!r} must hold numbers: {int(wrong.sum()):,} of {count(len(wrong), 'value')} are "
-                f"something else, the first {str(rows[name].iloc[row])[:60]!r} in {place(rows)(row)}."
+                f"something else, the first {str(rows[name].iloc[row])[:60]!r} in {row_namer(rows)(row)}."
             )
         values[:, position] = series.to_numpy()
     return values
@@ -98,13 +98,13 @@ def _array_values(rows: np.ndarray, width: int, noun: str) -> np.ndarray:
     return values
 
 
-def like(rows: Data, values: Tensor, names: Sequence[str]) -> Data:
+def wrap_like(rows: Data, values: Tensor, names: Sequence[str]) -> Data:
     """``values`` as an array, or as a frame with the index of ``rows``, whichever ``rows`` are."""
     array = values.cpu().numpy()
     return pd.DataFrame(array, index=rows.index, columns=list(names)) if isinstance(rows, pd.DataFrame) else array
 
 
-def typed(values: np.ndarray, dtype: Any) -> Any:
+def cast_values(values: np.ndarray, dtype: Any) -> Any:
     """Give a column its dtype back: whole numbers are rounded into its range, truth values cut at one half."""
     nullable = isinstance(dtype, pd.api.extensions.ExtensionDtype)
     # Categories, texts and the like are no numbers to come back to.

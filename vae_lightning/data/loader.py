@@ -93,10 +93,10 @@ class BatchLoader:
         return self.shuffle and self.batch_size > 1 and self.num_rows % self.batch_size == 1 and self.num_rows > 1
 
     def __iter__(self) -> Iterator[Batch]:
-        batches = self._shuffled() if self.shuffle else self._sequential()
+        batches = self._shuffle() if self.shuffle else self._sequential()
         if self.draw is None:
             return batches
-        return self._drawn(batches, self.draw)
+        return self._draw(batches, self.draw)
 
     def _share(self) -> tuple[int, int]:
         total = self.rows.num_rows
@@ -109,7 +109,7 @@ class BatchLoader:
         index = torch.arange(start, stop, device=self.rows.device)
         return (self.rows.select(part) for part in index.split(self.batch_size))
 
-    def _shuffled(self) -> Iterator[Batch]:
+    def _shuffle(self) -> Iterator[Batch]:
         # On the CPU whatever the rows' device, so that every device and every process has the same order.
         order = torch.randperm(self.rows.num_rows, generator=generator("cpu", self.seed, "order", self.epoch))
         if self.world_size > 1:
@@ -125,7 +125,7 @@ class BatchLoader:
         for index in order.split(sizes):
             yield self.rows.select(index)
 
-    def _drawn(self, batches: Iterator[Batch], draw: Callable[[Tensor, torch.Generator], Tensor]) -> Iterator[Batch]:
+    def _draw(self, batches: Iterator[Batch], draw: Callable[[Tensor, torch.Generator], Tensor]) -> Iterator[Batch]:
         draws = generator(self.rows.device, self.seed, "draw", self.epoch, self.rank)
         for batch in batches:
             yield batch._replace(x=draw(batch.x, draws))

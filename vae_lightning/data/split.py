@@ -22,7 +22,7 @@ def split_rows(rows: Rows, valid_fraction: float, test_fraction: float, seed: in
         )
     num_valid = _part_size(len(rows), valid_fraction, "valid")
     num_test = _part_size(len(rows), test_fraction, "test")
-    order = _shuffled(len(rows), num_valid + num_test, seed)
+    order = _shuffle(len(rows), num_valid + num_test, seed)
     cut = num_test + num_valid
     return rows.take(order[cut:]), rows.take(order[num_test:cut]), rows.take(order[:num_test])
 
@@ -34,7 +34,7 @@ def split_off(rows: Rows, fraction: float, seed: int, part: str) -> tuple[Rows, 
         DataError: A fraction outside (0, 1), or too few rows.
     """
     size = _part_size(len(rows), fraction, part)
-    order = _shuffled(len(rows), size, seed)
+    order = _shuffle(len(rows), size, seed)
     return rows.take(order[size:]), rows.take(order[:size])
 
 
@@ -47,7 +47,7 @@ def _part_size(num_rows: int, fraction: float, part: str) -> int:
     return max(1, round(num_rows * fraction))
 
 
-def _shuffled(num_rows: int, num_taken: int, seed: int) -> np.ndarray:
+def _shuffle(num_rows: int, num_taken: int, seed: int) -> np.ndarray:
     check_seed(seed)
     if num_taken >= num_rows:
         raise DataError(

@@ -8,7 +8,7 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def listed(items: Iterable[str], limit: int = 5) -> str:
+def shorten(items: Iterable[str], limit: int = 5) -> str:
     """``a, b, c and 31 more``: a list that stays readable however long it is."""
     items = list(items)
     if len(items) <= limit + 1:  # "and 1 more" would be no shorter than the name itself

@@ -16,7 +16,7 @@ from vae_lightning.errors import ConfigError, RunError
 from vae_lightning.export.graphs import Graph
 from vae_lightning.files import write_whole
 from vae_lightning.inference.model import VAEModel
-from vae_lightning.inference.scoring import KINDS, NUM_SAMPLES, Kind
+from vae_lightning.inference.scoring import NUM_SAMPLES, SCORE_KINDS, ScoreKind
 from vae_lightning.version import __version__
 
 CARD = "model.json"
@@ -42,7 +42,7 @@ class Contents(NamedTuple):
     valid_scores: dict[str, np.ndarray]
 
 
-def card(model: VAEModel, kind: Kind, written: str, graphs: Iterable[Graph]) -> dict[str, Any]:
+def card(model: VAEModel, kind: ScoreKind, written: str, graphs: Iterable[Graph]) -> dict[str, Any]:
     """What a reader of the files has to know; plain values.
 
     Args:
@@ -90,13 +90,13 @@ def _signature(graph: Graph) -> dict[str, Any]:
     shapes = {"x": num_columns, "z": latent_dim, "loc": latent_dim, "mean": num_columns, "by_column": num_columns}
     shapes["std"] = shapes[graph.gives[0]] if "std" in graph.gives else 0
 
-    def described(name: str, dtype: torch.dtype) -> dict[str, Any]:
+    def describe(name: str, dtype: torch.dtype) -> dict[str, Any]:
         return {"shape": ["rows", *([shapes[name]] if name in shapes else [])], "dtype": str(dtype).split(".")[1]}
 
     return {
         "meaning": graph.meaning,
-        "takes": {graph.takes: described(graph.takes, graph.takes_dtype)},
-        "gives": {name: described(name, graph.gives_dtype) for name in graph.gives},
+        "takes": {graph.takes: describe(graph.takes, graph.takes_dtype)},
+        "gives": {name: describe(name, graph.gives_dtype) for name in graph.gives},
     }
 
 
@@ -177,7 +177,7 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, np.ndarray]]
         tensors = load(path.read_bytes())
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise RunError(f"{path} cannot be read: it is missing or damaged ({error}).") from error
-    scores = {kind: tensors.pop(SCORES + kind) for kind in KINDS if SCORES + kind in tensors}
+    scores = {kind: tensors.pop(SCORES + kind) for kind in SCORE_KINDS if SCORES + kind in tensors}
     if any(value.ndim != 1 or value.dtype != torch.float64 for value in scores.values()):
         raise RunError(f"{path} cannot be read: its validation scores are damaged.")
     return tensors, {kind: value.numpy() for kind, value in scores.items()}

@@ -22,7 +22,7 @@ from vae_lightning.export.files import Agreement, agreement, run_onnx, run_torch
 from vae_lightning.export.graphs import graphs
 from vae_lightning.inference.checkpoint import record_of
 from vae_lightning.inference.model import VAEModel
-from vae_lightning.inference.scoring import Kind, check_kind
+from vae_lightning.inference.scoring import ScoreKind, check_kind
 
 Format = Literal["onnx", "safetensors", "torch"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -45,7 +45,7 @@ class Export(NamedTuple):
     agreements: tuple[Agreement, ...]
 
 
-def export(model: VAEModel, directory: str | Path, format: Format = "onnx", kind: Kind = "elbo") -> Export:
+def export(model: VAEModel, directory: str | Path, format: Format = "onnx", kind: ScoreKind = "elbo") -> Export:
     """Write a model's files and its card into ``directory``, which appears only when all have been checked.
 
     Graphs are run on random rows and held against the module (see :func:`graph_files.agreement`); safetensors are read
@@ -73,7 +73,7 @@ def export(model: VAEModel, directory: str | Path, format: Format = "onnx", kind
 
 
 def _write_module(
-    model: VAEModel, directory: Path, format: Format, kind: Kind
+    model: VAEModel, directory: Path, format: Format, kind: ScoreKind
 ) -> tuple[tuple[str, ...], tuple[Agreement, ...]]:
     path = write_module(model, directory)
     content = {**card(model, kind, format, ()), "record": record_of(model)}
@@ -81,7 +81,7 @@ def _write_module(
 
 
 def _write_graphs(
-    model: VAEModel, directory: Path, format: Format, kind: Kind
+    model: VAEModel, directory: Path, format: Format, kind: ScoreKind
 ) -> tuple[tuple[str, ...], tuple[Agreement, ...]]:
     parts = graphs(model.vae, model.scaling, kind)
     content = card(model, kind, format, parts)

@@ -61,7 +61,7 @@ def write_onnx(graph: Graph, directory: Path, notes: Mapping[str, str]) -> Path:
         OSError: when the file cannot be written.
     """
     path = directory / f"{graph.name}.onnx"
-    with _quiet(), _named(path):
+    with _quiet(), _name_errors(path):
         program: Any = torch.onnx.export(
             graph,
             (example(graph),),
@@ -97,7 +97,7 @@ def write_torch(graph: Graph, directory: Path, notes: Mapping[str, str]) -> Path
         OSError: when the file cannot be written.
     """
     path = directory / f"{graph.name}.pt2"
-    with _quiet(), _named(path):
+    with _quiet(), _name_errors(path):
         program = torch.export.export(graph, (example(graph),), dynamic_shapes=_dynamic(graph))
         torch.export.save(program, path, extra_files=dict(notes))
     return path
@@ -200,7 +200,7 @@ def _dynamic(graph: Graph) -> dict[str, Any]:
 
 
 @contextmanager
-def _named(path: Path) -> Iterator[None]:
+def _name_errors(path: Path) -> Iterator[None]:
     """The exporters' own errors, many pages long, in one line that names the file."""
     try:
         yield

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.preprocess.base import Scaling
-from vae_lightning.inference.scoring import NUM_SAMPLES, Kind, check_kind, noise, score_batch
+from vae_lightning.inference.scoring import NUM_SAMPLES, ScoreKind, check_kind, noise, score_batch
 from vae_lightning.model.vae import VAE
 
 GraphName = Literal["encoder", "decoder", "score"]
@@ -121,13 +121,13 @@ class ScoreGraph(Graph):
         self,
         vae: VAE,
         scaling: Scaling,
-        kind: Kind = "elbo",
+        kind: ScoreKind = "elbo",
         num_samples: int = NUM_SAMPLES,
         seed: int = 0,
     ) -> None:
         check_kind(kind, "export")
         super().__init__(vae, scaling)
-        self.kind: Kind = kind
+        self.kind: ScoreKind = kind
         self.register_buffer("noise", noise(self.vae, num_samples, seed))
         slopes = self.scaling.log_slopes()
         # A probability does not change with the units.
@@ -139,7 +139,7 @@ class ScoreGraph(Graph):
         return score.total - self.slopes.sum(), score.by_column - self.slopes, score.kl
 
 
-def graphs(vae: VAE, scaling: Scaling, kind: Kind = "elbo") -> tuple[Graph, ...]:
+def graphs(vae: VAE, scaling: Scaling, kind: ScoreKind = "elbo") -> tuple[Graph, ...]:
     """The three graphs of a model; ``kind`` is that of the score.
 
     Raises:

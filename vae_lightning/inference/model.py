@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.checks import check_support
 from vae_lightning.data.columns import Column
-from vae_lightning.data.frames import Data, check_some, like, numbers, place, typed
+from vae_lightning.data.frames import Data, cast_values, check_not_empty, row_namer, to_matrix, wrap_like
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.seeds import random_stream, stream_seed
 from vae_lightning.data.store import ROWS_AT_ONCE, RowsInMemory
@@ -20,7 +20,16 @@ from vae_lightning.errors import ConfigError, check_parameter, is_count
 from vae_lightning.inference.evaluation import Evaluation, evaluate
 from vae_lightning.inference.importance import log_prob
 from vae_lightning.inference.reference import DENSITY, PROBABILITY, ReferenceMeasure
-from vae_lightning.inference.scoring import KINDS, NUM_SAMPLES, Kind, Score, Scores, check_kind, noise, scores
+from vae_lightning.inference.scoring import (
+    NUM_SAMPLES,
+    SCORE_KINDS,
+    Score,
+    ScoreKind,
+    Scores,
+    check_kind,
+    noise,
+    scores,
+)
 from vae_lightning.model.vae import VAE
 
 P = ParamSpec("P")
@@ -97,10 +106,10 @@ class VAEModel(nn.Module):
         """
         posteriors = [self.vae.encode(u) for u in self._batches(rows)]
         names = [column.name for column in self._code_columns()]
-        loc = like(rows, torch.cat([p.mean for p in posteriors]), names)
+        loc = wrap_like(rows, torch.cat([p.mean for p in posteriors]), names)
         if not return_std:
             return loc
-        return loc, like(rows, torch.cat([p.stddev for p in posteriors]), names)
+        return loc, wrap_like(rows, torch.cat([p.stddev for p in posteriors]), names)
 
     @_evaluating
     def reconstruct(self, rows: Data, mean: bool = False) -> Data:
@@ -117,12 +126,12 @@ class VAEModel(nn.Module):
         names = [column.name for column in self.columns]
         values = self.scaling.inverse(means)
         if not isinstance(rows, pd.DataFrame):
-            return like(rows, values, names)
+            return wrap_like(rows, values, names)
         labels = {str(label): label for label in rows.columns}  # numbers, where the frame calls its columns so
-        again = like(rows, values, [labels[name] for name in names])
+        again = wrap_like(rows, values, [labels[name] for name in names])
         if mean:
             return again
-        data = {label: typed(again[label].to_numpy(), rows[label].dtype) for label in again.columns}
+        data = {label: cast_values(again[label].to_numpy(), rows[label].dtype) for label in again.columns}
         return pd.DataFrame(data, index=rows.index, copy=False)
 
     @_evaluating
@@ -132,9 +141,9 @@ class VAEModel(nn.Module):
         Raises:
             DataError: when they have another shape, lack a dimension, or are not finite numbers.
         """
-        z = torch.from_numpy(numbers(codes, self._code_columns(), "latent dimension")).to(self.vae.output.weight)
+        z = torch.from_numpy(to_matrix(codes, self._code_columns(), "latent dimension")).to(self.vae.output.weight)
         means = torch.cat([self.vae.decode(part).point for part in z.split(ROWS_AT_ONCE)])
-        return like(codes, self.scaling.inverse(means), [column.name for column in self.columns])
+        return wrap_like(codes, self.scaling.inverse(means), [column.name for column in self.columns])
 
     def sample(
         self, num_rows: int, seed: int | None = None, mean: bool = False, temperature: float = 1.0
@@ -164,12 +173,12 @@ class VAEModel(nn.Module):
         dtypes = [np.dtype(np.float64) if mean and _is_whole(c) else c.dtype for c in self.columns]
         for start in range(0, num_rows, ROWS_AT_ONCE):
             with random_stream(None if seed is None else stream_seed(seed, "sample", start)):
-                rows = self._drawn(min(ROWS_AT_ONCE, num_rows - start), mean, temperature)
-            data = {c.name: typed(rows[:, i], dtypes[i]) for i, c in enumerate(self.columns)}
+                rows = self._draw(min(ROWS_AT_ONCE, num_rows - start), mean, temperature)
+            data = {c.name: cast_values(rows[:, i], dtypes[i]) for i, c in enumerate(self.columns)}
             yield pd.DataFrame(data, index=pd.RangeIndex(start, start + len(rows)), copy=False)
 
     @_evaluating
-    def _drawn(self, num_rows: int, mean: bool, temperature: float) -> np.ndarray:
+    def _draw(self, num_rows: int, mean: bool, temperature: float) -> np.ndarray:
         return self.scaling.inverse(self.vae.sample(num_rows, mean, temperature)).cpu().numpy()
 
     @_evaluating
@@ -180,7 +189,7 @@ class VAEModel(nn.Module):
             DataError: as :meth:`encode`.
             ConfigError: when ``num_samples`` is below 1.
         """
-        check_some(rows)
+        check_not_empty(rows)
         with random_stream(seed):
             parts = [log_prob(self.vae, u, num_samples).log_prob for u in self._batches(rows)]
         values = torch.cat(parts).double().cpu().numpy() + self.log_abs_det()
@@ -188,7 +197,7 @@ class VAEModel(nn.Module):
 
     @_evaluating
     def score(
-        self, rows: Data, kind: Kind = "elbo", num_samples: int = NUM_SAMPLES, seed: int = 0
+        self, rows: Data, kind: ScoreKind = "elbo", num_samples: int = NUM_SAMPLES, seed: int = 0
     ) -> np.ndarray | pd.Series:
         """How unusual each row is, nats in data units, shape (N,): higher is more anomalous.
 
@@ -209,7 +218,7 @@ class VAEModel(nn.Module):
 
     @_evaluating
     def score_by_column(
-        self, rows: Data, kind: Kind = "elbo", num_samples: int = NUM_SAMPLES, seed: int = 0
+        self, rows: Data, kind: ScoreKind = "elbo", num_samples: int = NUM_SAMPLES, seed: int = 0
     ) -> pd.DataFrame:
         """What each score is made of: ``anomaly_score`` = ``kl`` + the sum of ``nats_NAME`` over the columns.
 
@@ -233,13 +242,14 @@ class VAEModel(nn.Module):
             DataError: as :meth:`encode`.
         """
         totals = [
-            [self._in_data_units(part.of(kind)).total for kind in KINDS] for part in self._scores(rows, NUM_SAMPLES, 0)
+            [self._in_data_units(part.of(kind)).total for kind in SCORE_KINDS]
+            for part in self._scores(rows, NUM_SAMPLES, 0)
         ]
-        columns = zip(KINDS, zip(*totals, strict=True), strict=True)
+        columns = zip(SCORE_KINDS, zip(*totals, strict=True), strict=True)
         self.valid_scores = {kind: torch.cat(total).cpu().numpy() for kind, total in columns}
         return self
 
-    def threshold(self, quantile: float = 0.99, kind: Kind = "elbo") -> float:
+    def threshold(self, quantile: float = 0.99, kind: ScoreKind = "elbo") -> float:
         """The score that a share ``quantile`` of the validation rows do not exceed.
 
         Raises:
@@ -277,7 +287,7 @@ class VAEModel(nn.Module):
             ConfigError: when ``num_samples`` is below 1.
         """
         if isinstance(rows, np.ndarray | pd.DataFrame):
-            check_some(rows)
+            check_not_empty(rows)
         batches = self.batches([rows] if isinstance(rows, np.ndarray | pd.DataFrame) else rows)
         trained = None if training_rows is None else RowsInMemory(self.model_units(training_rows))
         return evaluate(self.vae, batches, trained, num_samples, seed, self.log_slopes(), progress)
@@ -307,7 +317,7 @@ class VAEModel(nn.Module):
 
     def _scores(self, rows: Data, num_samples: int, seed: int) -> Iterator[Scores]:
         """A batch at a time: what each column adds to each kind would fill the memory where only sums are wanted."""
-        check_some(rows)
+        check_not_empty(rows)
         draws = noise(self.vae, num_samples, seed)
         return (scores(self.vae, u, draws) for u in self._batches(rows))
 
@@ -328,7 +338,7 @@ class VAEModel(nn.Module):
             DataError: as :meth:`encode`.
         """
         weight, likelihood = self.vae.output.weight, self.vae.likelihood
-        x = torch.from_numpy(numbers(rows, self.columns)).to(weight.device)
+        x = torch.from_numpy(to_matrix(rows, self.columns)).to(weight.device)
         u = self.scaling.transform(x)
         check_support(
             u,
@@ -337,7 +347,7 @@ class VAEModel(nn.Module):
             supports=likelihood.supports,
             likelihood=likelihood.name(),
             preprocess=self.scaling.name(),
-            place=place(rows),
+            place=row_namer(rows),
         )
         return Batch(u.to(weight.dtype))
 

@@ -12,8 +12,8 @@ from vae_lightning.inference.importance import rows_at_once
 from vae_lightning.model.noise import even_normals
 from vae_lightning.model.vae import VAE
 
-Kind = Literal["elbo", "nll", "reconstruction"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+ScoreKind = Literal["elbo", "nll", "reconstruction"]
+SCORE_KINDS: tuple[ScoreKind, ...] = get_args(ScoreKind)
 NUM_SAMPLES = 64
 
 
@@ -46,7 +46,7 @@ class Scores(NamedTuple):
     weighted: Tensor
     nll: Tensor
 
-    def of(self, kind: Kind) -> Score:
+    def of(self, kind: ScoreKind) -> Score:
         """One of the three.
 
         ``reconstruction`` is -E_q[log p(x|z)]; ``elbo`` adds KL(q(z|x) ‖ p(z)). ``nll`` is -log p(x), which splits in
@@ -62,7 +62,7 @@ def check_kind(kind: str, owner: str = "score") -> None:
     """Raises:
     ConfigError: when ``kind`` is none of the three.
     """
-    check_parameter(owner, "kind", kind in KINDS, f"one of {', '.join(KINDS)}", kind)
+    check_parameter(owner, "kind", kind in SCORE_KINDS, f"one of {', '.join(SCORE_KINDS)}", kind)
 
 
 def noise(vae: VAE, num_samples: int = NUM_SAMPLES, seed: int = 0) -> Tensor:

@@ -6,7 +6,7 @@ import pkgutil
 import sys
 from typing import Self
 
-from vae_lightning.errors import ConfigError, nearest
+from vae_lightning.errors import ConfigError, suggest
 
 
 class Family:
@@ -47,5 +47,5 @@ class Family:
         """
         known = cls.families()
         if name not in known:
-            raise ConfigError(f"There is no {group}={name}. {nearest(name, known)}")
+            raise ConfigError(f"There is no {group}={name}. {suggest(name, known)}")
         return known[name]

@@ -54,7 +54,7 @@ class Features(nn.Module):
         """
         u = self.fill_masked(batch)
         if self.changed:
-            u = (self._shown(u) - self.mean) / self.scale
+            u = (self._show(u) - self.mean) / self.scale
             if batch.mask is not None:
                 u = torch.where(batch.mask, u, 0.0)
         parts = [u]
@@ -62,7 +62,7 @@ class Features(nn.Module):
             parts.append(torch.ones_like(u) if batch.mask is None else batch.mask.to(u.dtype))
         return append_condition(torch.cat(parts, -1) if len(parts) > 1 else u, batch.condition, self.condition_size)
 
-    def _shown(self, x: Tensor) -> Tensor:
+    def _show(self, x: Tensor) -> Tensor:
         """Each column as its support shows it."""
         shown = x
         for number, kind in enumerate(self.changed):
@@ -75,8 +75,8 @@ class Features(nn.Module):
         if not self.changed:
             return
         # Masked cells may hold anything: the folds leave them out, whatever comes of them here.
-        mean = column_means(rows, self._shown)
-        scale = column_means(rows, lambda x: (self._shown(x) - mean).square()).sqrt()
+        mean = column_means(rows, self._show)
+        scale = column_means(rows, lambda x: (self._show(x) - mean).square()).sqrt()
         wanted = torch.tensor([support.standardizes_features for support in self.supports])
         self.mean.copy_(torch.where(wanted, mean.cpu(), 0.0))
         self.scale.copy_(torch.where(wanted & (scale.cpu() > 0), scale.cpu(), 1.0))

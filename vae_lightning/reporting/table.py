@@ -26,7 +26,7 @@ def evaluate_with_bar(
         return evaluate(model.vae, batches, training_rows, num_samples, seed, slopes, advance)
 
 
-def explained(result: Evaluation, best: float | None = None) -> list[tuple[str, str, str]]:
+def explain(result: Evaluation, best: float | None = None) -> list[tuple[str, str, str]]:
     """Name, number and meaning of every line of the table.
 
     Args:
@@ -61,7 +61,7 @@ def print_results(result: Evaluation, best: float | None = None, title: str = "T
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
-    for line in explained(result, best):
+    for line in explain(result, best):
         table.add_row(*line)
     say(f"\n{title}, {result.num_rows:,} rows, nats per row in data units:")
     say(table)

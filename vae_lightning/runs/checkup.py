@@ -45,7 +45,7 @@ def examine_run(run_dir: str | Path, data: str | Path | None = None) -> Report:
         return Report([Finding("DATA", None, str(error), advice, about="data"), *history])
     seed = int(record.get("seed", 0))
     rows = scale_rows(dataset, model.scaling, seed)
-    nelbo = _recorded(run_dir, epoch) if again else None
+    nelbo = _read_recorded_nelbo(run_dir, epoch) if again else None
     trained = Trained(
         model,
         rows["train"],
@@ -80,7 +80,7 @@ def _objective(record: dict[str, Any]) -> Objective | None:
         return None  # of a later version; β is then simply not stated
 
 
-def _recorded(run_dir: Path, epoch: int) -> float | None:
+def _read_recorded_nelbo(run_dir: Path, epoch: int) -> float | None:
     """The validation NELBO that metrics.csv holds for an epoch."""
     try:
         with (run_dir / "metrics.csv").open(newline="", encoding="utf-8") as file:

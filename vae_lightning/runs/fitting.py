@@ -11,7 +11,7 @@ import torch
 from vae_lightning.config.build import Built, assemble
 from vae_lightning.config.prepare import prepare
 from vae_lightning.config.settings import Settings
-from vae_lightning.console import console_muted, logging_to, quiet_frameworks
+from vae_lightning.console import logging_to, mute_console, quiet_frameworks
 from vae_lightning.data.dataset import Dataset
 from vae_lightning.data.seeds import random_stream
 from vae_lightning.errors import Notice
@@ -97,7 +97,7 @@ def _surroundings(seed: int, verbose: bool) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(_TURNS)
         stack.enter_context(quiet_frameworks())
-        stack.enter_context(logging_to(None) if verbose else console_muted())
+        stack.enter_context(logging_to(None) if verbose else mute_console())
         stack.enter_context(random_stream(seed))
         if not _flushes_denormal():
             # Collapsed latents and old Adam moments decay into subnormal numbers, which CPUs handle many times slower.

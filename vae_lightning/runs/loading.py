@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vae_lightning.console import shown
+from vae_lightning.console import display_path
 from vae_lightning.errors import RunError, Setting, on_the_command_line
 from vae_lightning.export.card import CARD, WEIGHTS, read_module
 from vae_lightning.files import write_whole
 from vae_lightning.inference.checkpoint import fill_model, load_weights, read_checkpoint, read_record, rebuild_model
 from vae_lightning.inference.model import VAEModel
-from vae_lightning.inference.scoring import KINDS
+from vae_lightning.inference.scoring import SCORE_KINDS
 
 CHECKPOINTS = ("best.ckpt", "last.ckpt")
 VALID_SCORES = "valid_scores.csv"
@@ -72,12 +72,12 @@ def _load_exported(directory: Path) -> Loaded:
 
 def write_valid_scores(model: VAEModel, run_dir: Path) -> None:
     """Keep the scores that ``model.calibrate`` found: one row for each validation row, one column for each kind."""
-    lines = [",".join(KINDS), *(",".join(map(repr, row)) for row in zip(*_columns(model), strict=True))]
+    lines = [",".join(SCORE_KINDS), *(",".join(map(repr, row)) for row in zip(*_columns(model), strict=True))]
     write_whole(run_dir / VALID_SCORES, ("\n".join(lines) + "\n").encode())
 
 
 def _columns(model: VAEModel) -> list[list[float]]:
-    return [model.valid_scores[kind].tolist() for kind in KINDS]
+    return [model.valid_scores[kind].tolist() for kind in SCORE_KINDS]
 
 
 def _read_valid_scores(path: Path) -> dict[str, np.ndarray]:
@@ -88,7 +88,7 @@ def _read_valid_scores(path: Path) -> dict[str, np.ndarray]:
         with path.open(newline="", encoding="utf-8") as file:
             text = file.read()
         rows = list(csv.DictReader(text.splitlines()))
-        scores: dict[str, np.ndarray] = {kind: np.array([float(row[kind]) for row in rows]) for kind in KINDS}
+        scores: dict[str, np.ndarray] = {kind: np.array([float(row[kind]) for row in rows]) for kind in SCORE_KINDS}
         if not rows or not text.endswith("\n") or not all(np.isfinite(values).all() for values in scores.values()):
             raise ValueError("it is cut off, or holds what is no number")
         return scores
@@ -98,7 +98,7 @@ def _read_valid_scores(path: Path) -> dict[str, np.ndarray]:
 
 def resume_advice(run_dir: Path) -> str:
     """A sentence that says how to go on with an unfinished run."""
-    resume = on_the_command_line(Setting("resume", shown(run_dir)))
+    resume = on_the_command_line(Setting("resume", display_path(run_dir)))
     return f"python train.py {resume} goes on after the last finished epoch."
 
 

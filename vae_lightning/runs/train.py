@@ -18,12 +18,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from vae_lightning.config.build import Built, assemble
 from vae_lightning.config.prepare import Prepared
 from vae_lightning.config.settings import Settings
-from vae_lightning.console import log, say, shown
+from vae_lightning.console import display_path, log, say
 from vae_lightning.errors import InterruptedRun, RunError
 from vae_lightning.files import write_whole
 from vae_lightning.inference.evaluation import Evaluation
 from vae_lightning.reporting.hparams import log_hparams
-from vae_lightning.reporting.table import evaluate_with_bar, explained, plain_zero, print_results
+from vae_lightning.reporting.table import evaluate_with_bar, explain, plain_zero, print_results
 from vae_lightning.runs.closing import PAGE, present
 from vae_lightning.runs.loading import (
     CHECKPOINTS,
@@ -78,7 +78,7 @@ def train(
     result, seconds = _evaluate(built, settings)
     if built.trainer.is_global_zero:
         write_valid_scores(built.module.model.calibrate(built.dataset.valid.x), run_dir)
-        spent = present(built, run_dir, settings, best, explained(result, best))
+        spent = present(built, run_dir, settings, best, explain(result, best))
         _log_end(built, result, best, hparams)
         took = {"training": trained, "evaluation": seconds, **spent._asdict()}
         _summarise(built, run_dir, result, best, took, overrides)
@@ -200,9 +200,9 @@ def _summarise(
     print_results(result, best)
     write_whole(run_dir / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
     parts = [part for part in (*PARTS, f"checkpoints/{CHECKPOINTS[0]}") if (run_dir / part).exists()]
-    say(f"Everything is in {shown(run_dir)}: {', '.join(parts)}.")
+    say(f"Everything is in {display_path(run_dir)}: {', '.join(parts)}.")
     if (run_dir / "tensorboard").exists():
-        say(f"tensorboard --logdir {shown(run_dir)}")
+        say(f"tensorboard --logdir {display_path(run_dir)}")
 
 
 def _versions() -> dict[str, str]:

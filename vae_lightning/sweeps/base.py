@@ -61,7 +61,7 @@ class Job:
         return " ".join(override.lstrip("+") for override in self.swept or self.overrides) or "no overrides"
 
 
-def told(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """An error in words: a user's mistake as it stands, anything else with its kind."""
     return str(error).strip() if isinstance(error, UserError) else f"{type(error).__name__}: {error}".strip()
 
@@ -101,7 +101,7 @@ def next_number(sweep_dir: Path) -> int:
 
 
 @contextmanager
-def claimed(run_dir: Path) -> Iterator[bool]:
+def claim(run_dir: Path) -> Iterator[bool]:
     """Whether this process alone works on the job while the context lasts.
 
     The lock ends with the process, however that ends, so a killed job is free at once; on a disk that several machines

@@ -199,10 +199,10 @@ def rankings_of(results: Iterable[Result]) -> list[Ranking]:
     rankings = []
     ranked = [result for result in results if result.is_ranked]
     comparable_with = lambda result: (result.reference_measure, result.data)  # noqa: E731
-    for (measure, data), members in _grouped(ranked, comparable_with).items():
+    for (measure, data), members in _group(ranked, comparable_with).items():
         configurations = [
             Configuration(group, len(group) + missing[settings])
-            for settings, group in _grouped(members, lambda result: _but_seeds(result.job)).items()
+            for settings, group in _group(members, lambda result: _but_seeds(result.job)).items()
         ]
         configurations.sort(key=lambda configuration: float(np.mean(configuration.values("val/nelbo"))))
         rankings.append(Ranking(measure, data, configurations))
@@ -213,7 +213,7 @@ def _key(override: str) -> str:
     return override.partition("=")[0].lstrip("+~")
 
 
-def _grouped(results: Iterable[Result], key: Callable[[Result], Any]) -> dict[Any, list[Result]]:
+def _group(results: Iterable[Result], key: Callable[[Result], Any]) -> dict[Any, list[Result]]:
     groups: dict[Any, list[Result]] = {}
     for result in results:
         groups.setdefault(key(result), []).append(result)

@@ -19,7 +19,7 @@ from vae_lightning.reporting.figures.style import (
 )
 from vae_lightning.sweeps.comparison import Ranking, Result, is_seed, rankings_of
 from vae_lightning.sweeps.scale import JOB, Scale, fence, scale_of
-from vae_lightning.sweeps.tables import headline, title, varied
+from vae_lightning.sweeps.tables import find_varied, headline, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +65,7 @@ def _heights(ranking: Ranking) -> tuple[float, float]:
 
 
 def _keys(ranking: Ranking) -> list[str]:
-    return [key for key in varied(ranking.results) if not is_seed(key)]
+    return [key for key in find_varied(ranking.results) if not is_seed(key)]
 
 
 def _draw_ranking(part: "SubFigure", ranking: Ranking, width: float) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from hydra.core.override_parser.types import Override
 
-from vae_lightning.console import console, shown
+from vae_lightning.console import console, display_path
 from vae_lightning.errors import ConfigError, check_parameter
-from vae_lightning.sweeps.base import ENDED, Job, at_work, claimed, jobs_of, next_number, planning, read_job, write_job
+from vae_lightning.sweeps.base import ENDED, Job, at_work, claim, jobs_of, next_number, planning, read_job, write_job
 from vae_lightning.sweeps.conclusion import conclude
 from vae_lightning.sweeps.launch import Launch
 from vae_lightning.version import __version__
@@ -51,11 +51,11 @@ class Grid:
             console.print(f"Composing {len(combinations)} jobs ...")
         planned = [self.launch.job(*words) for words in combinations]
         self.launch.begin()
-        jobs = self._numbered(planned)
-        waiting = self._announced(jobs)
+        jobs = self._number(planned)
+        waiting = self._announce(jobs)
         size = len(waiting) if self.has_queue else self.size
         for start in range(0, len(waiting), max(size, 1)):
-            row = {n: job for n, job in self._unfinished(waiting[start : start + size]) if not self._is_at_work(n)}
+            row = {n: job for n, job in self._find_unfinished(waiting[start : start + size]) if not self._is_at_work(n)}
             self.launch.run(row)
         conclude(self.launch.sweep_dir, list(jobs))
 
@@ -78,7 +78,7 @@ class Grid:
             )
         return [f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()]
 
-    def _numbered(self, jobs: list[Job]) -> dict[int, Job]:
+    def _number(self, jobs: list[Job]) -> dict[int, Job]:
         """Each job's number: that of the record with its fingerprint, else a free one, recorded at once."""
         sweep_dir = self.launch.sweep_dir
         with planning(sweep_dir):
@@ -94,7 +94,7 @@ class Grid:
         """Record that the job is wanted, unless it is done or a process is at it."""
         if at_work(run_dir):
             return
-        with claimed(run_dir) as mine:
+        with claim(run_dir) as mine:
             known = read_job(run_dir)
             if not mine or (known is not None and known.status == "finished"):
                 return
@@ -102,7 +102,7 @@ class Grid:
                 job.status, job.attempts = "running", known.attempts
             write_job(run_dir, job)
 
-    def _announced(self, jobs: dict[int, Job]) -> list[int]:
+    def _announce(self, jobs: dict[int, Job]) -> list[int]:
         """Say what is to be done; returns the numbers of the jobs that have to run."""
         recorded = jobs_of(self.launch.sweep_dir)
         known = [(number, recorded[number]) for number in jobs if number in recorded]
@@ -110,14 +110,14 @@ class Grid:
         done = len(jobs) - len(waiting)
         others = sorted({job.version for _, job in known if job.status == "finished"} - {__version__})
         console.print(
-            f"{len(jobs)} job{'s' if len(jobs) != 1 else ''} in {shown(self.launch.sweep_dir)}: "
+            f"{len(jobs)} job{'s' if len(jobs) != 1 else ''} in {display_path(self.launch.sweep_dir)}: "
             + (f"{done} finished before, {len(waiting)} to run." if done else f"{self.size} at a time.")
             + (f" Finished ones are of vae_lightning {', '.join(others)}, this is {__version__}." if others else ""),
             markup=False,
         )
         return waiting
 
-    def _unfinished(self, numbers: list[int]) -> list[tuple[int, Job]]:
+    def _find_unfinished(self, numbers: list[int]) -> list[tuple[int, Job]]:
         known = [(number, read_job(self.launch.sweep_dir / str(number))) for number in numbers]
         return [(number, job) for number, job in known if job is not None and job.status not in ENDED]
 

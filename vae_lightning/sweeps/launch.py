@@ -15,11 +15,11 @@ from hydra.core.utils import JobStatus
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from vae_lightning.config.overrides import prepared
+from vae_lightning.config.overrides import prepare_overrides
 from vae_lightning.config.settings import Settings
 from vae_lightning.console import console
 from vae_lightning.errors import ConfigError, RunError, check_parameter
-from vae_lightning.sweeps.base import Job, at_work, has_failed_since, read_job, told, write_job
+from vae_lightning.sweeps.base import Job, at_work, describe_error, has_failed_since, read_job, write_job
 from vae_lightning.sweeps.configuration import job_of
 
 COMPOSED = "multirun.yaml"
@@ -66,7 +66,7 @@ class Launch:
         Raises:
             ConfigError: for an axis of what all jobs share.
         """
-        axes = prepared([f"{key}={'null' if value is None else value}" for key, value in params.items()])
+        axes = prepare_overrides([f"{key}={'null' if value is None else value}" for key, value in params.items()])
         parser = OverridesParser.create(config_loader=self.loader)
         found = {each.get_key_element().lstrip("+"): each for each in parser.parse_overrides([*axes, *typed])}
         for key, override in found.items():
@@ -139,7 +139,7 @@ class Launch:
             jobs = {number: now[number] for number in again}
 
     def _launch(self, jobs: dict[int, Job]) -> Exception | None:
-        place = [f"hydra.sweep.dir={quoted(str(self.sweep_dir))}", "hydra.output_subdir=null"]
+        place = [f"hydra.sweep.dir={quote(str(self.sweep_dir))}", "hydra.output_subdir=null"]
         words = [[*job.overrides, *place, f"hydra.sweep.subdir={number}"] for number, job in jobs.items()]
         try:
             returned = self._launcher.launch(words, initial_job_idx=next(iter(jobs)))
@@ -155,7 +155,7 @@ class Launch:
         run_dir = self.sweep_dir / str(number)
         job = read_job(run_dir)
         if job is not None and job.status in ("planned", "running") and not at_work(run_dir):
-            job.status, job.error, job.started = "failed", told(error), time.time()
+            job.status, job.error, job.started = "failed", describe_error(error), time.time()
             write_job(run_dir, job)
             console.print(f"Job {number} failed: {job.error}", style="red", markup=False)
 
@@ -182,10 +182,10 @@ def keep_composition(config: DictConfig, run_dir: Path) -> None:
         (folder / f"{name}.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(content)), encoding="utf-8")
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """``text`` as one word of Hydra's grammar, where a backslash means itself except before a quote and at the end.
 
-    >>> print(quoted("a b"), quoted("it's"))
+    >>> print(quote("a b"), quote("it's"))
     'a b' 'it\\'s'
     """
     return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text) + "'"

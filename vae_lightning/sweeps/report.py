@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from vae_lightning.console import console, shown
+from vae_lightning.console import console, display_path
 from vae_lightning.files import write_whole
 from vae_lightning.sweeps.comparison import (
     Result,
@@ -72,7 +72,7 @@ def report_on(sweep_dir: Path) -> None:
     """
     print_report(results_of(sweep_dir), unreadable(sweep_dir))
     write_report(sweep_dir)
-    console.print(f"The report is in {shown(sweep_dir)}: {', '.join(FILES)}.", markup=False)
+    console.print(f"The report is in {display_path(sweep_dir)}: {', '.join(FILES)}.", markup=False)
 
 
 def _tell_tensorboard(sweep_dir: Path, results: Sequence[Result]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from vae_lightning.reporting.figures.style import shorten
 from vae_lightning.sweeps.comparison import Result
-from vae_lightning.sweeps.tables import shown
+from vae_lightning.sweeps.tables import format_setting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,4 +87,4 @@ def fence(values: Sequence[float]) -> float:
 
 
 def _name(result: Result, key: str) -> str:
-    return str(result.number) if key == JOB else shown(result.job.settings, key)
+    return str(result.number) if key == JOB else format_setting(result.job.settings, key)

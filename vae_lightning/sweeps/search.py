@@ -14,8 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import check_distribution_compatibility
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from vae_lightning.console import console, shown
-from vae_lightning.errors import ConfigError, RunError, UserError, check_parameter, nearest
+from vae_lightning.console import console, display_path
+from vae_lightning.errors import ConfigError, RunError, UserError, check_parameter, suggest
 from vae_lightning.inference.evaluation import Evaluation
 from vae_lightning.sweeps.base import ENDED, Job, at_work, planning, read_job, write_job
 from vae_lightning.sweeps.comparison import measure_of, metrics_of
@@ -102,7 +102,7 @@ class Search:
         check_parameter(owner, "metrics", bool(self.metrics), "a name or a list of names", self.metrics)
         for metric in self.metrics:
             if metric not in METRICS:
-                raise ConfigError(f"There is no metric {metric} to search by. {nearest(metric, METRICS)}")
+                raise ConfigError(f"There is no metric {metric} to search by. {suggest(metric, METRICS)}")
         chosen = [metric for metric in self.metrics if metric.startswith("test/")]
         if chosen:
             console.print(f"Note: {', '.join(chosen)} will be chosen on the test rows, and flatters the best.")
@@ -128,14 +128,14 @@ class Search:
             self._check_same_axes()
             self._check_own_directories()
             self._settle()
-            abandoned = self._abandoned()
+            abandoned = self._find_abandoned()
             self._announce(len(abandoned))
             jobs = abandoned or self._asked()
         while jobs:
             self.launch.run(jobs)
             with planning(self.launch.sweep_dir):
                 self._settle()
-                jobs = {} if self.launch.stopped else self._asked() or self._abandoned()
+                jobs = {} if self.launch.stopped else self._asked() or self._find_abandoned()
         self._tell_best()
         mine = [trial.number for trial in self._running() if trial.user_attrs.get(JOB) == self._place(trial)]
         conclude(self.launch.sweep_dir, mine, repeats_failed=False)
@@ -153,7 +153,7 @@ class Search:
             self.study.set_user_attr("search", mine)
         elif known != mine:
             raise RunError(
-                f"The study {self.study_name} in {shown(self.launch.sweep_dir)} searches {' '.join(known)}. Got "
+                f"The study {self.study_name} in {display_path(self.launch.sweep_dir)} searches {' '.join(known)}. Got "
                 f"{' '.join(mine)} instead: repeat its settings, or take another sweep.dir."
             )
 
@@ -186,9 +186,9 @@ class Search:
 
     def _ask(self) -> dict[int, Job]:
         self._use_sampler(len(self.study.get_trials(deepcopy=False)))
-        return self._drawn(self.study.ask())
+        return self._draw(self.study.ask())
 
-    def _drawn(self, trial: Trial) -> dict[int, Job]:
+    def _draw(self, trial: Trial) -> dict[int, Job]:
         """The trial's job, once every key of the space has a value."""
         for key, axis in self.space.items():
             axis.suggest(trial, key)
@@ -211,14 +211,14 @@ class Search:
         write_job(self.launch.sweep_dir / str(trial.number), job)
         return {trial.number: job}
 
-    def _abandoned(self) -> dict[int, Job]:
+    def _find_abandoned(self) -> dict[int, Job]:
         """Trials whose process was killed, as jobs to go on with."""
         found: dict[int, Job] = {}
         for trial in self._running():
             run_dir = self.launch.sweep_dir / str(trial.number)
             if self._is_stray(trial):  # killed while it was asked
                 self._use_sampler(trial.number)
-                found |= self._drawn(Trial(self.study, trial._trial_id))
+                found |= self._draw(Trial(self.study, trial._trial_id))
             elif trial.user_attrs.get(JOB) == self._place(trial) and not at_work(run_dir):
                 known = read_job(run_dir)
                 found |= {trial.number: known} if known is not None else self._job(trial)
@@ -284,7 +284,7 @@ class Search:
     def _announce(self, abandoned: int) -> None:
         known = len(self.study.get_trials(deepcopy=False))
         console.print(
-            f"Search of {self.n_trials} trials in {shown(self.launch.sweep_dir)}, "
+            f"Search of {self.n_trials} trials in {display_path(self.launch.sweep_dir)}, "
             f"{self.batch} at a time, by {self.sampler}"
             + (f": {known} are known" + (f", {abandoned} to go on with." if abandoned else ".") if known else "."),
             markup=False,

@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 
 from vae_lightning.config.instantiate import call, check_keys, legal_keys
 from vae_lightning.data.seeds import stream_seed
-from vae_lightning.errors import ConfigError, RunError, check_parameter, nearest
+from vae_lightning.errors import ConfigError, RunError, check_parameter, suggest
 from vae_lightning.sweeps.space import Axis
 
 SAMPLERS = {
@@ -74,10 +74,10 @@ def open_study(storage: str, name: str, directions: list[Direction] | None = Non
     except Exception as error:  # every driver has errors of its own
         is_driver = isinstance(error, ImportError) or type(error).__name__ == "NoSuchModuleError"
         hint = _driver_hint(storage) if is_driver else str(error).partition("\n")[0]
-        raise RunError(f"The study {name} in {_shown(storage)} cannot be opened: {hint}") from error
+        raise RunError(f"The study {name} in {_show(storage)} cannot be opened: {hint}") from error
     found = [direction.name.lower() for direction in study.directions]
     if found != directions:
-        raise RunError(f"The study {name} in {_shown(storage)} has the directions {found}. Got {directions} instead.")
+        raise RunError(f"The study {name} in {_show(storage)} has the directions {found}. Got {directions} instead.")
     return study
 
 
@@ -111,7 +111,7 @@ def _backend(storage: str) -> BaseStorage:
     return RDBStorage(storage, engine_kwargs=waits)
 
 
-def _shown(storage: str) -> str:
+def _show(storage: str) -> str:
     """Without a password."""
     scheme, separator, rest = storage.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}" if separator else storage
@@ -136,7 +136,7 @@ def sampler_of(
         ConfigError: for a name or an option that does not exist.
     """
     if name not in SAMPLERS:
-        raise ConfigError(f"There is no hydra.sweeper.sampler={name}. {nearest(name, SAMPLERS)}")
+        raise ConfigError(f"There is no hydra.sweeper.sampler={name}. {suggest(name, SAMPLERS)}")
     if name == "cmaes" and importlib.util.find_spec("cmaes") is None:
         raise ConfigError("hydra.sweeper.sampler=cmaes needs the package cmaes: pip install cmaes")
     kind, own = SAMPLERS[name], stream_seed(seed, "trial", number) % 2**32
@@ -162,6 +162,6 @@ def pruner_of(name: str, options: Mapping[str, Any]) -> pruners.BasePruner:
         ConfigError: for a name or an option that does not exist.
     """
     if name not in PRUNERS:
-        raise ConfigError(f"There is no hydra.sweeper.pruner={name}. {nearest(name, PRUNERS)}")
+        raise ConfigError(f"There is no hydra.sweeper.pruner={name}. {suggest(name, PRUNERS)}")
     check_keys(options, legal_keys(PRUNERS[name]), "hydra.sweeper.pruner_options")
     return call(PRUNERS[name], f"hydra.sweeper.pruner={name}", **options)

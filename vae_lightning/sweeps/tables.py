@@ -8,7 +8,7 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from vae_lightning.data.wording import listed
+from vae_lightning.data.wording import shorten
 from vae_lightning.inference.reference import PROBABILITY
 from vae_lightning.sweeps.comparison import Configuration, Ranking, Result, comparable, is_seed, varied_keys
 
@@ -22,7 +22,7 @@ def headline(results: Sequence[Result], unreadable: Sequence[int] = ()) -> str:
     """How many jobs there are, and what has become of them."""
     counts = Counter(result.status for result in results)
     parts = ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])
-    lost = f" The job.json of {listed(map(str, unreadable))} cannot be read." if unreadable else ""
+    lost = f" The job.json of {shorten(map(str, unreadable))} cannot be read." if unreadable else ""
     return f"{len(results)} job{'s' if len(results) != 1 else ''}: {parts}.{lost}"
 
 
@@ -82,7 +82,7 @@ def ranking_table(ranking: Ranking, limit: int, markdown: bool = False, brief: b
         markdown: for GitHub's markup, which has its own signs for bold and for a bar in a cell.
         brief: only what chooses.
     """
-    keys = [key for key in varied(ranking.results) if not is_seed(key)]
+    keys = [key for key in find_varied(ranking.results) if not is_seed(key)]
     metrics = ["val/nelbo", "behind", *([] if brief else ["test/nelbo"]), "test/nll"]
     metrics += [] if _common_baseline(ranking) else ["baseline NLL"]
     metrics += [] if brief else ["active units", "seconds"]
@@ -103,10 +103,10 @@ def ranking_table(ranking: Ranking, limit: int, markdown: bool = False, brief: b
         }
         cells = [
             "1 best" if rank == 1 else str(rank),
-            *(shown(settings, key) for key in keys),
+            *(format_setting(settings, key) for key in keys),
             *(numbers[name] for name in metrics),
             _num_seeds(configuration),
-            listed(str(result.number) for result in configuration.results),
+            shorten(str(result.number) for result in configuration.results),
         ]
         marked = [f"**{cell}**" if rank == 1 else cell for cell in map(_in_markdown, cells)] if markdown else cells
         table.add_row(*map(Text, marked), style="bold" if rank == 1 else None)
@@ -137,12 +137,12 @@ def problems_table(found: Sequence[tuple[Result, str]]) -> Table:
     return table
 
 
-def varied(results: Sequence[Result]) -> dict[str, dict[int, Any]]:
+def find_varied(results: Sequence[Result]) -> dict[str, dict[int, Any]]:
     """:func:`varied_keys` of the results' jobs."""
     return varied_keys({result.number: result.job for result in results})
 
 
-def shown(settings: Mapping[str, Any], key: str) -> str:
+def format_setting(settings: Mapping[str, Any], key: str) -> str:
     """A setting's value as it would be typed."""
     if key not in settings:
         return ABSENT
@@ -193,8 +193,8 @@ def _common_settings(ranking: Ranking) -> list[str]:
     """What the sweep varies, but not among these; "likelihood=gaussian" tells what a table is of."""
     settings = ranking.results[0].job.settings
     swept = [word.partition("=")[0].lstrip("+") for word in ranking.results[0].job.swept]
-    differ = varied(ranking.results)
-    return [f"{key}={shown(settings, key)}" for key in swept if key in settings and key not in differ]
+    differ = find_varied(ranking.results)
+    return [f"{key}={format_setting(settings, key)}" for key in swept if key in settings and key not in differ]
 
 
 def _common_baseline(ranking: Ranking) -> str:

@@ -1,4 +1,4 @@
-"""One job of a sweep in its own process: claimed, recorded from start to end, never run over a finished one."""
+"""One job of a sweep in its own process: claim, recorded from start to end, never run over a finished one."""
 
 import json
 import math
@@ -16,10 +16,10 @@ from vae_lightning.sweeps.base import (
     RECORD,
     Job,
     PrunedError,
-    claimed,
+    claim,
+    describe_error,
     has_failed_since,
     read_job,
-    told,
     write_job,
 )
 
@@ -46,7 +46,7 @@ def work_on(run_dir: Path, job: Job, work: Work, *, stop_since: float | None, re
         RunError: when the directory holds a finished job of another configuration, or anything but a job.
         Exception: what ``work`` raised, once that is recorded and told.
     """
-    with claimed(run_dir) as mine:
+    with claim(run_dir) as mine:
         if not mine:
             return None
         known = read_job(run_dir)
@@ -61,11 +61,11 @@ def work_on(run_dir: Path, job: Job, work: Work, *, stop_since: float | None, re
             raise RunError(f"{run_dir} holds {others[0]}, but no {RECORD}: it is no job's. Nothing is run.")
         if stop_since is not None and has_failed_since(run_dir.parent, stop_since):
             return None
-        return _recorded(run_dir, known if known is not None and known.fingerprint == job.fingerprint else job, work)
+        return _record(run_dir, known if known is not None and known.fingerprint == job.fingerprint else job, work)
 
 
-def _recorded(run_dir: Path, job: Job, work: Work) -> float | None:
-    if job.status == "running" and (value := _summarised(run_dir)) is not None:
+def _record(run_dir: Path, job: Job, work: Work) -> float | None:
+    if job.status == "running" and (value := _summarize(run_dir)) is not None:
         job.status, job.value = "finished", value  # killed after its summary, which a run writes last
         write_job(run_dir, job)
         return value
@@ -85,7 +85,7 @@ def _recorded(run_dir: Path, job: Job, work: Work) -> float | None:
     except InterruptedRun:
         raise
     except Exception as error:
-        job.status, job.error = "failed", told(error)
+        job.status, job.error = "failed", describe_error(error)
         if not isinstance(error, UserError):
             with (run_dir / "train.log").open("a", encoding="utf-8") as log_file:
                 log_file.write(traceback.format_exc())
@@ -98,7 +98,7 @@ def _recorded(run_dir: Path, job: Job, work: Work) -> float | None:
     return job.value
 
 
-def _summarised(run_dir: Path) -> float | None:
+def _summarize(run_dir: Path) -> float | None:
     try:
         value = float(json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))["val/nelbo"])
     except (OSError, ValueError, TypeError, KeyError):

@@ -194,12 +194,12 @@ class VAEModule(LightningModule):
         """Loss (model units), reconstruction (data units) and KL of the epoch so far."""
         terms = torch.stack([step.terms for step in self.steps]).double()
         weight = torch.as_tensor([step.weight for step in self.steps], dtype=torch.float64, device=terms.device)
-        sums = torch.cat([weight @ terms, weight.sum()[None], weight @ self._gained(terms.device)[:, None]])
+        sums = torch.cat([weight @ terms, weight.sum()[None], weight @ self._gains(terms.device)[:, None]])
         sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
         loss, reconstruction, kl, rows, gained = sums.tolist()
         return loss / rows, (reconstruction - gained) / rows, kl / rows
 
-    def _gained(self, device: torch.device) -> Tensor:
+    def _gains(self, device: torch.device) -> Tensor:
         """What each step's mean log-density gains from model units to data units, shape (steps,)."""
         slopes = self.model.log_slopes().to(device)
         whole = slopes.sum()

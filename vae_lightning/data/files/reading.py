@@ -26,7 +26,7 @@ from vae_lightning.data.files.sheets import (
     text_layout,
 )
 from vae_lightning.data.sources.table import ENDINGS, TEXT_ENDINGS
-from vae_lightning.data.wording import count, listed
+from vae_lightning.data.wording import count, shorten
 from vae_lightning.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ class RowReader:
         if key is None and len(tables) == 1:
             key = tables[0]
         if key is None:
-            raise DataError(f"'{path}' holds the arrays {listed(arrays, 12)}: name one of them with --key.")
+            raise DataError(f"'{path}' holds the arrays {shorten(arrays, 12)}: name one of them with --key.")
         if arrays.get(key) is None:
             raise DataError(f"There is no array of numbers '{key}' in '{path}'. {did_you_mean(key, tables)}".rstrip())
         return np.asarray(arrays[key])

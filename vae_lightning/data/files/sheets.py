@@ -14,7 +14,7 @@ import numpy as np
 
 from vae_lightning.data.columns import pixel_names
 from vae_lightning.data.files.archives import UNREADABLE, unreadable
-from vae_lightning.data.wording import count, listed
+from vae_lightning.data.wording import count, shorten
 from vae_lightning.errors import DataError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def check_unique(names: Sequence[str], where: str) -> None:
     """Raise a DataError that counts the names that occur more than once ``where``."""
     twice = [f"'{name}' ({times} times)" for name, times in Counter(names).items() if times > 1]
     if twice:
-        raise DataError(f"{where} must name each column once. Got {listed(twice)} instead.")
+        raise DataError(f"{where} must name each column once. Got {shorten(twice)} instead.")
 
 
 def array_sheet(array: np.ndarray, name: str, names: np.ndarray | None = None) -> Sheet:

@@ -16,7 +16,7 @@ from vae_lightning.data.dataset import Dataset, Rows
 from vae_lightning.data.files.archives import UNREADABLE, existing_path, read_arrays, unreadable
 from vae_lightning.data.sources.base import Source
 from vae_lightning.data.split import split_off
-from vae_lightning.data.wording import listed
+from vae_lightning.data.wording import shorten
 from vae_lightning.errors import DataError, Setting
 
 MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
@@ -115,7 +115,7 @@ def _read_archive(path: Path) -> dict[str, Rows]:
     if not {"train", "test"} <= parts.keys():
         raise DataError(
             f"'{path}' must hold the arrays train and test, or x_train and x_test. "
-            f"Got {listed(arrays, 10) or 'none'} instead."
+            f"Got {shorten(arrays, 10) or 'none'} instead."
         )
     return parts
 
@@ -125,7 +125,7 @@ def _read_folder(folder: Path) -> dict[str, Rows]:
     missing = [name for name, file in files.items() if file is None]
     if missing:
         raise DataError(
-            f"The folder '{folder}' lacks {listed(missing)} (gzipped or not), and has no mnist.npz. "
+            f"The folder '{folder}' lacks {shorten(missing)} (gzipped or not), and has no mnist.npz. "
             f"Fetch what is missing from {MIRROR}"
         )
     arrays = {name: _read_idx(file) for name, file in files.items() if file is not None}
@@ -195,7 +195,7 @@ def _download(name: str, md5: str, folder: Path) -> None:
 
 def _not_there(folder: Path, reason: str) -> DataError:
     return DataError(
-        f"MNIST is not in '{folder}' and could not be downloaded ({reason}). Fetch {listed(MD5, 4)} from {MIRROR} "
+        f"MNIST is not in '{folder}' and could not be downloaded ({reason}). Fetch {shorten(MD5, 4)} from {MIRROR} "
         "into one folder, or give an archive.",
         [Setting("data.path", "THAT_FOLDER"), Setting("data.path", "mnist.npz")],
     )

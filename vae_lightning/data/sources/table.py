@@ -15,7 +15,7 @@ from vae_lightning.data.files.archives import existing_path, read_arrays
 from vae_lightning.data.files.sheets import Sheet, array_sheet, check_unique, read_arrow, read_npy, read_text
 from vae_lightning.data.sources.base import Source
 from vae_lightning.data.split import split_off, split_rows
-from vae_lightning.data.wording import count, listed
+from vae_lightning.data.wording import count, shorten
 from vae_lightning.errors import DataError, Setting, did_you_mean
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Table(Source):
         ending = Path(path.name.lower().removesuffix(".gz")).suffix
         if path.is_dir():
             inside = sorted(entry.name for entry in path.iterdir() if entry.name.lower().endswith(ENDINGS))
-            hint = f", such as {listed(inside, 3)}" if inside else ""
+            hint = f", such as {shorten(inside, 3)}" if inside else ""
             raise DataError(f"'{path}' is a folder: name a file in it{hint}.")
         if ending in TEXT_ENDINGS:
             return {"train": read_text(path, self.delimiter)}
@@ -205,7 +205,7 @@ class Table(Source):
         labels: dict[str, np.ndarray | None] = {}
         for part in sorted(sheets, key=PARTS.index):
             sheet = sheets[part]
-            selected = self._selected(sheet, part)
+            selected = self._select(sheet, part)
             if part == "train":
                 names = selected
             elif set(selected) != set(names):
@@ -222,7 +222,7 @@ class Table(Source):
         rows = {part: Rows(x.astype(dtype, copy=False), labels[part]) for part, x in arrays.items()}
         return tuple(map(Column, names, common)), rows
 
-    def _selected(self, sheet: Sheet, part: str) -> list[str]:
+    def _select(self, sheet: Sheet, part: str) -> list[str]:
         """The columns to train on; each name that the user typed must exist, though labels and drops only in train."""
         present = list(sheet.frame.columns)
         asked = {"columns": self.columns or []}
@@ -231,7 +231,7 @@ class Table(Source):
         for parameter, wanted in asked.items():
             for name in wanted:
                 if name not in present:
-                    hint = did_you_mean(name, present) or f"Its columns are {listed(present, 10)}."
+                    hint = did_you_mean(name, present) or f"Its columns are {shorten(present, 10)}."
                     raise DataError(f"data.{parameter}: there is no column '{name}' in {sheet.name}. {hint}")
         check_unique(self.columns or [], "data.columns")
         kept = present if self.columns is None else self.columns
@@ -241,7 +241,7 @@ class Table(Source):
         nameless = [name for name in names if re.fullmatch(r"Unnamed: \d+", name)]
         if nameless and self.columns is None:
             raise DataError(
-                f"{sheet.name} has {count(len(nameless), 'column')} without a name, {listed(nameless)}: row numbers, "
+                f"{sheet.name} has {count(len(nameless), 'column')} without a name, {shorten(nameless)}: row numbers, "
                 "as pandas writes them? Leave them out, or give a name in the file's header.",
                 [self._without(nameless, names)],
             )
@@ -258,9 +258,9 @@ class Table(Source):
     def _other_columns(self, sheet: Sheet, names: list[str], train: Sheet, wanted: list[str]) -> DataError:
         lacking = [f"'{name}'" for name in wanted if name not in names]
         extra = [name for name in names if name not in wanted]
-        parts = [f"lacks {listed(lacking)}"] if lacking else []
+        parts = [f"lacks {shorten(lacking)}"] if lacking else []
         if extra:
-            more = ", ".join([listed([f"'{name}'" for name in extra])])
+            more = ", ".join([shorten([f"'{name}'" for name in extra])])
             parts.append(f"also has {more}")
         return DataError(
             f"{sheet.name} must have the same columns as {train.name}, but {' and '.join(parts)}.",
@@ -302,7 +302,7 @@ class Table(Source):
             comments.append("If these are decimal commas, write decimal points.")
         return DataError(
             f"{len(bad):,} of {count(len(names), 'column')} of {sheet.name} hold no numbers: "
-            f"{listed(map(told, bad))}. The first is '{value[:60]}' in column '{first}', {sheet.place(row)}. "
+            f"{shorten(map(told, bad))}. The first is '{value[:60]}' in column '{first}', {sheet.place(row)}. "
             f"{' '.join(comments)}".rstrip(),
             advice,
         )
@@ -318,7 +318,7 @@ class Table(Source):
         kinds = [f"{size:,} {kind}" for size, kind in ((missing, "missing"), (bad.sum() - missing, "infinite")) if size]
         raise DataError(
             f"{len(where):,} of {count(len(names), 'column')} of {sheet.name} hold "
-            f"{' and '.join(kinds)} values: {listed(found)}. The first is {x[row, column]} in column "
+            f"{' and '.join(kinds)} values: {shorten(found)}. The first is {x[row, column]} in column "
             f"'{names[column]}', {sheet.place(row)}. Missing values are not supported yet: drop those rows or "
             "columns.",
             [self._without([names[index] for index in where], names)] if len(where) < len(names) else [],
@@ -365,4 +365,4 @@ def as_numbers(series: "pd.Series") -> tuple["pd.Series", np.ndarray]:
 def _contents(arrays: dict[str, np.ndarray | None]) -> str:
     if not arrays:
         return "no arrays"
-    return listed([f"{key} ({'objects' if array is None else array.shape})" for key, array in arrays.items()], 12)
+    return shorten([f"{key} ({'objects' if array is None else array.shape})" for key, array in arrays.items()], 12)

@@ -10,7 +10,7 @@ from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, Rows
 from vae_lightning.data.sources.table import Table, as_numbers
 from vae_lightning.data.split import split_rows
-from vae_lightning.data.wording import count, listed
+from vae_lightning.data.wording import count, shorten
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.doctor.runs.fits import Fit, fit_likelihood, to_matrix
@@ -112,7 +112,7 @@ def _usable_columns(frame: "pd.DataFrame") -> tuple["pd.DataFrame", list[Finding
     if not described:
         return usable, []
     says = f"{len(described)} of {count(frame.shape[1], 'column')} hold what no likelihood can take: "
-    says += f"{listed(described)}. {first}"
+    says += f"{shorten(described)}. {first}"
     others = [str(name) for name in frame if str(name) not in good]
     advice = "Fill or drop them." + (" The others were judged without them." if good else "")
     return usable, [Finding("COLUMNS", False, says, advice, about="data", settings=(Setting("data.drop", others),))]
@@ -169,7 +169,7 @@ def _describe_refusal(fit: Fit, x: Array, names: list[str]) -> Finding:
     values = x[:, fit.refused > 0]
     words = " and ".join(support.words for support in fit.supports)
     says = f"likelihood={name} takes {words}; {int(fit.refused.sum()):,} values in {len(bad)} of "
-    says += f"{count(len(names), 'column')} are something else: {listed(bad)} (range {values.min():.6g} to "
+    says += f"{count(len(names), 'column')} are something else: {shorten(bad)} (range {values.min():.6g} to "
     says += f"{values.max():.6g})."
     cross_entropy = BINARY in fit.supports
     if cross_entropy:
@@ -204,7 +204,7 @@ def _check_degenerate(x: Array, names: list[str], fit: Fit) -> list[Finding]:
         says = (
             f"{count(len(repeated), 'column')} of {len(names)} hold one and the same value in more than half of their "
         )
-        says += f"rows: {listed(repeated)}. There a density grows until it meets its floor, and the loss tells of the "
+        says += f"rows: {shorten(repeated)}. There a density grows until it meets its floor, and the loss tells of the "
         says += "floor rather than of the model."
         advice = "Drop constant columns; binarize the others, or compare models by something else than their NLL."
         findings.append(Finding("DEGENERATE", False, says, advice, about="data"))
@@ -235,7 +235,7 @@ def _check_tails(x: Array, names: list[str], fit: Fit) -> list[Finding]:
     says = (
         f"{count(len(chosen), 'column')} of {len(names)} are never negative and have a long upper tail (skewness above "
     )
-    says += f"{SKEWED:g}): {listed(chosen)}. A Gaussian spends its loss on a few large values there."
+    says += f"{SKEWED:g}): {shorten(chosen)}. A Gaussian spends its loss on a few large values there."
     return [Finding("SUPPORT", True, says, "Take log(1 + x) of them before training.", about="data")]
 
 
@@ -248,6 +248,6 @@ def _check_spread(x: Array, names: list[str], fit: Fit) -> list[Finding]:
         return []
     chosen = [f"'{name}'" for name, small in zip(names, narrow, strict=True) if small]
     says = f"{count(len(chosen), 'column')} of {len(names)} vary less than half as much as a Poisson of their mean: "
-    says += f"{listed(chosen)}. Its variance is its mean, and no z makes it less."
+    says += f"{shorten(chosen)}. Its variance is its mean, and no z makes it less."
     settings = (Setting("likelihood", REAL.likelihood, "its variance is learned"),)
     return [Finding("SUPPORT", True, says, about="data", settings=settings)]
