@@ -159,3 +159,20 @@ def test_one_setting_switches_it_off(train: Make, tmp_path: Path, quiet: None) -
     assert done == [2, 2 * 5]
     assert (runs[0].run_dir / "metrics.csv").read_text() == (runs[1].run_dir / "metrics.csv").read_text()
     assert equal(runs[0].weights(), runs[1].weights())
+
+
+@pytest.mark.parametrize("fast", ["true", "false"])
+def test_a_resumed_run_misses_no_step_of_a_plateau_scheduler(
+    train: Make,
+    tmp_path: Path,
+    quiet: None,  # noqa: ARG001
+    fast: str,
+) -> None:
+    words = ["scheduler=plateau", "scheduler.patience=0", "scheduler.threshold=1.0", f"trainer.fast={fast}"]
+    whole = train(tmp_path / "whole", *words, "trainer.max_epochs=4")
+    train(tmp_path / "parts", *words, "trainer.max_epochs=2")
+    parts = train(tmp_path / "parts", *words, "trainer.max_epochs=4", f"resume={tmp_path / 'parts'}")
+    assert len(set(whole.metrics["lr"])) > 2
+    assert (whole.run_dir / "metrics.csv").read_text() == (parts.run_dir / "metrics.csv").read_text()
+    assert equal(whole.weights(), parts.weights())
+    assert equal(whole.checkpoint()["lr_schedulers"], parts.checkpoint()["lr_schedulers"])

@@ -85,3 +85,11 @@ def test_without_a_terminal_about_ten_lines(
 def test_the_number_of_lines_can_be_chosen(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train(tmp_path, "trainer.max_epochs=6", "callbacks.progress.lines=2")
     assert lines(capsys.readouterr().out) == [1, 3, 6]
+
+
+def test_a_run_without_a_last_epoch_doubles_its_distances(
+    train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tmp_path, "trainer.max_epochs=-1", "trainer.max_steps=9", "data.batch_size=140")
+    said = capsys.readouterr().out
+    assert re.findall(r"^epoch (\d+)  [\d,]+ rows/s  val nelbo", said, re.MULTILINE) == ["1", "2", "4", "8"]

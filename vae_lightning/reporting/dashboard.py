@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, Trainer
 
 from vae_lightning.reporting.loggers import boards_of
 from vae_lightning.reporting.tensorboard import add_bars, add_layout, add_scalars
-from vae_lightning.training.module import VAEModule
+from vae_lightning.training.module import MONITOR, VAEModule
 
 MAX_CURVES = 20
 
@@ -37,13 +37,15 @@ class Dashboard(Callback):
         seconds, step = time.perf_counter() - self._started, trainer.global_step
         rows = pl_module.rows_trained * trainer.world_size
         values = {"rate/seconds_per_epoch": seconds, "rate/rows_per_second": rows / seconds}
-        kl = pl_module.kl_by_dimension
-        values |= curves("column_nll", [column.name for column in pl_module.model.columns], pl_module.nll_by_column)
-        names = [f"z{index}" for index in range(len(kl))] if pl_module.vae.kl_is_exact else ["all"]
-        values |= curves("latent_kl", names, kl)
+        kl, validated = pl_module.kl_by_dimension, MONITOR in trainer.callback_metrics
+        if validated:
+            values |= curves("column_nll", [column.name for column in pl_module.model.columns], pl_module.nll_by_column)
+            names = [f"z{index}" for index in range(len(kl))] if pl_module.vae.kl_is_exact else ["all"]
+            values |= curves("latent_kl", names, kl)
         for logger in loggers:
             add_scalars(logger.experiment, values, step)
-            add_bars(logger.experiment, "latent/kl_of_each_dimension", kl, step)
+            if validated:
+                add_bars(logger.experiment, "latent/kl_of_each_dimension", kl, step)
 
 
 def curves(group: str, names: list[str], values: np.ndarray) -> dict[str, float]:

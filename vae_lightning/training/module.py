@@ -1,7 +1,6 @@
 """A VAE as a LightningModule: any loader, any Trainer, any callback."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,20 +13,21 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from vae_lightning.data.batch import Batch
-from vae_lightning.data.checks import check_support
 from vae_lightning.data.columns import Column
 from vae_lightning.data.loader import BatchLoader, Block, BlockLoader
 from vae_lightning.data.preprocess.none import Identity
 from vae_lightning.data.seeds import random_stream, stream_seed
-from vae_lightning.errors import DataError, RunError, check_parameter
+from vae_lightning.errors import RunError, check_parameter
 from vae_lightning.inference.checkpoint import RECORD, read_checkpoint, read_record, rebuild_model, record_text
 from vae_lightning.inference.metrics import ELBOMeter
 from vae_lightning.inference.model import VAEModel
-from vae_lightning.model.parts import NAME, build_part
+from vae_lightning.model.parts import build_part
 from vae_lightning.model.vae import VAE
 from vae_lightning.objectives.base import Objective, Weights
 from vae_lightning.objectives.elbo import ELBO
 from vae_lightning.training.fast import reason_for_single_batches, take_steps
+from vae_lightning.training.rows import to_batch
+from vae_lightning.training.settings import settings_of
 from vae_lightning.training.step import Statistics, loss_and_statistics
 
 MONITOR = "val/nelbo"
@@ -55,9 +55,8 @@ class VAEModule(LightningModule):
         lr: the learning rate that the optimiser starts with; setting it, as a finder does, overrides the optimiser's.
 
     Raises:
-        ConfigError: from ``Trainer``'s first hook, where its precision cannot hold a sum of nats.
-        DataError: where a loader yields something else, or values outside a column's support; training rows are
-            looked at in the first epoch.
+        ConfigError: as a trainer begins, where its precision cannot hold a sum of nats.
+        DataError: when a loader yields something else, or values outside a column's support.
     """
 
     def __init__(
@@ -84,23 +83,12 @@ class VAEModule(LightningModule):
         self._plateau: ReduceLROnPlateau | None = None
         self.meter = ELBOMeter(self.vae, self.model.log_slopes())
         self.steps: list[Statistics] = []
-        self.save_hyperparameters(_dotted({**self._parts(), **self.model.record, "seed": seed}))
+        self.save_hyperparameters(settings_of(self.model, self.objective, self.lr, seed))
 
     @property
     def vae(self) -> VAE:
         """The network, in model units."""
         return self.model.vae
-
-    def _parts(self) -> dict[str, Any]:
-        """What loggers are told of a model without a record."""
-        vae = self.vae
-        families = {"likelihood": vae.likelihood, "posterior": vae.posterior, "prior": vae.prior}
-        return {
-            "model": {"latent_dim": vae.latent_dim},
-            **{group: {NAME: family.name()} for group, family in families.items()},
-            "objective": {NAME: self.objective.name(), **asdict(self.objective)},
-            "optimizer": {"lr": self.lr},
-        }
 
     def forward(self, rows: Any) -> Tensor:
         """The codes of rows: the means of q(z|x), shape (B, L)."""
@@ -272,28 +260,9 @@ class VAEModule(LightningModule):
         """Mean -E_q[log p(x|z)] of each column at the last validation, nats in data units, (C,)."""
         return self.meter.nll_by_column.cpu().numpy()
 
-    def _batch(self, rows: Any) -> Batch:
-        """Rows as any loader yields them → a batch in model units and in the model's precision."""
-        weight = self.vae.output.weight
-        if isinstance(rows, Batch):
-            return rows if rows.x.dtype == weight.dtype and rows.x.device == weight.device else rows.cast(weight)
-        x = rows[0] if isinstance(rows, tuple | list) else rows
-        if not isinstance(x, Tensor):
-            raise DataError(
-                f"A loader must yield tensors, tuples that begin with one, or batches. Got {type(x).__name__} instead."
-            )
-        scaling, likelihood = self.model.scaling, self.vae.likelihood
-        u = scaling.transform(x.to(weight.device))
-        if not self.training or self.current_epoch == 0:
-            check_support(
-                u,
-                split="given",
-                columns=self.model.columns,
-                supports=likelihood.supports,
-                likelihood=likelihood.name(),
-                preprocess=scaling.name(),
-            )
-        return Batch(u).cast(weight)
+    def _batch(self, given: Any) -> Batch:
+        """Training rows are held against the supports in the first epoch only: the next ones are the same."""
+        return to_batch(self.model, given, checked=not self.training or self.current_epoch == 0)
 
     def _log(self, values: dict[str, float], stage: str = "") -> None:
         """Hand finished numbers to callbacks and loggers; they are the same in every process."""
@@ -348,18 +317,3 @@ def _in_data_units(vae: VAE) -> VAEModel:
     """A bare VAE with columns x0, x1 ... that are taken as they are."""
     num_columns = vae.likelihood.num_columns
     return VAEModel(vae, Identity(num_columns), [Column(f"x{i}", "float64") for i in range(num_columns)])
-
-
-def _dotted(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by the names that the command line has for them.
-
-    >>> _dotted({"optimizer": {"_partial_": True, "lr": 0.1}, "seed": 0})
-    {'optimizer.lr': 0.1, 'seed': 0}
-    """
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            found |= _dotted(value, f"{prefix}{name}.")
-        elif name != "_partial_":
-            found[f"{prefix}{name}"] = value
-    return found

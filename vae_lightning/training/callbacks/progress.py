@@ -55,7 +55,8 @@ class EpochProgress(ProgressBar):
             # A drawing thread would take turns with the training loop; the bar is drawn by hand instead.
             auto_refresh=False,
         )
-        total = (trainer.max_epochs or 0) * trainer.num_training_batches
+        last = _last_epoch(trainer)
+        total = last * trainer.num_training_batches if last else None
         done = int(trainer.current_epoch * trainer.num_training_batches)
         self._task = self._bar.add_task("epoch", total=total, completed=done, rate="", terms="")
         self._bar.start()
@@ -75,10 +76,11 @@ class EpochProgress(ProgressBar):
         self._terms = (
             f"val nelbo {values['nelbo']:.2f} = reconstruction {values['reconstruction']:.2f} + kl {values['kl']:.2f}"
         )
-        epoch, total = trainer.current_epoch + 1, trainer.max_epochs or 0
-        every = max(1, -(-total // self.lines))
-        if self._bar is None and self._enabled and (epoch % every == 0 or epoch in (1, total)):
-            log.info(f"epoch {epoch}/{total}  {self._rate()}  {self._terms}")
+        epoch, last = trainer.current_epoch + 1, _last_epoch(trainer)
+        # Of a run whose end nobody knows, the epochs 1, 2, 4, 8 ...
+        every = -(-last // self.lines) if last else 1 << (epoch.bit_length() - 1)
+        if self._bar is None and self._enabled and (epoch % every == 0 or epoch in (1, last)):
+            log.info(f"{_epoch(trainer)}  {self._rate()}  {self._terms}")
 
     def on_train_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
         if self._bar is not None:
@@ -91,8 +93,7 @@ class EpochProgress(ProgressBar):
     def _draw(self, trainer: Trainer, completed: float) -> None:
         assert self._bar is not None
         self._drawn = time.perf_counter()
-        epoch = min(trainer.current_epoch + 1, trainer.max_epochs or 0)
-        description = f"epoch {epoch}/{trainer.max_epochs}"
+        description = _epoch(trainer)
         self._bar.update(self._task, completed=completed, description=description, rate=self._rate(), terms=self._terms)
         self._bar.refresh()
 
@@ -103,6 +104,16 @@ class EpochProgress(ProgressBar):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _last_epoch(trainer: Trainer) -> int | None:
+    """None where a time or a number of steps ends the run."""
+    return trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
+
+
+def _epoch(trainer: Trainer) -> str:
+    epoch, last = trainer.current_epoch + 1, _last_epoch(trainer)
+    return f"epoch {min(epoch, last)}/{last}" if last else f"epoch {epoch}"
 
 
 def _num_rows(batch: Any) -> int:
