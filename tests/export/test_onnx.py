@@ -68,7 +68,7 @@ def check_card(directory: Path, model: VAEModel, kind: str) -> None:
     assert card["columns"] == [{"name": f"x{i}", "dtype": "float64"} for i in range(C)]
     assert (card["likelihood"], card["preprocess"]) == (model.vae.likelihood.name(), model.scaling.name())
     measure = str(model.reference_measure)
-    assert (card["measure"], card["latent_dim"], card["score"]["kind"]) == (measure, 3, kind)
+    assert (card["reference_measure"], card["latent_dim"], card["score"]["kind"]) == (measure, 3, kind)
     assert "record" not in card  # it says where the data lay
     for name, signature in card["graphs"].items():
         file = package.load(directory / f"{name}.onnx")
@@ -81,7 +81,7 @@ def check_card(directory: Path, model: VAEModel, kind: str) -> None:
             word = {1: "float32", 11: "float64"}[entry.type.tensor_type.elem_type]
             assert word == said["dtype"], (name, entry.name)
         assert {one.version for one in file.opset_import if one.domain == ""} == {files.OPSET}
-        assert {one.key: one.value for one in file.metadata_props}["measure"] == measure
+        assert {one.key: one.value for one in file.metadata_props}["reference_measure"] == measure
 
 
 @pytest.mark.long

@@ -62,7 +62,7 @@ def card(model: VAEModel, kind: ScoreKind, written: str, graphs: Iterable[Graph]
         "preprocess": model.scaling.name(),
         "latent_dim": model.vae.latent_dim,
         "units": "rows in data units, scores in nats per row",
-        "measure": str(model.reference_measure),
+        "reference_measure": str(model.reference_measure),
         "score": {
             "kind": kind,
             "direction": "higher is more anomalous",
@@ -76,7 +76,7 @@ def card(model: VAEModel, kind: ScoreKind, written: str, graphs: Iterable[Graph]
 
 def notes(card: Mapping[str, Any]) -> dict[str, str]:
     """The essentials of a card as the strings that a graph's own file can carry."""
-    chosen = ("vae_lightning", "columns", "likelihood", "preprocess", "units", "measure", "score")
+    chosen = ("vae_lightning", "columns", "likelihood", "preprocess", "units", "reference_measure", "score")
     return {key: card[key] if isinstance(card[key], str) else json.dumps(card[key]) for key in chosen}
 
 

@@ -311,7 +311,7 @@ class VAEModel(nn.Module):
             "parameters": sum(p.numel() for p in self.vae.parameters()),
             "objective": self.record.get("objective"),
             "seed": self.record.get("seed"),
-            "measure": str(self.reference_measure),
+            "reference measure": str(self.reference_measure),
             "least NELBO": self.loss_floor() + 0.0,
         }
 

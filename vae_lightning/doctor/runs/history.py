@@ -12,10 +12,15 @@ from vae_lightning.doctor.losses.rows import as_rows
 from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.doctor.runs.curves import Curves, first_bad, read_curves
 from vae_lightning.errors import check_parameter
+from vae_lightning.likelihoods.base import Likelihood
 
-ZERO_FLOOR = ("bernoulli", "categorical", "poisson", "negative_binomial", "quantised", "squared_error")
-LIKELIHOODS = (*ZERO_FLOOR, "gaussian", "laplace", "student", "continuous_bernoulli", "lognormal")
-"""Families that people train with; those of this package are known beside them."""
+OWN = Likelihood.families()
+ZERO_FLOOR = {
+    *("categorical", "negative_binomial", "quantised", "squared_error"),
+    *(name for name, family in OWN.items() if family.support.is_probability),
+}
+LIKELIHOODS = sorted({*OWN, *ZERO_FLOOR, "student", "lognormal"})
+"""Families that people train with, those of this package among them."""
 SHARPEST = 90.0  # nats per column: a density of single precision cannot be sharper than 1/1.2e-38
 GIVEN = "it is the floor that follows from the likelihood and its least variance"
 CLIPPED = 16.2  # −log 1e-7: the most that a clipped cross-entropy can say per unit of x
