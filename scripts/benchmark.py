@@ -123,7 +123,8 @@ def main() -> None:
     torch.set_flush_denormal(True)
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "screen").open("w") as screen:
         _pretend_terminal(screen)
-        rows = build(settings(Path(folder) / "rows", 1, arguments.batch_size)).datamodule.rows["train"]
+        store = build(settings(Path(folder) / "rows", 1, arguments.batch_size)).datamodule.rows["train"]
+        rows = torch.cat([batch.x for batch in store.batches()])
         results = []
         for number in range(arguments.rounds + 1):
             pair = (
