@@ -34,7 +34,10 @@ from vae_lightning.likelihoods.support import Support
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 TESTS = Path(__file__).parent
-OF_THE_FOLDER = {"base", "bounds", "by_column", "contract", "contract_rows", "family", "moments", "scale", "support"}
+OF_THE_FOLDER = {
+    *("base", "bounds", "by_column", "contract", "contract_rows", "family", "location_scale", "moments", "scale"),
+    "support",
+}
 
 
 # The three files of a family.

@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from vae_lightning.likelihoods.base import ColumnDistribution, Likelihood, Predictive
-from vae_lightning.likelihoods.moments import RowBatch, RowBatches, column_means
+from vae_lightning.likelihoods.location_scale import LocationScale
+from vae_lightning.likelihoods.moments import RowBatches, column_means
 from vae_lightning.likelihoods.scale import Scale, ScaleKind
-from vae_lightning.likelihoods.support import REAL
 
 
-class Gaussian(Likelihood):
+class Gaussian(LocationScale):
     """Independent normals: ``log p(x|raw) = -(x - m)² / 2σ² - log σ - ½ log 2π`` with mean m the raw output.
 
     A density may exceed 1, so a negative loss can be honest. How negative is limited by the floor under σ: no column
@@ -38,8 +37,6 @@ class Gaussian(Likelihood):
             1 or more, or a ``momentum`` outside (0, 1].
     """
 
-    support = REAL
-
     def __init__(
         self,
         num_columns: int,
@@ -48,35 +45,17 @@ class Gaussian(Likelihood):
         min_scale: float = 0.0025,
         momentum: float = 0.1,
     ) -> None:
-        super().__init__(num_columns)
-        self.scale = Scale(num_columns, variance, scale, min_scale, momentum, 2, "Gaussian", "variance", "scale")
-        self.raw_size = num_columns + self.scale.raw_size
-        self.statistics_size = self.scale.statistics_size
+        super().__init__(
+            num_columns, Scale(num_columns, variance, scale, min_scale, momentum, 2, "Gaussian", "variance", "scale")
+        )
 
-    def forward(self, raw: Tensor) -> ColumnDistribution:
-        return ColumnDistribution(Normal(*self.scale.split(raw), validate_args=False))
+    def distribution(self, location: Tensor, scale: Tensor) -> Normal:
+        return Normal(location, scale, validate_args=False)
+
+    def fit(self, rows: RowBatches) -> tuple[Tensor, Tensor]:
+        """Each column's mean, float32, and mean squared distance from it, float64."""
+        mean = column_means(rows)
+        return mean.float(), column_means(rows, lambda x: (x - mean).square())
 
     def max_log_prob(self) -> Tensor:
         return torch.full((self.num_columns,), -0.5 * math.log(2 * math.pi) - math.log(self.scale.floor))
-
-    def start_from(self, rows: RowBatches) -> Tensor:
-        return self.scale.start(*_moments(rows))
-
-    def independent_columns(self, rows: RowBatches) -> Predictive:
-        mean, squared_error = _moments(rows)
-        return ColumnDistribution(Normal(mean, self.scale.tie(squared_error).to(mean.dtype), validate_args=False))
-
-    def at_floor(self, p: Predictive) -> Tensor:
-        return self.scale.share_at_floor(p.stddev)
-
-    def statistics(self, p: Predictive, batch: RowBatch) -> Tensor:
-        return self.scale.statistics(p.mean, batch)
-
-    def update(self, statistics: Tensor) -> None:
-        self.scale.update(statistics)
-
-
-def _moments(rows: RowBatches) -> tuple[Tensor, Tensor]:
-    """Each column's mean, float32, and mean squared distance from it, float64."""
-    mean = column_means(rows)
-    return mean.float(), column_means(rows, lambda x: (x - mean).square())

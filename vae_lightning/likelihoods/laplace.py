@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 from torch.distributions import Laplace as LaplaceDistribution
 
-from vae_lightning.likelihoods.base import ColumnDistribution, Likelihood, Predictive
-from vae_lightning.likelihoods.moments import RowBatch, RowBatches, column_means, column_medians
+from vae_lightning.likelihoods.location_scale import LocationScale
+from vae_lightning.likelihoods.moments import RowBatches, column_means, column_medians
 from vae_lightning.likelihoods.scale import Scale, ScaleKind
-from vae_lightning.likelihoods.support import REAL
 
 
-class Laplace(Likelihood):
+class Laplace(LocationScale):
     """Independent Laplace distributions: ``log p(x|raw) = -|x - m| / b - log 2b`` with median m the raw output.
 
     Its standard deviation is √2 b. A density may exceed 1; no column gives more than ``-log(2 min_scale)`` nats (5.30
@@ -31,7 +30,7 @@ class Laplace(Likelihood):
             of 1 or more, or a ``momentum`` outside (0, 1].
     """
 
-    support = REAL
+    unit_stddev = math.sqrt(2)
 
     def __init__(
         self,
@@ -41,36 +40,18 @@ class Laplace(Likelihood):
         min_scale: float = 0.0025,
         momentum: float = 0.1,
     ) -> None:
-        super().__init__(num_columns)
-        self.scale = Scale(num_columns, scale, fixed_scale, min_scale, momentum, 1, "Laplace", "scale", "fixed_scale")
-        self.raw_size = num_columns + self.scale.raw_size
-        self.statistics_size = self.scale.statistics_size
+        super().__init__(
+            num_columns,
+            Scale(num_columns, scale, fixed_scale, min_scale, momentum, 1, "Laplace", "scale", "fixed_scale"),
+        )
 
-    def forward(self, raw: Tensor) -> ColumnDistribution:
-        return ColumnDistribution(LaplaceDistribution(*self.scale.split(raw), validate_args=False))
+    def distribution(self, location: Tensor, scale: Tensor) -> LaplaceDistribution:
+        return LaplaceDistribution(location, scale, validate_args=False)
+
+    def fit(self, rows: RowBatches) -> tuple[Tensor, Tensor]:
+        """Each column's median, float32, and mean absolute distance from it, float64."""
+        median = column_medians(rows)
+        return median.float(), column_means(rows, lambda x: (x - median).abs())
 
     def max_log_prob(self) -> Tensor:
         return torch.full((self.num_columns,), -math.log(2 * self.scale.floor))
-
-    def start_from(self, rows: RowBatches) -> Tensor:
-        return self.scale.start(*_moments(rows))
-
-    def independent_columns(self, rows: RowBatches) -> Predictive:
-        median, error = _moments(rows)
-        scale = self.scale.tie(error).to(median.dtype)
-        return ColumnDistribution(LaplaceDistribution(median, scale, validate_args=False))
-
-    def at_floor(self, p: Predictive) -> Tensor:
-        return self.scale.share_at_floor(p.stddev / math.sqrt(2))
-
-    def statistics(self, p: Predictive, batch: RowBatch) -> Tensor:
-        return self.scale.statistics(p.mean, batch)
-
-    def update(self, statistics: Tensor) -> None:
-        self.scale.update(statistics)
-
-
-def _moments(rows: RowBatches) -> tuple[Tensor, Tensor]:
-    """Each column's median, float32, and mean absolute distance from it, float64."""
-    median = column_medians(rows)
-    return median.float(), column_means(rows, lambda x: (x - median).abs())

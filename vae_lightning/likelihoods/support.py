@@ -121,11 +121,7 @@ class Unit(Support):
         return (x >= 0) & (x <= 1)
 
     def default_preprocess(self, low: float, high: float, value_range: tuple[float, float] | None) -> tuple[str, str]:
-        if low >= 0 and high <= 1:
-            return "none", "as all training values lie in [0, 1] already"
-        if value_range is not None:
-            return "minmax", f"as these are grey levels from {value_range[0]:g} to {value_range[1]:g}"
-        return "minmax", "as the likelihood takes values in [0, 1]"
+        return _grey_levels(low, high, value_range) or ("minmax", "as the likelihood takes values in [0, 1]")
 
     def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
         nodes = torch.linspace(0, 1, 4001, dtype=torch.float64, device=mean.device)
@@ -133,7 +129,7 @@ class Unit(Support):
         return nodes, _trapezoid(nodes)
 
     def alternatives(self, preprocess: str) -> list[Setting]:
-        return [GAUSSIAN, *([MINMAX] if preprocess != "minmax" else []), *_binarize(preprocess)]
+        return _unit_alternatives(preprocess)
 
 
 @dataclass(frozen=True)
@@ -152,12 +148,9 @@ class Binary(Support):
         return (x == 0) | (x == 1)
 
     def default_preprocess(self, low: float, high: float, value_range: tuple[float, float] | None) -> tuple[str, str]:
-        if low >= 0 and high <= 1:
-            return "none", "as all training values lie in [0, 1] already"
-        if value_range is not None:
-            return "minmax", f"as these are grey levels from {value_range[0]:g} to {value_range[1]:g}"
         # A table beyond [0, 1] is no set of bits: left alone, so that the support check says so.
-        return "none", "as a table is never binarised or squeezed into [0, 1] unasked"
+        unasked = "none", "as a table is never binarised or squeezed into [0, 1] unasked"
+        return _grey_levels(low, high, value_range) or unasked
 
     def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
         nodes = torch.arange(2, dtype=torch.float64, device=mean.device)
@@ -165,7 +158,7 @@ class Binary(Support):
         return nodes, torch.ones_like(nodes)
 
     def alternatives(self, preprocess: str) -> list[Setting]:
-        return [GAUSSIAN, *([MINMAX] if preprocess != "minmax" else []), *_binarize(preprocess)]
+        return _unit_alternatives(preprocess)
 
 
 @dataclass(frozen=True)
@@ -210,8 +203,17 @@ MINMAX = Setting("data.preprocess", "minmax", "each column rescaled to [0, 1]")
 BINARIZE = Setting("data.preprocess", "binarize", "each value becomes 0 or 1")
 
 
-def _binarize(preprocess: str) -> list[Setting]:
-    return [] if preprocess == "binarize" else [BINARIZE]
+def _unit_alternatives(preprocess: str) -> list[Setting]:
+    return [GAUSSIAN, *(way for way in (MINMAX, BINARIZE) if way.value != preprocess)]
+
+
+def _grey_levels(low: float, high: float, value_range: tuple[float, float] | None) -> tuple[str, str] | None:
+    """How values that are levels between two ends are scaled to [0, 1]; None where they are no such levels."""
+    if low >= 0 and high <= 1:
+        return "none", "as all training values lie in [0, 1] already"
+    if value_range is not None:
+        return "minmax", f"as these are grey levels from {value_range[0]:g} to {value_range[1]:g}"
+    return None
 
 
 REAL = Real()

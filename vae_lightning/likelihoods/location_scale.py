@@ -1,0 +1,58 @@
+"""Families of a location and a scale: Gaussian, Laplace and their like."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor
+from torch.distributions import Distribution
+
+from vae_lightning.likelihoods.base import ColumnDistribution, Likelihood, Predictive
+from vae_lightning.likelihoods.moments import RowBatch, RowBatches
+from vae_lightning.likelihoods.scale import Scale
+from vae_lightning.likelihoods.support import REAL
+
+
+class LocationScale(Likelihood, ABC):
+    """``p(x|raw) = f((x - m) / s) / s`` with location m the raw output and the scale s a :class:`Scale`.
+
+    Args:
+        num_columns: number of columns C.
+        scale: where s comes from.
+    """
+
+    support = REAL
+    #: The standard deviation of f.
+    unit_stddev: ClassVar[float] = 1.0
+
+    def __init__(self, num_columns: int, scale: Scale) -> None:
+        super().__init__(num_columns)
+        self.scale = scale
+        self.raw_size = num_columns + scale.raw_size
+        self.statistics_size = scale.statistics_size
+
+    @abstractmethod
+    def distribution(self, location: Tensor, scale: Tensor) -> Distribution:
+        """The distribution of every cell."""
+
+    @abstractmethod
+    def fit(self, rows: RowBatches) -> tuple[Tensor, Tensor]:
+        """Each column's maximum-likelihood location m, float32, and its mean ``|x - m|^p``, float64 (see `Scale`)."""
+
+    def forward(self, raw: Tensor) -> Predictive:
+        return ColumnDistribution(self.distribution(*self.scale.split(raw)))
+
+    def start_from(self, rows: RowBatches) -> Tensor:
+        return self.scale.start(*self.fit(rows))
+
+    def independent_columns(self, rows: RowBatches) -> Predictive:
+        location, error = self.fit(rows)
+        return ColumnDistribution(self.distribution(location, self.scale.tie(error).to(location.dtype)))
+
+    def at_floor(self, p: Predictive) -> Tensor:
+        return self.scale.share_at_floor(p.stddev / self.unit_stddev)
+
+    def statistics(self, p: Predictive, batch: RowBatch) -> Tensor:
+        return self.scale.statistics(p.mean, batch)
+
+    def update(self, statistics: Tensor) -> None:
+        self.scale.update(statistics)
