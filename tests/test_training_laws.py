@@ -1,6 +1,7 @@
 """The laws of training and of randomness (docs/design.md), and those of masked cells and weighted rows."""
 
 import ast
+import logging
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -131,8 +132,11 @@ def warnings_after(*epochs: tuple[float, int], caplog: pytest.LogCaptureFixture)
     return [notice.message for notice in guard.warnings], caplog.messages
 
 
-def test_a_warning_is_withdrawn_where_it_does_not_hold_of_the_best_epoch(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_warning_is_withdrawn_where_it_does_not_hold_of_the_best_epoch(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     caplog.set_level("INFO", "vae_lightning")
+    monkeypatch.setattr(logging.getLogger("vae_lightning"), "disabled", False)  # as Hydra leaves it
     collapsed, active = (5.0, 0), (4.0, 2)
     for epochs in ([collapsed] * 5 + [active], [active] + [collapsed] * 5):
         held, logged = warnings_after(*epochs, caplog=caplog)

@@ -113,13 +113,16 @@ class Launch:
     def run(self, jobs: dict[int, Job]) -> None:
         """Launch jobs by number and wait.
 
-        A job whose process is lost is started once more, then counts as failed.
+        A job whose process is lost is started once more, alone, then counts as failed: a process that dies may take
+        along what runs beside it.
 
         Raises:
             RunError: when the launcher could not start any job.
         """
         lost_before: set[int] = set()
-        while jobs:
+        waiting = [jobs] if jobs else []
+        while waiting:
+            jobs = waiting.pop(0)
             error = self._launch(jobs)
             now = {number: read_job(self.sweep_dir / str(number)) or job for number, job in jobs.items()}
             started = {number for number, job in jobs.items() if now[number].attempts > job.attempts}
@@ -132,11 +135,10 @@ class Launch:
             lost = {number for number in started if self._is_lost(number)}
             for number in lost & lost_before:
                 self._record_failure(number, RunError(LOST))
-            again = (lost - lost_before) | {
-                n for n, job in now.items() if error is not None and job.status == "planned"
-            }
+            planned = {n: job for n, job in now.items() if error is not None and job.status == "planned"}
+            waiting += [{number: now[number]} for number in sorted(lost - lost_before)]
+            waiting += [planned] if planned else []
             lost_before |= lost
-            jobs = {number: now[number] for number in again}
 
     def _launch(self, jobs: dict[int, Job]) -> Exception | None:
         place = [f"hydra.sweep.dir={quote(str(self.sweep_dir))}", "hydra.output_subdir=null"]
