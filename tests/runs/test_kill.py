@@ -10,7 +10,7 @@ import pytest
 import torch
 
 
-@pytest.mark.parametrize(("kills", "epochs"), [(4, 60), pytest.param(20, 500, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("kills", "epochs"), [(4, 60), pytest.param(20, 250, marks=pytest.mark.long)])
 def test_kills_lose_at_most_an_epoch_each_and_change_no_bit(kills: int, epochs: int, tmp_path: Path) -> None:
     driver = Path(__file__).with_name("kill_driver.py")
     process = subprocess.run(
