@@ -153,9 +153,9 @@ def did_you_mean(word: str, legal: Iterable[str]) -> str:
 def suggest(word: str, legal: Iterable[str]) -> str:
     """As :func:`did_you_mean`; where no legal word is like ``word``, a sentence that names them all.
 
-    >>> nearest("varience", ["variance", "scale"])
+    >>> suggest("varience", ["variance", "scale"])
     "Did you mean 'variance'?"
-    >>> nearest("qqq", ["variance", "scale"])
+    >>> suggest("qqq", ["variance", "scale"])
     'Legal are: scale, variance.'
     """
     names = sorted(legal)

@@ -407,9 +407,10 @@ def test_what_monitors_log_lands_in_metrics_csv(
 
 def test_mlflow_is_one_word(train: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tracking = pytest.importorskip("mlflow.tracking", reason="logger=mlflow needs the extra mlflow")
-    monkeypatch.chdir(tmp_path)
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)  # mlflow keeps a relative one for as long as the process lives
     run = train(tmp_path / "run", "logger=mlflow", "trainer.max_epochs=3")
-    client = tracking.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    client = tracking.MlflowClient(store)
     (experiment,) = [one for one in client.search_experiments() if one.name == "vae_lightning"]
     (logged,) = client.search_runs([experiment.experiment_id])
     assert logged.info.status == "FINISHED"
