@@ -14,6 +14,7 @@ LAYERS = [
     ["likelihoods"],
     ["posteriors"],
     ["priors"],
+    ["controls"],
     ["networks"],
     ["objectives"],
     ["data"],
