@@ -38,7 +38,7 @@ class Poisson(Likelihood):
     def max_log_prob(self) -> Tensor:
         return torch.zeros(self.num_columns)
 
-    def start_from(self, rows: RowBatches) -> Tensor:
+    def start_from(self, rows: RowBatches, residual: Tensor | None = None) -> Tensor:  # noqa: ARG002
         return smooth_bound_inverse(_rates(rows).log(), self.max_log_rate).float()
 
     def independent_columns(self, rows: RowBatches) -> Predictive:
