@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from vae_lightning.likelihoods.moments import RowBatches, cell_weights, column_means, held_variances
+from vae_lightning.likelihoods.moments import RowBatches, cell_weights, column_means
 
 MOST_WHOLE = 2048
 """Columns up to which the covariance is held whole: 32 MiB. Above, it is of low rank."""
@@ -21,7 +21,7 @@ class Moments:
     Attributes:
         mean: (C,).
         variance: the diagonal of the covariance, (C,).
-        held: what no variance may fall below (see :func:`held_variances`), (C,).
+        held: what no variance may fall below, (C,): 0 unless somebody says otherwise.
         vectors: (C, K): the covariance is ``vectors diag(values) vectorsᵀ`` off its diagonal; None where it is whole.
         values: (K,), or the whole covariance (C, C).
         num_rows: N, the sum of the rows' weights.
@@ -41,8 +41,8 @@ class Moments:
         A masked cell counts as its column's mean; the covariance of a pair is over the rows that have both. Of more
         than ``MOST_WHOLE`` columns only the ``rank`` leading components are kept, in ``2 POWERS + 2`` passes.
         """
-        mean, held = column_means(rows), held_variances(rows)
-        num_columns = len(mean)
+        mean = column_means(rows)
+        num_columns, zeros = len(mean), torch.zeros(len(mean), dtype=torch.float64)
         if num_columns <= MOST_WHOLE:
             total, pairs = torch.zeros(num_columns, num_columns, dtype=torch.float64), torch.tensor(0.0)
             for batch in rows.batches():
@@ -53,7 +53,7 @@ class Moments:
                 pairs = pairs + (weights[:, 0].sum() if seen is None else weights.T @ seen)
             covariance = total / pairs.clamp_min(1)
             num_rows = float(pairs.max())
-            return cls(mean.cpu(), covariance.diagonal().clone(), held.cpu(), None, covariance, num_rows)
+            return cls(mean.cpu(), covariance.diagonal().clone(), zeros, None, covariance, num_rows)
         variance = column_means(rows, lambda x: (x - mean).square())
         vectors = torch.randn(num_columns, rank, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         num_rows = 0.0
@@ -61,7 +61,7 @@ class Moments:
             vectors = torch.linalg.qr(_multiply(rows, mean, vectors)[0])[0]
         product, num_rows = _multiply(rows, mean, vectors)
         values, rotation = torch.linalg.eigh(vectors.T @ product / num_rows)
-        return cls(mean.cpu(), variance.cpu(), held.cpu(), vectors @ rotation, values.clamp_min(0), num_rows)
+        return cls(mean.cpu(), variance.cpu(), zeros, vectors @ rotation, values.clamp_min(0), num_rows)
 
     def multiply(self, right: Tensor) -> Tensor:
         """The covariance times ``right`` (C, K)."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -10,14 +11,15 @@ from torch import Tensor
 from vae_lightning.controls.base import Control
 from vae_lightning.controls.covariance import Moments
 from vae_lightning.data.batch import Batch
-from vae_lightning.likelihoods.moments import RowBatch, RowBatches
+from vae_lightning.data.store import RowsInMemory
+from vae_lightning.likelihoods.moments import RowBatch, RowBatches, Together, held_variances
 
 LEAST_NOISE = 1e-4**2
 """Floor under the noise variances, model units."""
 PSEUDO_ROWS = (0.0, 0.1, 1.0, 10.0, 100.0)
 """How many rows of independent columns may be imagined beside the real ones."""
-ENOUGH_ROWS = 30
-"""Validation rows below which the choice is made by cross-validation within the training rows."""
+ENOUGH_ROWS, MOST_ROWS = 30, 2048
+"""With fewer validation rows the choice is made by cross-validation within the training rows; more are not needed."""
 FOLDS = 5
 MOST_STEPS = 300
 TOLERANCE = 1e-5
@@ -84,6 +86,7 @@ def fit_factor_analysis(
     valid: RowBatches | None,
     latent_dim: int,
     fit_variances: FitVariances | None = None,
+    held: Tensor | None = None,
 ) -> FactorAnalysis:
     """Factor analysis of the training rows that other rows agree with.
 
@@ -98,15 +101,17 @@ def fit_factor_analysis(
         valid: the validation rows; None for cross-validation.
         latent_dim: the most factors; what is not needed of them is 0.
         fit_variances: which noise variances are possible; by default one for each column.
+        held: what no noise variance may fall below, (C,); by default what training and validation rows say.
 
     Returns:
         The fit to all training rows.
     """
     fit_variances = torch.maximum if fit_variances is None else fit_variances
-    rank = min(latent_dim, MAX_RANK)
-    moments = Moments.of(train, 2 * rank + 4 * SPARE)
-    rank = min(rank, len(moments.mean))
-    folds = list(_folds(train, valid, moments, rank))
+    held = held_variances(train if valid is None else Together(train, valid)) if held is None else held
+    size = 2 * latent_dim + 4 * SPARE
+    moments = replace(Moments.of(train, size), held=held)
+    rank = min(latent_dim, len(moments.mean))
+    folds = list(_folds(train, valid, moments, size))
 
     def score(pseudo_rows: float, rank: int) -> float:
         """Mean log-density of rows that were not fitted."""
@@ -128,18 +133,16 @@ def fit_factor_analysis(
     return replace(model, loadings=torch.nn.functional.pad(model.loadings, (0, missing)))
 
 
-MAX_RANK = 256
-
-
 def _folds(
-    train: RowBatches, valid: RowBatches | None, moments: Moments, rank: int
+    train: RowBatches, valid: RowBatches | None, moments: Moments, size: int
 ) -> Iterator[tuple[Moments, Sequence[RowBatch]]]:
     """What to fit, and the rows to judge it by."""
-    judges = [] if valid is None else list(valid.batches())
+    judges = [] if valid is None else list(islice(valid.batches(), 1))
+    judges = [Batch(batch.x, batch.mask, weight=batch.weight).split(MOST_ROWS)[0] for batch in judges]
     if sum(len(batch.x) for batch in judges) >= ENOUGH_ROWS:
         yield moments, judges
         return
-    rows = _together(list(train.batches()))
+    rows = RowsInMemory.of(Batch(batch.x, batch.mask, weight=batch.weight) for batch in train.batches()).rows
     count = min(FOLDS, len(rows.x))
     if count < 2:
         yield moments, [rows]
@@ -148,22 +151,8 @@ def _folds(
     parts = order.tensor_split(count)
     for number, part in enumerate(parts):
         others = torch.cat([other for index, other in enumerate(parts) if index != number])
-        yield Moments.of(_OneBatch(rows.select(others)), 2 * rank + 4 * SPARE), [rows.select(part)]
-
-
-class _OneBatch:
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
-
-    def batches(self) -> Iterator[Batch]:
-        return iter([self.batch])
-
-
-def _together(batches: Sequence[RowBatch]) -> Batch:
-    parts = [[getattr(batch, name) for batch in batches] for name in ("x", "mask", "weight")]
-    x, mask, weight = (None if part[0] is None else torch.cat(part) for part in parts)
-    assert x is not None
-    return Batch(x, mask, weight=weight)
+        fitted = Moments.of(RowsInMemory(rows.select(others)), size)
+        yield replace(fitted, held=moments.held), [rows.select(part)]
 
 
 def _fit(

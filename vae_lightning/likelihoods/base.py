@@ -132,13 +132,20 @@ class Likelihood(Family, nn.Module, ABC):
         Its negative log-likelihood on other rows is the baseline every trained model has to beat.
         """
 
-    def start_from(self, rows: RowBatches, residual: Tensor | None = None) -> Tensor:  # noqa: ARG002 - most start at 0
+    def start_from(
+        self,
+        rows: RowBatches,  # noqa: ARG002 - most families start at 0
+        residual: Tensor | None = None,  # noqa: ARG002
+        held: Tensor | None = None,  # noqa: ARG002
+    ) -> Tensor:
         """Set the family's own parameters to what the training rows (N, C) say without z.
 
         Args:
             rows: the training rows.
             residual: of columns with a location: the variance that a linear model of z leaves unexplained, (C,). None
                 where nothing is known of z.
+            held: what no variance of a column with a location may fall below, (C,); by default what these rows say
+                (see :func:`~vae_lightning.likelihoods.moments.held_variances`).
 
         Returns:
             The constant raw output, shape ``(R,)``, that says so: the bias that the decoder starts from.

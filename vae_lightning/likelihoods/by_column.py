@@ -68,9 +68,13 @@ class ByColumn(Likelihood):
         ]
         return PredictiveByColumn(parts, self.columns, self._order)
 
-    def start_from(self, rows: RowBatches, residual: Tensor | None = None) -> Tensor:
+    def start_from(self, rows: RowBatches, residual: Tensor | None = None, held: Tensor | None = None) -> Tensor:
         starts = [
-            part.start_from(SomeColumns(rows, columns), None if residual is None else residual[columns])
+            part.start_from(
+                SomeColumns(rows, columns),
+                None if residual is None else residual[columns],
+                None if held is None else held[columns],
+            )
             for part, columns in zip(self._likelihoods(), self.columns, strict=True)
         ]
         return torch.cat([start.float() for start in starts])

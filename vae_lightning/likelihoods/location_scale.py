@@ -43,11 +43,12 @@ class LocationScale(Likelihood, ABC):
     def forward(self, raw: Tensor) -> Predictive:
         return ColumnDistribution(self.distribution(*self.scale.split(raw)))
 
-    def start_from(self, rows: RowBatches, residual: Tensor | None = None) -> Tensor:
+    def start_from(self, rows: RowBatches, residual: Tensor | None = None, held: Tensor | None = None) -> Tensor:
         location, error = self.fit(rows)
         if residual is not None:
             error = (residual.sqrt() / self.unit_stddev) ** self.scale.power
-        return self.scale.start(location, error, self._held(held_variances(rows)))
+        held = held_variances(rows) if held is None else held
+        return self.scale.start(location, error, self._held(held))
 
     def fit_variances(self, residual: Tensor, held: Tensor) -> Tensor:
         error = (residual.sqrt() / self.unit_stddev) ** self.scale.power

@@ -99,15 +99,29 @@ def held_variances(rows: RowBatches) -> Tensor:
     A column that differs from its mean in a handful of rows can be learned by heart, and its scale then vanishes: the
     next row that differs costs millions of nats. How many rows its variance comes from is
     ``n_eff = (Σ d²)² / Σ d⁴`` with deviations d (N / kurtosis; N / 3 for a normal, k for k equal events). Below
-    ``RARE`` the whole variance is held. A constant column counts as if one more row differed by 1: 1 / (N + 1).
+    ``RARE`` the whole variance is held. Of a constant column, one that never differed here, as much is held as such
+    columns vary on average: those that differed at times, and those that did not; at least as if one row more had
+    differed by 1, ``1 / (N + 1)``.
     """
     mean = column_means(rows)
     square, cells = column_sums(rows, lambda x: (x - mean).square())
     fourth, _ = column_sums(rows, lambda x: (x - mean) ** 4)
     variance = square / cells.clamp_min(1)
     is_constant = variance <= CONSTANT * (1 + mean.square())
-    is_rare = square.square() < RARE * fourth
-    return torch.where(is_constant, 1 / (cells + 1), torch.where(is_rare, variance, 0.0))
+    is_rare = ~is_constant & (square.square() < RARE * fourth)
+    usual = variance[is_rare].sum() / (is_rare | is_constant).sum().clamp_min(1)
+    return torch.where(is_constant, torch.maximum(1 / (cells + 1), usual), torch.where(is_rare, variance, 0.0))
+
+
+class Together:
+    """The rows of several parts, one after the other."""
+
+    def __init__(self, *parts: RowBatches) -> None:
+        self.parts = parts
+
+    def batches(self) -> Iterator[RowBatch]:
+        """As of the parts."""
+        return (batch for part in self.parts for batch in part.batches())
 
 
 class SomeColumns:
