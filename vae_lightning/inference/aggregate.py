@@ -6,8 +6,8 @@ Estimating the density of the codes once the networks are trained changes neithe
 measured of it, and its draws come to lie where the decoder knows something.
 
 Source:
-    Ghosh et al. 2020, From variational to deterministic autoencoders, section 4 (ex-post density estimation); Dai & Wipf
-    2019, Diagnosing and enhancing VAE models (two-stage VAE).
+    Ghosh et al. 2020, From variational to deterministic autoencoders, section 4 (ex-post density estimation); Dai &
+    Wipf 2019, Diagnosing and enhancing VAE models (two-stage VAE).
 """
 
 import math
@@ -24,8 +24,8 @@ from vae_lightning.data.store import ROWS_AT_ONCE, RowStore
 from vae_lightning.model.vae import VAE
 
 NUM_COMPONENTS = (1, 3, 10, 30)
-SHRINKAGES = (0.0, 0.1, 0.3, 0.6)
-"""How far every component's covariance is moved towards their mean: one keeps a covariance that few rows speak for."""
+PSEUDO_ROWS = (0, 3, 10, 30, 100)
+"""Rows of the normals' mean covariance imagined in each of them: few real rows do not speak for a covariance."""
 MAX_NUMBERS = 300_000
 """Of all covariances together: what a checkpoint may grow by."""
 ROWS_PER_COMPONENT = 20
@@ -138,8 +138,8 @@ def fit_aggregate_posterior(vae: VAE, train: RowStore, valid: RowStore, seed: in
     """The mixture that knows the codes of the validation rows best; None where none knows them better than the prior.
 
     Mixtures are fitted to a few draws of q(z|x) for each training row, by EM, over the dimensions that tell rows apart;
-    of the others, mean and standard deviation are. The number of normals and how alike their covariances are kept are
-    chosen on draws for the validation rows. The fit is the same whenever ``seed`` is.
+    of the others, mean and standard deviation are. The number of normals, and how alike their covariances are
+    kept, are chosen on draws for the validation rows. The fit is the same whenever ``seed`` is.
 
     Args:
         vae: in evaluation mode.
@@ -183,7 +183,7 @@ def _draw_codes(vae: VAE, rows: RowStore, most: int) -> tuple[Tensor, Tensor]:
 
 
 def _candidates(z: Tensor, means: Tensor, most: int, seed: int) -> Iterator[list[AggregatePosterior]]:
-    """For each number of normals up to ``most``, the mixtures of points ``z`` (M, L) that differ in their shrinkage."""
+    """For each number of normals up to ``most``, mixtures of points ``z`` (M, L) that differ in the rows imagined."""
     # Both take a second or more to import, which loading a model need not wait for.
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
@@ -209,9 +209,9 @@ def _candidates(z: Tensor, means: Tensor, most: int, seed: int) -> Iterator[list
         all_means = center.repeat(num, 1)
         all_means[:, active] += locations * spread[active]
         candidates = []
-        for shrinkage in SHRINKAGES if num > 1 else (0.0,):
-            # The covariance of all points together stays what it is.
-            factors = torch.linalg.cholesky((1 - shrinkage) * covariances + shrinkage * within)
+        num_rows = (len(means) * weights)[:, None, None]
+        for imagined in PSEUDO_ROWS if num > 1 else (0,):
+            factors = torch.linalg.cholesky((num_rows * covariances + imagined * within) / (num_rows + imagined))
             all_factors = spread.diag().repeat(num, 1, 1)
             all_factors[:, active[:, None] & active] = (spread[active, None] * factors).flatten(1)
             candidates.append(AggregatePosterior(weights, all_means, all_factors))

@@ -15,6 +15,7 @@ from vae_lightning.console import logging_to, mute_console, quiet_frameworks
 from vae_lightning.data.dataset import Dataset
 from vae_lightning.data.seeds import random_stream
 from vae_lightning.errors import Notice
+from vae_lightning.inference.aggregate import fit_aggregate_posterior
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.training.callbacks.guard import LossGuard
 from vae_lightning.training.callbacks.memory import BestInMemory
@@ -88,6 +89,8 @@ def _fitted(built: Built) -> Fitted:
     memory.restore(built.module)
     # In float32 a row's last digits would depend on the rows that share its matrix product.
     model = built.module.model.cpu().double().eval().calibrate(built.dataset.valid.x)
+    train, valid = (built.datamodule.on_device(part, torch.device("cpu")) for part in ("train", "valid"))
+    model.aggregate_posterior = fit_aggregate_posterior(model.vae, train, valid, built.module.seed)
     return Fitted(model, memory.history, built.trainer.current_epoch, guard.warnings)
 
 

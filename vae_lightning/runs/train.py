@@ -21,6 +21,8 @@ from vae_lightning.config.settings import Settings
 from vae_lightning.console import display_path, log, say
 from vae_lightning.errors import InterruptedRun, RunError
 from vae_lightning.files import write_whole
+from vae_lightning.inference.aggregate import AggregatePosterior, describe_draws, fit_aggregate_posterior
+from vae_lightning.inference.checkpoint import add_aggregate
 from vae_lightning.inference.evaluation import Evaluation
 from vae_lightning.reporting.hparams import log_hparams
 from vae_lightning.reporting.table import evaluate_with_bar, explain, plain_zero, print_results
@@ -72,10 +74,12 @@ def train(
     for name in ("summary.json", PAGE, VALID_SCORES, *stale):
         (run_dir / name).unlink(missing_ok=True)
     _fit(built, run_dir, resume_from)
-    best = _load_best(built, run_dir)
+    best, weights_from = _load_best(built, run_dir)
     trained = time.perf_counter() - started
     result, seconds = _evaluate(built, settings)
     if built.trainer.is_global_zero:
+        if weights_from is not None:
+            _fit_codes(built, weights_from)
         write_valid_scores(built.module.model.calibrate(built.dataset.valid.x), run_dir)
         spent = present(built, run_dir, settings, best, explain(result, best))
         _log_end(built, result, best, hparams)
@@ -134,16 +138,28 @@ def _resume_point(built: Built, run_dir: Path) -> Path | None:
     return path
 
 
-def _load_best(built: Built, run_dir: Path) -> float:
-    """Put the best weights that were kept into the module, else leave the last; returns the val/nelbo of these."""
+def _load_best(built: Built, run_dir: Path) -> tuple[float, Path | None]:
+    """Put the best weights that were kept into the module, else leave the last; their val/nelbo, and their file."""
     monitored = [c for c in _callbacks(built) if isinstance(c, ModelCheckpoint) and c.monitor == MONITOR]
     path = find_checkpoint(run_dir)
     model = built.module.model.float().eval()  # as `load` will have it, whatever precision it was trained in
     if monitored and path is not None and monitored[0].best_model_score is not None:
         load_weights(model, read_checkpoint(path), path)
-        return float(monitored[0].best_model_score)
+        return float(monitored[0].best_model_score), path
     rows = built.datamodule.on_device("valid", built.module.device)
-    return built.module.measure(rows.batches(EVALUATION_BATCH))["nelbo"]
+    return built.module.measure(rows.batches(EVALUATION_BATCH))["nelbo"], None
+
+
+def _fit_codes(built: Built, checkpoint: Path) -> None:
+    """Let the model draw new rows from where the codes lie, where that is clearly not the prior; kept with its weights.
+
+    It is no part of training: nothing but draws depends on it.
+    """
+    model, data = built.module.model, built.datamodule
+    train, valid = (data.on_device(part, built.module.device) for part in ("train", "valid"))
+    model.aggregate_posterior = fit_aggregate_posterior(model.vae, train, valid, built.module.seed)
+    add_aggregate(model.aggregate_posterior, checkpoint)
+    log.info(f"Draws: {describe_draws(model.aggregate_posterior)}.")
 
 
 def _callbacks(built: Built) -> list[Callback]:
@@ -181,6 +197,7 @@ def _summarise(
         "val/nelbo": best,
         "reference_measure": asdict(built.module.model.reference_measure),
         "test": result.as_dict(),
+        "draws": _state_draws(built.module.model.aggregate_posterior),
         "epochs": built.trainer.current_epoch,
         "parameters": sum(p.numel() for p in built.module.model.vae.parameters()),
         "seconds": dict(seconds),
@@ -202,6 +219,12 @@ def _summarise(
     say(f"Everything is in {display_path(run_dir)}: {', '.join(parts)}.")
     if (run_dir / "tensorboard").exists():
         say(f"tensorboard --logdir {display_path(run_dir)}")
+
+
+def _state_draws(aggregate: AggregatePosterior | None) -> dict[str, Any]:
+    if aggregate is None:
+        return {"from": "prior"}
+    return {"from": "aggregate_posterior", "num_components": aggregate.num_components, "gain": aggregate.gain}
 
 
 def _versions() -> dict[str, str]:
