@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from vae_lightning.controls.base import Control
-from vae_lightning.controls.rows import SomeRows, spread
+from vae_lightning.controls.rows import spread
+from vae_lightning.data.batch import Batch
 from vae_lightning.likelihoods.moments import RowBatch, RowBatches
 
 IMAGINED = 0.5
@@ -124,7 +125,7 @@ class _Pairs:
         return np.stack([neither, other - both, one - both, both]).reshape(2, 2, -1) + IMAGINED
 
 
-def _products(batch: SomeRows) -> tuple[Tensor, Tensor, Tensor]:
+def _products(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     x = batch.x if batch.mask is None else torch.where(batch.mask, batch.x, 0.0)
     weight = torch.ones_like(x[:, 0]) if batch.weight is None else batch.weight.to(x)
     weighted = weight[:, None] * x
