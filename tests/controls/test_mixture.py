@@ -19,7 +19,9 @@ from vae_lightning.likelihoods.gaussian import Gaussian
 from vae_lightning.likelihoods.poisson import Poisson
 
 FAMILIES = dict(every_likelihood())
-PROFILES = torch.tensor([[0.9, 0.9, 0.9, 0.1, 0.1, 0.1], [0.1, 0.1, 0.9, 0.9, 0.9, 0.1], [0.5, 0.1, 0.1, 0.1, 0.9, 0.9]])
+PROFILES = torch.tensor(
+    [[0.9, 0.9, 0.9, 0.1, 0.1, 0.1], [0.1, 0.1, 0.9, 0.9, 0.9, 0.1], [0.5, 0.1, 0.1, 0.1, 0.9, 0.9]]
+)
 SHARES = torch.tensor([0.5, 0.3, 0.2])
 
 
