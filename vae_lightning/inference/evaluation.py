@@ -32,6 +32,10 @@ class Evaluation:
         entropy_floor: the least loss any model could reach on these very rows.
         num_rows: rows evaluated.
         num_samples: importance samples per row.
+        baseline_gain_standard_error: of ``baseline - nll``, from its differences row by row; NaN for a single row.
+        control: NLL of the best simple model of such columns fitted to the training rows; NaN without one.
+        control_words: what it is.
+        control_gain_standard_error: of ``control - nll``, likewise.
     """
 
     nelbo: float
@@ -49,6 +53,10 @@ class Evaluation:
     variance_at_floor: float
     num_rows: int
     num_samples: int
+    baseline_gain_standard_error: float = math.nan
+    control: float = math.nan
+    control_words: str = ""
+    control_gain_standard_error: float = math.nan
 
     def as_dict(self) -> dict[str, float]:
         """Name → number."""
@@ -111,23 +119,28 @@ def evaluate(
     def mean(values: Tensor) -> float:
         return float(weight @ values.double())
 
+    def standard_error(values: Tensor) -> float:
+        """Of rows that count alike: their standard deviation over √N. A single one has none: 0 / 0."""
+        variance = (weight * (values - mean(values)).square()).sum() / (1 - weight.square().sum())
+        return float(variance.sqrt())
+
     nll = shift - estimate.log_prob.double()
     mean_nll = mean(nll)
     reconstruction = mean(shift - estimate.log_px)
     kl = means["kl"] if vae.kl_is_exact else mean(estimate.kl)
-    # Of rows that count alike: their standard deviation over √N. A single one has none: 0 / 0.
-    variance = (weight * (nll - mean_nll)).square().sum() / (1 - weight.square().sum())
+    baseline = torch.cat(baselines) + shift if baselines else nll
     return Evaluation(
         nelbo=reconstruction + kl,
         reconstruction=reconstruction,
         kl=kl,
         nll=mean_nll,
-        nll_standard_error=float(variance.sqrt()),
+        nll_standard_error=standard_error(nll),
         nll_per_column=mean_nll / num_columns,
         bits_per_column=mean_nll / num_columns / math.log(2),
         active_units=int(means["active_units"]),
         latent_dim=vae.latent_dim,
-        baseline=mean(torch.cat(baselines) + shift) if baselines else math.nan,
+        baseline=mean(baseline) if baselines else math.nan,
+        baseline_gain_standard_error=standard_error(baseline - nll) if baselines else math.nan,
         entropy_floor=mean(torch.cat(floors) + shift),
         log_var_at_bound=means.get("log_var_at_bound", 0.0),
         variance_at_floor=means["variance_at_floor"],
