@@ -1,7 +1,5 @@
 """Which control a likelihood's columns are held against."""
 
-import torch
-
 from vae_lightning.controls.base import Control
 from vae_lightning.controls.chow_liu import MAX_COLUMNS, ChowLiuTree
 from vae_lightning.controls.factor_analysis import fit_factor_analysis
@@ -26,9 +24,9 @@ def fit_control(likelihood: Likelihood, train: RowBatches, valid: RowBatches | N
     if all(support == REAL for support in likelihood.supports):
         return fit_factor_analysis(train, valid, latent_dim)
     # Where bits are drawn anew in every epoch the training rows are the levels they are drawn from; others are drawn.
-    if all(support == BINARY for support in likelihood.supports) and _are_bits(train if valid is None else valid):
-        if likelihood.num_columns <= MAX_COLUMNS:
-            return ChowLiuTree(train)
+    is_binary = all(support == BINARY for support in likelihood.supports)
+    if is_binary and likelihood.num_columns <= MAX_COLUMNS and _are_bits(train if valid is None else valid):
+        return ChowLiuTree(train)
     return fit_mixture(likelihood, train, valid, latent_dim)
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from vae_lightning.controls.choice import fit_control
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.checks import check_support
 from vae_lightning.data.columns import Column
@@ -277,7 +278,7 @@ class VAEModel(nn.Module):
 
         Args:
             rows: (N, C).
-            training_rows: what the baseline is fitted to; without them there is none.
+            training_rows: what the baseline and the control are fitted to; without them there is neither.
             num_samples: importance samples per row.
             seed: the same seed gives the same numbers.
             progress: called with the number of rows just finished.
@@ -290,7 +291,8 @@ class VAEModel(nn.Module):
             check_not_empty(rows)
         batches = self.batches([rows] if isinstance(rows, np.ndarray | pd.DataFrame) else rows)
         trained = None if training_rows is None else RowsInMemory(self.model_units(training_rows))
-        return evaluate(self.vae, batches, trained, num_samples, seed, self.log_slopes(), progress)
+        control = None if trained is None else fit_control(self.vae.likelihood, trained, None, self.vae.latent_dim)
+        return evaluate(self.vae, batches, trained, num_samples, seed, self.log_slopes(), progress, control)
 
     def batches(self, parts: Iterable[Any]) -> Iterable[Batch]:
         """``parts``, each (N, C) in data units, as batches in model units; where they begin anew, so do the batches."""
