@@ -12,10 +12,11 @@ from vae_lightning.controls.base import Control
 from vae_lightning.controls.covariance import Moments
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.store import RowsInMemory
+from vae_lightning.likelihoods.bounds import REACHABLE
 from vae_lightning.likelihoods.moments import RowBatch, RowBatches, Together, held_variances
 
-LEAST_NOISE = 1e-4**2
-"""Floor under the noise variances, model units."""
+LEAST_NOISE = 1e-5 ** (2 * REACHABLE)
+"""Floor under the noise variances, model units: what a Gaussian likelihood can be started at, its scale's floor 1e-5."""
 PSEUDO_ROWS = (0.0, 0.1, 1.0, 10.0, 100.0)
 """How many rows of independent columns may be imagined beside the real ones."""
 ENOUGH_ROWS, MOST_ROWS = 30, 2048
