@@ -160,7 +160,7 @@ def test_grey_levels_are_soft_targets() -> None:
 def test_rows_without_end_are_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mixture, "MOST_ROWS", 500)
     seen = []
-    monkeypatch.setattr(mixture, "_fit", lambda likelihood, rows, size: seen.append(rows) or _one(likelihood, rows))
+    monkeypatch.setattr(mixture, "_fit", lambda likelihood, rows, _: seen.append(rows) or _one(likelihood, rows))
     x = planted(3000)
     x[:, 0] = torch.linspace(0, 1, 3000)
     fit_mixture(Bernoulli(6), rows_of(x), rows_of(x), 2)
