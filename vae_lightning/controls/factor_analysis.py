@@ -12,7 +12,6 @@ from vae_lightning.controls.base import Control
 from vae_lightning.controls.covariance import Moments
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.store import RowsInMemory
-from vae_lightning.data.wording import count
 from vae_lightning.likelihoods.bounds import REACHABLE
 from vae_lightning.likelihoods.moments import RowBatch, RowBatches, Together, held_variances
 
@@ -52,7 +51,8 @@ class FactorAnalysis(Control):
 
     @property
     def words(self) -> str:
-        return f"factor analysis with {count(self.loadings.shape[1], 'latent dimension')}"
+        size = self.loadings.shape[1]
+        return f"factor analysis with {size} latent dimension{'s' if size != 1 else ''}"
 
     @property
     def signal(self) -> Tensor:
