@@ -92,7 +92,7 @@ def test_the_model_beats_independent_columns_on_correlated_ones(name: str, reque
     assert test["nll"] < test["baseline"] - 0.1
 
 
-@pytest.mark.parametrize(("name", "words"), [("gaussian_run", "factor analysis"), ("bernoulli_run", "Chow-Liu tree")])
+@pytest.mark.parametrize(("name", "words"), [("gaussian_run", "factor analysis"), ("bernoulli_run", "a Chow-Liu tree")])
 def test_the_control_is_in_the_summary(name: str, words: str, request: pytest.FixtureRequest) -> None:
     test = request.getfixturevalue(name).summary["test"]
     assert test["control_words"].startswith(words)

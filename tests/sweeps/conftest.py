@@ -87,7 +87,7 @@ def make_job(sweep_dir: Path) -> MakeJob:
                     "nll": value + 0.25,
                     "baseline": 140.0,
                     "control": 130.0,
-                    "control_words": "Chow-Liu tree",
+                    "control_words": "a Chow-Liu tree",
                     "active_units": number % 3,
                 },
                 "epochs": 7,

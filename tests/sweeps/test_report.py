@@ -56,7 +56,7 @@ def test_seeds_are_averaged_and_the_best_mean_comes_first(sweep_dir: Path, grid:
     assert list(table["test/nll"]) == [f"{truth.mean()[n] + 0.25:.3f} ± {truth.std()[n]:.3f}" for n in order]
     # The control stands at 130 for all.
     assert list(table["gain"]) == [f"{129.75 - truth.mean()[n]:.3f} ± {truth.std()[n]:.3f}" for n in order]
-    assert "Gain is how far the test NLL lies below that of the control, Chow-Liu tree; where" in markdown(sweep_dir)
+    assert "Gain is how far the test NLL lies below that of the control, a Chow-Liu tree; where" in markdown(sweep_dir)
     assert list(table["seeds"]) == ["3", "3", "3"]
     assert list(table["jobs"]) == ["3, 4, 5", "6, 7, 8", "0, 1, 2"]
     assert "seed" not in table
