@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vae_lightning.controls.choice import fit_control
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.checks import is_illegal
 from vae_lightning.data.seeds import random_stream
-from vae_lightning.data.store import RowStore
+from vae_lightning.data.store import RowsInMemory, RowStore
 from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.errors import Setting
 from vae_lightning.inference.evaluation import Evaluation, evaluate
@@ -79,7 +80,10 @@ def examine_model(trained: Trained) -> Report:
         return Report([refused])
     judged = replace(trained, test=trained.test.split(ROWS)[0])
     model = judged.model
-    result = evaluate(model.vae, [judged.test], judged.train, SAMPLES, log_slopes=model.log_slopes())
+    vae, record = model.vae, judged.record
+    valid = None if record is None else RowsInMemory(record.valid)
+    control = fit_control(vae.likelihood, judged.train, valid, vae.latent_dim)
+    result = evaluate(vae, [judged.test], judged.train, SAMPLES, log_slopes=model.log_slopes(), control=control)
     with random_stream(0):
         findings = [
             refused,
@@ -104,6 +108,7 @@ def _summarise(trained: Trained, result: Evaluation) -> dict[str, Any]:
         "NELBO": result.nelbo,
         "NLL": f"{result.nll:.4f} ± {result.nll_standard_error:.4f} ({result.num_samples} samples a row)",
         "independent columns": result.baseline,
+        result.control_words: result.control,
         "floor": result.entropy_floor + 0.0,
         "active units": f"{result.active_units} of {result.latent_dim}",
     }
