@@ -1,6 +1,7 @@
 """From a run directory to the trained model, whoever made the directory."""
 
 import csv
+import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -100,6 +101,18 @@ def resume_advice(run_dir: Path) -> str:
     """A sentence that says how to go on with an unfinished run."""
     resume = on_the_command_line(Setting("resume", display_path(run_dir)))
     return f"python train.py {resume} goes on after the last finished epoch."
+
+
+def report_advice(run_dir: Path) -> str:
+    """A sentence that says how to see what an unfinished run has learned; nothing where there is nothing to see."""
+    if not holds_model(run_dir):
+        return ""
+    return f"vae-lightning report {shlex.quote(display_path(run_dir))} shows what was learned so far."
+
+
+def holds_model(directory: Path) -> bool:
+    """Whether :func:`load` finds a model there."""
+    return find_checkpoint(directory) is not None or (directory / CARD).is_file()
 
 
 def find_checkpoint(run_dir: Path) -> Path | None:
