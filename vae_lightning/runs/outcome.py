@@ -30,6 +30,7 @@ class Outcome:
     Attributes:
         model: with the weights that are kept, in evaluation mode.
         rows: by part, in model units and the model's dtype; empty where they cannot be had any more.
+            Where there are none to test, those to validate judge the model.
         epochs: how many were trained.
         seed: of every draw.
         objective: what training maximised; None where that is not known.
@@ -59,10 +60,15 @@ class Outcome:
         data: Mapping[str, object] = self.model.record.get("data", {})
         return data
 
+    @property
+    def judges(self) -> RowStore:
+        """The rows that the model is judged by."""
+        return self.rows.get("test", self.rows["valid"])
+
     def state_facts(self) -> dict[str, str]:
         """What was trained: name → words."""
         vae = self.model.vae
-        counts = [f"{rows.num_rows:,} {PARTS[part]}" for part, rows in self.rows.items() if part in PARTS]
+        counts = [f"{rows.num_rows:,} {PARTS[part]}" for part, rows in self.rows.items()]
         data = ", ".join([str(self._data.get("name", "rows")), f"{len(self.model.columns):,} columns", *counts])
         parameters = sum(parameter.numel() for parameter in vae.parameters())
         model = f"{vae.latent_dim} latent dimensions, {vae.likelihood.name()} likelihood"
@@ -79,11 +85,9 @@ class Outcome:
         model, cpu = self.model, torch.device("cpu")
         if model.vae.output.weight.device != cpu:
             model = copy.deepcopy(model).cpu()  # the doctor's quadratures are made of numbers there
-        train, valid, test = (self.rows[part].to(cpu) for part in PARTS)
-        judged = RowsInMemory.of(test.batches()).rows
-        record = Record(self.best, RowsInMemory.of(valid.batches()).rows, self.seed)
-        known = None if math.isnan(self.best) else record
-        return examine_model(Trained(model, train, judged, self.objective, known))
+        judged, valid = (RowsInMemory.of(rows.to(cpu).batches()).rows for rows in (self.judges, self.rows["valid"]))
+        record = None if math.isnan(self.best) else Record(self.best, valid, self.seed)
+        return examine_model(Trained(model, self.rows["train"].to(cpu), judged, self.objective, record))
 
     def draw(self) -> list[PlotImage]:
         """Every figure that suits; without rows the curves of training alone."""

@@ -111,7 +111,7 @@ def _evaluate(outcome: Outcome) -> Evaluation | None:
     if not outcome.rows:
         return None
     rows, num_samples = outcome.rows, EvaluationOptions().num_samples
-    return evaluate_with_bar(outcome.model, list(rows["test"].batches()), rows["train"], num_samples, outcome.seed)
+    return evaluate_with_bar(outcome.model, list(outcome.judges.batches()), rows["train"], num_samples, outcome.seed)
 
 
 def _state_of(loaded: Loaded, outcome: Outcome) -> str:
