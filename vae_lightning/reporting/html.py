@@ -54,7 +54,8 @@ class Page:
         # In a frame, so that neither the page's style nor the notebook's reaches the other.
         return (
             f'<iframe srcdoc="{escape(render(self))}" title="{escape(self.title)}" sandbox '
-            'style="width: 100%; height: 42rem; border: 1px solid #ddd; background: #fff"></iframe>'
+            'style="box-sizing: border-box; width: 100%; height: 42rem; border: 1px solid #ddd; background: #fff">'
+            "</iframe>"
         )
 
     def save(self, path: str | Path) -> Path:

@@ -58,28 +58,31 @@ class NotebookBar:
 
     Args:
         total: steps, or None.
-        completed: steps that were taken before.
     """
 
     _shown: ClassVar[tuple[int, Any]] = (-1, None)
     """The cell that holds the newest bar, and the handle of its output."""
 
-    def __init__(self, total: float | None, completed: float) -> None:
+    def __init__(self, total: float | None) -> None:
         self._total = total
-        self._begun_at = completed
-        self._started = time.perf_counter()
         self._words: list[str] = []
+        #: Time and steps at the first drawing: the first steps take longest, and would foretell hours.
+        self._first: tuple[float, float] | None = None
 
     def draw(self, completed: float, epoch: str, rest: str) -> None:
         """As :class:`Bar`."""
         self._words = [epoch, rest]
-        done, share = completed - self._begun_at, completed / self._total if self._total else None
-        if not self._total or done <= 0:
-            _show(_Line(self._words, share))
-            return
-        seconds = (time.perf_counter() - self._started) * (self._total - completed) / done
-        # At most: training may stop early.
-        _show(_Line([*self._words, f"at most {timedelta(seconds=round(seconds))} left"], share))
+        now = time.monotonic()
+        self._first = self._first or (now, completed)
+        share = completed / self._total if self._total else None
+        _show(_Line([*self._words, *self._time_left(now, completed)], share))
+
+    def _time_left(self, now: float, completed: float) -> list[str]:
+        began, before = self._first or (now, completed)
+        if not self._total or completed <= before:
+            return []
+        seconds = (now - began) * (self._total - completed) / (completed - before)
+        return [f"at most {timedelta(seconds=round(seconds))} left"]  # training may stop early
 
     def close(self) -> None:
         """As :class:`Bar`; the last words stay."""

@@ -56,7 +56,7 @@ class EpochProgress(ProgressBar):
         if not self._enabled:
             self._bar = None
         elif console.is_jupyter:
-            self._bar = NotebookBar(total, done)
+            self._bar = NotebookBar(total)
         elif console.is_terminal:
             self._bar = TerminalBar(console, total, done, self.transient)
 
@@ -65,7 +65,8 @@ class EpochProgress(ProgressBar):
     ) -> None:
         self._rows += sum(one.num_rows for one in batch) if isinstance(batch, Block) else _num_rows(batch)
         if self._bar is not None and time.perf_counter() - self._drawn > self.refresh_seconds:
-            self._draw(trainer, trainer.current_epoch * trainer.num_training_batches + batch_idx + 1)
+            epoch = trainer.current_epoch
+            self._draw(trainer, epoch * trainer.num_training_batches + batch_idx + 1, epoch + 1)
 
     def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
         if trainer.sanity_checking:
@@ -79,21 +80,22 @@ class EpochProgress(ProgressBar):
         # Of a run whose end nobody knows, the epochs 1, 2, 4, 8 ...
         every = -(-last // self.lines) if last else 1 << (epoch.bit_length() - 1)
         if self._bar is None and self._enabled and (epoch % every == 0 or epoch in (1, last)):
-            log.info(f"{_epoch(trainer)}  {self._rate()}  {self._terms}")
+            log.info(f"{_epoch(epoch, trainer)}  {self._rate()}  {self._terms}")
 
     def on_train_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
         if self._bar is not None:
-            self._draw(trainer, trainer.current_epoch * trainer.num_training_batches)
+            done = trainer.current_epoch
+            self._draw(trainer, done * trainer.num_training_batches, done)
         self._close()
 
     def on_exception(self, trainer: Trainer, pl_module: VAEModule, exception: BaseException) -> None:
         self._close()
 
-    def _draw(self, trainer: Trainer, completed: float) -> None:
+    def _draw(self, trainer: Trainer, completed: float, epoch: int) -> None:
         assert self._bar is not None
         self._drawn = time.perf_counter()
         if self._drawn - self._started >= self.delay_seconds:
-            self._bar.draw(completed, _epoch(trainer), f"{self._rate()}  {self._terms}")
+            self._bar.draw(completed, _epoch(epoch, trainer), f"{self._rate()}  {self._terms}")
 
     def _rate(self) -> str:
         return f"{self._rows / (time.perf_counter() - self._started):,.0f} rows/s"
@@ -109,9 +111,9 @@ def _last_epoch(trainer: Trainer) -> int | None:
     return trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
 
 
-def _epoch(trainer: Trainer) -> str:
-    epoch, last = trainer.current_epoch + 1, _last_epoch(trainer)
-    return f"epoch {min(epoch, last)}/{last}" if last else f"epoch {epoch}"
+def _epoch(epoch: int, trainer: Trainer) -> str:
+    last = _last_epoch(trainer)
+    return f"epoch {epoch}/{last}" if last else f"epoch {epoch}"
 
 
 def _num_rows(batch: Any) -> int:
