@@ -3,7 +3,7 @@
 import io
 import json
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ class DirectoryMixin:
     model_: VAEModel
     history_: dict[str, list[float]]
     n_iter_: int
+    best_nelbo_: float
     n_features_in_: int
     feature_names_in_: np.ndarray
     warnings_: list[str]
@@ -59,11 +60,18 @@ class DirectoryMixin:
         write_whole(directory / PARAMETERS, about.encode())
         return directory
 
+    @property
+    def _best_epoch(self) -> int:
+        """Of the weights that are kept, counted from 0; -1 for those before the first step."""
+        nelbo = self.history_[MONITOR]
+        return -1 if self.best_nelbo_ < min(nelbo) else int(np.argmin(nelbo))
+
     def _about(self) -> dict[str, Any]:
         return {
             "vae_lightning": __version__,
             "parameters": self.get_params(deep=False),  # type: ignore[attr-defined]
             "named": hasattr(self, "feature_names_in_"),
+            "best_nelbo": self.best_nelbo_,
             "warnings": self.warnings_,
         }
 
@@ -71,7 +79,7 @@ class DirectoryMixin:
         content = {
             RECORD: record_text(self.model_),
             "state_dict": {WEIGHTS_PREFIX + name: value for name, value in self.model_.state_dict().items()},
-            "epoch": int(np.argmin(self.history_[MONITOR])),
+            "epoch": self._best_epoch,
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)
@@ -88,17 +96,17 @@ class DirectoryMixin:
             ConfigError: (a ``ValueError``) for parameters that make no sense.
         """
         directory = Path(directory)
-        parameters, named, warnings = _read_about(directory / PARAMETERS, cls._get_param_names())  # type: ignore[attr-defined]
-        estimator = cls(**parameters)
+        about = _read_about(directory / PARAMETERS, cls._get_param_names())  # type: ignore[attr-defined]
+        estimator = cls(**about.parameters)
         estimator._check_parameters()  # type: ignore[attr-defined]
         estimator.model_ = load_recorded(directory).model.double()
         estimator.history_ = _read_history(directory / "metrics.csv")
         estimator.n_iter_ = len(estimator.history_[MONITOR])
         estimator.n_features_in_ = len(estimator.model_.columns)
-        if named:
+        if about.named:
             names = [column.name for column in estimator.model_.columns]
             estimator.feature_names_in_ = np.array(names, dtype=object)
-        estimator.warnings_ = warnings
+        estimator.best_nelbo_, estimator.warnings_ = about.best_nelbo, about.warnings
         return estimator
 
 
@@ -109,17 +117,25 @@ def _as_plain(value: object) -> Any:
     raise TypeError(f"{value!r} is none")
 
 
-def _read_about(path: Path, legal: list[str]) -> tuple[dict[str, Any], bool, list[str]]:
+class _About(NamedTuple):
+    parameters: dict[str, Any]
+    named: bool
+    best_nelbo: float
+    warnings: list[str]
+
+
+def _read_about(path: Path, legal: list[str]) -> _About:
     if not path.is_file():
         raise RunError(f"{path.parent} holds no saved estimator: expected {path}. vae_lightning.load reads runs.")
     try:
         about = json.loads(path.read_bytes())
-        parameters, named, warnings = dict(about["parameters"]), about["named"] is True, list(about["warnings"])
+        parameters, warnings = dict(about["parameters"]), list(map(str, about["warnings"]))
+        read = _About(parameters, about["named"] is True, float(about["best_nelbo"]), warnings)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RunError(f"{path} cannot be read: it is damaged.") from error
     if unknown := [name for name in parameters if name not in legal]:
         raise RunError(f"{path} has a parameter {unknown[0]!r}, which this version does not know.")
-    return parameters, named, list(map(str, warnings))
+    return read
 
 
 def _read_history(path: Path) -> dict[str, list[float]]:

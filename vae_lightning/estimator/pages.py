@@ -28,6 +28,7 @@ class PagesMixin:
     model_: VAEModel
     history_: dict[str, list[float]]
     n_iter_: int
+    best_nelbo_: float
     warnings_: list[str]
     num_samples: int
     #: The rows of the last fit; neither saved nor pickled.
@@ -79,8 +80,8 @@ class PagesMixin:
     def _outcome(self) -> Outcome:
         model = self.model_
         rows = {part: _cast(kept, model) for part, kept in getattr(self, "_kept_rows", {}).items()}
-        objective, best = recorded_objective(model.record), min(self.history_[MONITOR])
-        return Outcome(model, rows, self.n_iter_, int(model.record["seed"]), objective, best, self._history)
+        seed, objective = int(model.record["seed"]), recorded_objective(model.record)
+        return Outcome(model, rows, self.n_iter_, seed, objective, self.best_nelbo_, self._history)
 
 
 def _cast(rows: RowStore, model: VAEModel) -> RowStore:

@@ -37,6 +37,7 @@ class Fitted(NamedTuple):
         model: that of the best epoch, float64, on the CPU, in evaluation mode, its validation rows scored.
         history: every epoch's training and validation terms by name, nats per row in data units.
         epochs: how many were trained.
+        best: val/nelbo of the model, which may be that of the start.
         warnings: what the loss guard had to say.
         rows: those trained on and those watched, in model units, by part.
         interrupted: whether somebody stopped it.
@@ -45,12 +46,13 @@ class Fitted(NamedTuple):
     model: VAEModel
     history: dict[str, list[float]]
     epochs: int
+    best: float
     warnings: list[Notice]
     rows: Mapping[str, RowStore]
     interrupted: bool
 
 
-def in_memory(accelerator: str, max_epochs: int, patience: int, verbose: int) -> dict[str, Any]:
+def in_memory(accelerator: str, max_epochs: int | str, patience: int | str, verbose: int) -> dict[str, Any]:
     """The nodes ``trainer``, ``callbacks`` and ``logger`` of a fit that stops by itself and writes nothing."""
     callbacks: dict[str, Any] = {
         "best": {"_target_": "vae_lightning.training.callbacks.memory.BestInMemory"},
@@ -98,7 +100,7 @@ def fit_in_memory(config: Mapping[str, Any], dataset: Dataset, verbose: int = 0)
     """
     settings = Settings.parse(config)
     with _surroundings(settings.seed, verbose):
-        built = assemble(settings, prepare(settings, dataset))
+        built = assemble(prepare(settings, dataset))
         interrupted = _train(built)
         return _fitted(built, interrupted)
 
@@ -113,7 +115,8 @@ def _fitted(built: Built, interrupted: bool) -> Fitted:
     # In float32 a row's last digits would depend on the rows that share its matrix product.
     model = built.module.model.cpu().double().eval().calibrate(built.dataset.valid.x)
     rows = {part: built.datamodule.on_device(part, torch.device("cpu")) for part in ("train", "valid")}
-    return Fitted(model, memory.history, built.trainer.current_epoch, guard.warnings, rows, interrupted)
+    epochs = built.trainer.current_epoch
+    return Fitted(model, memory.history, epochs, memory.best, guard.warnings, rows, interrupted)
 
 
 def _means_the_program() -> bool:

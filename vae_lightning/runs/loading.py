@@ -39,7 +39,8 @@ class Loaded(NamedTuple):
     Attributes:
         model: in evaluation mode.
         config: the configuration that it was trained with.
-        epoch: the epoch after which it was saved, counted from 0; -1 where the checkpoint does not say.
+        epoch: the epoch after which it was saved, counted from 0; -1 for the weights before the first step, and where
+            the checkpoint does not say.
     """
 
     model: VAEModel
@@ -60,7 +61,8 @@ def load_recorded(run_dir: str | Path) -> Loaded:
     model = rebuild_model(record, path)
     load_weights(model, checkpoint, path)
     model.valid_scores = _read_valid_scores(directory / VALID_SCORES)
-    return Loaded(model.eval(), record["config"], int(checkpoint.get("epoch", -1)))
+    epoch = checkpoint.get("epoch", -1) if checkpoint.get("global_step", 1) else -1
+    return Loaded(model.eval(), record["config"], int(epoch))
 
 
 def _load_exported(directory: Path) -> Loaded:

@@ -117,9 +117,10 @@ def _evaluate(outcome: Outcome) -> Evaluation | None:
 def _state_of(loaded: Loaded, outcome: Outcome) -> str:
     if not loaded.config.get("data", {}).get("source"):
         return ""  # of rows in memory: nothing that could go on
+    kept = "those before the first step" if loaded.epoch < 0 else f"those of epoch {loaded.epoch + 1}"
     return (
         f"This run has not finished: {outcome.epochs} epochs so far. Everything here is of the weights that are kept, "
-        f"those of epoch {loaded.epoch + 1}; python train.py resume=RUN goes on."
+        f"{kept}; python train.py resume=RUN goes on."
     )
 
 
