@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from torch import Tensor
 from torch.distributions import Laplace as LaplaceDistribution
 
