@@ -29,6 +29,7 @@ from vae_lightning.objectives.base import Objective
 from vae_lightning.posteriors.base import PosteriorFamily
 from vae_lightning.priors.base import Prior
 from vae_lightning.runs.fitting import fit_in_memory, in_memory
+from vae_lightning.runs.loading import describe_epoch
 
 RandomState = int | np.random.RandomState | None
 ACCELERATORS = ("cpu", "gpu", "auto")
@@ -186,7 +187,8 @@ class VAEEstimator(
         self.warnings_ = [notice.worded(_as_parameter) for notice in fitted.warnings]
         self.best_nelbo_, self._kept_rows = fitted.best, fitted.rows
         if fitted.interrupted:
-            said = f"Interrupted after {self.n_iter_} epochs. The best weights so far are kept: those {_name_epoch(self._best_epoch)}."
+            kept = describe_epoch(self._best_epoch)
+            said = f"Interrupted after {self.n_iter_} epochs. The best weights so far are kept, those {kept}."
             self.warnings_.append(said)
             warnings.warn(said, ConvergenceWarning, stacklevel=2)
         return self
@@ -235,6 +237,10 @@ class VAEEstimator(
         check_parameter("sample", "n_samples", is_count(n_samples), "a whole number from 1 on", n_samples)
         drawn = self.model_.sample(int(n_samples), seed=_seed(random_state))
         return drawn if hasattr(self, "feature_names_in_") else drawn.to_numpy()
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """A fit that failed or was interrupted at its beginning has seen rows, and leaves no model."""
+        return hasattr(self, "model_")
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the rows: a pickle is a model, not a table."""
@@ -331,10 +337,6 @@ class VAEEstimator(
         check_is_fitted(self)
         rows: np.ndarray = validate_data(self, X, dtype=np.float64, reset=False)
         return rows
-
-
-def _name_epoch(number: int) -> str:
-    return "before the first step" if number < 0 else f"of epoch {number + 1}"
 
 
 def _name(part: object) -> object:

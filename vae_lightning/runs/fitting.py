@@ -25,6 +25,8 @@ from vae_lightning.training.module import MONITOR
 
 # torch's random stream, Lightning's loggers and the denormal flag are the process's: fits in threads take turns.
 _TURNS = threading.Lock()
+BAR_DELAY_SECONDS = 1.0
+"""What is done sooner needs no bar."""
 AT_ONCE_SECONDS = 3.0
 """Two interrupts within this time of one another mean the program, such as a search over many fits, not the fit."""
 _interrupted_at = -math.inf
@@ -67,7 +69,7 @@ def in_memory(accelerator: str, max_epochs: int | str, patience: int | str, verb
     if verbose:
         callbacks["progress"] = {
             "_target_": "vae_lightning.training.callbacks.progress.EpochProgress",
-            "delay_seconds": 1.0,
+            "delay_seconds": BAR_DELAY_SECONDS,
             "transient": True,
         }
     trainer = {

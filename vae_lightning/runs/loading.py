@@ -112,6 +112,15 @@ def report_advice(run_dir: Path) -> str:
     return f"vae-lightning report {shlex.quote(display_path(run_dir))} shows what was learned so far."
 
 
+def describe_epoch(epoch: int) -> str:
+    """Which weights those of :attr:`Loaded.epoch` are.
+
+    >>> describe_epoch(0), describe_epoch(-1)
+    ('of epoch 1', 'before the first step')
+    """
+    return "before the first step" if epoch < 0 else f"of epoch {epoch + 1}"
+
+
 def holds_model(directory: Path) -> bool:
     """Whether :func:`load` finds a model there."""
     return find_checkpoint(directory) is not None or (directory / CARD).is_file()

@@ -20,7 +20,7 @@ from vae_lightning.reporting.figures.training import read_history
 from vae_lightning.reporting.html import Page
 from vae_lightning.reporting.table import evaluate_with_bar, explain
 from vae_lightning.runs.checkup import recorded_objective
-from vae_lightning.runs.loading import Loaded, load_recorded
+from vae_lightning.runs.loading import Loaded, describe_epoch, load_recorded
 from vae_lightning.runs.outcome import Outcome
 from vae_lightning.training.module import MONITOR
 
@@ -117,10 +117,9 @@ def _evaluate(outcome: Outcome) -> Evaluation | None:
 def _state_of(loaded: Loaded, outcome: Outcome) -> str:
     if not loaded.config.get("data", {}).get("source"):
         return ""  # of rows in memory: nothing that could go on
-    kept = "those before the first step" if loaded.epoch < 0 else f"those of epoch {loaded.epoch + 1}"
     return (
         f"This run has not finished: {outcome.epochs} epochs so far. Everything here is of the weights that are kept, "
-        f"{kept}; python train.py resume=RUN goes on."
+        f"those {describe_epoch(loaded.epoch)}; python train.py resume=RUN goes on."
     )
 
 
