@@ -50,7 +50,7 @@ def examine_run(run_dir: str | Path, data: str | Path | None = None) -> Report:
         model,
         rows["train"],
         _together(rows["test"]) if again else _together(rows["valid"], rows["test"]),
-        _objective(record),
+        recorded_objective(record),
         None if nelbo is None else Record(nelbo, _together(rows["valid"]), seed),
     )
     report = examine_model(trained)
@@ -73,7 +73,8 @@ def _dataset(model: VAEModel, record: dict[str, Any], data: str | Path | None) -
     return recorded_dataset(record, names), True
 
 
-def _objective(record: dict[str, Any]) -> Objective | None:
+def recorded_objective(record: dict[str, Any]) -> Objective | None:
+    """What training maximised; None where the record names what this version does not have."""
     try:
         return build_part(Objective, record["objective"], "objective")  # type: ignore[type-abstract]
     except (KeyError, TypeError, UserError):

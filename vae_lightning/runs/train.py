@@ -32,6 +32,7 @@ from vae_lightning.runs.loading import (
     load_weights,
     read_checkpoint,
     read_record,
+    report_advice,
     resume_advice,
     write_valid_scores,
 )
@@ -95,7 +96,8 @@ def _fit(built: Built, run_dir: Path, resume_from: Path | None) -> None:
     try:
         built.trainer.fit(built.module, built.datamodule, ckpt_path=resume_from, weights_only=True)
     except SystemExit:  # Lightning's answer to Ctrl-C
-        raise InterruptedRun(f"Interrupted. {resume_advice(run_dir)}") from None
+        advice = f"{resume_advice(run_dir)} {report_advice(run_dir)}".rstrip()
+        raise InterruptedRun(f"Interrupted. {advice}") from None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves it ignored
