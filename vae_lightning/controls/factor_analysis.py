@@ -17,7 +17,7 @@ from vae_lightning.likelihoods.bounds import REACHABLE
 from vae_lightning.likelihoods.moments import RowBatch, RowBatches, Together, held_variances
 
 LEAST_NOISE = 1e-5 ** (2 * REACHABLE)
-"""Floor under the noise variances, model units: what a Gaussian likelihood can be started at, its scale's floor 1e-5."""
+"""Floor under the noise variances, model units: what a Gaussian likelihood can be started at."""
 PSEUDO_ROWS = (0.0, *(10.0**power for power in range(-6, 3)))
 """How many rows of independent columns may be imagined beside the real ones: a millionth of one to a hundred."""
 ENOUGH_ROWS, MOST_ROWS = 30, 2048
