@@ -31,6 +31,7 @@ class Page:
         warnings: what the run warned of.
         configuration: as text.
         figures: with how to read them; None where the run draws none.
+        conclusion: what the run came to, one sentence.
     """
 
     title: str
@@ -41,6 +42,7 @@ class Page:
     warnings: Sequence[str]
     configuration: str
     figures: Sequence[PlotImage] | None = None
+    conclusion: str = ""
 
 
 def write_page(page: Page, path: Path) -> None:

@@ -55,15 +55,18 @@ def explain(result: Evaluation, best: float | None = None) -> list[tuple[str, st
     return lines
 
 
-def print_results(result: Evaluation, best: float | None = None, title: str = "Test") -> None:
-    """Print the table."""
+def print_results(
+    result: Evaluation, best: float | None = None, title: str = "Test", verdict: str | None = None
+) -> None:
+    """Print the table, under the verdict where there is one."""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
     for line in explain(result, best):
         table.add_row(*line)
-    say(f"\n{title}, {result.num_rows:,} rows, nats per row in data units:")
+    say(f"\n{verdict or ''}")
+    say(f"{title}, {result.num_rows:,} rows, nats per row in data units:")
     say(table)
     say()
 

@@ -1,6 +1,7 @@
 """From a run directory to the trained model, whoever made the directory."""
 
 import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -100,6 +101,11 @@ def resume_advice(run_dir: Path) -> str:
     """A sentence that says how to go on with an unfinished run."""
     resume = on_the_command_line(Setting("resume", display_path(run_dir)))
     return f"python train.py {resume} goes on after the last finished epoch."
+
+
+def epochs_of(checkpoint: Mapping[str, Any]) -> int:
+    """Epochs after which a checkpoint was saved; 0 before the first step or where it does not say."""
+    return int(checkpoint.get("epoch", -1)) + 1 if checkpoint.get("global_step", 1) else 0
 
 
 def find_checkpoint(run_dir: Path) -> Path | None:

@@ -21,13 +21,16 @@ from vae_lightning.config.settings import Settings
 from vae_lightning.console import display_path, log, say
 from vae_lightning.errors import InterruptedRun, RunError
 from vae_lightning.files import write_whole
+from vae_lightning.inference.draws import find_impossible_draws
 from vae_lightning.inference.evaluation import Evaluation
+from vae_lightning.inference.verdict import judge
 from vae_lightning.reporting.hparams import log_hparams
-from vae_lightning.reporting.table import evaluate_with_bar, explain, plain_zero, print_results
-from vae_lightning.runs.closing import PAGE, present
+from vae_lightning.reporting.table import evaluate_with_bar, plain_zero, print_results
+from vae_lightning.runs.closing import PAGE, Outcome, present
 from vae_lightning.runs.loading import (
     CHECKPOINTS,
     VALID_SCORES,
+    epochs_of,
     find_checkpoint,
     load_weights,
     read_checkpoint,
@@ -35,6 +38,7 @@ from vae_lightning.runs.loading import (
     resume_advice,
     write_valid_scores,
 )
+from vae_lightning.training.callbacks.course import CourseRecorder, describe_beta
 from vae_lightning.training.callbacks.guard import LossGuard
 from vae_lightning.training.datamodule import EVALUATION_BATCH
 from vae_lightning.training.module import MONITOR
@@ -73,15 +77,16 @@ def train(
     for name in ("summary.json", PAGE, VALID_SCORES, *stale):
         (run_dir / name).unlink(missing_ok=True)
     _fit(built, run_dir, resume_from)
-    best = _load_best(built, run_dir)
+    best, epoch = _load_best(built, run_dir)
     trained = time.perf_counter() - started
     result, seconds = _evaluate(built, settings)
     if built.trainer.is_global_zero:
+        outcome = _conclude(built, result, best, epoch)
         write_valid_scores(built.module.model.calibrate(built.dataset.valid.x), run_dir)
-        spent = present(built, run_dir, settings, best, explain(result, best))
+        spent = present(built, run_dir, settings, outcome)
         _log_end(built, result, best, hparams)
         took = {"training": trained, "evaluation": seconds, **spent._asdict()}
-        _summarise(built, run_dir, result, best, took, overrides)
+        _summarise(built, run_dir, outcome, took, overrides)
     return best
 
 
@@ -92,6 +97,8 @@ def _fit(built: Built, run_dir: Path, resume_from: Path | None) -> None:
         f"Model: {parameters:,} parameters, {vae.latent_dim} latent dimensions, {type(vae.likelihood).__name__} "
         f"likelihood. No loss below {plain_zero(built.module.model.loss_floor()):.2f} nats per row is possible."
     )
+    if (epochs := built.trainer.max_epochs or 0) > 0 and (told := describe_beta(built.module, epochs)):
+        log.warning(f"{told[0].upper()}{told[1:]}.")
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         built.trainer.fit(built.module, built.datamodule, ckpt_path=resume_from, weights_only=True)
@@ -135,16 +142,29 @@ def _resume_point(built: Built, run_dir: Path) -> Path | None:
     return path
 
 
-def _load_best(built: Built, run_dir: Path) -> float:
-    """Put the best weights that were kept into the module, else leave the last; returns the val/nelbo of these."""
+def _load_best(built: Built, run_dir: Path) -> tuple[float, int]:
+    """Put the best weights that were kept into the module, else leave the last; their val/nelbo and epoch, from 1."""
     monitored = [c for c in _callbacks(built) if isinstance(c, ModelCheckpoint) and c.monitor == MONITOR]
     path = find_checkpoint(run_dir)
     model = built.module.model.float().eval()  # as `load` will have it, whatever precision it was trained in
     if monitored and path is not None and monitored[0].best_model_score is not None:
-        load_weights(model, read_checkpoint(path), path)
-        return float(monitored[0].best_model_score)
+        checkpoint = read_checkpoint(path)
+        load_weights(model, checkpoint, path)
+        return float(monitored[0].best_model_score), epochs_of(checkpoint)
     rows = built.datamodule.on_device("valid", built.module.device)
-    return built.module.measure(rows.batches(EVALUATION_BATCH))["nelbo"]
+    return built.module.measure(rows.batches(EVALUATION_BATCH))["nelbo"], built.trainer.current_epoch
+
+
+def _conclude(built: Built, result: Evaluation, best: float, epoch: int) -> Outcome:
+    recorder = next(one for one in _callbacks(built) if isinstance(one, CourseRecorder))
+    course = recorder.course(built.trainer, built.module, epoch, len(built.dataset.valid))
+    warnings = [notice for one in _callbacks(built) if isinstance(one, LossGuard) for notice in one.warnings]
+    if impossible := find_impossible_draws(built.module.model, built.dataset.train, built.module.seed):
+        log.warning(str(impossible))
+        warnings.append(impossible)
+    outcome = Outcome(result, best, course, judge(result, course), warnings)
+    log.info(f"Training: {outcome.training}.")
+    return outcome
 
 
 def _callbacks(built: Built) -> list[Callback]:
@@ -173,19 +193,23 @@ def _log_end(built: Built, result: Evaluation, best: float, hparams: Mapping[str
 def _summarise(
     built: Built,
     run_dir: Path,
-    result: Evaluation,
-    best: float,
+    outcome: Outcome,
     seconds: Mapping[str, float],
     overrides: Sequence[str],
 ) -> None:
+    result, course = outcome.result, outcome.course
     summary = {
-        "val/nelbo": best,
+        "verdict": outcome.verdict._asdict(),
+        "val/nelbo": outcome.best,
         "reference_measure": asdict(built.module.model.reference_measure),
         "test": result.as_dict(),
         "epochs": built.trainer.current_epoch,
+        "best_epoch": course.best_epoch,
+        "ended": course.ended,
+        "beta": course.beta,
         "parameters": sum(p.numel() for p in built.module.model.vae.parameters()),
         "seconds": dict(seconds),
-        "warnings": [str(w) for c in _callbacks(built) if isinstance(c, LossGuard) for w in c.warnings],
+        "warnings": [str(notice) for notice in outcome.warnings],
         "data": {
             "name": built.dataset.name,
             "fingerprint": built.dataset.fingerprint,
@@ -197,7 +221,7 @@ def _summarise(
         "versions": {"python": platform.python_version(), "vae-lightning": __version__, **_versions()},
         "overrides": list(overrides),
     }
-    print_results(result, best)
+    print_results(result, outcome.best, verdict=outcome.verdict.words)
     write_whole(run_dir / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
     parts = [part for part in (*PARTS, f"checkpoints/{CHECKPOINTS[0]}") if (run_dir / part).exists()]
     say(f"Everything is in {display_path(run_dir)}: {', '.join(parts)}.")
