@@ -78,6 +78,8 @@ class Likelihood(Family, nn.Module, ABC):
     Attributes:
         supports: which values each column may hold, C of them.
         raw_size: raw numbers that the decoder emits for a row, R.
+        column_of_raw: for each raw number the column whose location (mean or median) it is, -1 where it is something
+            else, shape (R,), on the CPU: where a linear model of the columns may be put.
 
     Raises:
         ConfigError: when ``num_columns`` is below 1.
@@ -85,6 +87,7 @@ class Likelihood(Family, nn.Module, ABC):
 
     supports: tuple[Support, ...]
     raw_size: int
+    column_of_raw: Tensor
 
     #: The support of every column, in families where it is the same.
     support: ClassVar[Support]
@@ -95,6 +98,7 @@ class Likelihood(Family, nn.Module, ABC):
         self.num_columns = num_columns
         self.supports = (self.support,) * num_columns if supports is None else tuple(supports)
         self.raw_size = num_columns
+        self.column_of_raw = torch.full((num_columns,), -1)
 
     @cached_property
     def density_columns(self) -> Tensor:
@@ -128,13 +132,34 @@ class Likelihood(Family, nn.Module, ABC):
         Its negative log-likelihood on other rows is the baseline every trained model has to beat.
         """
 
-    def start_from(self, rows: RowBatches) -> Tensor:  # noqa: ARG002 - most families start at 0
+    def start_from(
+        self,
+        rows: RowBatches,  # noqa: ARG002 - most families start at 0
+        residual: Tensor | None = None,  # noqa: ARG002
+        held: Tensor | None = None,  # noqa: ARG002
+    ) -> Tensor:
         """Set the family's own parameters to what the training rows (N, C) say without z.
 
+        Args:
+            rows: the training rows.
+            residual: of columns with a location: the variance that a linear model of z leaves unexplained, (C,). None
+                where nothing is known of z.
+            held: what no variance of a column with a location may fall below, (C,); by default what these rows say
+                (see :func:`~vae_lightning.likelihoods.moments.held_variances`).
+
         Returns:
-            The constant raw output, shape ``(R,)``, that says "I know nothing": the bias that the decoder starts from.
+            The constant raw output, shape ``(R,)``, that says so: the bias that the decoder starts from.
         """
         return torch.zeros(self.raw_size)
+
+    def fit_variances(self, residual: Tensor, held: Tensor) -> Tensor:
+        """The variances, (C,), that this family gives columns about whose locations ``residual`` (C,) is left.
+
+        Args:
+            residual: mean squared residuals.
+            held: what no variance may fall below (see :func:`held_variances`).
+        """
+        return torch.maximum(residual, held)
 
     def entropy_floor(self, x: Tensor) -> Tensor:
         """The least loss any prediction can reach on each row of ``x`` (B, C) -> (B, C), nats per column.

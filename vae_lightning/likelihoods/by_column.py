@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vae_lightning.errors import check_parameter
 from vae_lightning.likelihoods.base import Likelihood, Predictive
-from vae_lightning.likelihoods.moments import RowBatch, RowBatches
+from vae_lightning.likelihoods.moments import RowBatch, RowBatches, SomeColumns, SomeColumnsBatch
 
 
 class ByColumn(Likelihood):
@@ -48,6 +48,11 @@ class ByColumn(Likelihood):
         self.raw_size = sum(self.raw_sizes)
         self.statistics_size = sum(likelihood.statistics_size for likelihood, _ in blocks)
         self.register_buffer("_order", order, persistent=False)
+        located = [
+            torch.where(part.column_of_raw < 0, -1, torch.tensor(block)[part.column_of_raw])
+            for part, block in blocks
+        ]
+        self.column_of_raw = torch.cat(located)
 
     def forward(self, raw: Tensor) -> "PredictiveByColumn":
         parts = [part(piece) for part, piece in zip(self.parts, raw.split(self.raw_sizes, -1), strict=True)]
@@ -58,17 +63,25 @@ class ByColumn(Likelihood):
 
     def independent_columns(self, rows: RowBatches) -> Predictive:
         parts = [
-            part.independent_columns(_Columns(rows, columns))
+            part.independent_columns(SomeColumns(rows, columns))
             for part, columns in zip(self._likelihoods(), self.columns, strict=True)
         ]
         return PredictiveByColumn(parts, self.columns, self._order)
 
-    def start_from(self, rows: RowBatches) -> Tensor:
+    def start_from(self, rows: RowBatches, residual: Tensor | None = None, held: Tensor | None = None) -> Tensor:
         starts = [
-            part.start_from(_Columns(rows, columns))
+            part.start_from(
+                SomeColumns(rows, columns),
+                None if residual is None else residual[columns],
+                None if held is None else held[columns],
+            )
             for part, columns in zip(self._likelihoods(), self.columns, strict=True)
         ]
         return torch.cat([start.float() for start in starts])
+
+    def fit_variances(self, residual: Tensor, held: Tensor) -> Tensor:
+        pairs = zip(self._likelihoods(), self.columns, strict=True)
+        return torch.cat([part.fit_variances(residual[at], held[at]) for part, at in pairs])[self._order.cpu()]
 
     def entropy_floor(self, x: Tensor) -> Tensor:
         pairs = zip(self._likelihoods(), self.columns, strict=True)
@@ -86,7 +99,7 @@ class ByColumn(Likelihood):
         assert isinstance(p, PredictiveByColumn)
         return torch.cat(
             [
-                part.statistics(one, _BatchColumns(batch, columns))
+                part.statistics(one, SomeColumnsBatch(batch, columns))
                 for part, one, columns in zip(self._likelihoods(), p.parts, self.columns, strict=True)
                 if part.statistics_size
             ]
@@ -139,21 +152,3 @@ class PredictiveByColumn(Predictive):
     def _gather(self, parts: list[Tensor]) -> Tensor:
         return torch.cat(parts, -1).index_select(-1, self.order)
 
-
-class _Columns:
-    """Some columns of rows."""
-
-    def __init__(self, rows: RowBatches, columns: Sequence[int]) -> None:
-        self.rows = rows
-        self.columns = list(columns)
-
-    def batches(self):  # type: ignore[no-untyped-def]
-        for batch in self.rows.batches():
-            yield _BatchColumns(batch, self.columns)
-
-
-class _BatchColumns:
-    def __init__(self, batch: RowBatch, columns: list[int]) -> None:
-        self.x = batch.x[:, columns]
-        self.mask = None if batch.mask is None else batch.mask[:, columns]
-        self.weight = batch.weight

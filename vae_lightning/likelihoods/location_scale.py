@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lightning.likelihoods.base import ColumnDistribution, Likelihood, Predictive
-from vae_lightning.likelihoods.moments import RowBatch, RowBatches
+from vae_lightning.likelihoods.moments import RowBatch, RowBatches, held_variances
 from vae_lightning.likelihoods.scale import Scale
 from vae_lightning.likelihoods.support import REAL
 
@@ -28,6 +29,7 @@ class LocationScale(Likelihood, ABC):
         super().__init__(num_columns)
         self.scale = scale
         self.raw_size = num_columns + scale.raw_size
+        self.column_of_raw = torch.cat([torch.arange(num_columns), torch.full((scale.raw_size,), -1)])
         self.statistics_size = scale.statistics_size
 
     @abstractmethod
@@ -41,12 +43,26 @@ class LocationScale(Likelihood, ABC):
     def forward(self, raw: Tensor) -> Predictive:
         return ColumnDistribution(self.distribution(*self.scale.split(raw)))
 
-    def start_from(self, rows: RowBatches) -> Tensor:
-        return self.scale.start(*self.fit(rows))
+    def start_from(self, rows: RowBatches, residual: Tensor | None = None, held: Tensor | None = None) -> Tensor:
+        location, error = self.fit(rows)
+        if residual is not None:
+            error = (residual.sqrt() / self.unit_stddev) ** self.scale.power
+        held = held_variances(rows) if held is None else held
+        return self.scale.start(location, error, self._held(held))
+
+    def fit_variances(self, residual: Tensor, held: Tensor) -> Tensor:
+        error = (residual.sqrt() / self.unit_stddev) ** self.scale.power
+        scale = self.scale.tie(error, self._held(held)) * self.unit_stddev
+        return scale.square().expand(residual.shape)
 
     def independent_columns(self, rows: RowBatches) -> Predictive:
         location, error = self.fit(rows)
-        return ColumnDistribution(self.distribution(location, self.scale.tie(error).to(location.dtype)))
+        scale = self.scale.tie(error, self._held(held_variances(rows)))
+        return ColumnDistribution(self.distribution(location, scale.to(location.dtype)))
+
+    def _held(self, variance: Tensor) -> Tensor:
+        """Variances as squares of the scale."""
+        return variance / self.unit_stddev**2
 
     def at_floor(self, p: Predictive) -> Tensor:
         return self.scale.share_at_floor(p.stddev / self.unit_stddev)

@@ -10,6 +10,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+CONSTANT = 1e-14
+"""A variance below this share of the squared mean is float rounding."""
+
 
 class RowBatch(Protocol):
     """What a fold needs of a batch."""
@@ -84,3 +87,64 @@ def column_medians(rows: RowBatches, passes: int = 45) -> Tensor:
         share = column_means(rows, lambda x, middle=middle: (x <= middle).double())  # type: ignore[misc]
         low, high = torch.where(share < 0.5, middle, low), torch.where(share < 0.5, high, middle)
     return (low + high) / 2
+
+
+RARE = 10.0
+"""Rows that a column's variance must come from before anything can be learned of it."""
+
+
+def held_variances(rows: RowBatches) -> Tensor:
+    """The variance of each column that no model may explain away, shape (C,), float64; 0 for an ordinary column.
+
+    A column that differs from its mean in a handful of rows can be learned by heart, and its scale then vanishes: the
+    next row that differs costs millions of nats. How many rows its variance comes from is
+    ``n_eff = (Σ d²)² / Σ d⁴`` with deviations d (N / kurtosis; N / 3 for a normal, k for k equal events). Below
+    ``RARE`` the whole variance is held. Of a constant column, one that never differed here, as much is held as such
+    columns vary on average: those that differed at times, and those that did not; at least as if one row more had
+    differed by 1, ``1 / (N + 1)``.
+    """
+    mean = column_means(rows)
+    square, cells = column_sums(rows, lambda x: (x - mean).square())
+    fourth, _ = column_sums(rows, lambda x: (x - mean) ** 4)
+    variance = square / cells.clamp_min(1)
+    is_constant = variance <= CONSTANT * (1 + mean.square())
+    is_rare = ~is_constant & (square.square() < RARE * fourth)
+    usual = variance[is_rare].sum() / (is_rare | is_constant).sum().clamp_min(1)
+    return torch.where(is_constant, torch.maximum(1 / (cells + 1), usual), torch.where(is_rare, variance, 0.0))
+
+
+class Together:
+    """The rows of several parts, one after the other."""
+
+    def __init__(self, *parts: RowBatches) -> None:
+        self.parts = parts
+
+    def batches(self) -> Iterator[RowBatch]:
+        """As of the parts."""
+        return (batch for part in self.parts for batch in part.batches())
+
+
+class SomeColumns:
+    """Some columns of rows.
+
+    Args:
+        rows: all columns.
+        columns: which, in this order.
+    """
+
+    def __init__(self, rows: RowBatches, columns: list[int]) -> None:
+        self.rows = rows
+        self.columns = columns
+
+    def batches(self) -> "Iterator[SomeColumnsBatch]":
+        """As of the rows."""
+        return (SomeColumnsBatch(batch, self.columns) for batch in self.rows.batches())
+
+
+class SomeColumnsBatch:
+    """Some columns of a batch."""
+
+    def __init__(self, batch: RowBatch, columns: list[int]) -> None:
+        self.x = batch.x[:, columns]
+        self.mask = None if batch.mask is None else batch.mask[:, columns]
+        self.weight = batch.weight

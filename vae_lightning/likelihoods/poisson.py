@@ -38,7 +38,12 @@ class Poisson(Likelihood):
     def max_log_prob(self) -> Tensor:
         return torch.zeros(self.num_columns)
 
-    def start_from(self, rows: RowBatches) -> Tensor:
+    def start_from(  # a count has no location that a linear model of z could be put on
+        self,
+        rows: RowBatches,
+        residual: Tensor | None = None,  # noqa: ARG002
+        held: Tensor | None = None,  # noqa: ARG002
+    ) -> Tensor:
         return smooth_bound_inverse(_rates(rows).log(), self.max_log_rate).float()
 
     def independent_columns(self, rows: RowBatches) -> Predictive:

@@ -1,4 +1,4 @@
-"""The scale of a location-scale family: five ways to set it, one floor."""
+"""The scale of a location-scale family: five ways to set it, a floor under each column's."""
 
 import math
 from typing import Literal, get_args
@@ -15,9 +15,10 @@ SCALE_KINDS: tuple[ScaleKind, ...] = get_args(ScaleKind)
 
 
 class Scale(nn.Module):
-    """The scale s of each column's density, ``s = exp(½ bound tanh(r / bound))`` where r is learned or predicted.
+    """The scale s of each column's density, ``s² = exp(bound tanh(r / bound)) + held`` where r is learned or predicted.
 
-    No s falls below ``min_scale``, so no density grows without limit.
+    No s falls below ``min_scale``, so no density grows without limit; where a column has a scale of its own, nor below
+    the square root of what is held of its variance (see :func:`~vae_lightning.likelihoods.moments.held_variances`).
 
     Args:
         num_columns: number of columns C.
@@ -38,6 +39,7 @@ class Scale(nn.Module):
     """
 
     fitted: Tensor
+    held: Tensor
 
     def __init__(
         self,
@@ -65,7 +67,10 @@ class Scale(nn.Module):
         self.raw_size = num_columns if kind == "predicted" else 0
         size = {"shared": 1, "per_column": num_columns}.get(kind)
         self.raw_log_var = nn.Parameter(torch.zeros(size)) if size else None
+        #: Whether each column has a scale of its own.
+        self.is_own = kind in ("per_column", "predicted")
         # What is not learned still belongs to the checkpoint.
+        self.register_buffer("held", torch.zeros(num_columns) if self.is_own else None)
         given = {"fixed": value, "optimal": 1.0}.get(kind)
         self.register_buffer("fitted", None if given is None else torch.tensor(given))
 
@@ -73,29 +78,47 @@ class Scale(nn.Module):
         """Raw numbers (..., C + raw_size) → locations (..., C) and scales, broadcastable to them."""
         if self.raw_size:
             location, raw_log_var = raw.chunk(2, dim=-1)
-            return location, torch.exp(0.5 * smooth_bound(raw_log_var, self.bound))
+            return location, self._scale(raw_log_var)
         if self.raw_log_var is not None:
-            return raw, torch.exp(0.5 * smooth_bound(self.raw_log_var, self.bound))
+            return raw, self._scale(self.raw_log_var)
         # A copy: `update` writes into it before the gradients of this step are taken.
         return raw, self.fitted.clone()
 
-    def tie(self, error: Tensor) -> Tensor:
-        """Maximum-likelihood scales from each column's mean error ``mean |x - m|^p`` (C,), tied where the kind ties."""
+    def _scale(self, raw_log_var: Tensor) -> Tensor:
+        log_var = smooth_bound(raw_log_var, self.bound)
+        return (log_var.exp() + self.held).sqrt() if self.is_own else torch.exp(0.5 * log_var)
+
+    def tie(self, error: Tensor, held: Tensor) -> Tensor:
+        """Maximum-likelihood scales from each column's mean error ``mean |x - m|^p`` (C,), tied where the kind ties.
+
+        Args:
+            error: of each column.
+            held: what s² of a column with a scale of its own may not fall below, (C,).
+        """
         if self.kind == "fixed":
             return self.fitted
-        if self.kind in ("shared", "optimal"):
-            error = error.mean()
-        return (error ** (1 / self.power)).clamp(self.floor, 1 / self.floor)
+        if not self.is_own:
+            return (error.mean() ** (1 / self.power)).clamp_min(self.floor)
+        return (error ** (1 / self.power)).square().clamp_min(self.floor**2).maximum(held).sqrt()
 
-    def start(self, location: Tensor, error: Tensor) -> Tensor:
+    def start(self, location: Tensor, error: Tensor, held: Tensor) -> Tensor:
         """Start from locations (C,) and mean errors (C,); the raw numbers that say the same, shape (C + raw_size,)."""
-        scale = self.tie(error)
-        raw = smooth_bound_inverse(2 * scale.log(), self.bound).to(location.dtype)
+        square = self.tie(error, held).square()
+        if self.is_own:
+            self.held.copy_(held)
+            square = (square - held).clamp_min(self.floor**2)
+        raw = smooth_bound_inverse(square.log(), self.bound).to(location.dtype)
         if self.raw_log_var is not None:
             self.raw_log_var.data.copy_(raw)
         elif self.kind == "optimal":
-            self.fitted.copy_(scale)
+            self.fitted.copy_(square.sqrt())
         return torch.cat([location, raw]) if self.raw_size else location
+
+    @property
+    def least(self) -> Tensor:
+        """The infimum of each column's s, (C,) or 0-dim, on the CPU."""
+        floor = torch.tensor(self.floor**2)
+        return (floor + self.held.cpu() if self.is_own else floor).sqrt()
 
     def share_at_floor(self, scale: Tensor) -> Tensor:
         """Share of the scales at their floor, 0-dim; 0 where it is fixed."""

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from vae_lightning.controls.factor_analysis import FactorAnalysis
 from vae_lightning.data.batch import Batch
 from vae_lightning.errors import check_parameter, is_count
 from vae_lightning.likelihoods.base import Likelihood, Predictive
 from vae_lightning.likelihoods.moments import RowBatches
 from vae_lightning.model.features import Features, append_condition
+from vae_lightning.model.linear import LinearPath, bound_features
 from vae_lightning.model.noise import normal_noise
 from vae_lightning.networks.mlp import mlp
 from vae_lightning.objectives.terms import Pass
@@ -24,6 +26,10 @@ class VAE(nn.Module):
 
     Everything is in model units: rows as the scaling hands them over.
 
+    Where a column has a location (a mean or a median), a linear path runs beside each MLP: features to the posterior's
+    raw numbers, z to the likelihood's. Started from factor analysis (:meth:`start_from`) the VAE *is* factor analysis:
+    its ELBO equals log p(x) of that model, and training can only improve on it.
+
     Args:
         likelihood: p(x|z); its ``num_columns`` and ``raw_size`` fix the sizes of the networks.
         latent_dim: latent dimensions L.
@@ -37,6 +43,11 @@ class VAE(nn.Module):
         prior: p(z); by default N(0, I).
         condition_size: numbers K that encoder and decoder are told beside each row.
         sees_mask: tell the encoder which cells were observed.
+        linear_path: run a linear path beside each MLP, where any column has a location.
+
+    Attributes:
+        linear_encoder: of features, or None.
+        linear_decoder: of z, or None.
 
     Raises:
         ConfigError: for sizes below 1, unknown choices, or a posterior or prior of another ``latent_dim``.
@@ -48,7 +59,7 @@ class VAE(nn.Module):
         latent_dim: int = 16,
         hidden_dims: Sequence[int] = (256, 128),
         decoder_dims: Sequence[int] | None = None,
-        activation: str = "relu",
+        activation: str = "silu",
         normalization: str = "none",
         dropout: float = 0.0,
         residual: bool = False,
@@ -56,6 +67,7 @@ class VAE(nn.Module):
         prior: Prior | None = None,
         condition_size: int = 0,
         sees_mask: bool = False,
+        linear_path: bool = True,
     ) -> None:
         super().__init__()
         check_parameter("VAE", "latent_dim", is_count(latent_dim), "at least 1", latent_dim)
@@ -72,6 +84,9 @@ class VAE(nn.Module):
         self.heads = nn.Linear([self.features.size, *encoder_dims][-1], self.posterior.raw_size)
         self.decoder = mlp(latent_dim + condition_size, decoder_dims, *options)
         self.output = nn.Linear([latent_dim + condition_size, *decoder_dims][-1], likelihood.raw_size)
+        has_location = linear_path and bool((likelihood.column_of_raw >= 0).any())
+        self.linear_encoder = LinearPath(self.features.size, self.posterior.raw_size) if has_location else None
+        self.linear_decoder = LinearPath(latent_dim + condition_size, likelihood.raw_size) if has_location else None
         self.likelihood = likelihood
         self.prior = StandardNormal(latent_dim) if prior is None else prior
         for name, part in (("posterior", self.posterior), ("prior", self.prior)):
@@ -88,10 +103,50 @@ class VAE(nn.Module):
             self.output.bias.zero_()
 
     @torch.no_grad()
-    def start_from(self, rows: RowBatches) -> None:
-        """Let the untrained decoder say what the training rows (N, C) say without z (see ``Likelihood``)."""
+    def start_from(
+        self, rows: RowBatches, factors: FactorAnalysis | None = None, held: Tensor | None = None
+    ) -> None:
+        """Let the untrained model say what the training rows (N, C) say without z, or what factor analysis says of z.
+
+        Args:
+            rows: the training rows.
+            factors: a fit to them, of the columns that have a location, in their order, with L factors.
+            held: what no variance may fall below, (C,); as for ``Likelihood.start_from``.
+
+        Source:
+            The posterior of factor analysis: Rubin & Thayer 1982.
+        """
         self.features.fit(rows)
-        self.output.bias.copy_(self.likelihood.start_from(rows))
+        if factors is None or not bool(factors.signal.any()):
+            self.output.bias.copy_(self.likelihood.start_from(rows, held=held))
+            return
+        assert self.linear_encoder is not None
+        assert self.linear_decoder is not None
+        of_raw = self.likelihood.column_of_raw
+        columns = of_raw[of_raw >= 0].sort().values
+        located = torch.searchsorted(columns, of_raw)  # among those that have a location
+        residual = torch.zeros(self.likelihood.num_columns, dtype=torch.float64)
+        residual[columns] = factors.noise
+        bias = self.likelihood.start_from(rows, residual, held).double()
+
+        loadings, unit = torch.zeros(len(of_raw), self.latent_dim).double(), torch.ones(len(of_raw)).double()
+        is_located = of_raw >= 0
+        loadings[is_located] = factors.loadings[located[is_located]]
+        unit[is_located] = factors.noise.sqrt()[located[is_located]]
+        no_condition = torch.zeros(len(of_raw), self.condition_size).double()
+        self.linear_decoder.start(torch.cat([loadings, no_condition], 1), unit)
+        self.output.bias.copy_(bias / unit)
+
+        variance = 1 / (1 + factors.signal)
+        weight = torch.zeros(self.posterior.raw_size, self.features.size).double()
+        weight[: self.latent_dim, columns] = variance[:, None] * (factors.loadings / factors.noise[:, None]).T
+        constants = self.posterior.raw_of(variance.sqrt())
+        constants[: self.latent_dim] -= weight[: self.latent_dim, columns] @ factors.mean
+        unit = torch.ones(self.posterior.raw_size).double()
+        unit[: self.latent_dim] = variance.sqrt()
+        self.linear_encoder.start(weight, unit)
+        self.heads.weight.zero_()
+        self.heads.bias.copy_(constants / unit)
 
     @property
     def kl_is_exact(self) -> bool:
@@ -104,9 +159,11 @@ class VAE(nn.Module):
 
     def encode(self, batch: Batch) -> Posterior:
         """q(z|x) of B rows."""
-        raw = self.heads(self.encoder(self.features(batch)))
+        u = self.features(batch)
+        if self.linear_encoder is not None:
+            return self.posterior(self.linear_encoder(u, self.heads(self.encoder(bound_features(u)))))
         # Mixed precision rounds what the networks compute, but not the densities.
-        return self.posterior(raw.to(self.heads.weight.dtype))
+        return self.posterior(self.heads(self.encoder(u)).to(self.heads.weight.dtype))
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Predictive:
         """p(x|z) of latent points ``z`` (..., L): one distribution for each column, shape ``(..., C)``."""
@@ -116,7 +173,9 @@ class VAE(nn.Module):
         """The decoder's output at ``z`` (..., L), before the likelihood reads it: ``(..., R)``."""
         z = append_condition(z, condition, self.condition_size)
         # Batch normalisation counts rows along the first dimension, so draws and rows are folded into one.
-        raw = self.output(self.decoder(z.reshape(-1, z.shape[-1]))).to(self.output.weight.dtype)
+        flat = z.reshape(-1, z.shape[-1])
+        raw = self.output(self.decoder(flat))
+        raw = raw.to(self.output.weight.dtype) if self.linear_decoder is None else self.linear_decoder(flat, raw)
         return raw.view(*z.shape[:-1], raw.shape[-1])
 
     def forward(self, batch: Batch, noise: Tensor, densities: bool = False) -> Pass:

@@ -68,6 +68,13 @@ class PosteriorFamily(Family, nn.Module, ABC):
     def forward(self, raw: Tensor) -> Posterior:
         """The posterior of B rows from raw numbers (B, raw_size)."""
 
+    @abstractmethod
+    def raw_of(self, stddev: Tensor) -> Tensor:
+        """The raw numbers of the posterior with mean 0 and these standard deviations (L,), shape (raw_size,), float64.
+
+        The first L raw numbers are means: adding to them moves the posterior.
+        """
+
     def initial_gain(self) -> Tensor:
         """How much of its usual size each row of the encoder's last layer starts with, shape (raw_size,).
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from vae_lightning.errors import check_parameter
-from vae_lightning.likelihoods.bounds import smooth_bound
+from vae_lightning.likelihoods.bounds import smooth_bound, smooth_bound_inverse
 from vae_lightning.posteriors.base import Posterior, PosteriorFamily
 
 BOUND_SHARE = 0.95
@@ -75,7 +75,7 @@ class Gaussian(PosteriorFamily):
 
     kl_is_exact = True
 
-    def __init__(self, latent_dim: int, log_var_bound: float = 15.0) -> None:
+    def __init__(self, latent_dim: int, log_var_bound: float = 30.0) -> None:
         super().__init__(latent_dim)
         legal = 0 < log_var_bound < math.inf
         check_parameter("the Gaussian posterior", "log_var_bound", legal, "positive and finite", log_var_bound)
@@ -85,6 +85,10 @@ class Gaussian(PosteriorFamily):
     def forward(self, raw: Tensor) -> DiagonalGaussian:
         mean, log_var = raw.chunk(2, dim=-1)
         return DiagonalGaussian(mean, smooth_bound(log_var, self.log_var_bound), self.log_var_bound)
+
+    def raw_of(self, stddev: Tensor) -> Tensor:
+        log_var = smooth_bound_inverse(2 * stddev.double().log(), self.log_var_bound)
+        return torch.cat([torch.zeros_like(log_var), log_var])
 
     def initial_gain(self) -> Tensor:
         return torch.tensor([0.1] * self.latent_dim + [0.0] * self.latent_dim)

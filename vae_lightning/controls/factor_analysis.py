@@ -1,0 +1,212 @@
+"""Factor analysis: the best linear model of real columns, robust where maximum likelihood is not."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from vae_lightning.controls.base import Control
+from vae_lightning.controls.covariance import Moments
+from vae_lightning.data.batch import Batch
+from vae_lightning.data.store import RowsInMemory
+from vae_lightning.likelihoods.moments import RowBatch, RowBatches, Together, held_variances
+
+LEAST_NOISE = 1e-4**2
+"""Floor under the noise variances, model units."""
+PSEUDO_ROWS = (0.0, 0.1, 1.0, 10.0, 100.0)
+"""How many rows of independent columns may be imagined beside the real ones."""
+ENOUGH_ROWS, MOST_ROWS = 30, 2048
+"""With fewer validation rows the choice is made by cross-validation within the training rows; more are not needed."""
+FOLDS = 5
+MOST_STEPS = 300
+TOLERANCE = 1e-5
+"""Nats per column and row that a step must gain."""
+SPARE = 8
+"""Directions more than wanted in the iteration for leading eigenvectors."""
+
+FitVariances = Callable[[Tensor, Tensor], Tensor]
+"""Residual variances and what is held of them, both (C,) → noise variances (C,)."""
+
+
+@dataclass(frozen=True)
+class FactorAnalysis(Control):
+    """``x = mean + loadings z + noise^½ ε`` with z ~ N(0, I) of L dimensions, ε ~ N(0, I) of C (Rubin & Thayer 1982).
+
+    The loadings are rotated so that ``loadingsᵀ diag(1 / noise) loadings`` is diagonal, d: then the posterior of z has
+    independent dimensions, of mean ``loadingsᵀ (x - mean) / noise / (1 + d)`` and variance ``1 / (1 + d)``.
+
+    Attributes:
+        mean: (C,), float64; all in model units.
+        loadings: (C, L); columns that are not needed are 0.
+        noise: variances, (C,).
+    """
+
+    mean: Tensor
+    loadings: Tensor
+    noise: Tensor
+
+    @property
+    def words(self) -> str:
+        return f"factor analysis, {self.loadings.shape[1]} latent dimensions"
+
+    @property
+    def signal(self) -> Tensor:
+        """d, (L,): how much of each dimension of z a row tells; its posterior variance is 1 / (1 + d)."""
+        return (self.loadings.square() / self.noise[:, None]).sum(0)
+
+    def log_prob(self, batch: RowBatch) -> Tensor:
+        """``log N(x; mean, loadings loadingsᵀ + diag(noise))`` of each row's observed cells, (B,), nats, float64."""
+        device = batch.x.device
+        mean, loadings, noise = (part.to(device) for part in (self.mean, self.loadings, self.noise))
+        whitened = (batch.x.double() - mean) / noise.sqrt()
+        scaled = loadings / noise.sqrt()[:, None]
+        identity = torch.eye(loadings.shape[1], dtype=torch.float64, device=device)
+        log_noise = (math.log(2 * math.pi) + noise.log()).expand(whitened.shape)
+        if batch.mask is None:
+            inner = identity + scaled.T @ scaled
+        else:
+            whitened = torch.where(batch.mask, whitened, 0.0)
+            log_noise = torch.where(batch.mask, log_noise, 0.0)
+            inner = identity + torch.einsum("bc,ck,cl->bkl", batch.mask.double(), scaled, scaled)
+        # The determinant and the inverse of C x C through those of L x L (Woodbury).
+        factor = torch.linalg.cholesky(inner)
+        explained = torch.linalg.solve_triangular(
+            factor, (whitened @ scaled)[..., None] if batch.mask is not None else (whitened @ scaled).T, upper=False
+        )
+        explained = explained.square().sum(-2).squeeze(-1) if batch.mask is not None else explained.square().sum(0)
+        log_det = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return -0.5 * (log_noise.sum(-1) + log_det + whitened.square().sum(-1) - explained)
+
+
+def fit_factor_analysis(
+    train: RowBatches,
+    valid: RowBatches | None,
+    latent_dim: int,
+    fit_variances: FitVariances | None = None,
+    held: Tensor | None = None,
+) -> FactorAnalysis:
+    """Factor analysis of the training rows that other rows agree with.
+
+    Maximum likelihood buys training likelihood with vanishing noise where columns are nearly constant or rows are few,
+    and pays with any sum on the next row. So rows of independent columns are imagined beside the real ones, and the
+    number of factors may be lower: how many, the validation rows decide, or cross-validation where these are few.
+
+    Cost: ``O(N C²)`` for the covariance, ``O(N C L)`` above 2,048 columns, and some hundred products of C x C with L.
+
+    Args:
+        train: the training rows.
+        valid: the validation rows; None for cross-validation.
+        latent_dim: the most factors; what is not needed of them is 0.
+        fit_variances: which noise variances are possible; by default one for each column.
+        held: what no noise variance may fall below, (C,); by default what training and validation rows say.
+
+    Returns:
+        The fit to all training rows.
+    """
+    fit_variances = torch.maximum if fit_variances is None else fit_variances
+    held = held_variances(train if valid is None else Together(train, valid)) if held is None else held
+    size = 2 * latent_dim + 4 * SPARE
+    moments = replace(Moments.of(train, size), held=held)
+    rank = min(latent_dim, len(moments.mean))
+    folds = list(_folds(train, valid, moments, size))
+
+    def score(pseudo_rows: float, rank: int) -> float:
+        """Mean log-density of rows that were not fitted."""
+        total, count = 0.0, 0
+        for number, (fitted, rows) in enumerate(folds):
+            model = _fit(fitted, rank, pseudo_rows, fit_variances, starts[number])
+            for batch in rows:
+                total, count = total + float(model.log_prob(batch).sum()), count + len(batch.x)
+        return total / count
+
+    # The noise that was found without imagined rows is where every other search begins.
+    starts = [_fit(fitted, rank, 0.0, fit_variances).noise for fitted, _ in folds]
+    pseudo_rows = max(PSEUDO_ROWS, key=lambda value: score(value, rank))
+    ranks = [rank >> halvings for halvings in range(rank.bit_length())] + [0]
+    chosen = max(ranks, key=lambda value: score(pseudo_rows, value))
+    start = starts[0] if folds[0][0] is moments else None
+    model = _fit(moments, chosen, pseudo_rows, fit_variances, start)
+    missing = latent_dim - model.loadings.shape[1]
+    return replace(model, loadings=torch.nn.functional.pad(model.loadings, (0, missing)))
+
+
+def _folds(
+    train: RowBatches, valid: RowBatches | None, moments: Moments, size: int
+) -> Iterator[tuple[Moments, Sequence[RowBatch]]]:
+    """What to fit, and the rows to judge it by."""
+    judges = [] if valid is None else list(islice(valid.batches(), 1))
+    judges = [Batch(batch.x, batch.mask, weight=batch.weight).split(MOST_ROWS)[0] for batch in judges]
+    if sum(len(batch.x) for batch in judges) >= ENOUGH_ROWS:
+        yield moments, judges
+        return
+    rows = RowsInMemory.of(Batch(batch.x, batch.mask, weight=batch.weight) for batch in train.batches()).rows
+    count = min(FOLDS, len(rows.x))
+    if count < 2:
+        yield moments, [rows]
+        return
+    order = torch.randperm(len(rows.x), generator=torch.Generator().manual_seed(0)).to(rows.x.device)
+    parts = order.tensor_split(count)
+    for number, part in enumerate(parts):
+        others = torch.cat([other for index, other in enumerate(parts) if index != number])
+        fitted = Moments.of(RowsInMemory(rows.select(others)), size)
+        yield replace(fitted, held=moments.held), [rows.select(part)]
+
+
+def _fit(
+    moments: Moments, rank: int, pseudo_rows: float, fit_variances: FitVariances, start: Tensor | None = None
+) -> FactorAnalysis:
+    """Maximum likelihood with imagined rows: in turns the best loadings for the noise, and the noise for the loadings.
+
+    For given noise the best loadings are the leading eigenvectors of the whitened covariance (Jöreskog 1967, eq. 15);
+    with them the noise of EM is what they leave of the diagonal, so the likelihood never falls. The eigenvectors come
+    from two power iterations a turn, which begin where the last turn ended.
+
+    Args:
+        moments: of the rows.
+        rank: factors.
+        pseudo_rows: imagined rows of independent columns with the columns' variances.
+        fit_variances: which noise variances are possible.
+        start: noise variances to begin with.
+    """
+    share = pseudo_rows / (moments.num_rows + pseudo_rows)
+    scale = torch.where(moments.variance > 0, moments.variance, moments.held)
+    variance = (1 - share) * moments.variance + share * scale
+
+    def noise_of(residual: Tensor) -> Tensor:
+        return fit_variances(residual.clamp_min(LEAST_NOISE), moments.held).clamp_min(LEAST_NOISE)
+
+    def multiply(right: Tensor) -> Tensor:
+        return (1 - share) * moments.multiply(right) + (share * scale)[:, None] * right
+
+    num_columns = len(variance)
+    noise = noise_of(variance / 2 if start is None else start)
+    if rank == 0:
+        return FactorAnalysis(moments.mean, variance.new_zeros(num_columns, 0), noise_of(variance))
+    size = min(num_columns, rank + SPARE)
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(num_columns, size, generator=generator, dtype=torch.float64))[0]
+    loadings, last = variance.new_zeros(num_columns, rank), -math.inf
+    for step in range(MOST_STEPS):
+        root = noise.sqrt()[:, None]
+        for _ in range(SPARE if step == 0 else 2):
+            basis = torch.linalg.qr(multiply(basis / root) / root)[0]
+        values, rotation = torch.linalg.eigh(basis.T @ (multiply(basis / root) / root))
+        values, basis = values.flip(0), basis @ rotation.flip(1)
+        loadings = root * basis[:, :rank] * (values[:rank] - 1).clamp_min(0).sqrt()
+        kept = values[:rank].clamp_min(1)
+        likelihood = -0.5 * float(noise.log().sum() + (kept.log() - kept + 1).sum() + (variance / noise).sum())
+        if likelihood - last < TOLERANCE * num_columns and step > 1:
+            break
+        last = likelihood
+        noise = noise_of(variance - loadings.square().sum(1))
+    return FactorAnalysis(moments.mean, _rotate(loadings, noise), noise)
+
+
+def _rotate(loadings: Tensor, noise: Tensor) -> Tensor:
+    """The same model with ``loadingsᵀ diag(1 / noise) loadings`` diagonal, its greatest entry first."""
+    scaled = loadings / noise.sqrt()[:, None]
+    _, rotation = torch.linalg.eigh(scaled.T @ scaled)
+    return loadings @ rotation.flip(1)
