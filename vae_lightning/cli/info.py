@@ -46,9 +46,12 @@ def _outcome(run: Path, epoch: int) -> dict[str, Any]:
         summary = json.loads(path.read_text(encoding="utf-8"))
         test = summary["test"]
         return {
-            **best,
+            "best epoch": summary["best_epoch"],
             "finished": True,
+            "verdict": summary["verdict"]["words"],
             "epochs": summary["epochs"],
+            "ended": summary["ended"],
+            "β": summary["beta"],
             "validation NELBO": summary["val/nelbo"],
             "test NLL": test["nll"],
             "baseline NLL": test["baseline"],

@@ -53,6 +53,9 @@ CODES: Mapping[str, str] = {
     "DATA": "the data cannot be used",
     # A trained run.
     "BASELINE": "the model is no better than independent columns",
+    "LINEAR": "the model is worse than the control, factor analysis for real columns",
+    "VARIANCE": "the likelihood's σ² is far from the mean squared residual",
+    "UNDERTRAINED": "the validation loss still fell, or β still rose, when training ended",
     "AT-FLOOR": "variances of the likelihood sit at their floor",
     "AT-BOUND": "log-variances of the posterior sit at their bound",
     "RUN": "the run directory cannot be used",

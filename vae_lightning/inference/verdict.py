@@ -103,7 +103,7 @@ def judge(result: Evaluation, course: Course | None) -> Verdict:
             f"Collapsed: none of the {result.latent_dim} latent dimensions is used (KL {result.kl:.3f} nats), so every "
             "row has the same code.",
         )
-    if course is not None and (fall := _remaining_fall(result, course)):
+    if course is not None and (fall := remaining_fall(result, course)):
         how = f"Still improving when training ended, by {fall:.2g} nats a thousand steps"
         return Verdict("improving", f"{how}; so far {comparison.words}.")
     return Verdict(comparison.code, comparison.words[0].upper() + comparison.words[1:] + ".")
@@ -204,13 +204,13 @@ def _divergence(result: Evaluation, course: Course | None) -> str:
     if at_end > at_best + slack and in_training > lowest + slack:
         kept = f"epoch {course.best_epoch}" if course.best_epoch else "the start"
         return (
-            f"the validation NELBO ended at {at_end:.4g} nats after {at_best:.4g}, and that of the training rows rose with "
-            f"it; the weights of {kept} are kept"
+            f"the validation NELBO ended at {at_end:.4g} nats after {at_best:.4g}, and that of the training "
+            f"rows rose with it; the weights of {kept} are kept"
         )
     return ""
 
 
-def _remaining_fall(result: Evaluation, course: Course) -> float:
+def remaining_fall(result: Evaluation, course: Course) -> float:
     """Nats a thousand steps by which the validation NELBO still fell; 0 where that was over or is not worth a word."""
     trend = fit_trend(course.valid, course.steps, course.learning_rates)
     if trend is None or course.stopped_early:

@@ -112,7 +112,8 @@ def _examine(built: Built, outcome: Outcome) -> Report:
     stores = [data.on_device(name, torch.device("cpu")) for name in ("train", "valid", "test")]
     valid, test = (RowsInMemory.of(rows.batches()).rows for rows in stores[1:])
     record = Record(outcome.best, valid, built.module.seed)
-    return examine_model(Trained(model, stores[0], test, built.module.objective, record))
+    known = (built.module.objective, record, outcome.result, outcome.course)
+    return examine_model(Trained(model, stores[0], test, *known))
 
 
 def _to_markdown(report: Report) -> str:

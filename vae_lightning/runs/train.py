@@ -206,6 +206,7 @@ def _summarise(
         "epochs": built.trainer.current_epoch,
         "best_epoch": course.best_epoch,
         "ended": course.ended,
+        "stopped_early": course.stopped_early,
         "beta": course.beta,
         "parameters": sum(p.numel() for p in built.module.model.vae.parameters()),
         "seconds": dict(seconds),

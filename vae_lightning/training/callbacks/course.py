@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
 from vae_lightning.inference.verdict import Course
+from vae_lightning.objectives.base import final_beta
 from vae_lightning.training.module import MONITOR, VAEModule
 
 TRAINED = "train/nelbo"
@@ -65,7 +66,7 @@ class CourseRecorder(Callback):
             ended=describe_end(trainer),
             stopped_early=_stopper(trainer) is not None,
             beta=float(module.objective.weights_at(trainer.current_epoch).beta),
-            final_beta=final_beta(module),
+            final_beta=final_beta(module.objective),
             start=self.start,
         )
 
@@ -83,16 +84,12 @@ def describe_end(trainer: Trainer) -> str:
 
 def describe_beta(module: VAEModule, epochs: int) -> str:
     """What becomes of β in so many epochs, where it does not reach its value; else nothing."""
-    beta, length = float(module.objective.weights_at(epochs).beta), module.objective.warmup_length
-    if beta >= final_beta(module):
+    objective = module.objective
+    beta, final, length = float(objective.weights_at(epochs).beta), final_beta(objective), objective.warmup_length
+    if beta >= final:
         return ""
     longer = f"the warm-up of {length:g} epochs is longer than the {epochs:g} of training" if length > epochs else ""
-    return f"{longer or 'training ends within a warm-up'}: β ends at {beta:.2g} instead of {final_beta(module):g}"
-
-
-def final_beta(module: VAEModule) -> float:
-    """The weight of the KL that the objective is to end with."""
-    return float(getattr(module.objective, "beta", 1.0))
+    return f"{longer or 'training ends within a warm-up'}: β ends at {beta:.2g} instead of {final:g}"
 
 
 def _stopper(trainer: Trainer) -> EarlyStopping | None:
