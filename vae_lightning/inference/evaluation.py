@@ -121,7 +121,7 @@ def evaluate(
 
     def standard_error(values: Tensor) -> float:
         """Of rows that count alike: their standard deviation over √N. A single one has none: 0 / 0."""
-        variance = (weight * (values - mean(values)).square()).sum() / (1 - weight.square().sum())
+        variance = (weight * (values - mean(values))).square().sum() / (1 - weight.square().sum())
         return float(variance.sqrt())
 
     nll = shift - estimate.log_prob.double()
