@@ -217,7 +217,9 @@ HEALTHY = {
 }
 
 
-def watched(*epochs: dict[str, float], max_epochs: int = 100, constant_share: float = 0.0, **options: Any) -> LossGuard:
+def watched(
+    *epochs: dict[str, float], max_epochs: int = 100, constant_share: float = 0.0, num_rows: int = 20, **options: Any
+) -> LossGuard:
     """A guard that has seen epochs which were healthy but for what is given."""
     guard = LossGuard(**options)
     for epoch, values in enumerate(epochs):
@@ -229,7 +231,8 @@ def watched(*epochs: dict[str, float], max_epochs: int = 100, constant_share: fl
             datamodule=SimpleNamespace(constant_share=constant_share),
         )
         model = fake_model()
-        guard.on_validation_end(trainer, SimpleNamespace(model=model, vae=model.vae, steps=[]))  # type: ignore[arg-type]
+        module = SimpleNamespace(model=model, vae=model.vae, steps=[], meter=SimpleNamespace(rows=num_rows))
+        guard.on_validation_end(trainer, module)  # type: ignore[arg-type]
     return guard
 
 

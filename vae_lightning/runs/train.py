@@ -183,8 +183,9 @@ def _evaluate(built: Built, settings: Settings) -> tuple[Evaluation, float]:
 
 def _log_end(built: Built, result: Evaluation, best: float, hparams: Mapping[str, Any] | None) -> None:
     step = built.trainer.global_step
+    numbers = {f"test/{name}": value for name, value in result.as_dict().items() if not isinstance(value, str)}
     for logger in built.trainer.loggers:
-        logger.log_metrics({f"test/{name}": value for name, value in result.as_dict().items()}, step=step)
+        logger.log_metrics(numbers, step=step)
         if isinstance(logger, TensorBoardLogger) and hparams is not None:
             log_hparams(logger, hparams, best, step)
         logger.finalize("success")
