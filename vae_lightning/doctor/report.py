@@ -50,6 +50,11 @@ CODES: Mapping[str, str] = {
     "SUPPORT": "data outside the likelihood's support",
     "COLUMNS": "columns that no likelihood can take: text, dates, missing or infinite values",
     "DEGENERATE": "a density on columns that repeat values or follow from others has no honest lower end",
+    "SENTINEL": "values that look like codes for what is missing",
+    "SEPARATOR": "separators of thousands were read as decimal points",
+    "OUTLIER": "a single cell has more than half of a column's variance",
+    "DUPLICATES": "rows of measured numbers stand in the table more than once",
+    "COUNTER": "columns that number the rows or tell the time of writing",
     "DATA": "the data cannot be used",
     # A trained run.
     "BASELINE": "the model is no better than independent columns",
