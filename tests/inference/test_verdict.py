@@ -54,7 +54,7 @@ def test_every_code_can_be_reached() -> None:
     found = [
         judge(RESULT, course_of(FLAT)),
         judge(RESULT, course_of(falling)),
-        judge(replace(RESULT, nll=8.5), course_of(FLAT)),
+        judge(replace(RESULT, nll=8.8), course_of(FLAT)),
         judge(collapsed, course_of(FLAT)),
         judge(replace(RESULT, active_units=0, kl=272.0), course_of(FLAT)),
         judge(replace(RESULT, num_rows=1), course_of(FLAT)),
@@ -129,11 +129,12 @@ def test_a_schedule_that_ends_at_zero_does_not_hide_the_slope() -> None:
 
 
 def test_spikes_do_not_turn_the_line() -> None:
-    values = np.full(60, 5.0)
-    values[[45, 52]] = 500.0
+    values = 5 + 0.01 * np.random.default_rng(0).normal(size=60)
+    values[[42, 45]] = 500.0
     trend = fit_trend(values, np.arange(1, 61), np.ones(60))
     assert trend is not None
-    assert abs(trend.fall) < 0.1
+    assert abs(trend.fall) < 2.0  # a straight line through all points: 18,000 nats a thousand steps
+    assert trend.fall < 2 * trend.standard_error
 
 
 def test_a_short_curve_has_no_trend() -> None:

@@ -131,7 +131,7 @@ def fit_trend(values: Sequence[float], steps: Sequence[float], learning_rates: S
     if x[0] == x[-1]:
         return None
     weights = sizes
-    for _ in range(5):
+    for _ in range(20):
         share = weights / weights.sum()
         centred = x - share @ x
         spread = share @ centred**2
