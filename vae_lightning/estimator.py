@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Density
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from vae_lightning.config.settings import AUTO
 from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, Rows
 from vae_lightning.data.preprocess.base import Scaling
@@ -54,14 +55,14 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
     ``score_samples`` is log p(x), as everywhere in scikit-learn higher for the more normal row: **the anomaly score is
     its negative**, ``-score_samples(X)``.
 
-    The defaults suit tables of some hundred rows; on large ones raise ``batch_size`` and ``hidden_dims``.
+    The defaults are those of ``train.py``; what is ``auto`` follows from the number of rows and columns.
 
     Args:
         likelihood: p(x|z): ``gaussian`` for real numbers, ``bernoulli`` for 0 and 1 or probabilities,
             ``continuous_bernoulli`` for values in [0, 1], ``poisson`` for counts, ``laplace`` for real numbers with
             outliers.
         likelihood_options: its own settings, such as ``{"variance": "predicted"}``.
-        latent_dim: latent dimensions L.
+        latent_dim: latent dimensions L; ``auto``: as many as there are columns, 64 at most.
         hidden_dims: widths of the encoder, reversed for the decoder; empty makes a linear model.
         activation: relu, leaky_relu, elu, gelu, silu, softplus or tanh.
         dropout: probability of zeroing a hidden unit in training.
@@ -71,10 +72,10 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         objective: what training maximises, likewise: ``elbo``, or ``iwae``.
         beta: weight of the KL in training, where the objective has one. What is monitored and scored has β = 1
             whatever this is.
-        learning_rate: Adam's step size.
-        batch_size: rows per step; all of them where there are fewer.
-        max_epochs: most passes over the training rows.
-        patience: epochs without a lower validation NELBO before training stops.
+        learning_rate: Adam's step size at first; it falls to 0 along a cosine.
+        batch_size: rows per step, all of them where there are fewer; ``auto``: a sixteenth of the rows, 16 to 256.
+        max_epochs: most passes over the training rows; ``auto``: 4,000 steps, more on large tables.
+        patience: epochs without a lower validation NELBO before training stops; ``auto``: two fifths of all.
         validation_fraction: share of the rows that is not trained on but watched.
         num_samples: importance samples of ``score_samples``.
         accelerator: where it is trained: cpu, gpu or auto.
@@ -112,19 +113,19 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         likelihood: str = "gaussian",
         *,
         likelihood_options: Mapping[str, Any] | None = None,
-        latent_dim: int = 8,
-        hidden_dims: Sequence[int] = (64,),
-        activation: str = "relu",
+        latent_dim: int | Literal["auto"] = "auto",
+        hidden_dims: Sequence[int] = (256, 128),
+        activation: str = "elu",
         dropout: float = 0.0,
         preprocess: str | None = None,
         posterior: Part = "gaussian",
         prior: Part = "standard_normal",
         objective: Part = "elbo",
         beta: float = 1.0,
-        learning_rate: float = 3e-3,
-        batch_size: int = 32,
-        max_epochs: int = 300,
-        patience: int = 50,
+        learning_rate: float = 2e-3,
+        batch_size: int | Literal["auto"] = "auto",
+        max_epochs: int | Literal["auto"] = "auto",
+        patience: int | Literal["auto"] = "auto",
         validation_fraction: float = 0.1,
         num_samples: int = 64,
         accelerator: str = "cpu",
@@ -233,7 +234,6 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
                 options is None or (isinstance(options, Mapping) and "name" not in options),
                 "a dict of the likelihood's settings or None",
             ),
-            "latent_dim": (is_count(self.latent_dim), whole),
             "hidden_dims": (widths, "a sequence of whole numbers from 1 on"),
             "activation": (self.activation in tuple(ACTIVATIONS), f"one of {', '.join(ACTIVATIONS)}"),
             "dropout": (_is_number(self.dropout) and 0 <= self.dropout < 1, "at least 0 and below 1"),
@@ -245,9 +245,10 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
             "beta": (_is_number(self.beta) and self.beta >= 0, "at least 0 and finite"),
             "learning_rate": (_is_number(self.learning_rate) and self.learning_rate > 0, "positive and finite"),
             **{
-                name: (is_count(getattr(self, name)), whole)
-                for name in ("batch_size", "max_epochs", "patience", "num_samples")
+                name: (getattr(self, name) == AUTO or is_count(getattr(self, name)), f"{whole}, or {AUTO}")
+                for name in ("latent_dim", "batch_size", "max_epochs", "patience")
             },
+            "num_samples": (is_count(self.num_samples), whole),
             "validation_fraction": (
                 _is_number(self.validation_fraction) and 0 < self.validation_fraction < 1,
                 "above 0 and below 1",
@@ -280,13 +281,13 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         weight = {"beta": float(self.beta)} if self._objective_has_beta() else {}
         return {
             "seed": seed,
-            "data": {"batch_size": min(int(self.batch_size), num_rows), "preprocess": self.preprocess},
+            "data": {"batch_size": _least(self.batch_size, num_rows), "preprocess": self.preprocess},
             "likelihood": {
                 **(self.likelihood_options or {}),
                 "name": self.likelihood,
             },
             "model": {
-                "latent_dim": int(self.latent_dim),
+                "latent_dim": _plain(self.latent_dim),
                 "hidden_dims": [int(width) for width in self.hidden_dims],
                 "activation": self.activation,
                 "dropout": float(self.dropout),
@@ -299,8 +300,8 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
                 "fused": True,
                 "lr": float(self.learning_rate),
             },
-            "scheduler": None,
-            **in_memory(self.accelerator, int(self.max_epochs), int(self.patience), self.verbose),
+            "scheduler": {"_target_": "vae_lightning.training.schedules.Cosine", "epochs": _plain(self.max_epochs)},
+            **in_memory(self.accelerator, _plain(self.max_epochs), _plain(self.patience), self.verbose),
         }
 
     def _rows(self, X: ArrayLike | pd.DataFrame) -> np.ndarray:
@@ -334,6 +335,15 @@ def _as_parameter(setting: Setting) -> str | None:
 
 def _seed(random_state: RandomState) -> int:
     return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def _plain(number: int | str) -> int | str:
+    """numpy's whole numbers as Python's."""
+    return AUTO if number == AUTO else int(number)
+
+
+def _least(batch_size: int | str, num_rows: int) -> int | str:
+    return AUTO if batch_size == AUTO else min(int(batch_size), num_rows)
 
 
 def _is_number(value: object) -> bool:

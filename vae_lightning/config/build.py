@@ -39,16 +39,16 @@ def build(settings: Settings) -> Built:
         DataError: when the data cannot be read or the likelihood cannot accept them.
         ConfigError: for settings that do not exist or make no sense.
     """
-    return assemble(settings, prepare(settings, load_dataset(settings)))
+    return assemble(prepare(settings, load_dataset(settings)))
 
 
-def assemble(settings: Settings, prepared: Prepared) -> Built:
+def assemble(prepared: Prepared) -> Built:
     """Put rows and model into Lightning's hands.
 
     Raises:
         ConfigError: for settings that do not exist or make no sense.
     """
-    dataset, model = prepared.dataset, prepared.model
+    dataset, model, settings = prepared.dataset, prepared.model, prepared.settings
     datamodule = VectorDataModule(dataset, model.scaling, settings.rows.batch_size, settings.seed, prepared.rows)
     return Built(dataset, datamodule, build_module(settings, model), build_trainer(settings))
 

@@ -11,6 +11,7 @@ import torch
 
 from vae_lightning.config.cautions import find_cautions
 from vae_lightning.config.instantiate import call
+from vae_lightning.config.recipe import fit_to_rows
 from vae_lightning.config.record import make_record
 from vae_lightning.config.settings import Settings, source_arguments, source_class
 from vae_lightning.console import log
@@ -25,6 +26,7 @@ from vae_lightning.errors import ConfigError, Notice, Setting
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.model.parts import build_vae
+from vae_lightning.model.start import start_model
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,14 @@ class Prepared:
     Attributes:
         dataset: the rows in data units.
         rows: the rows in model units by part.
-        model: untrained, its scaling fitted, its decoder started from the training rows.
+        model: untrained, its scaling fitted, started from the training rows.
+        settings: with numbers for what was left to the rows.
     """
 
     dataset: Dataset
     rows: Mapping[str, RowStore]
     model: VAEModel
+    settings: Settings
 
 
 def load_dataset(settings: Settings) -> Dataset:
@@ -64,6 +68,7 @@ def prepare(settings: Settings, dataset: Dataset) -> Prepared:
         DataError: when the likelihood cannot accept the rows.
         ConfigError: for values that a part of the model refuses.
     """
+    settings = fit_to_rows(settings, len(dataset.train), len(dataset.columns))
     options = settings.rows
     vae = build_vae(settings.parts, len(dataset.columns))
     scaling, reason = fit_scaling(
@@ -75,8 +80,9 @@ def prepare(settings: Settings, dataset: Dataset) -> Prepared:
     _check_rows(dataset, rows, vae.likelihood, scaling)
     for notice in find_cautions(dataset, scaling, settings):
         log.warning(str(notice))
-    vae.start_from(rows["train"])
-    return Prepared(dataset, rows, VAEModel(vae, scaling, dataset.columns, make_record(settings, dataset, scaling)))
+    start_model(vae, rows["train"], rows["valid"])
+    model = VAEModel(vae, scaling, dataset.columns, make_record(settings, dataset, scaling))
+    return Prepared(dataset, rows, model, settings)
 
 
 def _describe(dataset: Dataset, scaling: Scaling, reason: str) -> None:

@@ -49,6 +49,15 @@ PRECISIONS = ("highest", "high", "medium")
 FAST = "fast"
 """The one setting of the group ``trainer`` that is not Lightning's."""
 RUN_DIR = "${run_dir}"
+AUTO = "auto"
+"""Instead of a number: as the rows want it (see `config/recipe.py`)."""
+FROM_ROWS = {
+    "model": ("latent_dim",),
+    "scheduler": ("epochs", "T_max"),
+    "trainer": ("max_epochs",),
+    "callbacks": ("patience",),
+}
+"""The settings, beside data.batch_size, that may be left to the rows."""
 MAX_SEED = 2**32 - 1
 
 
@@ -56,14 +65,14 @@ MAX_SEED = 2**32 - 1
 class RowOptions:
     """The settings of the group ``data`` that are not the source's own."""
 
-    batch_size: int = 128
+    batch_size: int | Any = AUTO
     preprocess: str | None = None
     threshold: float = 0.5
     resample: bool = False
 
     def __post_init__(self) -> None:
-        legal = is_count(self.batch_size)
-        check_parameter("data", "batch_size", legal, "a whole number from 1 on", self.batch_size)
+        legal = self.batch_size == AUTO or is_count(self.batch_size)
+        check_parameter("data", "batch_size", legal, "a whole number from 1 on, or auto", self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -155,7 +164,7 @@ class Settings:
         fast = config["trainer"].get(FAST, True)
         check_parameter("trainer", FAST, isinstance(fast, bool), "true or false", fast)
         source, rows = _data(config["data"])
-        check_arguments(config["model"], VAE, "model", GIVEN["model"])
+        check_arguments(_typed(config["model"], "model"), VAE, "model", GIVEN["model"])
         known = {*cls.__dataclass_fields__, "data", *HOW_AND_WHERE}
         return cls(
             seed=seed,
@@ -256,8 +265,14 @@ def _family(node: Node, group: str, base: type[Family], given: tuple[str, ...]) 
 
 def _completed(node: Node, path: str, given: tuple[str, ...] = ()) -> dict[str, Any]:
     target, arguments = import_class(node, path), arguments_of(node)
-    check_arguments(arguments, target, path, given)
+    check_arguments(_typed(arguments, path), target, path, given)
     return {TARGET: node[TARGET], **with_defaults(arguments, target, given)}
+
+
+def _typed(node: Node, path: str) -> dict[str, Any]:
+    """The settings that are not left to the rows, whose values have no type yet."""
+    free = FROM_ROWS.get(path.partition(".")[0], ())
+    return {key: value for key, value in node.items() if value != AUTO or key not in free}
 
 
 def _named_nodes(config: Node, group: str) -> dict[str, Node | None]:

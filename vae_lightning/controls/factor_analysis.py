@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -12,12 +13,13 @@ from vae_lightning.controls.base import Control
 from vae_lightning.controls.covariance import Moments
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.store import RowsInMemory
+from vae_lightning.likelihoods.bounds import REACHABLE
 from vae_lightning.likelihoods.moments import RowBatch, RowBatches, Together, held_variances
 
-LEAST_NOISE = 1e-4**2
-"""Floor under the noise variances, model units."""
-PSEUDO_ROWS = (0.0, 0.1, 1.0, 10.0, 100.0)
-"""How many rows of independent columns may be imagined beside the real ones."""
+LEAST_NOISE = 1e-5 ** (2 * REACHABLE)
+"""Floor under the noise variances, model units: what a Gaussian likelihood can be started at, its scale's floor 1e-5."""
+PSEUDO_ROWS = (0.0, *(10.0**power for power in range(-6, 3)))
+"""How many rows of independent columns may be imagined beside the real ones: a millionth of one to a hundred."""
 ENOUGH_ROWS, MOST_ROWS = 30, 2048
 """With fewer validation rows the choice is made by cross-validation within the training rows; more are not needed."""
 FOLDS = 5
@@ -27,6 +29,7 @@ TOLERANCE = 1e-5
 SPARE = 8
 """Directions more than wanted in the iteration for leading eigenvectors."""
 
+Value = TypeVar("Value")
 FitVariances = Callable[[Tensor, Tensor], Tensor]
 """Residual variances and what is held of them, both (C,) → noise variances (C,)."""
 
@@ -124,13 +127,27 @@ def fit_factor_analysis(
 
     # The noise that was found without imagined rows is where every other search begins.
     starts = [_fit(fitted, rank, 0.0, fit_variances).noise for fitted, _ in folds]
-    pseudo_rows = max(PSEUDO_ROWS, key=lambda value: score(value, rank))
+    pseudo_rows = _climb(PSEUDO_ROWS, lambda value: score(value, rank))
     ranks = [rank >> halvings for halvings in range(rank.bit_length())] + [0]
-    chosen = max(ranks, key=lambda value: score(pseudo_rows, value))
+    chosen = _climb(ranks, lambda value: score(pseudo_rows, value))
     start = starts[0] if folds[0][0] is moments else None
     model = _fit(moments, chosen, pseudo_rows, fit_variances, start)
     missing = latent_dim - model.loadings.shape[1]
     return replace(model, loadings=torch.nn.functional.pad(model.loadings, (0, missing)))
+
+
+def _climb(values: Sequence[Value], score: Callable[[Value], float]) -> Value:
+    """The value with the greatest score of a sequence with one hill; two steps down in a row end the search."""
+    best, greatest, falls = values[0], -math.inf, 0
+    for value in values:
+        reached = score(value)
+        if reached > greatest:
+            best, greatest, falls = value, reached, 0
+        else:
+            falls += 1
+        if falls == 2:
+            break
+    return best
 
 
 def _folds(

@@ -15,9 +15,13 @@ def smooth_bound(value: Tensor, bound: float) -> Tensor:
     return bound * torch.tanh(value / bound)
 
 
+REACHABLE = 0.95
+"""The share of a bound up to which a number can be started: beyond, its gradient is nearly gone."""
+
+
 def smooth_bound_inverse(value: Tensor, bound: float) -> Tensor:
     """The number that :func:`smooth_bound` maps to ``value``; values past 95 % of the bound count as 95 %.
 
     At the bound itself the inverse is infinite and a parameter put there would never move again.
     """
-    return bound * torch.atanh((value / bound).clamp(-0.95, 0.95))
+    return bound * torch.atanh((value / bound).clamp(-REACHABLE, REACHABLE))

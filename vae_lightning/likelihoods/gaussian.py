@@ -15,7 +15,7 @@ class Gaussian(LocationScale):
     """Independent normals: ``log p(x|raw) = -(x - m)² / 2σ² - log σ - ½ log 2π`` with mean m the raw output.
 
     A density may exceed 1, so a negative loss can be honest. How negative is limited by the floor under σ: no column
-    gives more than ``-½ log(2π min_scale²)`` nats (8.29 at the default), and without a floor the likelihood is
+    gives more than ``-½ log(2π min_scale²)`` nats (10.59 at the default), and without a floor the likelihood is
     unbounded (Mattei & Frellsen 2018, theorem 1).
 
     Args:
@@ -42,7 +42,7 @@ class Gaussian(LocationScale):
         num_columns: int,
         variance: ScaleKind = "per_column",
         scale: float = 1.0,
-        min_scale: float = 1e-4,
+        min_scale: float = 1e-5,
         momentum: float = 0.1,
     ) -> None:
         super().__init__(

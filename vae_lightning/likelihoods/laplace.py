@@ -14,7 +14,7 @@ from vae_lightning.likelihoods.scale import Scale, ScaleKind
 class Laplace(LocationScale):
     """Independent Laplace distributions: ``log p(x|raw) = -|x - m| / b - log 2b`` with median m the raw output.
 
-    Its standard deviation is √2 b. A density may exceed 1; no column gives more than ``-log(2 min_scale)`` nats (8.52
+    Its standard deviation is √2 b. A density may exceed 1; no column gives more than ``-log(2 min_scale)`` nats (10.82
     at the default).
 
     Args:
@@ -37,7 +37,7 @@ class Laplace(LocationScale):
         num_columns: int,
         scale: ScaleKind = "per_column",
         fixed_scale: float = 1.0,
-        min_scale: float = 1e-4,
+        min_scale: float = 1e-5,
         momentum: float = 0.1,
     ) -> None:
         super().__init__(

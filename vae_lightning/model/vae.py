@@ -1,6 +1,7 @@
 """The variational autoencoder as a torch module: encode, decode, forward, reconstruct, sample."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,8 @@ from vae_lightning.posteriors.base import Posterior, PosteriorFamily
 from vae_lightning.posteriors.gaussian import Gaussian
 from vae_lightning.priors.base import Prior
 from vae_lightning.priors.standard_normal import StandardNormal
+
+STARTS = ("linear", "zero")
 
 
 class VAE(nn.Module):
@@ -44,6 +47,8 @@ class VAE(nn.Module):
         condition_size: numbers K that encoder and decoder are told beside each row.
         sees_mask: tell the encoder which cells were observed.
         linear_path: run a linear path beside each MLP, where any column has a location.
+        start: what training begins with: ``linear`` (factor analysis of the training rows, where there is a linear
+            path) or ``zero`` (independent columns, KL near 0).
 
     Attributes:
         linear_encoder: of features, or None.
@@ -59,7 +64,7 @@ class VAE(nn.Module):
         latent_dim: int = 16,
         hidden_dims: Sequence[int] = (256, 128),
         decoder_dims: Sequence[int] | None = None,
-        activation: str = "silu",
+        activation: str = "elu",
         normalization: str = "none",
         dropout: float = 0.0,
         residual: bool = False,
@@ -68,6 +73,7 @@ class VAE(nn.Module):
         condition_size: int = 0,
         sees_mask: bool = False,
         linear_path: bool = True,
+        start: Literal["linear", "zero"] = "linear",
     ) -> None:
         super().__init__()
         check_parameter("VAE", "latent_dim", is_count(latent_dim), "at least 1", latent_dim)
@@ -75,6 +81,8 @@ class VAE(nn.Module):
         encoder_dims = list(hidden_dims)
         decoder_dims = encoder_dims[::-1] if decoder_dims is None else list(decoder_dims)
         options = (activation, normalization, dropout, residual)
+        check_parameter("VAE", "start", start in STARTS, f"one of {', '.join(STARTS)}", start)
+        self.start = start
         self.latent_dim = latent_dim
         self.condition_size = condition_size
         self.features = Features(likelihood.supports, condition_size, sees_mask)

@@ -40,7 +40,7 @@ class Fitted(NamedTuple):
     warnings: list[Notice]
 
 
-def in_memory(accelerator: str, max_epochs: int, patience: int, verbose: bool) -> dict[str, Any]:
+def in_memory(accelerator: str, max_epochs: int | str, patience: int | str, verbose: bool) -> dict[str, Any]:
     """The nodes ``trainer``, ``callbacks`` and ``logger`` of a fit that stops by itself and writes nothing."""
     callbacks: dict[str, Any] = {
         "best": {"_target_": "vae_lightning.training.callbacks.memory.BestInMemory"},
@@ -76,7 +76,7 @@ def fit_in_memory(config: Mapping[str, Any], dataset: Dataset, verbose: bool = F
     """
     settings = Settings.parse(config)
     with _surroundings(settings.seed, verbose):
-        built = assemble(settings, prepare(settings, dataset))
+        built = assemble(prepare(settings, dataset))
         _train(built)
         return _fitted(built)
 

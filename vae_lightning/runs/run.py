@@ -46,7 +46,7 @@ def run(settings: Settings, overrides: Sequence[str] = (), hparams: Mapping[str,
             from vae_lightning.runs.train import train
 
             with quiet_frameworks():
-                return train(settings, prepared, started, overrides, hparams)
+                return train(prepared, started, overrides, hparams)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise RunError(

@@ -49,17 +49,15 @@ PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pandas
 
 
 def train(
-    settings: Settings,
     prepared: Prepared,
     started: float,
     overrides: Sequence[str] = (),
     hparams: Mapping[str, Any] | None = None,
 ) -> float:
-    """Train and evaluate in ``settings.run_dir``; ``summary.json`` is written last.
+    """Train and evaluate in the run's directory; ``summary.json`` is written last.
 
     Args:
-        settings: of the run.
-        prepared: its rows and its untrained model.
+        prepared: the rows, the untrained model and the settings.
         started: when it began, as ``time.perf_counter`` tells it.
         overrides: as for :func:`run`; as ``hparams``.
 
@@ -69,8 +67,9 @@ def train(
     Raises:
         UserError: for everything that one message can explain.
     """
+    settings = prepared.settings
     run_dir = Path(settings.run_dir)
-    built = assemble(settings, prepared)
+    built = assemble(prepared)
     resume_from = _resume_point(built, run_dir) if settings.resume else None
     # A summary means a finished run; while this one is under way there is none.
     stale = [] if resume_from else [f"checkpoints/{name}" for name in CHECKPOINTS]

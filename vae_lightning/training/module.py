@@ -81,6 +81,7 @@ class VAEModule(LightningModule):
         self.lr = float(trial.param_groups[0]["lr"])
         self._usual_lr = self._lr_of_epoch = self.lr
         self._plateau: ReduceLROnPlateau | None = None
+        self._nelbo_at_start: float | None = None
         self.meter = ELBOMeter(self.vae, self.model.log_slopes())
         self.steps: list[Statistics] = []
         self.save_hyperparameters(settings_of(self.model, self.objective, self.lr, seed))
@@ -132,6 +133,20 @@ class VAEModule(LightningModule):
     def _steps_per_epoch(self) -> float:
         loader = self.trainer.train_dataloader
         return len(loader.batches) if isinstance(loader, BlockLoader) else self.trainer.num_training_batches
+
+    def nelbo_at_start(self) -> float | None:
+        """val/nelbo of the weights before the first step of a fit, nats per row in data units.
+
+        None where the fit goes on with an earlier one, or has no validation rows.
+        """
+        loader = self.trainer.val_dataloaders
+        if self.global_step or loader is None:
+            return None
+        if self._nelbo_at_start is None:
+            self.eval()
+            self._nelbo_at_start = self.measure(loader)["nelbo"]
+            self.train()
+        return self._nelbo_at_start
 
     def on_train_epoch_start(self) -> None:
         """Begin the epoch's random stream: a run resumed here draws what the unbroken one drew."""

@@ -1,9 +1,10 @@
 """Early stopping that waits for the objective to come to rest."""
 
+import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch import callbacks as lightning_callbacks
 
-from vae_lightning.training.module import VAEModule
+from vae_lightning.training.module import MONITOR, VAEModule
 
 
 class EarlyStopping(lightning_callbacks.EarlyStopping):
@@ -13,6 +14,12 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
     """
 
     takes_blocks = True
+
+    def on_train_start(self, trainer: Trainer, pl_module: VAEModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        nelbo = pl_module.nelbo_at_start()
+        if nelbo is not None and self.monitor == MONITOR and _is_warm(trainer, pl_module):
+            self.best_score = torch.tensor(nelbo)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
         if _is_warm(trainer, pl_module):

@@ -10,7 +10,7 @@ from vae_lightning.training.module import MONITOR, VAEModule
 
 
 class BestInMemory(Checkpoint):
-    """Keeps a copy of the model's state after the epoch with the least val/nelbo, and every epoch's numbers.
+    """Keeps a copy of the model's state at its least val/nelbo, the start included, and every epoch's numbers.
 
     A ``Checkpoint`` to Lightning, which calls those last: after the module has added the epoch's training terms.
     """
@@ -22,12 +22,20 @@ class BestInMemory(Checkpoint):
         self.history: dict[str, list[float]] = {}
         self._state: dict[str, Tensor] = {}
 
+    def on_train_start(self, trainer: Trainer, pl_module: VAEModule) -> None:
+        nelbo = pl_module.nelbo_at_start()
+        if nelbo is not None:
+            self._keep(nelbo, pl_module)
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
         for name, value in trainer.callback_metrics.items():
             self.history.setdefault(name, []).append(float(value))
         if (nelbo := float(trainer.callback_metrics[MONITOR])) < self.best:
-            self.best = nelbo
-            self._state = {name: value.clone() for name, value in pl_module.model.state_dict().items()}
+            self._keep(nelbo, pl_module)
+
+    def _keep(self, nelbo: float, module: VAEModule) -> None:
+        self.best = nelbo
+        self._state = {name: value.clone() for name, value in module.model.state_dict().items()}
 
     def restore(self, module: VAEModule) -> None:
         """Put the best epoch's state into the module; without one it keeps its own."""
