@@ -229,7 +229,9 @@ def main() -> None:
             for seed in range(options.splits)
         }
         searches = {
-            table: pool.submit(search, Job(options.folder, table, 0), options.search) for table in names if options.search
+            table: pool.submit(search, Job(options.folder, table, 0), options.search)
+            for table in names
+            if options.search
         }
         print("| table | independent | factor analysis | full Gaussian | " + " | ".join(recipes) + " | search | s |")
         print("|---" * (6 + len(recipes)) + "|")

@@ -24,10 +24,12 @@ def info(run: Path, as_json: bool) -> None:
     Exit status: 0, or 2 with one line that says why.
     """
     with one_line_errors():
+        from vae_lightning.files import to_json
+
         loaded = load_with_record(run)
         found = {**loaded.model.info(), **_outcome(run, loaded.epoch)}
         if as_json:
-            click.echo(json.dumps(found, indent=2))
+            click.echo(to_json(found))
             return
         width = max(map(len, found))
         for name, value in found.items():
@@ -55,6 +57,7 @@ def _outcome(run: Path, epoch: int) -> dict[str, Any]:
             "validation NELBO": summary["val/nelbo"],
             "test NLL": test["nll"],
             "baseline NLL": test["baseline"],
+            "control NLL": test["control"],
             "active units": test["active_units"],
             "warnings": summary["warnings"],
             "overrides": summary["overrides"],
@@ -66,6 +69,8 @@ def _outcome(run: Path, epoch: int) -> dict[str, Any]:
 def _word(value: Any) -> str:
     from vae_lightning.data.wording import shorten
 
+    if value is None:
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

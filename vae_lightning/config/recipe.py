@@ -36,7 +36,9 @@ class Recipe:
     patience: int
 
     @classmethod
-    def of(cls, num_rows: int, num_columns: int, batch_size: int | None = None, max_epochs: int | None = None) -> "Recipe":
+    def of(
+        cls, num_rows: int, num_columns: int, batch_size: int | None = None, max_epochs: int | None = None
+    ) -> "Recipe":
         """The numbers for N training rows of C columns; what is given stays, and the others follow it.
 
         A sixteenth of the rows a step, from 16 to 256. Steps: 4,000, growing as √N above 2,000 rows to 20,000 at most,

@@ -6,14 +6,23 @@ from collections.abc import Iterable
 from rich.table import Table
 
 from vae_lightning.console import console, say
+from vae_lightning.controls.base import Control
 from vae_lightning.data.batch import Batch
 from vae_lightning.inference.evaluation import Evaluation, evaluate
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.likelihoods.moments import RowBatches
 
+NO_ROWS = "needs the training rows, which could not be read"
+FEW_ROWS = 50
+
 
 def evaluate_with_bar(
-    model: VAEModel, batches: Iterable[Batch], training_rows: RowBatches | None, num_samples: int, seed: int
+    model: VAEModel,
+    batches: Iterable[Batch],
+    training_rows: RowBatches | None,
+    num_samples: int,
+    seed: int,
+    control: Control | None,
 ) -> Evaluation:
     """`evaluate`, with a progress bar where the console is a terminal; rows in model units."""
     from rich.progress import Progress
@@ -23,7 +32,7 @@ def evaluate_with_bar(
         total = sum(batch.num_rows for batch in batches) if console.is_terminal else None
         task = progress.add_task(f"test NLL, {num_samples} importance samples a row", total=total)
         slopes, advance = model.log_slopes(), lambda rows: progress.advance(task, rows)
-        return evaluate(model.vae, batches, training_rows, num_samples, seed, slopes, advance)
+        return evaluate(model.vae, batches, training_rows, num_samples, seed, slopes, advance, control)
 
 
 def explain(result: Evaluation, best: float | None = None) -> list[tuple[str, str, str]]:
@@ -33,26 +42,76 @@ def explain(result: Evaluation, best: float | None = None) -> list[tuple[str, st
         result: the numbers, nats per row in data units.
         best: the validation NELBO of the weights that are kept, where it is known.
     """
-    verdict = "the model beats it" if result.nll < result.baseline else "the model does NOT beat it"
-    floor = plain_zero(result.entropy_floor)
+    is_linear = result.control_words.startswith("factor analysis")
     lines = [
+        ("NLL", _number(result.nll), f"-log p(x), {_explain_error(result)}; from {result.num_samples:,} samples a row"),
         (
-            "NLL",
-            f"{result.nll:.3f}",
-            f"± {result.nll_standard_error:.3f}, -log p(x) from {result.num_samples:,} samples a row",
+            "baseline NLL",
+            _number(result.baseline),
+            _compare("independent columns", result.baseline - result.nll, result.baseline_gain_standard_error),
         ),
-        ("baseline NLL", f"{result.baseline:.3f}", f"independent columns; {verdict}"),
-        ("least possible", f"{floor:.3f}", "no model of this family goes lower on these rows"),
-        ("NELBO", f"{result.nelbo:.3f}", "= reconstruction + KL, an upper bound of the NLL"),
-        ("reconstruction", f"{result.reconstruction:.3f}", ""),
-        ("KL", f"{result.kl:.3f}", f"{result.active_units} of {result.latent_dim} latent dimensions active"),
-        ("NLL per column", f"{result.nll_per_column:.4f}", f"nats = {result.bits_per_column:.4f} bits"),
+        (
+            "linear NLL" if is_linear else "control NLL",
+            _number(result.control),
+            _compare(result.control_words, result.control - result.nll, result.control_gain_standard_error),
+        ),
+        ("explained", "-" if math.isnan(result.explained) else f"{result.explained:.0%}", _explain_share(result)),
+        (
+            "least possible",
+            _number(result.entropy_floor),
+            "a bound and not a goal: no model of this family goes lower on these rows",
+        ),
+        ("NELBO", _number(result.nelbo), "= reconstruction + KL, an upper bound of the NLL"),
+        ("reconstruction", _number(result.reconstruction), ""),
+        ("KL", _number(result.kl), f"{result.active_units} of {result.latent_dim} latent dimensions active"),
+        ("NLL per column", _number(result.nll_per_column, 4), f"nats = {_number(result.bits_per_column, 4)} bits"),
     ]
-    if math.isnan(result.baseline):
-        lines[1] = ("baseline NLL", "-", "independent columns; needs the training rows, which could not be read")
     if best is not None:
-        lines.append(("validation NELBO", f"{best:.3f}", "of the weights kept: what sweeps minimise"))
+        lines.append(("validation NELBO", _number(best), "of the weights kept: what sweeps minimise"))
     return lines
+
+
+def _number(value: float, digits: int = 3) -> str:
+    return "-" if math.isnan(value) else f"{plain_zero(value):.{digits}f}"
+
+
+def _explain_error(result: Evaluation) -> str:
+    """What ± measures, and what makes it large where it hides the difference that matters."""
+    error = result.nll_standard_error
+    if math.isnan(error):
+        return "of one row, so without a standard error"
+    words = f"± {error:.3f} (standard error of the mean: how far other test rows would move it)"
+    gain = result.baseline - result.nll if math.isnan(result.control) else result.control - result.nll
+    if not error > abs(gain) / 2:
+        return words
+    if result.extreme_share > 0.5:
+        return f"{words}, large as the most extreme 1 % of the rows make {result.extreme_share:.0%} of the variance"
+    if result.num_rows < FEW_ROWS:
+        return f"{words}, large as the rows are few"
+    return f"{words}, large as rows differ by more than models do: the gains below are taken row by row"
+
+
+def _compare(reference: str, gain: float, error: float) -> str:
+    """How the model stands to a reference that is ``gain`` nats worse."""
+    if math.isnan(gain):
+        return NO_ROWS
+    plus_minus = "" if math.isnan(error) else f" ± {error:.3f}"
+    if abs(gain) < 2 * error:
+        return f"{reference}; the model is as good, within {gain:.3f}{plus_minus}"
+    if gain > 0:
+        return f"{reference}; the model beats it by {gain:.3f}{plus_minus}"
+    return f"{reference}; the model does NOT beat it: worse by {-gain:.3f}{plus_minus}"
+
+
+def _explain_share(result: Evaluation) -> str:
+    if math.isnan(result.control):
+        return NO_ROWS
+    if math.isnan(result.explained):
+        return f"{result.control_words} is not measurably better than independent columns"
+    way = f"of the way from independent columns to {result.control_words}"
+    if result.explained < 0:
+        return f"{way}: the model has gone the other way"
+    return f"{way}: the model has gone beyond it" if result.explained > 1 else way
 
 
 def print_results(
@@ -65,7 +124,7 @@ def print_results(
     table.add_column(overflow="fold")
     for line in explain(result, best):
         table.add_row(*line)
-    say(f"\n{verdict or ''}")
+    say(f"\n{verdict}\n" if verdict else "")
     say(f"{title}, {result.num_rows:,} rows, nats per row in data units:")
     say(table)
     say()

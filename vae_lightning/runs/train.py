@@ -1,7 +1,6 @@
 """What a run does once its rows are there: train, evaluate the best checkpoint, write the summary."""
 
 import importlib.metadata
-import json
 import platform
 import signal
 import threading
@@ -19,8 +18,9 @@ from vae_lightning.config.build import Built, assemble
 from vae_lightning.config.prepare import Prepared
 from vae_lightning.config.settings import Settings
 from vae_lightning.console import display_path, log, say
+from vae_lightning.controls.choice import fit_control
 from vae_lightning.errors import InterruptedRun, RunError
-from vae_lightning.files import write_whole
+from vae_lightning.files import to_json, write_whole
 from vae_lightning.inference.draws import find_impossible_draws
 from vae_lightning.inference.evaluation import Evaluation
 from vae_lightning.inference.verdict import judge
@@ -173,10 +173,11 @@ def _callbacks(built: Built) -> list[Callback]:
 def _evaluate(built: Built, settings: Settings) -> tuple[Evaluation, float]:
     """The test table's numbers, and the seconds they took."""
     device = built.module.device
-    rows, training_rows = (built.datamodule.on_device(name, device) for name in ("test", "train"))
+    train, valid, test = (built.datamodule.on_device(name, device) for name in ("train", "valid", "test"))
     started = time.perf_counter()
-    batches, num_samples = list(rows.batches()), settings.test.num_samples
-    result = evaluate_with_bar(built.module.model, batches, training_rows, num_samples, settings.seed)
+    model, num_samples = built.module.model, settings.test.num_samples
+    control = fit_control(model.vae.likelihood, train, valid, model.vae.latent_dim)
+    result = evaluate_with_bar(model, list(test.batches()), train, num_samples, settings.seed, control)
     return result, time.perf_counter() - started
 
 
@@ -223,7 +224,7 @@ def _summarise(
         "overrides": list(overrides),
     }
     print_results(result, outcome.best, verdict=outcome.verdict.words)
-    write_whole(run_dir / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    write_whole(run_dir / "summary.json", (to_json(summary) + "\n").encode())
     parts = [part for part in (*PARTS, f"checkpoints/{CHECKPOINTS[0]}") if (run_dir / part).exists()]
     say(f"Everything is in {display_path(run_dir)}: {', '.join(parts)}.")
     if (run_dir / "tensorboard").exists():

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vae_lightning.controls.choice import fit_control
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.checks import is_illegal
 from vae_lightning.data.seeds import random_stream
-from vae_lightning.data.store import RowStore
+from vae_lightning.data.store import RowsInMemory, RowStore
 from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.doctor.runs.learned import check_activity, check_training, check_variances, compare_with_controls
 from vae_lightning.inference.evaluation import Evaluation, evaluate
@@ -89,7 +90,12 @@ def examine_model(trained: Trained) -> Report:
         return Report([refused])
     judged = replace(trained, test=trained.test.split(ROWS)[0])
     model = judged.model
-    result = evaluate(model.vae, [judged.test], judged.train, SAMPLES, log_slopes=model.log_slopes())
+    vae, record = model.vae, judged.record
+    control = None
+    if trained.table is None:
+        valid = None if record is None else RowsInMemory(record.valid)
+        control = fit_control(vae.likelihood, judged.train, valid, vae.latent_dim)
+    result = evaluate(vae, [judged.test], judged.train, SAMPLES, log_slopes=model.log_slopes(), control=control)
     table = trained.table or result
     with random_stream(0):
         findings = [

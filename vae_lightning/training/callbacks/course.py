@@ -23,13 +23,15 @@ class CourseRecorder(Callback):
         self.curves: dict[str, list[float]] = {name: [] for name in ("valid", "steps", "learning_rates", "train")}
         self.start = math.nan
 
+    def on_train_start(self, trainer: Trainer, pl_module: VAEModule) -> None:
+        nelbo = pl_module.nelbo_at_start()
+        if nelbo is not None:
+            self.start = nelbo
+
     def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
         if trainer.sanity_checking:
             return
         nelbo = float(trainer.callback_metrics[MONITOR])
-        if trainer.global_step == 0:
-            self.start = nelbo
-            return
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         now = {"valid": nelbo, "steps": float(trainer.global_step), "learning_rates": rate}
         for name, value in now.items():
