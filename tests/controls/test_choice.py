@@ -5,8 +5,8 @@ import torch
 
 from tests.models import every_likelihood, rows_for, rows_of
 from vae_lightning.controls import choice
-from vae_lightning.controls.chow_liu import ChowLiuTree
 from vae_lightning.controls.choice import fit_control
+from vae_lightning.controls.chow_liu import ChowLiuTree
 from vae_lightning.controls.factor_analysis import FactorAnalysis
 from vae_lightning.controls.mixture import MixtureOfIndependentColumns
 from vae_lightning.data.batch import Batch

@@ -162,17 +162,21 @@ def _compare(result: Evaluation) -> _Comparison:
     if math.isinf(gain):  # a test value that the simple model holds to be impossible
         error = 0.0
     beside = f"± {error:.3f} nats per row"
-    tiny = NOTICEABLE * max(abs(result.nll / result.nll_per_column), 1.0) if result.nll_per_column else 0.0
-    if abs(gain) + ERRORS * error <= tiny:
-        return _Comparison("not_better_than_linear", f"no better than {name}: the two agree to {tiny:.2g} nats per row")
-    if gain > ERRORS * error:
+    num_columns = result.nll / result.nll_per_column if result.nll_per_column else 1.0
+    tiny = NOTICEABLE * num_columns
+    if gain > max(ERRORS * error, tiny):
         return _Comparison("learned", f"better than {name} by {gain:.3f} {beside} on rows it was not trained on")
+    if abs(gain) + ERRORS * error <= max(tiny, LEAST, MATERIAL * _learned(result)):
+        return _Comparison("not_better_than_linear", f"as good as {name} and no better (by {gain:.3f} {beside})")
     if gain < -ERRORS * error:
         return _Comparison("not_better_than_linear", f"worse than {name} by {-gain:.3f} {beside}")
-    if error <= LEAST:
-        return _Comparison("not_better_than_linear", f"no better than {name} ({gain:+.3f} {beside})")
     side = "better" if gain > 0 else "worse"
     return _Comparison("too_few_rows", f"too few test rows to tell it from {name} ({side} by {abs(gain):.3f} {beside})")
+
+
+def _learned(result: Evaluation) -> float:
+    """Nats per row that independent columns lack."""
+    return max(result.baseline - result.nll, 0.0) if math.isfinite(result.baseline) else 0.0
 
 
 def _rows_in_words(result: Evaluation, course: Course | None) -> str:
@@ -199,8 +203,7 @@ def _divergence(result: Evaluation, course: Course | None) -> str:
         )
     at_best, lowest = (np.nanmin([course.start, *curve]) for curve in (course.valid, train))
     at_end = course.valid[-1]
-    learned = result.baseline - result.nll if math.isfinite(result.baseline) else 0.0
-    slack = max(1.0, 0.5 * learned, SLACK * abs(at_best))
+    slack = max(1.0, 0.5 * _learned(result), SLACK * abs(at_best))
     if at_end > at_best + slack and in_training > lowest + slack:
         kept = f"epoch {course.best_epoch}" if course.best_epoch else "the start"
         return (
@@ -215,7 +218,6 @@ def remaining_fall(result: Evaluation, course: Course) -> float:
     trend = fit_trend(course.valid, course.steps, course.learning_rates)
     if trend is None or course.stopped_early:
         return 0.0
-    learned = result.baseline - result.nll if math.isfinite(result.baseline) else 0.0
     more = trend.fall * trend.steps / 1000  # if it went on like that for as long again as the line covers
-    falls = trend.fall > ERRORS * trend.standard_error and more > max(LEAST, MATERIAL * learned)
+    falls = trend.fall > ERRORS * trend.standard_error and more > max(LEAST, MATERIAL * _learned(result))
     return trend.fall if falls else 0.0

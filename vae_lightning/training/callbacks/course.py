@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
+from vae_lightning.data.wording import count
 from vae_lightning.inference.verdict import Course
 from vae_lightning.objectives.base import final_beta
 from vae_lightning.training.module import MONITOR, VAEModule
@@ -75,13 +76,12 @@ class CourseRecorder(Callback):
 
 def describe_end(trainer: Trainer) -> str:
     """Why training ended."""
-    epochs = trainer.current_epoch
-    stopper = _stopper(trainer)
+    epochs, stopper = count(trainer.current_epoch, "epoch"), _stopper(trainer)
     if trainer.interrupted:
-        return f"interrupted after {epochs} epochs"
+        return f"interrupted after {epochs}"
     if stopper is not None:
-        return f"stopped early after {epochs} epochs, the last {stopper.wait_count} without a better {stopper.monitor}"
-    return f"all {epochs} epochs" if epochs == trainer.max_epochs else f"ended after {epochs} epochs"
+        return f"stopped early after {epochs}, the last {stopper.wait_count} without a better {stopper.monitor}"
+    return f"all {epochs}" if trainer.current_epoch == trainer.max_epochs else f"ended after {epochs}"
 
 
 def describe_beta(module: VAEModule, epochs: int) -> str:
