@@ -40,7 +40,7 @@ def _outcome(run: Path, epoch: int) -> dict[str, Any]:
     """What came of the run, from summary.json: written last, so that a run without one has not finished."""
     from vae_lightning.errors import RunError
 
-    best: dict[str, Any] = {"best epoch": epoch + 1}
+    best: dict[str, Any] = {"best epoch": epoch}
     path = run / "summary.json"
     if not path.is_file():
         return {**best, "finished": False}
@@ -48,7 +48,7 @@ def _outcome(run: Path, epoch: int) -> dict[str, Any]:
         summary = json.loads(path.read_text(encoding="utf-8"))
         test = summary["test"]
         return {
-            "best epoch": summary["best_epoch"],
+            **best,
             "finished": True,
             "verdict": summary["verdict"]["words"],
             "epochs": summary["epochs"],

@@ -50,9 +50,9 @@ def examine_run(run_dir: str | Path, data: str | Path | None = None) -> Report:
         return Report([Finding("DATA", None, str(error), advice, about="data"), *history])
     seed = int(record.get("seed", 0))
     rows = scale_rows(dataset, model.scaling, seed)
-    nelbo = _read_recorded_nelbo(run_dir, epoch) if again else None
-    objective = _objective(record)
     summary = read_summary(run_dir) if again else {}
+    nelbo = _read_recorded_nelbo(run_dir, summary, epoch) if again else None
+    objective = _objective(record)
     weight = 1.0 if objective is None else final_beta(objective)
     trained = Trained(
         model,
@@ -91,11 +91,14 @@ def _objective(record: dict[str, Any]) -> Objective | None:
         return None  # of a later version; β is then simply not stated
 
 
-def _read_recorded_nelbo(run_dir: Path, epoch: int) -> float | None:
-    """The validation NELBO that metrics.csv holds for an epoch."""
+def _read_recorded_nelbo(run_dir: Path, summary: dict[str, Any], epoch: int) -> float | None:
+    """The validation NELBO of the weights after ``epoch`` epochs: the summary's, else what metrics.csv holds."""
+    recorded = summary.get("val/nelbo")
+    if isinstance(recorded, float):
+        return recorded
     try:
         with (run_dir / "metrics.csv").open(newline="", encoding="utf-8") as file:
-            found = [row for row in csv.DictReader(file) if row.get("epoch") == str(epoch)]
+            found = [row for row in csv.DictReader(file) if row.get("epoch") == str(epoch - 1)]
         value = float(found[-1][MONITOR]) if found else math.nan
     except (OSError, ValueError, KeyError):
         return None

@@ -39,7 +39,7 @@ class Loaded(NamedTuple):
     Attributes:
         model: in evaluation mode.
         config: the configuration that it was trained with.
-        epoch: the epoch after which it was saved, counted from 0; -1 where the checkpoint does not say.
+        epoch: the epoch after which it was saved, counted from 1, 0 before the first step; -1 where it is not said.
     """
 
     model: VAEModel
@@ -60,7 +60,7 @@ def load_recorded(run_dir: str | Path) -> Loaded:
     model = rebuild_model(record, path)
     load_weights(model, checkpoint, path)
     model.valid_scores = _read_valid_scores(directory / VALID_SCORES)
-    return Loaded(model.eval(), record["config"], int(checkpoint.get("epoch", -1)))
+    return Loaded(model.eval(), record["config"], epochs_of(checkpoint) if "epoch" in checkpoint else -1)
 
 
 def _load_exported(directory: Path) -> Loaded:
@@ -104,7 +104,7 @@ def resume_advice(run_dir: Path) -> str:
 
 
 def epochs_of(checkpoint: Mapping[str, Any]) -> int:
-    """Epochs after which a checkpoint was saved; 0 before the first step or where it does not say."""
+    """Epochs after which a checkpoint was saved; 0 before the first step."""
     return int(checkpoint.get("epoch", -1)) + 1 if checkpoint.get("global_step", 1) else 0
 
 
