@@ -69,7 +69,7 @@ def test_planted_classes_are_recovered() -> None:
     torch.testing.assert_close(model.log_shares.exp()[order].float(), SHARES, atol=0.04, rtol=0)
     found = torch.stack([model.classes[k].mean for k in order.tolist()])
     torch.testing.assert_close(found, PROFILES, atol=0.06, rtol=0)
-    assert model.words == "mixture of 3 classes of independent columns"
+    assert model.words == "a mixture of 3 classes of independent columns"
 
 
 def test_probabilities_of_all_rows_add_up_to_one() -> None:
@@ -84,7 +84,7 @@ def test_independent_columns_are_one_class() -> None:
     likelihood = Bernoulli(6)
     model = fit_mixture(likelihood, rows_of(x[:2000]), rows_of(x[2000:]), 8)
     expected = likelihood.independent_columns(rows_of(x[:2000])).log_prob(x).double().sum(-1)
-    assert model.words == "independent columns, one class"
+    assert model.words == "a mixture of 1 class of independent columns"
     assert torch.equal(model.log_prob(Batch(x)), expected)
 
 
@@ -160,7 +160,7 @@ def test_grey_levels_are_soft_targets() -> None:
 def test_rows_without_end_are_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mixture, "MOST_ROWS", 500)
     seen = []
-    monkeypatch.setattr(mixture, "_fit", lambda likelihood, rows, size: seen.append(rows) or _one(likelihood, rows))
+    monkeypatch.setattr(mixture, "_fit", lambda likelihood, rows, _: seen.append(rows) or _one(likelihood, rows))
     x = planted(3000)
     x[:, 0] = torch.linspace(0, 1, 3000)
     fit_mixture(Bernoulli(6), rows_of(x), rows_of(x), 2)

@@ -84,6 +84,8 @@ def fit_to_rows(settings: Settings, num_rows: int, num_columns: int) -> Settings
     return replace(
         settings,
         rows=replace(settings.rows, batch_size=recipe.batch_size),
+        model=fill("model", settings.model),
+        scheduler=fill("scheduler", settings.scheduler),
+        trainer=fill("trainer", settings.trainer),
         callbacks={name: node and fill("callbacks", node) for name, node in settings.callbacks.items()},
-        **{group: fill(group, getattr(settings, group)) for group in ("model", "scheduler", "trainer")},
     )

@@ -60,7 +60,7 @@ class ChowLiuTree(Control):
 
     @property
     def words(self) -> str:
-        return "Chow-Liu tree"
+        return "a Chow-Liu tree"
 
     def log_prob(self, batch: RowBatch) -> Tensor:
         if batch.mask is None:

@@ -41,7 +41,7 @@ class MixtureOfIndependentColumns(Control):
     @property
     def words(self) -> str:
         size = len(self.classes)
-        return f"mixture of {size} classes of independent columns" if size > 1 else "independent columns, one class"
+        return f"a mixture of {size} {'class' if size == 1 else 'classes'} of independent columns"
 
     def log_prob(self, batch: RowBatch) -> Tensor:
         return self.log_joint(batch).logsumexp(-1)

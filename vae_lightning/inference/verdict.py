@@ -73,6 +73,13 @@ class Course:
     final_beta: float = 1.0
     start: float = math.nan
 
+    @property
+    def words(self) -> str:
+        """Why training ended, which weights are kept, and the β that was not reached."""
+        kept = f"the weights of epoch {self.best_epoch}" if self.best_epoch else "the weights of the start"
+        reached = f"; β ended at {self.beta:.2g} instead of {self.final_beta:g}" if self.beta < self.final_beta else ""
+        return f"{self.ended}; kept are {kept}{reached}"
+
 
 def judge(result: Evaluation, course: Course | None) -> Verdict:
     """Say what a run came to.

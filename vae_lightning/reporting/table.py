@@ -8,6 +8,7 @@ from rich.table import Table
 from vae_lightning.console import console, say
 from vae_lightning.controls.base import Control
 from vae_lightning.data.batch import Batch
+from vae_lightning.data.wording import count
 from vae_lightning.inference.evaluation import Evaluation, evaluate
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.likelihoods.moments import RowBatches
@@ -44,7 +45,7 @@ def explain(result: Evaluation, best: float | None = None) -> list[tuple[str, st
     """
     is_linear = result.control_words.startswith("factor analysis")
     lines = [
-        ("NLL", _number(result.nll), f"-log p(x), {_explain_error(result)}; from {result.num_samples:,} samples a row"),
+        ("NLL", _number(result.nll), f"{_explain_error(result)}; -log p(x) from {result.num_samples:,} samples a row"),
         (
             "baseline NLL",
             _number(result.baseline),
@@ -55,7 +56,11 @@ def explain(result: Evaluation, best: float | None = None) -> list[tuple[str, st
             _number(result.control),
             _compare(result.control_words, result.control - result.nll, result.control_gain_standard_error),
         ),
-        ("explained", "-" if math.isnan(result.explained) else f"{result.explained:.0%}", _explain_share(result)),
+        (
+            "explained",
+            "-" if math.isnan(result.explained) else f"{100 * result.explained:.0f} %",
+            _explain_share(result),
+        ),
         (
             "least possible",
             _number(result.entropy_floor),
@@ -79,16 +84,16 @@ def _explain_error(result: Evaluation) -> str:
     """What ± measures, and what makes it large where it hides the difference that matters."""
     error = result.nll_standard_error
     if math.isnan(error):
-        return "of one row, so without a standard error"
-    words = f"± {error:.3f} (standard error of the mean: how far other test rows would move it)"
+        return "one row, so no standard error"
+    words = f"± {error:.3f} on other test rows (standard error of their mean)"
     gain = result.baseline - result.nll if math.isnan(result.control) else result.control - result.nll
     if not error > abs(gain) / 2:
         return words
     if result.extreme_share > 0.5:
-        return f"{words}, large as the most extreme 1 % of the rows make {result.extreme_share:.0%} of the variance"
+        return f"{words}, large as the 1 % of rows farthest out make {100 * result.extreme_share:.0f} % of its square"
     if result.num_rows < FEW_ROWS:
         return f"{words}, large as the rows are few"
-    return f"{words}, large as rows differ by more than models do: the gains below are taken row by row"
+    return f"{words}, large as rows differ by more than models do: the gains below are row by row"
 
 
 def _compare(reference: str, gain: float, error: float) -> str:
@@ -124,8 +129,8 @@ def print_results(
     table.add_column(overflow="fold")
     for line in explain(result, best):
         table.add_row(*line)
-    say(f"\n{verdict}\n" if verdict else "")
-    say(f"{title}, {result.num_rows:,} rows, nats per row in data units:")
+    say(f"\n{verdict}" if verdict else "")
+    say(f"\n{title}, {count(result.num_rows, 'row')}, nats per row in data units:")
     say(table)
     say()
 

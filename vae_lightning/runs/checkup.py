@@ -19,8 +19,8 @@ from vae_lightning.inference.evaluation import evaluate
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.model.parts import build_part
 from vae_lightning.objectives.base import Objective, final_beta
+from vae_lightning.runs.conclusion import read_summary, recorded_course, recorded_table
 from vae_lightning.runs.loading import load_recorded
-from vae_lightning.runs.outcome import read_summary, recorded_course, recorded_table
 from vae_lightning.training.module import MONITOR
 
 RECOMPUTED = 2_000_000
@@ -52,7 +52,7 @@ def examine_run(run_dir: str | Path, data: str | Path | None = None) -> Report:
     rows = scale_rows(dataset, model.scaling, seed)
     summary = read_summary(run_dir) if again else {}
     nelbo = _read_recorded_nelbo(run_dir, summary, epoch) if again else None
-    objective = _objective(record)
+    objective = recorded_objective(record)
     weight = 1.0 if objective is None else final_beta(objective)
     trained = Trained(
         model,
@@ -84,7 +84,8 @@ def _dataset(model: VAEModel, record: dict[str, Any], data: str | Path | None) -
     return recorded_dataset(record, names), True
 
 
-def _objective(record: dict[str, Any]) -> Objective | None:
+def recorded_objective(record: dict[str, Any]) -> Objective | None:
+    """What training maximised; None where the record names what this version does not have."""
     try:
         return build_part(Objective, record["objective"], "objective")  # type: ignore[type-abstract]
     except (KeyError, TypeError, UserError):
@@ -92,13 +93,13 @@ def _objective(record: dict[str, Any]) -> Objective | None:
 
 
 def _read_recorded_nelbo(run_dir: Path, summary: dict[str, Any], epoch: int) -> float | None:
-    """The validation NELBO of the weights after ``epoch`` epochs: the summary's, else what metrics.csv holds."""
+    """The validation NELBO of the weights kept: the summary's, else what metrics.csv holds of their epoch, from 0."""
     recorded = summary.get("val/nelbo")
     if isinstance(recorded, float):
         return recorded
     try:
         with (run_dir / "metrics.csv").open(newline="", encoding="utf-8") as file:
-            found = [row for row in csv.DictReader(file) if row.get("epoch") == str(epoch - 1)]
+            found = [row for row in csv.DictReader(file) if row.get("epoch") == str(epoch)]
         value = float(found[-1][MONITOR]) if found else math.nan
     except (OSError, ValueError, KeyError):
         return None

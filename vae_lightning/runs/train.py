@@ -26,7 +26,8 @@ from vae_lightning.inference.evaluation import Evaluation
 from vae_lightning.inference.verdict import judge
 from vae_lightning.reporting.hparams import log_hparams
 from vae_lightning.reporting.table import evaluate_with_bar, plain_zero, print_results
-from vae_lightning.runs.closing import PAGE, Outcome, present
+from vae_lightning.runs.closing import PAGE, present
+from vae_lightning.runs.conclusion import Conclusion
 from vae_lightning.runs.loading import (
     CHECKPOINTS,
     VALID_SCORES,
@@ -35,6 +36,7 @@ from vae_lightning.runs.loading import (
     load_weights,
     read_checkpoint,
     read_record,
+    report_advice,
     resume_advice,
     write_valid_scores,
 )
@@ -80,12 +82,12 @@ def train(
     trained = time.perf_counter() - started
     result, seconds = _evaluate(built, settings)
     if built.trainer.is_global_zero:
-        outcome = _conclude(built, result, best, epoch)
+        conclusion = _conclude(built, result, best, epoch)
         write_valid_scores(built.module.model.calibrate(built.dataset.valid.x), run_dir)
-        spent = present(built, run_dir, settings, outcome)
+        spent = present(built, run_dir, settings, conclusion)
         _log_end(built, result, best, hparams)
         took = {"training": trained, "evaluation": seconds, **spent._asdict()}
-        _summarise(built, run_dir, outcome, took, overrides)
+        _summarise(built, run_dir, conclusion, took, overrides)
     return best
 
 
@@ -102,7 +104,8 @@ def _fit(built: Built, run_dir: Path, resume_from: Path | None) -> None:
     try:
         built.trainer.fit(built.module, built.datamodule, ckpt_path=resume_from, weights_only=True)
     except SystemExit:  # Lightning's answer to Ctrl-C
-        raise InterruptedRun(f"Interrupted. {resume_advice(run_dir)}") from None
+        advice = f"{resume_advice(run_dir)} {report_advice(run_dir)}".rstrip()
+        raise InterruptedRun(f"Interrupted. {advice}") from None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves it ignored
@@ -154,16 +157,16 @@ def _load_best(built: Built, run_dir: Path) -> tuple[float, int]:
     return built.module.measure(rows.batches(EVALUATION_BATCH))["nelbo"], built.trainer.current_epoch
 
 
-def _conclude(built: Built, result: Evaluation, best: float, epoch: int) -> Outcome:
+def _conclude(built: Built, result: Evaluation, best: float, epoch: int) -> Conclusion:
     recorder = next(one for one in _callbacks(built) if isinstance(one, CourseRecorder))
     course = recorder.course(built.trainer, built.module, epoch, len(built.dataset.valid))
     warnings = [notice for one in _callbacks(built) if isinstance(one, LossGuard) for notice in one.warnings]
     if impossible := find_impossible_draws(built.module.model, built.dataset.train, built.module.seed):
         log.warning(str(impossible))
         warnings.append(impossible)
-    outcome = Outcome(result, best, course, judge(result, course), warnings)
-    log.info(f"Training: {outcome.training}.")
-    return outcome
+    conclusion = Conclusion(result, best, course, judge(result, course), warnings)
+    log.info(f"Training: {conclusion.course.words}.")
+    return conclusion
 
 
 def _callbacks(built: Built) -> list[Callback]:
@@ -194,14 +197,14 @@ def _log_end(built: Built, result: Evaluation, best: float, hparams: Mapping[str
 def _summarise(
     built: Built,
     run_dir: Path,
-    outcome: Outcome,
+    conclusion: Conclusion,
     seconds: Mapping[str, float],
     overrides: Sequence[str],
 ) -> None:
-    result, course = outcome.result, outcome.course
+    result, course = conclusion.result, conclusion.course
     summary = {
-        "verdict": outcome.verdict._asdict(),
-        "val/nelbo": outcome.best,
+        "verdict": conclusion.verdict._asdict(),
+        "val/nelbo": conclusion.best,
         "reference_measure": asdict(built.module.model.reference_measure),
         "test": result.as_dict(),
         "epochs": built.trainer.current_epoch,
@@ -211,7 +214,7 @@ def _summarise(
         "beta": course.beta,
         "parameters": sum(p.numel() for p in built.module.model.vae.parameters()),
         "seconds": dict(seconds),
-        "warnings": [str(notice) for notice in outcome.warnings],
+        "warnings": [str(notice) for notice in conclusion.warnings],
         "data": {
             "name": built.dataset.name,
             "fingerprint": built.dataset.fingerprint,
@@ -223,7 +226,7 @@ def _summarise(
         "versions": {"python": platform.python_version(), "vae-lightning": __version__, **_versions()},
         "overrides": list(overrides),
     }
-    print_results(result, outcome.best, verdict=outcome.verdict.words)
+    print_results(result, conclusion.best, verdict=conclusion.verdict.words)
     write_whole(run_dir / "summary.json", (to_json(summary) + "\n").encode())
     parts = [part for part in (*PARTS, f"checkpoints/{CHECKPOINTS[0]}") if (run_dir / part).exists()]
     say(f"Everything is in {display_path(run_dir)}: {', '.join(parts)}.")

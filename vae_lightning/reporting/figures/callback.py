@@ -3,7 +3,6 @@
 import time
 from pathlib import Path
 
-import torch
 from lightning.pytorch import Callback, Trainer
 
 from vae_lightning.errors import check_parameter
@@ -11,8 +10,7 @@ from vae_lightning.files import write_whole
 from vae_lightning.reporting.figures.gallery import PlotImage, draw_figures
 from vae_lightning.reporting.figures.images import scale_brightness
 from vae_lightning.reporting.figures.latent import BINS, STD_BINS
-from vae_lightning.reporting.figures.statistics import space_evenly
-from vae_lightning.reporting.figures.subject import MAX_ROWS, Subject
+from vae_lightning.reporting.figures.subject import Subject
 from vae_lightning.reporting.figures.training import read_history
 from vae_lightning.reporting.loggers import boards_of
 from vae_lightning.reporting.tensorboard import add_histogram, add_picture, write_projector
@@ -20,7 +18,6 @@ from vae_lightning.training.module import VAEModule
 
 FIRST_GUESS = 2.0
 """Seconds that a set of figures takes on a slow machine: what is believed before one has been timed."""
-MAX_TRAINING_ROWS = 10_000
 
 
 class Figures(Callback):
@@ -88,16 +85,11 @@ class Figures(Callback):
 
     def _subject(self, trainer: Trainer, module: VAEModule, final: bool) -> Subject:
         data = trainer.datamodule  # type: ignore[attr-defined]
-        rows, training = (data.on_device(name, module.device) for name in ("valid", "train"))
-        chosen, weight = space_evenly(rows.num_rows, MAX_ROWS), module.vae.output.weight
-        shown = space_evenly(training.num_rows, MAX_TRAINING_ROWS)
-        shape = module.model.record.get("data", {}).get("image_shape")
-        return Subject(
+        return Subject.of(
             module.model,
-            rows.select(torch.from_numpy(chosen).to(rows.device)).cast(weight),
-            training.select(torch.from_numpy(shown).to(rows.device)).cast(weight),
-            None if data.valid_labels is None else data.valid_labels[chosen],
-            None if shape is None else tuple(shape),
+            {name: data.on_device(name, module.device) for name in ("train", "valid")},
+            data.valid_labels,
+            module.model.record.get("data", {}).get("image_shape"),
             module.seed,
             read_history(self.folder.parent / "metrics.csv") if final else {},
         )

@@ -9,7 +9,6 @@ import numpy as np
 
 from vae_lightning.reporting.figures.plot import Plot
 from vae_lightning.reporting.figures.style import BLUE, DARK, ORANGE, WIDTH, add_legend, create_figure
-from vae_lightning.reporting.figures.subject import Subject
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,9 +35,8 @@ def has_terms(history: Mapping[str, np.ndarray]) -> bool:
     return needed <= history.keys() and bool(np.isfinite(history["val/nelbo"]).any())
 
 
-def draw_terms(subject: Subject) -> "Figure":
-    """Three panels: the loss and what it is made of."""
-    history = subject.history
+def draw_terms(history: Mapping[str, np.ndarray]) -> "Figure":
+    """Three panels: the loss and what it is made of, of a history that :func:`has_terms`."""
     best = int(np.nanargmin(history["val/nelbo"]))
     epoch, value = int(history["epoch"][best]) + 1, history["val/nelbo"][best]
     title = f"Validation NELBO is best in epoch {epoch}: {value:.3f} nats per row. Does it still fall, or rise again?"
@@ -79,7 +77,7 @@ PLOTS = (
         "The loss and the two terms it is the sum of, at weight 1 whatever training minimised. Validation that still "
         "falls at the end asks for more epochs; validation that rises while training falls is over-fitting, and the "
         "weights of the best epoch (dotted) are the ones kept. A KL that stays at 0 is posterior collapse.",
-        draw_terms,
+        lambda subject: draw_terms(subject.history),
         lambda subject: has_terms(subject.history),
     ),
 )
