@@ -54,7 +54,10 @@ def _outcome(run: Path, loaded: "Loaded") -> dict[str, Any]:
         return {
             **best,
             "finished": True,
+            "verdict": summary["verdict"]["words"],
             "epochs": summary["epochs"],
+            "ended": summary["ended"],
+            "β": summary["beta"],
             "validation NELBO": summary["val/nelbo"],
             "test NLL": test["nll"],
             "baseline NLL": test["baseline"],

@@ -34,6 +34,7 @@ class Page:
         figures: with how to read them; None where the run draws none.
         note: what must be known before all else, such as that the run has not finished.
         judged: which rows the table is of.
+        conclusion: what the run came to, one sentence.
     """
 
     title: str
@@ -46,6 +47,7 @@ class Page:
     figures: Sequence[PlotImage] | None = None
     note: str = ""
     judged: str = "Test rows"
+    conclusion: str = ""
 
     def __repr__(self) -> str:
         return f"<{self.title}: a report with {len(self.figures or ())} figures; save('report.html') writes it>"

@@ -119,14 +119,17 @@ def _explain_share(result: Evaluation) -> str:
     return f"{way}: the model has gone beyond it" if result.explained > 1 else way
 
 
-def print_results(result: Evaluation, best: float | None = None, title: str = "Test") -> None:
-    """Print the table."""
+def print_results(
+    result: Evaluation, best: float | None = None, title: str = "Test", verdict: str | None = None
+) -> None:
+    """Print the table, under the verdict where there is one."""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(overflow="fold")
     for line in explain(result, best):
         table.add_row(*line)
+    say(f"\n{verdict}" if verdict else "")
     say(f"\n{title}, {count(result.num_rows, 'row')}, nats per row in data units:")
     say(table)
     say()

@@ -15,9 +15,10 @@ from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.reporting.figures.callback import Figures
 from vae_lightning.reporting.html import MARKS, Page
 from vae_lightning.reporting.loggers import boards_of
+from vae_lightning.reporting.table import explain
 from vae_lightning.reporting.tensorboard import add_text
+from vae_lightning.runs.conclusion import Conclusion
 from vae_lightning.runs.outcome import PARTS, Outcome
-from vae_lightning.training.callbacks.guard import LossGuard
 
 PAGE = "report.html"
 
@@ -30,17 +31,14 @@ class Seconds(NamedTuple):
     report: float
 
 
-def present(
-    built: Built, run_dir: Path, settings: Settings, best: float, table: Sequence[tuple[str, str, str]]
-) -> Seconds:
+def present(built: Built, run_dir: Path, settings: Settings, conclusion: Conclusion) -> Seconds:
     """Draw the model as it is now, where the run has figures, and report on it, unless ``settings.report`` is false.
 
     Args:
         built: the finished run, with the weights that are kept.
         run_dir: where everything goes.
         settings: of the run.
-        best: its best val/nelbo.
-        table: the test table: name, value, comment.
+        conclusion: what it came to.
     """
     callback = next((c for c in _callbacks(built) if isinstance(c, Figures)), None)
     figures = callback.draw(built.trainer, built.module, final=True) if callback else None
@@ -51,7 +49,9 @@ def present(
     data = built.datamodule
     rows = {part: data.on_device(part, torch.device("cpu")) for part in PARTS}
     epochs, objective = built.trainer.current_epoch, built.module.objective
-    outcome = Outcome(built.module.model, rows, epochs, settings.seed, objective, best)
+    result, best, course, verdict, warnings = conclusion
+    model, seed = built.module.model, settings.seed
+    outcome = Outcome(model, rows, epochs, seed, objective, best, table=result, course=course)
     findings = outcome.examine()
     examined = time.perf_counter()
     # Every setting that was in force, defaults included.
@@ -62,12 +62,13 @@ def present(
     page = Page(
         title=outcome.title,
         facts=outcome.state_facts(),
-        table=table,
+        table=explain(result, best),
         verdict=findings.verdict,
         findings=findings,
-        warnings=[str(notice) for c in _callbacks(built) if isinstance(c, LossGuard) for notice in c.warnings],
+        warnings=list(map(str, warnings)),
         configuration=configuration,
         figures=figures,
+        conclusion=verdict.words,
     )
     page.save(run_dir / PAGE)
     return Seconds(drawing, examined - started, time.perf_counter() - examined)

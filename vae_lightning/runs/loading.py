@@ -2,6 +2,7 @@
 
 import csv
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,8 +62,7 @@ def load_recorded(run_dir: str | Path) -> Loaded:
     model = rebuild_model(record, path)
     load_weights(model, checkpoint, path)
     model.valid_scores = _read_valid_scores(directory / VALID_SCORES)
-    epoch = checkpoint.get("epoch", -1) if checkpoint.get("global_step", 1) else -1
-    return Loaded(model.eval(), record["config"], int(epoch))
+    return Loaded(model.eval(), record["config"], epochs_of(checkpoint) - 1)
 
 
 def _load_exported(directory: Path) -> Loaded:
@@ -103,6 +103,11 @@ def resume_advice(run_dir: Path) -> str:
     """A sentence that says how to go on with an unfinished run."""
     resume = on_the_command_line(Setting("resume", display_path(run_dir)))
     return f"python train.py {resume} goes on after the last finished epoch."
+
+
+def epochs_of(checkpoint: Mapping[str, Any]) -> int:
+    """Epochs after which a checkpoint was saved; 0 before the first step and where it does not say."""
+    return int(checkpoint.get("epoch", -1)) + 1 if checkpoint.get("global_step", 1) else 0
 
 
 def report_advice(run_dir: Path) -> str:

@@ -12,7 +12,9 @@ import torch
 from vae_lightning.data.store import RowsInMemory, RowStore
 from vae_lightning.doctor.report import Report
 from vae_lightning.doctor.runs.trained import Record, Trained, examine_model
+from vae_lightning.inference.evaluation import Evaluation
 from vae_lightning.inference.model import VAEModel
+from vae_lightning.inference.verdict import Course
 from vae_lightning.objectives.base import Objective
 from vae_lightning.reporting.figures import training
 from vae_lightning.reporting.figures.gallery import PlotImage, draw_figures
@@ -38,6 +40,8 @@ class Outcome:
         history: every epoch's terms by name; empty where that is not known.
         labels: one for each validation row, or None.
         image_shape: where a row is a flattened image.
+        table: the test table's numbers; None where there is none.
+        course: how training went; None where that is not known.
     """
 
     model: VAEModel
@@ -49,6 +53,8 @@ class Outcome:
     history: Mapping[str, np.ndarray] = field(default_factory=dict)
     labels: np.ndarray | None = None
     image_shape: Sequence[int] | None = None
+    table: Evaluation | None = None
+    course: Course | None = None
 
     @property
     def title(self) -> str:
@@ -65,6 +71,10 @@ class Outcome:
         """The rows that the model is judged by."""
         return self.rows.get("test", self.rows["valid"])
 
+    @property
+    def _training(self) -> str:
+        return f"{self.epochs} epochs" if self.course is None else self.course.words
+
     def state_facts(self) -> dict[str, str]:
         """What was trained: name → words."""
         vae = self.model.vae
@@ -76,7 +86,7 @@ class Outcome:
             "data": f"{data}; fingerprint {self._data.get('fingerprint', 'unknown')}",
             "preprocessing": self.model.scaling.name(),
             "model": f"{parameters:,} parameters, {model}",
-            "training": f"{self.epochs} epochs, seed {self.seed}",
+            "training": f"{self._training}; seed {self.seed}",
             "versions": f"vae_lightning {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
         }
 
@@ -87,7 +97,8 @@ class Outcome:
             model = copy.deepcopy(model).cpu()  # the doctor's quadratures are made of numbers there
         judged, valid = (RowsInMemory.of(rows.to(cpu).batches()).rows for rows in (self.judges, self.rows["valid"]))
         record = None if math.isnan(self.best) else Record(self.best, valid, self.seed)
-        return examine_model(Trained(model, self.rows["train"].to(cpu), judged, self.objective, record))
+        train = self.rows["train"].to(cpu)
+        return examine_model(Trained(model, train, judged, self.objective, record, self.table, self.course))
 
     def draw(self) -> list[PlotImage]:
         """Every figure that suits; without rows the curves of training alone."""

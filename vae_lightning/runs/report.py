@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,13 @@ from vae_lightning.data.scaled import scale_rows
 from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.errors import RunError, UserError
 from vae_lightning.inference.evaluation import Evaluation
+from vae_lightning.inference.verdict import Course
+from vae_lightning.objectives.base import final_beta
 from vae_lightning.reporting.figures.training import read_history
 from vae_lightning.reporting.html import Page
 from vae_lightning.reporting.table import evaluate_with_bar, explain
 from vae_lightning.runs.checkup import recorded_objective
+from vae_lightning.runs.conclusion import read_summary, recorded_course
 from vae_lightning.runs.loading import Loaded, describe_epoch, load_recorded
 from vae_lightning.runs.outcome import Outcome
 from vae_lightning.training.module import MONITOR
@@ -40,11 +43,12 @@ def page_of_run(run_dir: Path) -> Page:
     history = _read_history(run_dir)
     outcome, unread = _outcome(loaded, history)
     result = summary.test or _evaluate(outcome)
-    findings = Report([unread]) if unread else outcome.examine()
+    known = replace(outcome, table=summary.test, course=_course(run_dir, outcome))
+    findings = Report([unread]) if unread else known.examine()
     best = outcome.best if summary.best is None else summary.best
     return Page(
         title=outcome.title,
-        facts=outcome.state_facts(),
+        facts=known.state_facts(),
         table=[] if result is None else explain(result, None if math.isnan(best) else best),
         verdict=findings.verdict,
         findings=findings,
@@ -52,6 +56,7 @@ def page_of_run(run_dir: Path) -> Page:
         configuration=_configuration(run_dir, loaded),
         figures=outcome.draw(),
         note="" if summary.finished else _state_of(loaded, outcome),
+        conclusion=summary.verdict,
     )
 
 
@@ -63,6 +68,7 @@ class _Summary:
     test: Evaluation | None = None
     best: float | None = None
     warnings: tuple[str, ...] = ()
+    verdict: str = ""
 
 
 def _read_summary(run_dir: Path) -> _Summary:
@@ -75,9 +81,17 @@ def _read_summary(run_dir: Path) -> _Summary:
         # Another version may have measured other things: they are measured again.
         is_ours = test.keys() == {field.name for field in fields(Evaluation)}
         warnings = tuple(map(str, summary["warnings"]))
-        return _Summary(True, Evaluation(**test) if is_ours else None, float(summary[MONITOR]), warnings)
+        verdict = str(summary["verdict"]["words"])
+        return _Summary(True, Evaluation(**test) if is_ours else None, float(summary[MONITOR]), warnings, verdict)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{path} cannot be read: it is damaged.") from error
+
+
+def _course(run_dir: Path, outcome: Outcome) -> Course | None:
+    if not outcome.rows:
+        return None
+    weight = 1.0 if outcome.objective is None else final_beta(outcome.objective)
+    return recorded_course(run_dir, read_summary(run_dir), outcome.rows["valid"].num_rows, weight)
 
 
 def _read_history(run_dir: Path) -> dict[str, np.ndarray]:

@@ -21,14 +21,18 @@ from vae_lightning.console import display_path, log, say
 from vae_lightning.controls.choice import fit_control
 from vae_lightning.errors import InterruptedRun, RunError
 from vae_lightning.files import to_json, write_whole
+from vae_lightning.inference.draws import find_impossible_draws
 from vae_lightning.inference.evaluation import Evaluation
 from vae_lightning.inference.importance import choose_num_samples
+from vae_lightning.inference.verdict import judge
 from vae_lightning.reporting.hparams import log_hparams
-from vae_lightning.reporting.table import evaluate_with_bar, explain, plain_zero, print_results
+from vae_lightning.reporting.table import evaluate_with_bar, plain_zero, print_results
 from vae_lightning.runs.closing import PAGE, present
+from vae_lightning.runs.conclusion import Conclusion
 from vae_lightning.runs.loading import (
     CHECKPOINTS,
     VALID_SCORES,
+    epochs_of,
     find_checkpoint,
     load_weights,
     read_checkpoint,
@@ -37,6 +41,7 @@ from vae_lightning.runs.loading import (
     resume_advice,
     write_valid_scores,
 )
+from vae_lightning.training.callbacks.course import CourseRecorder, describe_beta
 from vae_lightning.training.callbacks.guard import LossGuard
 from vae_lightning.training.datamodule import EVALUATION_BATCH
 from vae_lightning.training.module import MONITOR
@@ -74,15 +79,16 @@ def train(
     for name in ("summary.json", PAGE, VALID_SCORES, *stale):
         (run_dir / name).unlink(missing_ok=True)
     _fit(built, run_dir, resume_from)
-    best = _load_best(built, run_dir)
+    best, epoch = _load_best(built, run_dir)
     trained = time.perf_counter() - started
     result, seconds = _evaluate(built, settings)
     if built.trainer.is_global_zero:
+        conclusion = _conclude(built, result, best, epoch)
         write_valid_scores(built.module.model.calibrate(built.dataset.valid.x), run_dir)
-        spent = present(built, run_dir, settings, best, explain(result, best))
+        spent = present(built, run_dir, settings, conclusion)
         _log_end(built, result, best, hparams)
         took = {"training": trained, "evaluation": seconds, **spent._asdict()}
-        _summarise(built, run_dir, result, best, took, overrides)
+        _summarise(built, run_dir, conclusion, took, overrides)
     return best
 
 
@@ -93,6 +99,8 @@ def _fit(built: Built, run_dir: Path, resume_from: Path | None) -> None:
         f"Model: {parameters:,} parameters, {vae.latent_dim} latent dimensions, {type(vae.likelihood).__name__} "
         f"likelihood. No loss below {plain_zero(built.module.model.loss_floor()):.2f} nats per row is possible."
     )
+    if (epochs := built.trainer.max_epochs or 0) > 0 and (told := describe_beta(built.module, epochs)):
+        log.warning(f"{told[0].upper()}{told[1:]}.")
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         built.trainer.fit(built.module, built.datamodule, ckpt_path=resume_from, weights_only=True)
@@ -137,16 +145,29 @@ def _resume_point(built: Built, run_dir: Path) -> Path | None:
     return path
 
 
-def _load_best(built: Built, run_dir: Path) -> float:
-    """Put the best weights that were kept into the module, else leave the last; returns the val/nelbo of these."""
+def _load_best(built: Built, run_dir: Path) -> tuple[float, int]:
+    """Put the best weights that were kept into the module, else leave the last; their val/nelbo and epoch, from 1."""
     monitored = [c for c in _callbacks(built) if isinstance(c, ModelCheckpoint) and c.monitor == MONITOR]
     path = find_checkpoint(run_dir)
     model = built.module.model.float().eval()  # as `load` will have it, whatever precision it was trained in
     if monitored and path is not None and monitored[0].best_model_score is not None:
-        load_weights(model, read_checkpoint(path), path)
-        return float(monitored[0].best_model_score)
+        checkpoint = read_checkpoint(path)
+        load_weights(model, checkpoint, path)
+        return float(monitored[0].best_model_score), epochs_of(checkpoint)
     rows = built.datamodule.on_device("valid", built.module.device)
-    return built.module.measure(rows.batches(EVALUATION_BATCH))["nelbo"]
+    return built.module.measure(rows.batches(EVALUATION_BATCH))["nelbo"], built.trainer.current_epoch
+
+
+def _conclude(built: Built, result: Evaluation, best: float, epoch: int) -> Conclusion:
+    recorder = next(one for one in _callbacks(built) if isinstance(one, CourseRecorder))
+    course = recorder.course(built.trainer, built.module, epoch, len(built.dataset.valid))
+    warnings = [notice for one in _callbacks(built) if isinstance(one, LossGuard) for notice in one.warnings]
+    if impossible := find_impossible_draws(built.module.model, built.dataset.train, built.module.seed):
+        log.warning(str(impossible))
+        warnings.append(impossible)
+    conclusion = Conclusion(result, best, course, judge(result, course), warnings)
+    log.info(f"Training: {conclusion.course.words}.")
+    return conclusion
 
 
 def _callbacks(built: Built) -> list[Callback]:
@@ -167,8 +188,8 @@ def _evaluate(built: Built, settings: Settings) -> tuple[Evaluation, float]:
 
 def _log_end(built: Built, result: Evaluation, best: float, hparams: Mapping[str, Any] | None) -> None:
     step = built.trainer.global_step
+    numbers = {f"test/{name}": value for name, value in result.as_dict().items() if not isinstance(value, str)}
     for logger in built.trainer.loggers:
-        numbers = {f"test/{name}": value for name, value in result.as_dict().items() if name != "control_words"}
         logger.log_metrics(numbers, step=step)
         if isinstance(logger, TensorBoardLogger) and hparams is not None:
             log_hparams(logger, hparams, best, step)
@@ -178,19 +199,24 @@ def _log_end(built: Built, result: Evaluation, best: float, hparams: Mapping[str
 def _summarise(
     built: Built,
     run_dir: Path,
-    result: Evaluation,
-    best: float,
+    conclusion: Conclusion,
     seconds: Mapping[str, float],
     overrides: Sequence[str],
 ) -> None:
+    result, course = conclusion.result, conclusion.course
     summary = {
-        "val/nelbo": best,
+        "verdict": conclusion.verdict._asdict(),
+        "val/nelbo": conclusion.best,
         "reference_measure": asdict(built.module.model.reference_measure),
         "test": result.as_dict(),
         "epochs": built.trainer.current_epoch,
+        "best_epoch": course.best_epoch,
+        "ended": course.ended,
+        "stopped_early": course.stopped_early,
+        "beta": course.beta,
         "parameters": sum(p.numel() for p in built.module.model.vae.parameters()),
         "seconds": dict(seconds),
-        "warnings": [str(w) for c in _callbacks(built) if isinstance(c, LossGuard) for w in c.warnings],
+        "warnings": [str(notice) for notice in conclusion.warnings],
         "data": {
             "name": built.dataset.name,
             "fingerprint": built.dataset.fingerprint,
@@ -202,7 +228,7 @@ def _summarise(
         "versions": {"python": platform.python_version(), "vae-lightning": __version__, **_versions()},
         "overrides": list(overrides),
     }
-    print_results(result, best)
+    print_results(result, conclusion.best, verdict=conclusion.verdict.words)
     write_whole(run_dir / "summary.json", (to_json(summary) + "\n").encode())
     parts = [part for part in (*PARTS, f"checkpoints/{CHECKPOINTS[0]}") if (run_dir / part).exists()]
     say(f"Everything is in {display_path(run_dir)}: {', '.join(parts)}.")
