@@ -43,7 +43,7 @@ def present(
         table: the test table: name, value, comment.
     """
     callback = next((c for c in _callbacks(built) if isinstance(c, Figures)), None)
-    figures = callback.draw(built.trainer, built.module, final=True) if callback else None
+    figures = callback.draw(built.trainer, built.module, final=True, best=best) if callback else None
     drawing = callback.seconds if callback else 0.0
     if not settings.report:
         return Seconds(drawing, 0.0, 0.0)
