@@ -58,7 +58,9 @@ class PagesMixin:
         table, findings = [], Report([Finding("DATA", None, "The rows are not kept with a saved model.", about="data")])
         if outcome.rows:
             batches, samples = list(outcome.judges.batches()), int(self.num_samples)
-            result = evaluate_with_bar(outcome.model, batches, outcome.rows["train"], samples, outcome.seed)
+            result = evaluate_with_bar(
+                outcome.model, batches, outcome.rows["train"], outcome.rows["valid"], samples, outcome.seed
+            )
             table, findings = explain(result, outcome.best), outcome.examine()
         parameters: dict[str, Any] = self.get_params(deep=False)  # type: ignore[attr-defined]
         return Page(

@@ -11,7 +11,6 @@ import numpy as np
 import yaml
 
 from vae_lightning.config.record import recorded_dataset
-from vae_lightning.config.settings import EvaluationOptions
 from vae_lightning.data.scaled import scale_rows
 from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.errors import RunError, UserError
@@ -124,8 +123,8 @@ def _outcome(loaded: Loaded, history: Mapping[str, np.ndarray], best: float | No
 def _evaluate(outcome: Outcome) -> Evaluation | None:
     if not outcome.rows:
         return None
-    rows, num_samples = outcome.rows, EvaluationOptions().num_samples
-    return evaluate_with_bar(outcome.model, list(outcome.judges.batches()), rows["train"], num_samples, outcome.seed)
+    rows, judges = outcome.rows, list(outcome.judges.batches())
+    return evaluate_with_bar(outcome.model, judges, rows["train"], rows["valid"], None, outcome.seed)
 
 
 def _state_of(loaded: Loaded, outcome: Outcome) -> str:
