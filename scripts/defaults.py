@@ -64,7 +64,7 @@ def digits(_: Path) -> np.ndarray:
 
 
 def small(_: Path) -> np.ndarray:
-    """300 rows of 6 columns, three of them exact up to a hundredth: the kind of table that is not learned in 200 steps."""
+    """300 rows of 6 columns, three of them exact up to a hundredth: a table that is not learned in 200 steps."""
     rng = np.random.default_rng(0)
     z = rng.normal(size=(300, 3))
     return np.hstack([z, z @ rng.normal(size=(3, 3)) + 0.05 * rng.normal(size=(300, 3))])
@@ -229,7 +229,9 @@ def main() -> None:
             for seed in range(options.splits)
         }
         searches = {
-            table: pool.submit(search, Job(options.folder, table, 0), options.search) for table in names if options.search
+            table: pool.submit(search, Job(options.folder, table, 0), options.search)
+            for table in names
+            if options.search
         }
         print("| table | independent | factor analysis | full Gaussian | " + " | ".join(recipes) + " | search | s |")
         print("|---" * (6 + len(recipes)) + "|")

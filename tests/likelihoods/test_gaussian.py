@@ -47,7 +47,7 @@ def test_agrees_with_scipy(variance: ScaleKind) -> None:
 
 
 def bounded(raw_log_var: Tensor) -> np.ndarray:
-    bound = -2 * math.log(0.0025)
+    bound = -2 * math.log(1e-5)
     return bound * np.tanh(raw_log_var.numpy() / bound)
 
 
@@ -80,7 +80,7 @@ def test_untied_variances_are_those_of_the_columns(variance: ScaleKind) -> None:
 
 
 @pytest.mark.parametrize("variance", FITTED)
-@pytest.mark.parametrize("min_scale", [0.0025, math.exp(-6), 0.1])
+@pytest.mark.parametrize("min_scale", [1e-5, math.exp(-6), 0.1])
 def test_the_floor_is_half_log_two_pi_variance(variance: ScaleKind, min_scale: float) -> None:
     floor = -Gaussian(2, variance, min_scale=min_scale).max_log_prob()
     torch.testing.assert_close(floor, torch.full((2,), 0.5 * math.log(2 * math.pi * min_scale**2)))
@@ -89,6 +89,7 @@ def test_the_floor_is_half_log_two_pi_variance(variance: ScaleKind, min_scale: f
 @pytest.mark.parametrize(
     ("settings", "floor"),
     [
+        ({}, -10.594),
         ({"min_scale": 0.0025}, -5.073),
         ({"min_scale": math.exp(-6)}, -5.081),
         ({"min_scale": math.exp(-5)}, -4.081),
@@ -101,13 +102,14 @@ def test_published_floors(settings: dict, floor: float) -> None:
 
 
 @pytest.mark.parametrize("variance", FITTED)
-@pytest.mark.parametrize("scale", [0.0, 1e-5, 1e-3])
+@pytest.mark.parametrize("scale", [1e-6, 1e-5])
 def test_columns_tighter_than_the_floor_are_held_at_it(variance: ScaleKind, scale: float) -> None:
     likelihood = Gaussian(3, variance)
     x = 0.5 + scale * torch.randn(200, 3)
     raw = likelihood.start_from(rows_of(x))
     for p in (likelihood(raw), likelihood.independent_columns(rows_of(x))):
-        assert (p.stddev >= 0.0025 * (1 - 1e-5)).all()
+        assert (p.stddev >= 1e-5 * (1 - 1e-5)).all()
+        assert (p.stddev < 2e-5).all()
     raw.requires_grad_()
     likelihood(raw).log_prob(x).sum().backward()
     for tensor in (raw, *likelihood.parameters()):
@@ -116,11 +118,26 @@ def test_columns_tighter_than_the_floor_are_held_at_it(variance: ScaleKind, scal
         assert (parameter.grad.abs() > 1e-3).all(), "a variance that starts at its floor must be able to leave it"
 
 
+@pytest.mark.parametrize("variance", ["per_column", "predicted"])
+def test_a_constant_column_keeps_the_variance_of_one_row_that_differs(variance: ScaleKind) -> None:
+    """σ² = 1 / (N + 1), whatever is learned: it costs little, and a row that does differ is no catastrophe."""
+    likelihood = Gaussian(2, variance)
+    rows = rows_of(torch.full((20, 2), 0.5))
+    raw = likelihood.start_from(rows)
+    for p in (likelihood(raw), likelihood.independent_columns(rows)):
+        torch.testing.assert_close(p.stddev.detach().square(), torch.full((2,), 1 / 21))
+        assert likelihood.at_floor(p).item() == 0
+    for parameter in likelihood.parameters():
+        parameter.data.fill_(-1e8)
+    raw[2:] = -1e8
+    torch.testing.assert_close(likelihood(raw).stddev.detach().square(), torch.full((2,), 1 / 21))
+    torch.testing.assert_close(likelihood.max_log_prob(), torch.full((2,), 0.5 * math.log(21 / (2 * math.pi))))
+
+
 @pytest.mark.parametrize("variance", FITTED)
 def test_the_share_at_the_floor_counts_what_sits_there(variance: ScaleKind) -> None:
     tight, wide = Gaussian(3, variance), Gaussian(3, variance)
-    constant = torch.zeros(10, 3)
-    assert tight.at_floor(tight(tight.start_from(rows_of(constant)))).item() == 1
+    assert tight.at_floor(tight(tight.start_from(rows_of(1e-6 * torch.randn(10, 3))))).item() == 1
     assert wide.at_floor(wide(wide.start_from(rows_of(torch.randn(10, 3))))).item() == 0
 
 

@@ -38,7 +38,7 @@ def test_agrees_with_scipy(scale: ScaleKind) -> None:
         parameter.data.normal_()
     raw = torch.randn(50, likelihood.raw_size, dtype=torch.float64)
     x = torch.randn(50, 4, dtype=torch.float64)
-    bound = -2 * math.log(0.0025)
+    bound = -2 * math.log(1e-5)
     learned = raw[:, 4:] if scale == "predicted" else next(likelihood.parameters(), torch.zeros(1)).detach()
     b = {"fixed": 0.7, "optimal": 1.0}.get(scale, np.exp(0.5 * bound * np.tanh(learned.numpy() / bound)))
     truth = scipy.stats.laplace(raw[:, :4].numpy(), b)
@@ -85,11 +85,18 @@ def test_the_greatest_density_is_that_of_the_floor_at_the_median(min_scale: floa
 @pytest.mark.parametrize("scale", FITTED)
 def test_columns_tighter_than_the_floor_are_held_at_it_and_counted(scale: ScaleKind) -> None:
     tight, wide = Laplace(3, scale), Laplace(3, scale)
-    x = torch.full((20, 3), 0.5)
-    p = tight(tight.start_from(rows_of(x)))
-    assert (p.stddev >= math.sqrt(2) * 0.0025 * (1 - 1e-5)).all()
+    p = tight(tight.start_from(rows_of(0.5 + 1e-6 * torch.randn(20, 3))))
+    assert (p.stddev >= math.sqrt(2) * 1e-5 * (1 - 1e-5)).all()
     assert tight.at_floor(p).item() == 1
     assert wide.at_floor(wide(wide.start_from(rows_of(torch.randn(20, 3))))).item() == 0
+
+
+@pytest.mark.parametrize("scale", ["per_column", "predicted"])
+def test_a_constant_column_keeps_the_variance_of_one_row_that_differs(scale: ScaleKind) -> None:
+    likelihood = Laplace(2, scale)
+    rows = rows_of(torch.full((20, 2), 0.5))
+    for p in (likelihood(likelihood.start_from(rows)), likelihood.independent_columns(rows)):
+        torch.testing.assert_close(p.stddev.detach().square(), torch.full((2,), 1 / 21))
 
 
 def test_optimal_tracks_a_running_mean_of_the_distance() -> None:

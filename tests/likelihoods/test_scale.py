@@ -27,12 +27,51 @@ def test_what_it_is_started_from_is_what_it_says(kind: ScaleKind) -> None:
     for power in (1, 2):
         scale = scale_of(kind, power)
         error = torch.tensor([0.04, 1.0, 9.0], dtype=torch.float64)
-        raw = scale.start(torch.tensor([1.0, 2.0, 3.0]), error)
+        raw = scale.start(torch.tensor([1.0, 2.0, 3.0]), error, torch.zeros(3, dtype=torch.float64))
         assert raw.shape == (3 + scale.raw_size,)
         root = error ** (1 / power)
         tied = (error.mean() ** (1 / power)).expand(3)
         truth = {"fixed": torch.full((3,), 0.5), "shared": tied, "optimal": tied}.get(kind, root)
         torch.testing.assert_close(learned(scale, raw).double(), truth.double(), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["per_column", "predicted"])
+def test_what_is_held_of_a_variance_is_under_it_whatever_is_learned(kind: ScaleKind) -> None:
+    """s² = exp(bound tanh(r / bound)) + held: it starts at the greater of error and held, and never falls below."""
+    error, held = torch.tensor([[0.04, 1.0, 9.0], [0.0, 0.5, 20.0]], dtype=torch.float64)
+    scale = scale_of(kind)
+    raw = scale.start(torch.zeros(3), error, held)
+    truth = torch.tensor([0.04, 1.0, 20.0], dtype=torch.float64)
+    torch.testing.assert_close(learned(scale, raw).double().square(), truth, rtol=1e-4, atol=0)
+    torch.testing.assert_close(scale.tie(error, held).square(), truth)
+    torch.testing.assert_close(scale.least.double().square(), held + FLOOR**2)
+    for parameter in scale.parameters():
+        parameter.data.fill_(-1e8)
+    raw[3:] = -1e8
+    torch.testing.assert_close(learned(scale, raw).double().square(), held + FLOOR**2, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("kind", ["fixed", "shared", "optimal"])
+def test_scales_that_are_tied_hold_nothing(kind: ScaleKind) -> None:
+    scale = scale_of(kind)
+    error, nothing = torch.ones(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+    assert torch.equal(scale.tie(error, nothing), scale.tie(error, 1e6 * error))
+    assert scale.least.item() == pytest.approx(0.5 if kind == "fixed" else FLOOR)
+
+
+@pytest.mark.parametrize("kind", ["shared", "per_column", "predicted", "optimal"])
+def test_a_spread_far_above_one_is_not_capped(kind: ScaleKind) -> None:
+    error, nothing = torch.full((3,), 1e12, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)
+    torch.testing.assert_close(scale_of(kind).tie(error, nothing).expand(3).double(), error.sqrt())
+
+
+@pytest.mark.parametrize("min_scale", [1e-8, 1e-5, 0.0025, 0.5])
+@pytest.mark.parametrize("kind", ["shared", "per_column", "predicted", "optimal"])
+def test_a_scale_that_is_started_at_its_floor_counts_as_there(kind: ScaleKind, min_scale: float) -> None:
+    scale = Scale(3, kind, 0.5, min_scale, 0.1, 2, "Family", "kind", "value")
+    nothing = torch.zeros(3, dtype=torch.float64)
+    assert scale.share_at_floor(learned(scale, scale.start(torch.zeros(3), nothing, nothing))) == 1
+    assert scale.share_at_floor(learned(scale, scale.start(torch.zeros(3), nothing + 1, nothing))) == 0
 
 
 @pytest.mark.parametrize("kind", [kind for kind in SCALE_KINDS if kind != "fixed"])

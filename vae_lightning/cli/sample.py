@@ -18,9 +18,9 @@ Example:
 @click.option("--mean", is_flag=True, help="Means of p(x|z) instead of draws; they vary too little to pass for data.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="The same seed gives the same rows.")
 @click.option("--temperature", type=float, default=1.0, show_default=True, help="Times the standard deviations of z.")
-@click.option("--prior", "from_prior", is_flag=True, help="z from the prior, not from the density of the codes.")
+@click.option("--prior", is_flag=True, help="z from the prior, not from the density of the codes.")
 def sample(
-    run: Path, num_rows: int, output: str, mean: bool, seed: int | None, temperature: float, from_prior: bool
+    run: Path, num_rows: int, output: str, mean: bool, seed: int | None, temperature: float, prior: bool
 ) -> None:
     """New rows, drawn from the model.
 
@@ -37,7 +37,7 @@ def sample(
 
         model = load_model(run)
         with counting("drawn", num_rows) as count, RowWriter(output) as writer:
-            for rows in model.sample_batches(num_rows, _seed(seed), mean, temperature, from_prior):
+            for rows in model.sample_batches(num_rows, _seed(seed), mean, temperature, prior):
                 writer.write(rows)
                 count(len(rows))
 

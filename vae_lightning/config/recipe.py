@@ -36,7 +36,9 @@ class Recipe:
     patience: int
 
     @classmethod
-    def of(cls, num_rows: int, num_columns: int, batch_size: int | None = None, max_epochs: int | None = None) -> "Recipe":
+    def of(
+        cls, num_rows: int, num_columns: int, batch_size: int | None = None, max_epochs: int | None = None
+    ) -> "Recipe":
         """The numbers for N training rows of C columns; what is given stays, and the others follow it.
 
         A sixteenth of the rows a step, from 16 to 256. Steps: 4,000, growing as √N above 2,000 rows to 20,000 at most,
@@ -69,7 +71,7 @@ def fit_to_rows(settings: Settings, num_rows: int, num_columns: int) -> Settings
     recipe = Recipe.of(
         num_rows,
         num_columns,
-        None if settings.rows.batch_size == AUTO else settings.rows.batch_size,
+        settings.rows.batch_size if isinstance(settings.rows.batch_size, int) else None,
         typed_epochs if isinstance(typed_epochs, int) and typed_epochs > 0 else None,
     )
     numbers = {"latent_dim": recipe.latent_dim, "patience": recipe.patience}
@@ -82,6 +84,8 @@ def fit_to_rows(settings: Settings, num_rows: int, num_columns: int) -> Settings
     return replace(
         settings,
         rows=replace(settings.rows, batch_size=recipe.batch_size),
+        model=fill("model", settings.model),
+        scheduler=fill("scheduler", settings.scheduler),
+        trainer=fill("trainer", settings.trainer),
         callbacks={name: node and fill("callbacks", node) for name, node in settings.callbacks.items()},
-        **{group: fill(group, getattr(settings, group)) for group in ("model", "scheduler", "trainer")},
     )

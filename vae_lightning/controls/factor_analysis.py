@@ -17,7 +17,7 @@ from vae_lightning.likelihoods.bounds import REACHABLE
 from vae_lightning.likelihoods.moments import RowBatch, RowBatches, Together, held_variances
 
 LEAST_NOISE = 1e-5 ** (2 * REACHABLE)
-"""Floor under the noise variances, model units: what a Gaussian likelihood can be started at, its scale's floor 1e-5."""
+"""Floor under the noise variances, model units: what a Gaussian likelihood can be started at."""
 PSEUDO_ROWS = (0.0, *(10.0**power for power in range(-6, 3)))
 """How many rows of independent columns may be imagined beside the real ones: a millionth of one to a hundred."""
 ENOUGH_ROWS, MOST_ROWS = 30, 2048
@@ -53,7 +53,8 @@ class FactorAnalysis(Control):
 
     @property
     def words(self) -> str:
-        return f"factor analysis, {self.loadings.shape[1]} latent dimensions"
+        size = self.loadings.shape[1]
+        return f"factor analysis with {size} latent dimension{'s' if size != 1 else ''}"
 
     @property
     def signal(self) -> Tensor:

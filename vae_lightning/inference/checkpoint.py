@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vae_lightning.data.columns import Column
 from vae_lightning.data.preprocess.base import Scaling
@@ -146,15 +147,20 @@ def read_aggregate(found: Any, model: VAEModel, path: Path) -> AggregatePosterio
         raise RunError(f"{path} cannot be read: its density of the codes is damaged, {error}.") from error
 
 
-def add_aggregate(aggregate: AggregatePosterior | None, path: Path) -> None:
-    """Put the density of the codes into a checkpoint that is there, or take it out.
+def aggregate_of(model: VAEModel) -> dict[str, Tensor] | None:
+    """What stands under :data:`AGGREGATE`."""
+    return None if model.aggregate_posterior is None else model.aggregate_posterior.as_tensors()
+
+
+def add_aggregate(model: VAEModel, path: Path) -> None:
+    """Write the model's density of the codes into the checkpoint of its weights.
 
     Raises:
         RunError: when the checkpoint cannot be read.
         OSError: when it cannot be written.
     """
     checkpoint = read_checkpoint(path)
-    checkpoint[AGGREGATE] = None if aggregate is None else aggregate.as_tensors()
+    checkpoint[AGGREGATE] = aggregate_of(model)
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
     write_whole(path, buffer.getvalue())

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from vae_lightning.controls.choice import fit_control
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.checks import check_support
 from vae_lightning.data.columns import Column
@@ -149,12 +150,7 @@ class VAEModel(nn.Module):
         return wrap_like(codes, self.scaling.inverse(means), [column.name for column in self.columns])
 
     def sample(
-        self,
-        num_rows: int,
-        seed: int | None = None,
-        mean: bool = False,
-        temperature: float = 1.0,
-        from_prior: bool = False,
+        self, num_rows: int, seed: int | None = None, mean: bool = False, temperature: float = 1.0, prior: bool = False
     ) -> pd.DataFrame:
         """New rows: draws from p(x|z), with the data's column names and dtypes.
 
@@ -168,20 +164,15 @@ class VAEModel(nn.Module):
             mean: give the means of p(x|z) instead of draws; they vary too little to pass for data.
             temperature: standard deviations of z are multiplied by it; 1 is the model, less stays nearer to typical
                 rows.
-            from_prior: draw z from the prior in any case.
+            prior: draw z from the prior in any case.
 
         Raises:
             ConfigError: when ``num_rows`` is below 1 or ``temperature`` below 0.
         """
-        return pd.concat(list(self.sample_batches(num_rows, seed, mean, temperature, from_prior)), ignore_index=True)
+        return pd.concat(list(self.sample_batches(num_rows, seed, mean, temperature, prior)), ignore_index=True)
 
     def sample_batches(
-        self,
-        num_rows: int,
-        seed: int | None = None,
-        mean: bool = False,
-        temperature: float = 1.0,
-        from_prior: bool = False,
+        self, num_rows: int, seed: int | None = None, mean: bool = False, temperature: float = 1.0, prior: bool = False
     ) -> Iterator[pd.DataFrame]:
         """The rows of :meth:`sample`, a batch at a time: as many as wanted fit into memory."""
         check_parameter("sample", "num_rows", is_count(num_rows), "a whole number from 1 on", num_rows)
@@ -191,19 +182,19 @@ class VAEModel(nn.Module):
         dtypes = [np.dtype(np.float64) if mean and _is_whole(c) else c.dtype for c in self.columns]
         for start in range(0, num_rows, ROWS_AT_ONCE):
             with random_stream(None if seed is None else stream_seed(seed, "sample", start)):
-                rows = self._draw(min(ROWS_AT_ONCE, num_rows - start), mean, temperature, from_prior)
+                rows = self._draw(min(ROWS_AT_ONCE, num_rows - start), mean, temperature, prior)
             data = {c.name: cast_values(rows[:, i], dtypes[i]) for i, c in enumerate(self.columns)}
             yield pd.DataFrame(data, index=pd.RangeIndex(start, start + len(rows)), copy=False)
 
-    def draw_codes(self, num_rows: int, temperature: float = 1.0, from_prior: bool = False) -> Tensor:
+    def draw_codes(self, num_rows: int, temperature: float = 1.0, prior: bool = False) -> Tensor:
         """The latent points (num_rows, L) of :meth:`sample`, from torch's global random stream."""
-        fitted = None if from_prior else self.aggregate_posterior
+        fitted = None if prior else self.aggregate_posterior
         density = self.vae.prior if fitted is None else fitted
         return density.sample(num_rows, temperature).to(self.vae.output.weight)
 
     @_evaluating
-    def _draw(self, num_rows: int, mean: bool, temperature: float, from_prior: bool) -> np.ndarray:
-        px = self.vae.decode(self.draw_codes(num_rows, temperature, from_prior))
+    def _draw(self, num_rows: int, mean: bool, temperature: float, prior: bool) -> np.ndarray:
+        px = self.vae.decode(self.draw_codes(num_rows, temperature, prior))
         return self.scaling.inverse(px.mean if mean else px.sample()).cpu().numpy()
 
     @_evaluating
@@ -297,15 +288,17 @@ class VAEModel(nn.Module):
         num_samples: int = 1000,
         seed: int = 0,
         progress: Callable[[int], None] | None = None,
+        valid_rows: Data | None = None,
     ) -> Evaluation:
         """The numbers of the test table for ``rows``, which may also come as batches that can be gone through again.
 
         Args:
             rows: (N, C).
-            training_rows: what the baseline is fitted to; without them there is none.
+            training_rows: what the baseline and the control are fitted to; without them there is neither.
             num_samples: importance samples per row.
             seed: the same seed gives the same numbers.
             progress: called with the number of rows just finished.
+            valid_rows: what chooses among the controls; by default some of the training rows.
 
         Raises:
             DataError: as :meth:`encode`.
@@ -314,8 +307,11 @@ class VAEModel(nn.Module):
         if isinstance(rows, np.ndarray | pd.DataFrame):
             check_not_empty(rows)
         batches = self.batches([rows] if isinstance(rows, np.ndarray | pd.DataFrame) else rows)
-        trained = None if training_rows is None else RowsInMemory(self.model_units(training_rows))
-        return evaluate(self.vae, batches, trained, num_samples, seed, self.log_slopes(), progress)
+        trained, valid = (
+            None if part is None else RowsInMemory(self.model_units(part)) for part in (training_rows, valid_rows)
+        )
+        control = None if trained is None else fit_control(self.vae.likelihood, trained, valid, self.vae.latent_dim)
+        return evaluate(self.vae, batches, trained, num_samples, seed, self.log_slopes(), progress, control)
 
     def batches(self, parts: Iterable[Any]) -> Iterable[Batch]:
         """``parts``, each (N, C) in data units, as batches in model units; where they begin anew, so do the batches."""

@@ -49,8 +49,7 @@ class ByColumn(Likelihood):
         self.statistics_size = sum(likelihood.statistics_size for likelihood, _ in blocks)
         self.register_buffer("_order", order, persistent=False)
         located = [
-            torch.where(part.column_of_raw < 0, -1, torch.tensor(block)[part.column_of_raw])
-            for part, block in blocks
+            torch.where(part.column_of_raw < 0, -1, torch.tensor(block)[part.column_of_raw]) for part, block in blocks
         ]
         self.column_of_raw = torch.cat(located)
 
@@ -151,4 +150,3 @@ class PredictiveByColumn(Predictive):
 
     def _gather(self, parts: list[Tensor]) -> Tensor:
         return torch.cat(parts, -1).index_select(-1, self.order)
-

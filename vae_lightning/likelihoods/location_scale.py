@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from vae_lightning.likelihoods.base import ColumnDistribution, Likelihood, Predictive
-from vae_lightning.likelihoods.bounds import REACHABLE
 from vae_lightning.likelihoods.moments import RowBatch, RowBatches, held_variances
 from vae_lightning.likelihoods.scale import Scale
 from vae_lightning.likelihoods.support import REAL
@@ -53,7 +52,7 @@ class LocationScale(Likelihood, ABC):
 
     def fit_variances(self, residual: Tensor, held: Tensor) -> Tensor:
         error = (residual.sqrt() / self.unit_stddev) ** self.scale.power
-        scale = self.scale.tie(error, self._held(held)).double().clamp_min(self.scale.floor**REACHABLE)
+        scale = self.scale.tie(error, self._held(held)).double().clamp_min(self.scale.least_start)
         return (scale * self.unit_stddev).square().expand(residual.shape)
 
     def independent_columns(self, rows: RowBatches) -> Predictive:

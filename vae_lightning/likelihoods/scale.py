@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vae_lightning.errors import check_parameter
-from vae_lightning.likelihoods.bounds import smooth_bound, smooth_bound_inverse
+from vae_lightning.likelihoods.bounds import REACHABLE, smooth_bound, smooth_bound_inverse
 from vae_lightning.likelihoods.moments import RowBatch, cell_weights
 
 ScaleKind = Literal["fixed", "shared", "per_column", "predicted", "optimal"]
@@ -63,6 +63,8 @@ class Scale(nn.Module):
         self.momentum = momentum
         self.statistics_size = 2 if kind == "optimal" else 0
         self.floor = value if kind == "fixed" else min_scale
+        #: The least s that it can be started at.
+        self.least_start = value if kind == "fixed" else min_scale**REACHABLE
         self.bound = -2 * math.log(min_scale)
         self.raw_size = num_columns if kind == "predicted" else 0
         size = {"shared": 1, "per_column": num_columns}.get(kind)
@@ -124,8 +126,8 @@ class Scale(nn.Module):
         """Share of the scales at their floor, 0-dim; 0 where it is fixed."""
         if self.kind == "fixed":
             return torch.zeros((), device=scale.device)
-        # The smooth bound approaches the floor without touching it: within half as much again counts as there.
-        return (scale < 1.5 * self.floor).to(scale.dtype).mean()
+        # The smooth bound approaches the floor without touching it: as near as a scale can be started counts as there.
+        return (scale < 1.1 * self.least_start).to(scale.dtype).mean()
 
     @torch.no_grad()
     def statistics(self, location: Tensor, batch: RowBatch) -> Tensor:

@@ -111,9 +111,7 @@ class VAE(nn.Module):
             self.output.bias.zero_()
 
     @torch.no_grad()
-    def start_from(
-        self, rows: RowBatches, factors: FactorAnalysis | None = None, held: Tensor | None = None
-    ) -> None:
+    def start_from(self, rows: RowBatches, factors: FactorAnalysis | None = None, held: Tensor | None = None) -> None:
         """Let the untrained model say what the training rows (N, C) say without z, or what factor analysis says of z.
 
         Args:

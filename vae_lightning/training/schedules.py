@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -32,7 +33,7 @@ class Cosine(LRScheduler):
         self.warmup = warmup
         super().__init__(optimizer)
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """The step sizes of the current epoch."""
         share = min(self.last_epoch / self.epochs, 1.0)
         warm = min(1.0, (self.last_epoch + 1) / max(self.warmup * self.epochs, 1.0))
