@@ -104,9 +104,9 @@ class AggregatePosterior:
         if not isinstance(tensors, Mapping) or set(tensors) != set(expected):
             raise ValueError("its parts are not weights, means, factors and gain")
         parts = [tensors[name] for name in expected]
-        if not all(isinstance(part, Tensor) and part.dtype == torch.float64 for part in parts):
-            raise ValueError("its parts are no tensors of float64")
-        weights, means, factors, gain = (part.detach().cpu() for part in parts)
+        if not all(isinstance(part, Tensor) and _is_plain(part) for part in parts):
+            raise ValueError("its parts are no plain tensors of float64")
+        weights, means, factors, gain = (part.detach() for part in parts)
         num = weights.numel()
         shapes = [(num,), (num, latent_dim), (num, latent_dim, latent_dim), ()]
         if num == 0 or [tuple(part.shape) for part in (weights, means, factors, gain)] != shapes:
@@ -119,6 +119,11 @@ class AggregatePosterior:
         if bool((diagonal <= 0).any()) or not torch.equal(factors, factors.tril()):
             raise ValueError("its factors are not lower triangular with a positive diagonal")
         return cls(weights, means, factors, float(gain))
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    is_dense = tensor.layout == torch.strided and not tensor.is_nested
+    return is_dense and tensor.device.type == "cpu" and tensor.dtype == torch.float64
 
 
 def describe_draws(aggregate: AggregatePosterior | None) -> str:
