@@ -79,7 +79,7 @@ class VAEModel(nn.Module):
         self.record = dict(record or {})
         #: Scores of the validation rows by kind, which :meth:`threshold` takes its quantiles from.
         self.valid_scores: dict[str, np.ndarray] = {}
-        #: Where :meth:`sample` draws z from; None for the prior.
+        #: Where :meth:`sample` draws z from, fitted when a run ends; None for the prior.
         self.aggregate_posterior: AggregatePosterior | None = None
 
     def log_abs_det(self) -> float:
