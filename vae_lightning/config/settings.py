@@ -6,7 +6,7 @@ fingerprints or reports reads :class:`Settings` and nothing else.
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from vae_lightning.config.instantiate import (
     TARGET,
@@ -65,7 +65,7 @@ MAX_SEED = 2**32 - 1
 class RowOptions:
     """The settings of the group ``data`` that are not the source's own."""
 
-    batch_size: int | Any = AUTO
+    batch_size: int | Literal["auto"] = AUTO
     preprocess: str | None = None
     threshold: float = 0.5
     resample: bool = False
@@ -79,11 +79,11 @@ class RowOptions:
 class EvaluationOptions:
     """The settings of the group ``test``."""
 
-    num_samples: int = 1000
+    num_samples: int | Literal["auto"] = AUTO
 
     def __post_init__(self) -> None:
-        legal = is_count(self.num_samples)
-        check_parameter("test", "num_samples", legal, "a whole number from 1 on", self.num_samples)
+        legal = self.num_samples == AUTO or is_count(self.num_samples)
+        check_parameter("test", "num_samples", legal, "a whole number from 1 on, or auto", self.num_samples)
 
 
 @dataclass(frozen=True)

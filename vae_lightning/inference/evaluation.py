@@ -1,7 +1,7 @@
 """The numbers of a trained model on rows it has not seen, each beside what it has to beat."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
@@ -121,23 +121,36 @@ def evaluate(
         parts = [log_prob(vae, batch, num_samples, progress) for batch in batches]
     estimate = Estimate(*(torch.cat(column).double() for column in zip(*parts, strict=True)))
     rows = _References(*(torch.cat(column) for column in zip(*references, strict=True)))
+    if not vae.kl_is_exact:
+        means["kl"] = _OverRows(rows.weight).mean(estimate.kl)
+    return _summarise(rows, estimate, means, num_columns, vae.latent_dim, num_samples, control)
+
+
+def _summarise(
+    rows: "_References",
+    estimate: Estimate,
+    means: Mapping[str, float],
+    num_columns: int,
+    latent_dim: int,
+    num_samples: int,
+    control: Control | None,
+) -> Evaluation:
     over_rows = _OverRows(rows.weight)
     nll = rows.shift - estimate.log_prob
     mean_nll = over_rows.mean(nll)
     reconstruction = over_rows.mean(rows.shift - estimate.log_px)
-    kl = means["kl"] if vae.kl_is_exact else over_rows.mean(estimate.kl)
     way = over_rows.mean(rows.baseline - rows.control)
     is_beyond_doubt = way > 2 * over_rows.standard_error(rows.baseline - rows.control)
     return Evaluation(
-        nelbo=reconstruction + kl,
+        nelbo=reconstruction + means["kl"],
         reconstruction=reconstruction,
-        kl=kl,
+        kl=means["kl"],
         nll=mean_nll,
         nll_standard_error=over_rows.standard_error(nll),
         nll_per_column=mean_nll / num_columns,
         bits_per_column=mean_nll / num_columns / math.log(2),
         active_units=int(means["active_units"]),
-        latent_dim=vae.latent_dim,
+        latent_dim=latent_dim,
         baseline=over_rows.mean(rows.baseline),
         entropy_floor=over_rows.mean(rows.floor),
         log_var_at_bound=means.get("log_var_at_bound", 0.0),
