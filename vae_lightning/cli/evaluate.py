@@ -75,12 +75,9 @@ def _evaluate(
     model: "VAEModel", batches: "Iterable[Batch]", rows: "Mapping[str, RowStore]", samples: int
 ) -> "Evaluation":
     """``rows`` by part: what baseline and control are fitted to; empty where they cannot be read."""
-    from vae_lightning.controls.choice import fit_control
     from vae_lightning.reporting.table import evaluate_with_bar
 
-    train, vae = rows.get("train"), model.vae
-    control = None if train is None else fit_control(vae.likelihood, train, rows["valid"], vae.latent_dim)
-    return evaluate_with_bar(model, batches, train, samples, _seed(model), control)
+    return evaluate_with_bar(model, batches, rows.get("train"), rows.get("valid"), samples, _seed(model))
 
 
 def _recorded_rows(model: "VAEModel") -> "dict[str, RowStore]":

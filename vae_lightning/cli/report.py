@@ -54,5 +54,6 @@ def _report_on_run(run_dir: Path, output: Path | None) -> None:
     with logging_to(None):
         page = page_of_run(run_dir)
     path = page.save(output or run_dir / PAGE)
-    note(page.note or "The run has finished.")
+    if page.note:
+        note(page.note)
     note(f"The report is {display_path(path)}.")

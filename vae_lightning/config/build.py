@@ -49,7 +49,7 @@ def assemble(prepared: Prepared) -> Built:
         ConfigError: for settings that do not exist or make no sense.
     """
     dataset, model, settings = prepared.dataset, prepared.model, prepared.settings
-    datamodule = VectorDataModule(dataset, model.scaling, settings.rows.batch_size, settings.seed, prepared.rows)
+    datamodule = VectorDataModule(dataset, model.scaling, settings.rows.rows_per_step, settings.seed, prepared.rows)
     return Built(dataset, datamodule, build_module(settings, model), build_trainer(settings))
 
 

@@ -74,7 +74,7 @@ def prepare(settings: Settings, dataset: Dataset) -> Prepared:
     scaling, reason = fit_scaling(
         options.preprocess, vae.likelihood.supports, dataset, options.threshold, options.resample
     )
-    check_batch_size(len(dataset.train), options.batch_size)
+    check_batch_size(len(dataset.train), options.rows_per_step)
     rows = scale_rows(dataset, scaling, settings.seed)
     _describe(dataset, scaling, reason)
     _check_rows(dataset, rows, vae.likelihood, scaling)

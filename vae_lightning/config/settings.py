@@ -49,7 +49,7 @@ PRECISIONS = ("highest", "high", "medium")
 FAST = "fast"
 """The one setting of the group ``trainer`` that is not Lightning's."""
 RUN_DIR = "${run_dir}"
-AUTO = "auto"
+AUTO: Literal["auto"] = "auto"
 """Instead of a number: as the rows want it (see `config/recipe.py`)."""
 FROM_ROWS = {
     "model": ("latent_dim",),
@@ -73,6 +73,12 @@ class RowOptions:
     def __post_init__(self) -> None:
         legal = self.batch_size == AUTO or is_count(self.batch_size)
         check_parameter("data", "batch_size", legal, "a whole number from 1 on, or auto", self.batch_size)
+
+    @property
+    def rows_per_step(self) -> int:
+        """The batch size as a number, which it is once the rows are known."""
+        assert isinstance(self.batch_size, int)
+        return self.batch_size
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ class PagesMixin:
     best_nelbo_: float
     warnings_: list[str]
     num_samples: int
+    _best_epoch: int
     #: The rows of the last fit; neither saved nor pickled.
     _kept_rows: Mapping[str, RowStore]
 
@@ -41,7 +42,7 @@ class PagesMixin:
         """
         check_is_fitted(self)
         with use_style():
-            figure = draw_terms(self._history)
+            figure = draw_terms(self._history, self._best_epoch < 0)
         # A figure that pyplot does not manage would show itself as words.
         figure._repr_png_ = partial(encode_png, figure)  # type: ignore[attr-defined]
         return figure
@@ -57,7 +58,9 @@ class PagesMixin:
         table, findings = [], Report([Finding("DATA", None, "The rows are not kept with a saved model.", about="data")])
         if outcome.rows:
             batches, samples = list(outcome.judges.batches()), int(self.num_samples)
-            result = evaluate_with_bar(outcome.model, batches, outcome.rows["train"], samples, outcome.seed)
+            result = evaluate_with_bar(
+                outcome.model, batches, outcome.rows["train"], outcome.rows["valid"], samples, outcome.seed
+            )
             table, findings = explain(result, outcome.best), outcome.examine()
         parameters: dict[str, Any] = self.get_params(deep=False)  # type: ignore[attr-defined]
         return Page(
@@ -81,7 +84,8 @@ class PagesMixin:
         model = self.model_
         rows = {part: _cast(kept, model) for part, kept in getattr(self, "_kept_rows", {}).items()}
         seed, objective = int(model.record["seed"]), recorded_objective(model.record)
-        return Outcome(model, rows, self.n_iter_, seed, objective, self.best_nelbo_, self._history)
+        terms = (self.best_nelbo_, self._history, self._best_epoch < 0)
+        return Outcome(model, rows, self.n_iter_, seed, objective, *terms)
 
 
 def _cast(rows: RowStore, model: VAEModel) -> RowStore:

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from rich.table import Table
 
 from vae_lightning.console import console, say
-from vae_lightning.controls.base import Control
+from vae_lightning.controls.choice import fit_control
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.wording import count
 from vae_lightning.inference.evaluation import Evaluation, evaluate
+from vae_lightning.inference.importance import choose_num_samples
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.likelihoods.moments import RowBatches
 
@@ -20,20 +21,34 @@ FEW_ROWS = 50
 def evaluate_with_bar(
     model: VAEModel,
     batches: Iterable[Batch],
-    training_rows: RowBatches | None,
-    num_samples: int,
+    train: RowBatches | None,
+    valid: RowBatches | None,
+    num_samples: int | None,
     seed: int,
-    control: Control | None,
 ) -> Evaluation:
-    """`evaluate`, with a progress bar where the console is a terminal; rows in model units."""
+    """`evaluate` beside its control, with a progress bar where the console is a terminal; rows in model units.
+
+    Args:
+        model: in evaluation mode.
+        batches: the rows to judge it by; gone through again and again.
+        train: what baseline and control are fitted to; None leaves them out.
+        valid: what chooses among the controls.
+        num_samples: importance samples per row; None for as many as take some seconds.
+        seed: of the draws.
+    """
     from rich.progress import Progress
+
+    vae = model.vae
+    control = None if train is None else fit_control(vae.likelihood, train, valid, vae.latent_dim)
+    if num_samples is None:
+        num_samples = choose_num_samples(vae, sum(batch.num_rows for batch in batches))
 
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         # To count the rows of a file is to read it: only for a bar that is seen.
         total = sum(batch.num_rows for batch in batches) if console.is_terminal else None
         task = progress.add_task(f"test NLL, {num_samples} importance samples a row", total=total)
         slopes, advance = model.log_slopes(), lambda rows: progress.advance(task, rows)
-        return evaluate(model.vae, batches, training_rows, num_samples, seed, slopes, advance, control)
+        return evaluate(vae, batches, train, num_samples, seed, slopes, advance, control)
 
 
 def explain(result: Evaluation, best: float | None = None) -> list[tuple[str, str, str]]:

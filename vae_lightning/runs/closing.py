@@ -41,7 +41,7 @@ def present(built: Built, run_dir: Path, settings: Settings, conclusion: Conclus
         conclusion: what it came to.
     """
     callback = next((c for c in _callbacks(built) if isinstance(c, Figures)), None)
-    figures = callback.draw(built.trainer, built.module, final=True) if callback else None
+    figures = callback.draw(built.trainer, built.module, final=True, best=conclusion.best) if callback else None
     drawing = callback.seconds if callback else 0.0
     if not settings.report:
         return Seconds(drawing, 0.0, 0.0)

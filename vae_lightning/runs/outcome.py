@@ -38,6 +38,7 @@ class Outcome:
         objective: what training maximised; None where that is not known.
         best: val/nelbo of the weights kept; NaN where that is not known.
         history: every epoch's terms by name; empty where that is not known.
+        start_is_best: whether the weights kept are those before the first step.
         labels: one for each validation row, or None.
         image_shape: where a row is a flattened image.
         table: the test table's numbers; None where there is none.
@@ -51,6 +52,7 @@ class Outcome:
     objective: Objective | None = None
     best: float = math.nan
     history: Mapping[str, np.ndarray] = field(default_factory=dict)
+    start_is_best: bool = False
     labels: np.ndarray | None = None
     image_shape: Sequence[int] | None = None
     table: Evaluation | None = None
@@ -103,9 +105,10 @@ class Outcome:
     def draw(self) -> list[PlotImage]:
         """Every figure that suits; without rows the curves of training alone."""
         if self.rows:
-            subject = Subject.of(self.model, self.rows, self.labels, self.image_shape, self.seed, self.history)
-            return list(draw_figures(subject))
+            shown = (self.labels, self.image_shape, self.seed, self.history, self.start_is_best)
+            return list(draw_figures(Subject.of(self.model, self.rows, *shown)))
         if not training.has_terms(self.history):
             return []
         with use_style():
-            return [PlotImage(plot, encode_png(training.draw_terms(self.history))) for plot in training.PLOTS]
+            png = encode_png(training.draw_terms(self.history, self.start_is_best))
+        return [PlotImage(plot, png) for plot in training.PLOTS]

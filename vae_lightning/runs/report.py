@@ -11,7 +11,6 @@ import numpy as np
 import yaml
 
 from vae_lightning.config.record import recorded_dataset
-from vae_lightning.config.settings import EvaluationOptions
 from vae_lightning.data.scaled import scale_rows
 from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.errors import RunError, UserError
@@ -41,15 +40,14 @@ def page_of_run(run_dir: Path) -> Page:
     """
     loaded, summary = load_recorded(run_dir), _read_summary(run_dir)
     history = _read_history(run_dir)
-    outcome, unread = _outcome(loaded, history)
+    outcome, unread = _outcome(loaded, history, summary.best)
     result = summary.test or _evaluate(outcome)
     known = replace(outcome, table=summary.test, course=_course(run_dir, outcome))
     findings = Report([unread]) if unread else known.examine()
-    best = outcome.best if summary.best is None else summary.best
     return Page(
         title=outcome.title,
         facts=known.state_facts(),
-        table=[] if result is None else explain(result, None if math.isnan(best) else best),
+        table=[] if result is None else explain(result, None if math.isnan(outcome.best) else outcome.best),
         verdict=findings.verdict,
         findings=findings,
         warnings=summary.warnings,
@@ -101,7 +99,7 @@ def _read_history(run_dir: Path) -> dict[str, np.ndarray]:
         raise RunError(f"{run_dir / 'metrics.csv'} cannot be read: it is damaged.") from error
 
 
-def _outcome(loaded: Loaded, history: Mapping[str, np.ndarray]) -> tuple[Outcome, Finding | None]:
+def _outcome(loaded: Loaded, history: Mapping[str, np.ndarray], best: float | None) -> tuple[Outcome, Finding | None]:
     """What is left of a run, and why its rows are not there where they are not."""
     model, config = loaded.model, loaded.config
     epochs = history.get("epoch", np.array([loaded.epoch]))
@@ -110,8 +108,9 @@ def _outcome(loaded: Loaded, history: Mapping[str, np.ndarray]) -> tuple[Outcome
         "epochs": int(np.nanmax(epochs, initial=loaded.epoch)) + 1,
         "seed": int(config.get("seed", 0)),
         "objective": recorded_objective(config),
-        "best": float(next(iter(monitored[epochs == loaded.epoch]), math.nan)),
+        "best": float(next(iter(monitored[epochs == loaded.epoch]), math.nan)) if best is None else best,
         "history": history,
+        "start_is_best": loaded.epoch < 0,
     }
     try:
         dataset = recorded_dataset(config, [column.name for column in model.columns])
@@ -124,8 +123,8 @@ def _outcome(loaded: Loaded, history: Mapping[str, np.ndarray]) -> tuple[Outcome
 def _evaluate(outcome: Outcome) -> Evaluation | None:
     if not outcome.rows:
         return None
-    rows, num_samples = outcome.rows, EvaluationOptions().num_samples
-    return evaluate_with_bar(outcome.model, list(outcome.judges.batches()), rows["train"], num_samples, outcome.seed)
+    rows, judges = outcome.rows, list(outcome.judges.batches())
+    return evaluate_with_bar(outcome.model, judges, rows["train"], rows["valid"], None, outcome.seed)
 
 
 def _state_of(loaded: Loaded, outcome: Outcome) -> str:

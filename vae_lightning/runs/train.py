@@ -16,14 +16,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from vae_lightning.config.build import Built, assemble
 from vae_lightning.config.prepare import Prepared
-from vae_lightning.config.settings import AUTO, Settings
+from vae_lightning.config.settings import Settings
 from vae_lightning.console import display_path, log, say
-from vae_lightning.controls.choice import fit_control
 from vae_lightning.errors import InterruptedRun, RunError
 from vae_lightning.files import to_json, write_whole
 from vae_lightning.inference.draws import find_impossible_draws
 from vae_lightning.inference.evaluation import Evaluation
-from vae_lightning.inference.importance import choose_num_samples
 from vae_lightning.inference.verdict import judge
 from vae_lightning.reporting.hparams import log_hparams
 from vae_lightning.reporting.table import evaluate_with_bar, plain_zero, print_results
@@ -179,10 +177,9 @@ def _evaluate(built: Built, settings: Settings) -> tuple[Evaluation, float]:
     device = built.module.device
     train, valid, test = (built.datamodule.on_device(name, device) for name in ("train", "valid", "test"))
     started = time.perf_counter()
-    model, typed = built.module.model, settings.test.num_samples
-    num_samples = choose_num_samples(model.vae, test.num_rows) if typed == AUTO else typed
-    control = fit_control(model.vae.likelihood, train, valid, model.vae.latent_dim)
-    result = evaluate_with_bar(model, list(test.batches()), train, num_samples, settings.seed, control)
+    typed = settings.test.num_samples
+    num_samples = typed if isinstance(typed, int) else None
+    result = evaluate_with_bar(built.module.model, list(test.batches()), train, valid, num_samples, settings.seed)
     return result, time.perf_counter() - started
 
 

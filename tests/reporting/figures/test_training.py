@@ -31,3 +31,9 @@ def test_one_epoch_is_a_dot_and_missing_values_are_left_out(table: Subject) -> N
     assert draw_terms(history).axes[0].lines[0].get_marker() == "o"
     history = {**table.history, "train/kl": np.full_like(table.history["train/kl"], np.nan)}
     assert np.isfinite(draw_terms(history).axes[2].get_ylim()).all()
+
+
+def test_where_the_start_is_best_no_epoch_is_marked(table: Subject) -> None:
+    figure = draw_terms(table.history, start_is_best=True)
+    assert "No epoch has a lower validation NELBO than the start, whose weights are kept." in words(figure)
+    assert [len(axes.lines) for axes in figure.axes] == [2, 2, 2]

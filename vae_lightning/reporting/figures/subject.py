@@ -48,6 +48,7 @@ class Subject:
         image_shape: (height, width) or (height, width, 3) if a row is a flattened image.
         seed: of every draw.
         history: the values of each metric, one an epoch; empty where they are not known.
+        start_is_best: whether the weights are those before the first step.
     """
 
     model: VAEModel
@@ -57,6 +58,7 @@ class Subject:
     image_shape: tuple[int, ...] | None = None
     seed: int = 0
     history: Mapping[str, np.ndarray] = field(default_factory=dict)
+    start_is_best: bool = False
 
     @classmethod
     def of(
@@ -67,6 +69,7 @@ class Subject:
         image_shape: Sequence[int] | None = None,
         seed: int = 0,
         history: Mapping[str, np.ndarray] | None = None,
+        start_is_best: bool = False,
     ) -> Self:
         """A model and as many of its training and validation rows, evenly spaced, as figures are made of."""
         weight = model.vae.output.weight
@@ -84,6 +87,7 @@ class Subject:
             None if image_shape is None else tuple(image_shape),
             seed,
             history or {},
+            start_is_best,
         )
 
     @property
