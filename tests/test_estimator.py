@@ -379,7 +379,7 @@ def test_the_process_is_as_it_was_and_nothing_is_written_or_said(
 
 
 def test_it_tells_what_it_does_when_asked(rows: np.ndarray, capfd: pytest.CaptureFixture[str]) -> None:
-    VAEEstimator(**TINY, verbose=True).fit(rows)
+    VAEEstimator(**TINY, verbose=2).fit(rows)
     told = capfd.readouterr().out
     assert "5 columns, 108 / 12 / 12 rows" in told
     assert "epoch 3/3" in told.lower(), told

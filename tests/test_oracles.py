@@ -1,7 +1,6 @@
 """Trained and hand-built models against truths that do not come from this package."""
 
 import copy
-import math
 
 import numpy as np
 import pytest

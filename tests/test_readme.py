@@ -129,7 +129,10 @@ def test_the_tutorial_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytes
 def test_the_examples_of_the_other_pages_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for document in DOCUMENTS:
-        if document not in IN_ORDER and document.name != "python.md":  # which tests/test_python_page.py runs
+        if document not in IN_ORDER and document.name not in (
+            "python.md",
+            "notebook.md",
+        ):  # which have tests of their own
             for _, text in blocks(document, "python"):
                 if not text.startswith("# losses.py"):
                     run_python(text)

@@ -11,14 +11,19 @@ from typing import TYPE_CHECKING, Any
 from vae_lightning.version import __version__
 
 if TYPE_CHECKING:
-    from vae_lightning.estimator import VAEEstimator
+    from vae_lightning.estimator.estimator import VAEEstimator
     from vae_lightning.model.vae import VAE
     from vae_lightning.runs.loading import load
     from vae_lightning.training.module import VAEModule
 
 __all__ = ["VAE", "VAEEstimator", "VAEModule", "__version__", "load"]
 
-_PLACES = {"load": "runs.loading", "VAE": "model.vae", "VAEEstimator": "estimator", "VAEModule": "training.module"}
+_PLACES = {
+    "load": "runs.loading",
+    "VAE": "model.vae",
+    "VAEEstimator": "estimator.estimator",
+    "VAEModule": "training.module",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -52,17 +52,27 @@ class _PlainHandler(RichHandler):
 
 
 @contextmanager
-def mute_console() -> Iterator[None]:
-    """Neither log lines nor tables."""
-    propagate, was_quiet = log.propagate, console.quiet
-    log.propagate, console.quiet = False, True
+def mute_log() -> Iterator[None]:
+    """No log lines."""
+    propagate, log.propagate = log.propagate, False
     handler = logging.NullHandler()
     log.addHandler(handler)
     try:
         yield
     finally:
         log.removeHandler(handler)
-        log.propagate, console.quiet = propagate, was_quiet
+        log.propagate = propagate
+
+
+@contextmanager
+def mute_console() -> Iterator[None]:
+    """Neither log lines nor tables."""
+    was_quiet, console.quiet = console.quiet, True
+    try:
+        with mute_log():
+            yield
+    finally:
+        console.quiet = was_quiet
 
 
 @contextmanager

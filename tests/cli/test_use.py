@@ -239,7 +239,7 @@ def test_without_the_training_rows_there_is_no_baseline(train: Callable[..., Any
     run = train(tmp_path / "run", "data=table", *words)
     (tmp_path / "rows.csv").rename(tmp_path / "moved.csv")
     result = CliRunner().invoke(main, ["evaluate", str(run.run_dir), "--data", str(tmp_path / "moved.csv")])
-    assert "No baseline: There is no file" in ended_well(result).stderr
+    assert "No baseline and no control: There is no file" in ended_well(result).stderr
     assert "needs the training rows" in result.stdout
 
 

@@ -19,6 +19,7 @@ from vae_lightning.likelihoods.base import Likelihood, Predictive
 from vae_lightning.likelihoods.scale import SCALE_KINDS
 from vae_lightning.objectives.elbo import ELBO
 from vae_lightning.posteriors.gaussian import DiagonalGaussian
+from vae_lightning.runs import checkup
 from vae_lightning.runs.checkup import examine_run
 from vae_lightning.runs.loading import load
 from vae_lightning.training.datamodule import VectorDataModule
@@ -36,7 +37,8 @@ def sound(gaussian_run) -> Trained:
 def test_a_sound_run_is_sound(name: str, request: pytest.FixtureRequest) -> None:
     run = request.getfixturevalue(name)
     report = examine_run(run.run_dir)
-    assert report.ok, str(report)
+    # After twenty epochs a model may still improve, which is no fault of its formulas.
+    assert set(report.codes) <= {"UNDERTRAINED"}, str(report)
     assert not report.unjudged
     recorded = next(finding for finding in report if finding.about == "checkpoint")
     assert recorded.evidence["now"] == pytest.approx(recorded.evidence["recorded"], abs=1e-5)
@@ -74,7 +76,7 @@ def test_every_family_is_sound_on_data_of_its_own(train, tmp_path) -> None:
         run = train(tmp_path / str(number), "data=table", f"data.path={path}", "trainer.max_epochs=1", *choice)
         report = examine_run(run.run_dir)
         # After one epoch a model may have learned nothing yet, which is no fault of its formulas.
-        assert set(report.codes) <= {"COLLAPSE", "BASELINE", "Z-UNUSED"}, (choice, str(report))
+        assert set(report.codes) <= {"COLLAPSE", "BASELINE", "LINEAR", "Z-UNUSED"}, (choice, str(report))
         mass = next(finding for finding in report if finding.about == "p(x|z)")
         assert mass.ok, (choice, str(mass))
 
@@ -87,9 +89,9 @@ def spoiled(model: VAEModel, **changes: object) -> VAEModel:
 
 def test_collapse_is_found(sound: Trained) -> None:
     with torch.no_grad():
-        sound.model.vae.heads.weight.zero_()
-        sound.model.vae.heads.bias.zero_()
-        sound.model.vae.output.weight.zero_()
+        for name, parameter in sound.model.vae.named_parameters():
+            if name.startswith(("heads", "linear", "output.weight")):
+                parameter.zero_()
     codes = examine_model(sound).codes
     assert {"COLLAPSE", "BASELINE", "Z-UNUSED"} <= set(codes)
 
@@ -252,3 +254,58 @@ def test_no_run_at_all(tmp_path) -> None:
     report = examine_run(tmp_path)
     assert report.exit_status == 2
     assert "holds no checkpoint" in report[0].says
+
+
+def test_the_numbers_of_the_table_are_repeated_to_the_digit(gaussian_run) -> None:
+    """All test rows, the recorded draws: other numbers than the table's would be a second opinion."""
+    report, table = examine_run(gaussian_run.run_dir), gaussian_run.summary["test"]
+    assert report.measured["NELBO"] == table["nelbo"]
+    assert report.measured["independent columns"] == table["baseline"]
+    assert report.measured[table["control_words"]] == table["control"]
+    assert report.measured["NLL"].startswith(f"{table['nll']:.4f} ± {table['nll_standard_error']:.4f} ")
+    assert report.measured["active units"] == f"{table['active_units']} of {table['latent_dim']}"
+    assert report.measured["rows judged"].startswith(f"{table['num_rows']} of {table['num_rows']} ")
+    again = next(finding for finding in report if finding.about == "table")
+    assert again.ok
+    assert f"nll {table['nll']:.4f} and {table['nll']:.4f}" in again.says
+
+
+def test_a_table_of_other_weights_is_found(gaussian_run, tmp_path) -> None:
+    run_dir = copied(gaussian_run, tmp_path)
+    summary = json.loads((run_dir / "summary.json").read_text())
+    summary["test"]["kl"] += 0.1
+    (run_dir / "summary.json").write_text(json.dumps(summary))
+    assert [finding.about for finding in examine_run(run_dir).wrong] == ["table"]
+
+
+def test_a_table_too_long_to_compute_again_is_checked_by_its_kl(gaussian_run, monkeypatch) -> None:
+    monkeypatch.setattr(checkup, "RECOMPUTED", 1)
+    again = next(finding for finding in examine_run(gaussian_run.run_dir) if finding.about == "table")
+    assert again.ok
+    assert "The rest would take too long." in again.says
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"test": 3}', '{"test": {"nll": 1}}'])
+def test_a_summary_of_another_version_is_survived(gaussian_run, tmp_path, content: str) -> None:
+    run_dir = copied(gaussian_run, tmp_path)
+    (run_dir / "summary.json").write_text(content)
+    report = examine_run(run_dir)
+    assert report.ok, str(report)
+    assert not [finding for finding in report if finding.about == "table"]
+
+
+def test_the_weight_that_training_reached_is_told(train, tmp_path) -> None:
+    words = ["objective.warmup=linear", "objective.warmup_epochs=400", "trainer.max_epochs=8"]
+    train(tmp_path, *words)
+    report = examine_run(tmp_path)
+    assert report.measured["β when training ended"] == "0.02 of 1"
+    assert "UNDERTRAINED" in report.codes
+
+
+def test_of_a_single_test_row_no_law_is_broken(train, tmp_path) -> None:
+    """A6: a standard error of NaN once made a NELBO above its floor lie below it."""
+    np.save(tmp_path / "twelve.npy", np.random.default_rng(0).normal(size=(12, 1)) + np.zeros(5))
+    words = ["data=table", f"data.path={tmp_path / 'twelve.npy'}", "data.batch_size=8", "trainer.max_epochs=7"]
+    train(tmp_path / "run", *words)
+    report = examine_run(tmp_path / "run")
+    assert not {"BELOW-FLOOR", "COLLAPSE", "MISMATCH", "BASELINE", "LINEAR"} & set(report.codes), str(report)

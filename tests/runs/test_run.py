@@ -93,6 +93,25 @@ def test_the_model_beats_independent_columns_on_correlated_ones(name: str, reque
     assert test["nll"] < test["baseline"] - 0.1
 
 
+@pytest.mark.parametrize(("name", "words"), [("gaussian_run", "factor analysis"), ("bernoulli_run", "a Chow-Liu tree")])
+def test_the_control_is_in_the_summary(name: str, words: str, request: pytest.FixtureRequest) -> None:
+    test = request.getfixturevalue(name).summary["test"]
+    assert test["control_words"].startswith(words)
+    assert test["control"] < test["baseline"] - 0.1
+    assert test["explained"] == pytest.approx((test["baseline"] - test["nll"]) / (test["baseline"] - test["control"]))
+    assert 0 < test["control_gain_standard_error"] < test["nll_standard_error"]
+
+
+def test_a_summary_with_one_test_row_is_json(train: Train, tmp_path: Path) -> None:
+    """NaN is no JSON: other programs than Python refuse the file."""
+    pd.DataFrame(np.random.default_rng(0).normal(size=(12, 3))).add_prefix("x").to_csv(tmp_path / "x.csv", index=False)
+    words = [f"data.path={tmp_path / 'x.csv'}", "data.batch_size=4", "trainer.max_epochs=1"]
+    run = train(tmp_path / "run", "data=table", *words)
+    content = json.loads((run.run_dir / "summary.json").read_text(), parse_constant=lambda name: pytest.fail(name))
+    assert content["test"]["num_rows"] == 1
+    assert content["test"]["nll_standard_error"] is None
+
+
 def test_the_table_and_where_everything_is_are_printed(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +121,7 @@ def test_the_table_and_where_everything_is_are_printed(
     for number in (
         f"{summary['test']['nll']:.3f}",
         f"{summary['test']['baseline']:.3f}",
+        f"{summary['test']['control']:.3f}",
         f"{summary['val/nelbo']:.3f}",
     ):
         assert number in said

@@ -82,7 +82,14 @@ def make_job(sweep_dir: Path) -> MakeJob:
             summary = {
                 "val/nelbo": value,
                 "reference_measure": asdict(measure),
-                "test": {"nelbo": value + 0.5, "nll": value + 0.25, "baseline": 140.0, "active_units": number % 3},
+                "test": {
+                    "nelbo": value + 0.5,
+                    "nll": value + 0.25,
+                    "baseline": 140.0,
+                    "control": 130.0,
+                    "control_words": "a Chow-Liu tree",
+                    "active_units": number % 3,
+                },
                 "epochs": 7,
                 "parameters": 1000 + number,
                 "seconds": {"training": 1.25, "evaluation": 0.125},

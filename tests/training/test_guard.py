@@ -19,6 +19,7 @@ from vae_lightning.objectives.terms import Pass
 from vae_lightning.priors.base import Prior
 from vae_lightning.priors.mixture import Mixture
 from vae_lightning.priors.standard_normal import StandardNormal
+from vae_lightning.runs.checkup import examine_run
 from vae_lightning.training.callbacks.guard import LossGuard
 
 Train = Callable[..., Any]
@@ -217,7 +218,9 @@ HEALTHY = {
 }
 
 
-def watched(*epochs: dict[str, float], max_epochs: int = 100, constant_share: float = 0.0, **options: Any) -> LossGuard:
+def watched(
+    *epochs: dict[str, float], max_epochs: int = 100, constant_share: float = 0.0, num_rows: int = 20, **options: Any
+) -> LossGuard:
     """A guard that has seen epochs which were healthy but for what is given."""
     guard = LossGuard(**options)
     for epoch, values in enumerate(epochs):
@@ -229,7 +232,8 @@ def watched(*epochs: dict[str, float], max_epochs: int = 100, constant_share: fl
             datamodule=SimpleNamespace(constant_share=constant_share),
         )
         model = fake_model()
-        guard.on_validation_end(trainer, SimpleNamespace(model=model, vae=model.vae, steps=[]))  # type: ignore[arg-type]
+        module = SimpleNamespace(model=model, vae=model.vae, steps=[], meter=SimpleNamespace(rows=num_rows))
+        guard.on_validation_end(trainer, module)  # type: ignore[arg-type]
     return guard
 
 
@@ -311,3 +315,27 @@ def test_a_negative_but_legal_loss_gets_one_calm_sentence(
     assert said.count("The loss is below 0 (") == 1
     assert "as a density may be" in said
     assert "warning: The loss" not in said
+
+
+def test_a_collapse_needs_a_small_kl() -> None:
+    """Without an active unit, a KL of hundreds of nats is no collapse: the posterior ran away (`optimizer.lr=5`)."""
+    assert watched(*[{"val/active_units": 0.0, "val/kl": 272.0}] * 9).warnings == []
+    assert len(watched(*[{"val/active_units": 0.0, "val/kl": 0.5}] * 9).warnings) == 1
+
+
+def test_of_a_single_validation_row_no_collapse_is_told() -> None:
+    assert watched(*[{"val/active_units": 0.0, "val/kl": 0.1}] * 9, num_rows=1).warnings == []
+
+
+def test_a_collapse_that_passed_is_in_no_report(train: Train, tmp_path: Path) -> None:
+    """Warned of in its epochs, withdrawn at the end: summary, report.html and `doctor RUN` speak of the best epoch."""
+    words = ["model.linear_path=false", "objective.warmup=none", "optimizer.lr=0.003", "trainer.max_epochs=40"]
+    waits = ["callbacks.guard.patience=1", "callbacks.early_stopping=null", "report=true", "scheduler=none"]
+    run = train(tmp_path, *words, *waits)
+    log = (tmp_path / "train.log").read_text()
+    assert "WARNING Posterior collapse" in log
+    assert "Withdrawn, as it does not hold of the best epoch: Posterior collapse" in log
+    assert run.summary["test"]["active_units"] > 0
+    assert run.summary["warnings"] == []
+    assert "Posterior collapse" not in (tmp_path / "report.html").read_text()
+    assert "COLLAPSE" not in examine_run(tmp_path).codes

@@ -1,6 +1,6 @@
 """``vae-lightning evaluate``: the test table again, on any file."""
 
-import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +9,7 @@ import click
 from vae_lightning.cli.base import SETTINGS, key_option, load_model, note, one_line_errors, run_argument
 
 if TYPE_CHECKING:
+    from vae_lightning.data.batch import Batch
     from vae_lightning.data.store import RowStore
     from vae_lightning.inference.evaluation import Evaluation
     from vae_lightning.inference.model import VAEModel
@@ -30,13 +31,14 @@ def evaluate(run: Path, data: str | None, samples: int, as_json: bool, key: str 
 
     NLL, NELBO = reconstruction + KL, active units: the table that training ended in.
 
-    RUN is a run directory. The baseline is fitted to the rows that the run was trained on, if they can still be
-    read.
+    RUN is a run directory. Baseline and control are fitted to the rows that the run was trained on, if they can still
+    be read.
 
     Exit status: 0, or 2 with one line that says why.
     """
     with one_line_errors():
         from vae_lightning.errors import DataError
+        from vae_lightning.files import to_json
         from vae_lightning.reporting.table import print_results
 
         model = load_model(run)
@@ -44,40 +46,38 @@ def evaluate(run: Path, data: str | None, samples: int, as_json: bool, key: str 
             raise DataError("Rows are evaluated in several passes, and a pipe can be read only once: give a file.")
         result = _on_test_rows(model, samples) if data is None else _on_file(model, data, key, samples)
         if as_json:
-            import json
-
-            numbers = {name: None if math.isnan(value) else value for name, value in result.as_dict().items()}
-            click.echo(json.dumps(numbers, indent=2))
+            click.echo(to_json(result.as_dict()))
         else:
             print_results(result, title="Test" if data is None else data)
 
 
 def _on_test_rows(model: "VAEModel", samples: int) -> "Evaluation":
-    from vae_lightning.reporting.table import evaluate_with_bar
-
     rows = _recorded_rows(model)
-    return evaluate_with_bar(model, list(rows["test"].batches()), rows["train"], samples, _seed(model))
+    return _evaluate(model, list(rows["test"].batches()), rows, samples)
 
 
 def _on_file(model: "VAEModel", data: str, key: str | None, samples: int) -> "Evaluation":
     from vae_lightning.data.files.reading import RowReader
-    from vae_lightning.errors import DataError
-    from vae_lightning.reporting.table import evaluate_with_bar
+    from vae_lightning.errors import DataError, UserError
 
     batches = model.batches(RowReader(data, model.columns, key))
     if next(iter(batches), None) is None:
         raise DataError(f"{data} holds no rows.")
-    return evaluate_with_bar(model, batches, _training_rows(model), samples, _seed(model))
-
-
-def _training_rows(model: "VAEModel") -> "RowStore | None":
-    from vae_lightning.errors import UserError
-
     try:
-        return _recorded_rows(model)["train"]
+        rows = _recorded_rows(model)
     except UserError as error:
-        note(f"No baseline: {error}")
-        return None
+        note(f"No baseline and no control: {error}")
+        rows = {}
+    return _evaluate(model, batches, rows, samples)
+
+
+def _evaluate(
+    model: "VAEModel", batches: "Iterable[Batch]", rows: "Mapping[str, RowStore]", samples: int
+) -> "Evaluation":
+    """``rows`` by part: what baseline and control are fitted to; empty where they cannot be read."""
+    from vae_lightning.reporting.table import evaluate_with_bar
+
+    return evaluate_with_bar(model, batches, rows.get("train"), rows.get("valid"), samples, _seed(model))
 
 
 def _recorded_rows(model: "VAEModel") -> "dict[str, RowStore]":

@@ -2,11 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vae_lightning.cli.base import SETTINGS, load_with_record, one_line_errors, run_argument
+
+if TYPE_CHECKING:
+    from vae_lightning.runs.loading import Loaded
 
 EXAMPLES = """\b
 Example:
@@ -24,34 +27,41 @@ def info(run: Path, as_json: bool) -> None:
     Exit status: 0, or 2 with one line that says why.
     """
     with one_line_errors():
+        from vae_lightning.files import to_json
+
         loaded = load_with_record(run)
-        found = {**loaded.model.info(), **_outcome(run, loaded.epoch)}
+        found = {**loaded.model.info(), **_outcome(run, loaded)}
         if as_json:
-            click.echo(json.dumps(found, indent=2))
+            click.echo(to_json(found))
             return
         width = max(map(len, found))
         for name, value in found.items():
             click.echo(f"{name:<{width}}  {_word(value)}")
 
 
-def _outcome(run: Path, epoch: int) -> dict[str, Any]:
+def _outcome(run: Path, loaded: "Loaded") -> dict[str, Any]:
     """What came of the run, from summary.json: written last, so that a run without one has not finished."""
     from vae_lightning.errors import RunError
 
-    best: dict[str, Any] = {"best epoch": epoch + 1}
+    best: dict[str, Any] = {"best epoch": loaded.epoch + 1}
     path = run / "summary.json"
     if not path.is_file():
-        return {**best, "finished": False}
+        # A model of rows from memory was no run, and has nothing to finish.
+        return {**best, "finished": False} if loaded.config.get("data", {}).get("source") else best
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
         test = summary["test"]
         return {
             **best,
             "finished": True,
+            "verdict": summary["verdict"]["words"],
             "epochs": summary["epochs"],
+            "ended": summary["ended"],
+            "β": summary["beta"],
             "validation NELBO": summary["val/nelbo"],
             "test NLL": test["nll"],
             "baseline NLL": test["baseline"],
+            "control NLL": test["control"],
             "active units": test["active_units"],
             "warnings": summary["warnings"],
             "overrides": summary["overrides"],
@@ -63,6 +73,8 @@ def _outcome(run: Path, epoch: int) -> dict[str, Any]:
 def _word(value: Any) -> str:
     from vae_lightning.data.wording import shorten
 
+    if value is None:
+        return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

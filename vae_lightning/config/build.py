@@ -16,6 +16,7 @@ from vae_lightning.data.dataset import Dataset
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.model.parts import build_part
 from vae_lightning.objectives.base import Objective
+from vae_lightning.training.callbacks.course import CourseRecorder
 from vae_lightning.training.checkpoints import AtomicCheckpointIO
 from vae_lightning.training.datamodule import VectorDataModule
 from vae_lightning.training.module import VAEModule
@@ -48,7 +49,7 @@ def assemble(prepared: Prepared) -> Built:
         ConfigError: for settings that do not exist or make no sense.
     """
     dataset, model, settings = prepared.dataset, prepared.model, prepared.settings
-    datamodule = VectorDataModule(dataset, model.scaling, settings.rows.batch_size, settings.seed, prepared.rows)
+    datamodule = VectorDataModule(dataset, model.scaling, settings.rows.rows_per_step, settings.seed, prepared.rows)
     return Built(dataset, datamodule, build_module(settings, model), build_trainer(settings))
 
 
@@ -79,6 +80,7 @@ def build_trainer(settings: Settings) -> Trainer:
         # Statistics of the preprocessing are float64, which Apple's GPUs do not have.
         node["accelerator"] = "cpu"
     callbacks, loggers = _instantiate_all(settings.callbacks, "callbacks"), _instantiate_all(settings.logger, "logger")
+    callbacks = [CourseRecorder(), *callbacks]
     # Left alone, Lightning would add a bar and a checkpoint folder of its own.
     node.setdefault("enable_progress_bar", any(isinstance(callback, ProgressBar) for callback in callbacks))
     node.setdefault("enable_checkpointing", any(isinstance(callback, Checkpoint) for callback in callbacks))

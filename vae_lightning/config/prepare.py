@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from vae_lightning.config.cautions import find_cautions
 from vae_lightning.config.instantiate import call
 from vae_lightning.config.recipe import fit_to_rows
 from vae_lightning.config.record import make_record
@@ -73,10 +74,12 @@ def prepare(settings: Settings, dataset: Dataset) -> Prepared:
     scaling, reason = fit_scaling(
         options.preprocess, vae.likelihood.supports, dataset, options.threshold, options.resample
     )
-    check_batch_size(len(dataset.train), options.batch_size)
+    check_batch_size(len(dataset.train), options.rows_per_step)
     rows = scale_rows(dataset, scaling, settings.seed)
     _describe(dataset, scaling, reason)
     _check_rows(dataset, rows, vae.likelihood, scaling)
+    for notice in find_cautions(dataset, scaling, settings):
+        log.warning(str(notice))
     start_model(vae, rows["train"], rows["valid"])
     model = VAEModel(vae, scaling, dataset.columns, make_record(settings, dataset, scaling))
     return Prepared(dataset, rows, model, settings)

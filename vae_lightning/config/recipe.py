@@ -71,7 +71,7 @@ def fit_to_rows(settings: Settings, num_rows: int, num_columns: int) -> Settings
     recipe = Recipe.of(
         num_rows,
         num_columns,
-        None if settings.rows.batch_size == AUTO else settings.rows.batch_size,
+        settings.rows.batch_size if isinstance(settings.rows.batch_size, int) else None,
         typed_epochs if isinstance(typed_epochs, int) and typed_epochs > 0 else None,
     )
     numbers = {"latent_dim": recipe.latent_dim, "patience": recipe.patience}

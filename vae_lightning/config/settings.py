@@ -6,7 +6,7 @@ fingerprints or reports reads :class:`Settings` and nothing else.
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from vae_lightning.config.instantiate import (
     TARGET,
@@ -49,7 +49,7 @@ PRECISIONS = ("highest", "high", "medium")
 FAST = "fast"
 """The one setting of the group ``trainer`` that is not Lightning's."""
 RUN_DIR = "${run_dir}"
-AUTO = "auto"
+AUTO: Literal["auto"] = "auto"
 """Instead of a number: as the rows want it (see `config/recipe.py`)."""
 FROM_ROWS = {
     "model": ("latent_dim",),
@@ -65,7 +65,7 @@ MAX_SEED = 2**32 - 1
 class RowOptions:
     """The settings of the group ``data`` that are not the source's own."""
 
-    batch_size: int | Any = AUTO
+    batch_size: int | Literal["auto"] = AUTO
     preprocess: str | None = None
     threshold: float = 0.5
     resample: bool = False
@@ -74,16 +74,22 @@ class RowOptions:
         legal = self.batch_size == AUTO or is_count(self.batch_size)
         check_parameter("data", "batch_size", legal, "a whole number from 1 on, or auto", self.batch_size)
 
+    @property
+    def rows_per_step(self) -> int:
+        """The batch size as a number, which it is once the rows are known."""
+        assert isinstance(self.batch_size, int)
+        return self.batch_size
+
 
 @dataclass(frozen=True)
 class EvaluationOptions:
     """The settings of the group ``test``."""
 
-    num_samples: int = 1000
+    num_samples: int | Literal["auto"] = AUTO
 
     def __post_init__(self) -> None:
-        legal = is_count(self.num_samples)
-        check_parameter("test", "num_samples", legal, "a whole number from 1 on", self.num_samples)
+        legal = self.num_samples == AUTO or is_count(self.num_samples)
+        check_parameter("test", "num_samples", legal, "a whole number from 1 on, or auto", self.num_samples)
 
 
 @dataclass(frozen=True)

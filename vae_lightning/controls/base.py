@@ -17,7 +17,7 @@ class Control(ABC):
     @property
     @abstractmethod
     def words(self) -> str:
-        """What it is, for tables: ``factor analysis, 16 latent dimensions``."""
+        """What it is, for tables: ``factor analysis with 16 latent dimensions``."""
 
     @abstractmethod
     def log_prob(self, batch: RowBatch) -> Tensor:

@@ -53,7 +53,8 @@ class FactorAnalysis(Control):
 
     @property
     def words(self) -> str:
-        return f"factor analysis, {self.loadings.shape[1]} latent dimensions"
+        size = self.loadings.shape[1]
+        return f"factor analysis with {size} latent dimension{'s' if size != 1 else ''}"
 
     @property
     def signal(self) -> Tensor:

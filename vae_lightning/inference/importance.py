@@ -17,6 +17,19 @@ MAX_ELEMENTS = 2**22
 """Largest number of decoder outputs or hidden units held at once: 16 MiB in float32, per intermediate result."""
 
 
+BUDGET = 5e11
+"""Multiply-adds of the decoder that the test rows' log p(x) may take where nobody asks for more: some ten seconds."""
+FEWEST, MOST = 100, 1000
+
+
+def choose_num_samples(vae: VAE, num_rows: int) -> int:
+    """Importance samples per row for ``num_rows`` rows: 1,000, and fewer, down to 100, where that would take minutes."""
+    weights = sum(
+        p.numel() for name, p in vae.named_parameters() if name.startswith(("decoder", "output", "linear_dec"))
+    )
+    return int(min(MOST, max(FEWEST, BUDGET / (weights * max(num_rows, 1)))))
+
+
 class Estimate(NamedTuple):
     """Per row, shape ``(N,)``, nats.
 

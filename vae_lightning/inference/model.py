@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from vae_lightning.controls.choice import fit_control
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.checks import check_support
 from vae_lightning.data.columns import Column
@@ -272,15 +273,17 @@ class VAEModel(nn.Module):
         num_samples: int = 1000,
         seed: int = 0,
         progress: Callable[[int], None] | None = None,
+        valid_rows: Data | None = None,
     ) -> Evaluation:
         """The numbers of the test table for ``rows``, which may also come as batches that can be gone through again.
 
         Args:
             rows: (N, C).
-            training_rows: what the baseline is fitted to; without them there is none.
+            training_rows: what the baseline and the control are fitted to; without them there is neither.
             num_samples: importance samples per row.
             seed: the same seed gives the same numbers.
             progress: called with the number of rows just finished.
+            valid_rows: what chooses among the controls; by default some of the training rows.
 
         Raises:
             DataError: as :meth:`encode`.
@@ -289,8 +292,11 @@ class VAEModel(nn.Module):
         if isinstance(rows, np.ndarray | pd.DataFrame):
             check_not_empty(rows)
         batches = self.batches([rows] if isinstance(rows, np.ndarray | pd.DataFrame) else rows)
-        trained = None if training_rows is None else RowsInMemory(self.model_units(training_rows))
-        return evaluate(self.vae, batches, trained, num_samples, seed, self.log_slopes(), progress)
+        trained, valid = (
+            None if part is None else RowsInMemory(self.model_units(part)) for part in (training_rows, valid_rows)
+        )
+        control = None if trained is None else fit_control(self.vae.likelihood, trained, valid, self.vae.latent_dim)
+        return evaluate(self.vae, batches, trained, num_samples, seed, self.log_slopes(), progress, control)
 
     def batches(self, parts: Iterable[Any]) -> Iterable[Batch]:
         """``parts``, each (N, C) in data units, as batches in model units; where they begin anew, so do the batches."""

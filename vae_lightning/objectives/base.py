@@ -21,6 +21,11 @@ class Weights(NamedTuple):
     beta: float | Tensor = 1.0
 
 
+def final_beta(objective: "Objective") -> float:
+    """The weight of the KL that an objective is to end with; 1 where it has none."""
+    return float(getattr(objective, "beta", 1.0))
+
+
 @dataclass(frozen=True)
 class Objective(Family, ABC):
     """A lower bound of log p(x), or a relative of one, for each row.

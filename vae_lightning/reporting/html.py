@@ -4,6 +4,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,19 +19,22 @@ TEMPLATE = Path(__file__).with_name("report.html.j2")
 MARKS = {True: "ok", False: "wrong", None: "cannot judge"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Page:
-    """What the report tells.
+    """What the report tells; a notebook shows it where it is the last value of a cell.
 
     Args:
         title: of the page.
         facts: what was trained: name → words.
-        table: the test table: name, value, comment.
+        table: of the rows that the model is judged by: name, value, comment; empty where nothing was measured.
         verdict: the doctor's, one line.
         findings: the doctor's.
         warnings: what the run warned of.
         configuration: as text.
         figures: with how to read them; None where the run draws none.
+        note: what must be known before all else, such as that the run has not finished.
+        judged: which rows the table is of.
+        conclusion: what the run came to, one sentence.
     """
 
     title: str
@@ -41,15 +45,28 @@ class Page:
     warnings: Sequence[str]
     configuration: str
     figures: Sequence[PlotImage] | None = None
+    note: str = ""
+    judged: str = "Test rows"
+    conclusion: str = ""
 
+    def __repr__(self) -> str:
+        return f"<{self.title}: a report with {len(self.figures or ())} figures; save('report.html') writes it>"
 
-def write_page(page: Page, path: Path) -> None:
-    """Write the page as one HTML file.
+    def _repr_html_(self) -> str:
+        # In a frame, so that neither the page's style nor the notebook's reaches the other.
+        return (
+            f'<iframe srcdoc="{escape(render(self))}" title="{escape(self.title)}" sandbox '
+            'style="box-sizing: border-box; width: 100%; height: 42rem; border: 1px solid #ddd; background: #fff">'
+            "</iframe>"
+        )
 
-    Raises:
-        OSError: when it cannot be written.
-    """
-    write_whole(path, render(page).encode())
+    def save(self, path: str | Path) -> Path:
+        """Write the page as one HTML file; returns where it is.
+
+        Raises:
+            OSError: when it cannot be written.
+        """
+        return write_whole(Path(path), render(self).encode())
 
 
 def render(page: Page) -> str:

@@ -15,11 +15,16 @@ from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.doctor.runs.history import examine_history
 from vae_lightning.doctor.runs.trained import Record, Trained, examine_model
 from vae_lightning.errors import UserError
+from vae_lightning.inference.evaluation import evaluate
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.model.parts import build_part
-from vae_lightning.objectives.base import Objective
+from vae_lightning.objectives.base import Objective, final_beta
+from vae_lightning.runs.conclusion import read_summary, recorded_course, recorded_table
 from vae_lightning.runs.loading import load_recorded
 from vae_lightning.training.module import MONITOR
+
+RECOMPUTED = 2_000_000
+"""Rows times importance samples of a table that is computed again."""
 
 
 def examine_run(run_dir: str | Path, data: str | Path | None = None) -> Report:
@@ -45,16 +50,22 @@ def examine_run(run_dir: str | Path, data: str | Path | None = None) -> Report:
         return Report([Finding("DATA", None, str(error), advice, about="data"), *history])
     seed = int(record.get("seed", 0))
     rows = scale_rows(dataset, model.scaling, seed)
-    nelbo = _read_recorded_nelbo(run_dir, epoch) if again else None
+    summary = read_summary(run_dir) if again else {}
+    nelbo = _read_recorded_nelbo(run_dir, summary, epoch) if again else None
+    objective = recorded_objective(record)
+    weight = 1.0 if objective is None else final_beta(objective)
     trained = Trained(
         model,
         rows["train"],
         _together(rows["test"]) if again else _together(rows["valid"], rows["test"]),
-        _objective(record),
+        objective,
         None if nelbo is None else Record(nelbo, _together(rows["valid"]), seed),
+        recorded_table(summary),
+        recorded_course(run_dir, summary, rows["valid"].num_rows, weight),
     )
     report = examine_model(trained)
-    return Report([*report, *history], {"run": str(run_dir), **report.measured})
+    findings = [*report, *_compare_with_table(trained, rows["test"], seed), *history]
+    return Report(findings, {"run": str(run_dir), **report.measured})
 
 
 def _together(*stores: RowStore) -> Batch:
@@ -73,15 +84,19 @@ def _dataset(model: VAEModel, record: dict[str, Any], data: str | Path | None) -
     return recorded_dataset(record, names), True
 
 
-def _objective(record: dict[str, Any]) -> Objective | None:
+def recorded_objective(record: dict[str, Any]) -> Objective | None:
+    """What training maximised; None where the record names what this version does not have."""
     try:
         return build_part(Objective, record["objective"], "objective")  # type: ignore[type-abstract]
     except (KeyError, TypeError, UserError):
         return None  # of a later version; β is then simply not stated
 
 
-def _read_recorded_nelbo(run_dir: Path, epoch: int) -> float | None:
-    """The validation NELBO that metrics.csv holds for an epoch."""
+def _read_recorded_nelbo(run_dir: Path, summary: dict[str, Any], epoch: int) -> float | None:
+    """The validation NELBO of the weights kept: the summary's, else what metrics.csv holds of their epoch, from 0."""
+    recorded = summary.get("val/nelbo")
+    if isinstance(recorded, float):
+        return recorded
     try:
         with (run_dir / "metrics.csv").open(newline="", encoding="utf-8") as file:
             found = [row for row in csv.DictReader(file) if row.get("epoch") == str(epoch)]
@@ -89,6 +104,26 @@ def _read_recorded_nelbo(run_dir: Path, epoch: int) -> float | None:
     except (OSError, ValueError, KeyError):
         return None
     return value if math.isfinite(value) else None
+
+
+def _compare_with_table(trained: Trained, test: RowStore, seed: int) -> list[Finding]:
+    """Whether the checkpoint still gives the numbers of the test table: the same rows, draws and number of samples."""
+    table, model = trained.table, trained.model
+    if table is None:
+        return []
+    is_cheap = test.num_rows * table.num_samples <= RECOMPUTED
+    num_samples = table.num_samples if is_cheap else 1
+    again = evaluate(model.vae, list(test.batches()), None, num_samples, seed, model.log_slopes())
+    # With one sample a row the KL alone is the same, where it has a closed form.
+    names = ("nll", "nelbo", "kl") if is_cheap else ("kl",) if model.vae.kl_is_exact else ()
+    pairs = {name: (getattr(table, name), getattr(again, name)) for name in names}
+    right = all(abs(one - other) <= 1e-3 * max(1.0, abs(one)) for one, other in pairs.values())
+    told = ", ".join(f"{name} {one:.4f} and {other:.4f}" for name, (one, other) in pairs.items())
+    says = f"On the {test.num_rows:,} rows of the test table, recorded and computed again: {told or 'nothing exact'}."
+    if not is_cheap:
+        says += " The rest would take too long."
+    advice = "" if right else "The checkpoint or the rows are not those of summary.json."
+    return [Finding("EVAL", right, says, advice, about="table")]
 
 
 def _history(run_dir: Path, model: VAEModel) -> list[Finding]:

@@ -1,7 +1,5 @@
 """What a finished run shows of itself: figures, the doctor's findings, TensorBoard's texts and ``report.html``."""
 
-import copy
-import platform
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,15 +11,14 @@ from lightning.pytorch import Callback
 
 from vae_lightning.config.build import Built
 from vae_lightning.config.settings import Settings
-from vae_lightning.data.store import RowsInMemory
 from vae_lightning.doctor.report import Finding, Report
-from vae_lightning.doctor.runs.trained import Record, Trained, examine_model
 from vae_lightning.reporting.figures.callback import Figures
-from vae_lightning.reporting.html import MARKS, Page, write_page
+from vae_lightning.reporting.html import MARKS, Page
 from vae_lightning.reporting.loggers import boards_of
+from vae_lightning.reporting.table import explain
 from vae_lightning.reporting.tensorboard import add_text
-from vae_lightning.training.callbacks.guard import LossGuard
-from vae_lightning.version import __version__
+from vae_lightning.runs.conclusion import Conclusion
+from vae_lightning.runs.outcome import PARTS, Outcome
 
 PAGE = "report.html"
 
@@ -34,25 +31,28 @@ class Seconds(NamedTuple):
     report: float
 
 
-def present(
-    built: Built, run_dir: Path, settings: Settings, best: float, table: Sequence[tuple[str, str, str]]
-) -> Seconds:
+def present(built: Built, run_dir: Path, settings: Settings, conclusion: Conclusion) -> Seconds:
     """Draw the model as it is now, where the run has figures, and report on it, unless ``settings.report`` is false.
 
     Args:
         built: the finished run, with the weights that are kept.
         run_dir: where everything goes.
         settings: of the run.
-        best: its best val/nelbo.
-        table: the test table: name, value, comment.
+        conclusion: what it came to.
     """
     callback = next((c for c in _callbacks(built) if isinstance(c, Figures)), None)
-    figures = callback.draw(built.trainer, built.module, final=True) if callback else None
+    figures = callback.draw(built.trainer, built.module, final=True, best=conclusion.best) if callback else None
     drawing = callback.seconds if callback else 0.0
     if not settings.report:
         return Seconds(drawing, 0.0, 0.0)
     started = time.perf_counter()
-    findings = _examine(built, best)
+    data = built.datamodule
+    rows = {part: data.on_device(part, torch.device("cpu")) for part in PARTS}
+    epochs, objective = built.trainer.current_epoch, built.module.objective
+    result, best, course, verdict, warnings = conclusion
+    model, seed = built.module.model, settings.seed
+    outcome = Outcome(model, rows, epochs, seed, objective, best, table=result, course=course)
+    findings = outcome.examine()
     examined = time.perf_counter()
     # Every setting that was in force, defaults included.
     configuration = yaml.safe_dump(settings.in_full(), sort_keys=False, allow_unicode=True)
@@ -60,32 +60,22 @@ def present(
         add_text(logger.experiment, "configuration", f"```yaml\n{configuration}```", built.trainer.global_step)
         add_text(logger.experiment, "doctor", _to_markdown(findings), built.trainer.global_step)
     page = Page(
-        title=f"VAE on {built.dataset.name}",
-        facts=_state_facts(built, settings.seed),
-        table=table,
+        title=outcome.title,
+        facts=outcome.state_facts(),
+        table=explain(result, best),
         verdict=findings.verdict,
         findings=findings,
-        warnings=[str(notice) for c in _callbacks(built) if isinstance(c, LossGuard) for notice in c.warnings],
+        warnings=list(map(str, warnings)),
         configuration=configuration,
         figures=figures,
+        conclusion=verdict.words,
     )
-    write_page(page, run_dir / PAGE)
+    page.save(run_dir / PAGE)
     return Seconds(drawing, examined - started, time.perf_counter() - examined)
 
 
 def _callbacks(built: Built) -> Sequence[Callback]:
     return built.trainer.callbacks  # type: ignore[attr-defined]  # Lightning sets it, but does not declare it
-
-
-def _examine(built: Built, best: float) -> Report:
-    """The doctor's findings, as ``vae-lightning doctor RUN`` has them."""
-    model, data = built.module.model, built.datamodule
-    if built.module.device.type != "cpu":
-        model = copy.deepcopy(model).cpu()  # the doctor's quadratures are made of numbers there
-    stores = [data.on_device(name, torch.device("cpu")) for name in ("train", "valid", "test")]
-    valid, test = (RowsInMemory.of(rows.batches()).rows for rows in stores[1:])
-    record = Record(best, valid, built.module.seed)
-    return examine_model(Trained(model, stores[0], test, built.module.objective, record))
 
 
 def _to_markdown(report: Report) -> str:
@@ -99,17 +89,3 @@ def _sound(report: Report) -> list[Finding]:
 def _line(finding: Finding) -> str:
     about = f" ({finding.about})" if finding.about else ""
     return f"- **{MARKS[finding.ok]}** {finding.code}{about}: {finding.says} {finding.remedy}".rstrip()
-
-
-def _state_facts(built: Built, seed: int) -> dict[str, str]:
-    dataset, vae = built.dataset, built.module.model.vae
-    train, valid, test = (f"{len(rows):,}" for rows in (dataset.train, dataset.valid, dataset.test))
-    parameters = sum(parameter.numel() for parameter in vae.parameters())
-    return {
-        "data": f"{dataset.name}, {len(dataset.columns):,} columns, {train} rows to train on, {valid} to validate, "
-        f"{test} to test; fingerprint {dataset.fingerprint}",
-        "preprocessing": built.module.model.scaling.name(),
-        "model": f"{parameters:,} parameters, {vae.latent_dim} latent dimensions, {vae.likelihood.name()} likelihood",
-        "training": f"{built.trainer.current_epoch} epochs, seed {seed}",
-        "versions": f"vae_lightning {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
-    }

@@ -1,6 +1,8 @@
 """From a run directory to the trained model, whoever made the directory."""
 
 import csv
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,7 +40,8 @@ class Loaded(NamedTuple):
     Attributes:
         model: in evaluation mode.
         config: the configuration that it was trained with.
-        epoch: the epoch after which it was saved, counted from 0; -1 where the checkpoint does not say.
+        epoch: the epoch after which it was saved, counted from 0; -1 for the weights before the first step, and where
+            the checkpoint does not say.
     """
 
     model: VAEModel
@@ -59,7 +62,7 @@ def load_recorded(run_dir: str | Path) -> Loaded:
     model = rebuild_model(record, path)
     load_weights(model, checkpoint, path)
     model.valid_scores = _read_valid_scores(directory / VALID_SCORES)
-    return Loaded(model.eval(), record["config"], int(checkpoint.get("epoch", -1)))
+    return Loaded(model.eval(), record["config"], epochs_of(checkpoint) - 1)
 
 
 def _load_exported(directory: Path) -> Loaded:
@@ -100,6 +103,32 @@ def resume_advice(run_dir: Path) -> str:
     """A sentence that says how to go on with an unfinished run."""
     resume = on_the_command_line(Setting("resume", display_path(run_dir)))
     return f"python train.py {resume} goes on after the last finished epoch."
+
+
+def epochs_of(checkpoint: Mapping[str, Any]) -> int:
+    """Epochs after which a checkpoint was saved; 0 before the first step and where it does not say."""
+    return int(checkpoint.get("epoch", -1)) + 1 if checkpoint.get("global_step", 1) else 0
+
+
+def report_advice(run_dir: Path) -> str:
+    """A sentence that says how to see what an unfinished run has learned; nothing where there is nothing to see."""
+    if not holds_model(run_dir):
+        return ""
+    return f"vae-lightning report {shlex.quote(display_path(run_dir))} shows what was learned so far."
+
+
+def describe_epoch(epoch: int) -> str:
+    """Which weights those of :attr:`Loaded.epoch` are.
+
+    >>> describe_epoch(0), describe_epoch(-1)
+    ('of epoch 1', 'before the first step')
+    """
+    return "before the first step" if epoch < 0 else f"of epoch {epoch + 1}"
+
+
+def holds_model(directory: Path) -> bool:
+    """Whether :func:`load` finds a model there."""
+    return find_checkpoint(directory) is not None or (directory / CARD).is_file()
 
 
 def find_checkpoint(run_dir: Path) -> Path | None:

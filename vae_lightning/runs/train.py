@@ -1,7 +1,6 @@
 """What a run does once its rows are there: train, evaluate the best checkpoint, write the summary."""
 
 import importlib.metadata
-import json
 import platform
 import signal
 import threading
@@ -21,21 +20,27 @@ from vae_lightning.config.prepare import Prepared
 from vae_lightning.config.settings import Settings
 from vae_lightning.console import display_path, log, say
 from vae_lightning.errors import InterruptedRun, RunError
-from vae_lightning.files import write_whole
+from vae_lightning.files import to_json, write_whole
+from vae_lightning.inference.draws import find_impossible_draws
 from vae_lightning.inference.evaluation import Evaluation
+from vae_lightning.inference.verdict import judge
 from vae_lightning.reporting.hparams import log_hparams
-from vae_lightning.reporting.table import evaluate_with_bar, explain, plain_zero, print_results
+from vae_lightning.reporting.table import evaluate_with_bar, plain_zero, print_results
 from vae_lightning.runs.closing import PAGE, present
+from vae_lightning.runs.conclusion import Conclusion
 from vae_lightning.runs.loading import (
     CHECKPOINTS,
     VALID_SCORES,
+    epochs_of,
     find_checkpoint,
     load_weights,
     read_checkpoint,
     read_record,
+    report_advice,
     resume_advice,
     write_valid_scores,
 )
+from vae_lightning.training.callbacks.course import CourseRecorder, describe_beta
 from vae_lightning.training.callbacks.guard import LossGuard
 from vae_lightning.training.datamodule import EVALUATION_BATCH
 from vae_lightning.training.module import MONITOR
@@ -74,15 +79,16 @@ def train(
     for name in ("summary.json", PAGE, VALID_SCORES, *stale):
         (run_dir / name).unlink(missing_ok=True)
     _fit(built, run_dir, resume_from)
-    best = _load_best(built, run_dir)
+    best, epoch = _load_best(built, run_dir)
     trained = time.perf_counter() - started
     result, seconds = _evaluate(built, settings)
     if built.trainer.is_global_zero:
+        conclusion = _conclude(built, result, best, epoch)
         write_valid_scores(built.module.model.calibrate(built.dataset.valid.x), run_dir)
-        spent = present(built, run_dir, settings, best, explain(result, best))
+        spent = present(built, run_dir, settings, conclusion)
         _log_end(built, result, best, hparams)
         took = {"training": trained, "evaluation": seconds, **spent._asdict()}
-        _summarise(built, run_dir, result, best, took, overrides)
+        _summarise(built, run_dir, conclusion, took, overrides)
     return best
 
 
@@ -93,11 +99,14 @@ def _fit(built: Built, run_dir: Path, resume_from: Path | None) -> None:
         f"Model: {parameters:,} parameters, {vae.latent_dim} latent dimensions, {type(vae.likelihood).__name__} "
         f"likelihood. No loss below {plain_zero(built.module.model.loss_floor()):.2f} nats per row is possible."
     )
+    if (epochs := built.trainer.max_epochs or 0) > 0 and (told := describe_beta(built.module, epochs)):
+        log.warning(f"{told[0].upper()}{told[1:]}.")
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
         built.trainer.fit(built.module, built.datamodule, ckpt_path=resume_from, weights_only=True)
     except SystemExit:  # Lightning's answer to Ctrl-C
-        raise InterruptedRun(f"Interrupted. {resume_advice(run_dir)}") from None
+        advice = f"{resume_advice(run_dir)} {report_advice(run_dir)}".rstrip()
+        raise InterruptedRun(f"Interrupted. {advice}") from None
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves it ignored
@@ -142,16 +151,29 @@ def _kept(node: Mapping[str, Any]) -> dict[str, Any]:
     return {TARGET: node[TARGET]} if is_cosine else dict(node)
 
 
-def _load_best(built: Built, run_dir: Path) -> float:
-    """Put the best weights that were kept into the module, else leave the last; returns the val/nelbo of these."""
+def _load_best(built: Built, run_dir: Path) -> tuple[float, int]:
+    """Put the best weights that were kept into the module, else leave the last; their val/nelbo and epoch, from 1."""
     monitored = [c for c in _callbacks(built) if isinstance(c, ModelCheckpoint) and c.monitor == MONITOR]
     path = find_checkpoint(run_dir)
     model = built.module.model.float().eval()  # as `load` will have it, whatever precision it was trained in
     if monitored and path is not None and monitored[0].best_model_score is not None:
-        load_weights(model, read_checkpoint(path), path)
-        return float(monitored[0].best_model_score)
+        checkpoint = read_checkpoint(path)
+        load_weights(model, checkpoint, path)
+        return float(monitored[0].best_model_score), epochs_of(checkpoint)
     rows = built.datamodule.on_device("valid", built.module.device)
-    return built.module.measure(rows.batches(EVALUATION_BATCH))["nelbo"]
+    return built.module.measure(rows.batches(EVALUATION_BATCH))["nelbo"], built.trainer.current_epoch
+
+
+def _conclude(built: Built, result: Evaluation, best: float, epoch: int) -> Conclusion:
+    recorder = next(one for one in _callbacks(built) if isinstance(one, CourseRecorder))
+    course = recorder.course(built.trainer, built.module, epoch, len(built.dataset.valid))
+    warnings = [notice for one in _callbacks(built) if isinstance(one, LossGuard) for notice in one.warnings]
+    if impossible := find_impossible_draws(built.module.model, built.dataset.train, built.module.seed):
+        log.warning(str(impossible))
+        warnings.append(impossible)
+    conclusion = Conclusion(result, best, course, judge(result, course), warnings)
+    log.info(f"Training: {conclusion.course.words}.")
+    return conclusion
 
 
 def _callbacks(built: Built) -> list[Callback]:
@@ -161,17 +183,19 @@ def _callbacks(built: Built) -> list[Callback]:
 def _evaluate(built: Built, settings: Settings) -> tuple[Evaluation, float]:
     """The test table's numbers, and the seconds they took."""
     device = built.module.device
-    rows, training_rows = (built.datamodule.on_device(name, device) for name in ("test", "train"))
+    train, valid, test = (built.datamodule.on_device(name, device) for name in ("train", "valid", "test"))
     started = time.perf_counter()
-    batches, num_samples = list(rows.batches()), settings.test.num_samples
-    result = evaluate_with_bar(built.module.model, batches, training_rows, num_samples, settings.seed)
+    typed = settings.test.num_samples
+    num_samples = typed if isinstance(typed, int) else None
+    result = evaluate_with_bar(built.module.model, list(test.batches()), train, valid, num_samples, settings.seed)
     return result, time.perf_counter() - started
 
 
 def _log_end(built: Built, result: Evaluation, best: float, hparams: Mapping[str, Any] | None) -> None:
     step = built.trainer.global_step
+    numbers = {f"test/{name}": value for name, value in result.as_dict().items() if not isinstance(value, str)}
     for logger in built.trainer.loggers:
-        logger.log_metrics({f"test/{name}": value for name, value in result.as_dict().items()}, step=step)
+        logger.log_metrics(numbers, step=step)
         if isinstance(logger, TensorBoardLogger) and hparams is not None:
             log_hparams(logger, hparams, best, step)
         logger.finalize("success")
@@ -180,19 +204,24 @@ def _log_end(built: Built, result: Evaluation, best: float, hparams: Mapping[str
 def _summarise(
     built: Built,
     run_dir: Path,
-    result: Evaluation,
-    best: float,
+    conclusion: Conclusion,
     seconds: Mapping[str, float],
     overrides: Sequence[str],
 ) -> None:
+    result, course = conclusion.result, conclusion.course
     summary = {
-        "val/nelbo": best,
+        "verdict": conclusion.verdict._asdict(),
+        "val/nelbo": conclusion.best,
         "reference_measure": asdict(built.module.model.reference_measure),
         "test": result.as_dict(),
         "epochs": built.trainer.current_epoch,
+        "best_epoch": course.best_epoch,
+        "ended": course.ended,
+        "stopped_early": course.stopped_early,
+        "beta": course.beta,
         "parameters": sum(p.numel() for p in built.module.model.vae.parameters()),
         "seconds": dict(seconds),
-        "warnings": [str(w) for c in _callbacks(built) if isinstance(c, LossGuard) for w in c.warnings],
+        "warnings": [str(notice) for notice in conclusion.warnings],
         "data": {
             "name": built.dataset.name,
             "fingerprint": built.dataset.fingerprint,
@@ -204,8 +233,8 @@ def _summarise(
         "versions": {"python": platform.python_version(), "vae-lightning": __version__, **_versions()},
         "overrides": list(overrides),
     }
-    print_results(result, best)
-    write_whole(run_dir / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    print_results(result, conclusion.best, verdict=conclusion.verdict.words)
+    write_whole(run_dir / "summary.json", (to_json(summary) + "\n").encode())
     parts = [part for part in (*PARTS, f"checkpoints/{CHECKPOINTS[0]}") if (run_dir / part).exists()]
     say(f"Everything is in {display_path(run_dir)}: {', '.join(parts)}.")
     if (run_dir / "tensorboard").exists():

@@ -48,6 +48,12 @@ class Result:
         return measure_of(self.summary)
 
     @property
+    def control_words(self) -> str:
+        """The simple model that its test NLL was held against; empty where there was none."""
+        test = self.summary.get("test")
+        return str(test.get("control_words", "")) if isinstance(test, Mapping) else ""
+
+    @property
     def data(self) -> tuple[str, str]:
         """Name and fingerprint of the rows.
 
@@ -79,6 +85,12 @@ class Configuration:
     def values(self, metric: str) -> list[float]:
         """The metric of each job that has it."""
         return [result.metrics[metric] for result in self.results if metric in result.metrics]
+
+    @property
+    def gains(self) -> list[float]:
+        """How far the test NLL of each job is below that of its control."""
+        found = [result.metrics for result in self.results if "test/control" in result.metrics]
+        return [metrics["test/control"] - metrics["test/nll"] for metrics in found]
 
     def behind(self, other: "Configuration") -> list[float]:
         """How much higher its val/nelbo is than the other's, for each choice of seeds that both were trained with.

@@ -25,7 +25,12 @@ from vae_lightning.sweeps.space import axis_of, overrides_of
 from vae_lightning.sweeps.study import mend, open_study, pruner_of, sampler_of, storage_of
 from vae_lightning.training.module import MONITOR
 
-METRICS = ("val/nelbo", "parameters", "epochs", *(f"test/{field.name}" for field in fields(Evaluation)))
+METRICS = (
+    "val/nelbo",
+    "parameters",
+    "epochs",
+    *(f"test/{field.name}" for field in fields(Evaluation) if field.type is not str),
+)
 """Numbers in a run's summary.json that a search can go by."""
 JOB = "job"
 """The user attribute of a trial that holds its job's directory."""

@@ -42,6 +42,10 @@ def notes(ranking: Ranking, limit: int) -> list[str]:
     baseline = _common_baseline(ranking)
     if baseline:
         found.append(f"Independent columns reach a test NLL of {baseline}.")
+    controls = list(dict.fromkeys(result.control_words for result in ranking.results if result.control_words))
+    if controls:
+        what = f"Gain is how far the test NLL lies below that of the control, {shorten(controls, 2)}"
+        found.append(f"{what}; where it is negative, the control is the better model.")
     floor = _mean([value for c in ranking.configurations for value in c.values("test/entropy_floor")], ".2f")
     measure = ranking.reference_measure
     if measure is not None and measure.kind == PROBABILITY and floor not in (ABSENT, "0.00"):
@@ -85,6 +89,7 @@ def ranking_table(ranking: Ranking, limit: int, markdown: bool = False, brief: b
     keys = [key for key in find_varied(ranking.results) if not is_seed(key)]
     metrics = ["val/nelbo", "behind", *([] if brief else ["test/nelbo"]), "test/nll"]
     metrics += [] if _common_baseline(ranking) else ["baseline NLL"]
+    metrics += ["gain"] if any("test/control" in result.metrics for result in ranking.results) else []
     metrics += [] if brief else ["active units", "seconds"]
     table = Table(header_style="bold")
     for name in ["rank", *keys, *metrics, "seeds", "jobs"]:
@@ -98,6 +103,7 @@ def ranking_table(ranking: Ranking, limit: int, markdown: bool = False, brief: b
             "test/nelbo": spread(configuration.values("test/nelbo")),
             "test/nll": spread(configuration.values("test/nll")),
             "baseline NLL": spread(configuration.values("test/baseline")),
+            "gain": spread(configuration.gains),
             "active units": _mean(configuration.values("test/active_units"), ".3g"),
             "seconds": _mean([result.job.seconds for result in configuration.results], ".1f"),
         }

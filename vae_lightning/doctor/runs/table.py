@@ -13,6 +13,7 @@ from vae_lightning.data.split import split_rows
 from vae_lightning.data.wording import count, shorten
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.report import Finding, Report
+from vae_lightning.doctor.runs.cells import examine_cells
 from vae_lightning.doctor.runs.fits import Fit, fit_likelihood, to_matrix
 from vae_lightning.errors import Setting, UserError, check_parameter
 from vae_lightning.likelihoods.base import Likelihood
@@ -55,6 +56,8 @@ def examine_data(data: "str | PathLike[str] | pd.DataFrame | Array", likelihood:
         dataset = _split(usable) if sheets is None else Table(str(data), columns=list(usable.columns)).load(sheets)
     except UserError as error:
         return Report([Finding("DATA", None, str(error), about="data")])
+    place = (lambda row: f"row {row + 1}") if sheets is None else sheets["train"].place
+    findings += examine_cells(usable.to_numpy(dtype=np.float64), list(usable.columns), place)
     fits = {name: fit_likelihood(family, dataset) for name, family in known.items()}
     x = to_matrix(dataset)
     suggested = narrowest(torch.from_numpy(x))

@@ -1,9 +1,10 @@
 """Draws figures now and then while a model trains, and once more when it is done."""
 
+import math
 import time
 from pathlib import Path
 
-import torch
+import numpy as np
 from lightning.pytorch import Callback, Trainer
 
 from vae_lightning.errors import check_parameter
@@ -11,16 +12,14 @@ from vae_lightning.files import write_whole
 from vae_lightning.reporting.figures.gallery import PlotImage, draw_figures
 from vae_lightning.reporting.figures.images import scale_brightness
 from vae_lightning.reporting.figures.latent import BINS, STD_BINS
-from vae_lightning.reporting.figures.statistics import space_evenly
-from vae_lightning.reporting.figures.subject import MAX_ROWS, Subject
+from vae_lightning.reporting.figures.subject import Subject
 from vae_lightning.reporting.figures.training import read_history
 from vae_lightning.reporting.loggers import boards_of
 from vae_lightning.reporting.tensorboard import add_histogram, add_picture, write_projector
-from vae_lightning.training.module import VAEModule
+from vae_lightning.training.module import MONITOR, VAEModule
 
 FIRST_GUESS = 2.0
 """Seconds that a set of figures takes on a slow machine: what is believed before one has been timed."""
-MAX_TRAINING_ROWS = 10_000
 
 
 class Figures(Callback):
@@ -65,19 +64,20 @@ class Figures(Callback):
         elapsed = time.perf_counter() - self._started
         return self.share == 1 or self.seconds + 2 * self._last_set <= self.share * elapsed
 
-    def draw(self, trainer: Trainer, module: VAEModule, final: bool = False) -> list[PlotImage]:
+    def draw(self, trainer: Trainer, module: VAEModule, final: bool = False, best: float = math.inf) -> list[PlotImage]:
         """Draw every figure that suits the model as it is now, write them, and show them in TensorBoard.
 
         Args:
             trainer: with the rows.
             module: with the model.
             final: also draw the history in ``metrics.csv`` beside ``dirpath``, and fill the embedding projector.
+            best: val/nelbo of the model, where that is known; lower than in any epoch, it is that of the start.
         """
         started = time.perf_counter()
         training = module.model.training
         module.model.eval()
         try:
-            subject = self._subject(trainer, module, final)
+            subject = self._subject(trainer, module, final, best)
             figures = list(draw_figures(subject))
             self._write(trainer, subject, figures, final)
         finally:
@@ -86,20 +86,19 @@ class Figures(Callback):
             self.seconds += self._last_set
         return figures
 
-    def _subject(self, trainer: Trainer, module: VAEModule, final: bool) -> Subject:
+    def _subject(self, trainer: Trainer, module: VAEModule, final: bool, best: float) -> Subject:
+        history = read_history(self.folder.parent / "metrics.csv") if final else {}
+        nelbo = history.get(MONITOR, np.empty(0))
+        least = float(nelbo[np.isfinite(nelbo)].min(initial=math.inf))
         data = trainer.datamodule  # type: ignore[attr-defined]
-        rows, training = (data.on_device(name, module.device) for name in ("valid", "train"))
-        chosen, weight = space_evenly(rows.num_rows, MAX_ROWS), module.vae.output.weight
-        shown = space_evenly(training.num_rows, MAX_TRAINING_ROWS)
-        shape = module.model.record.get("data", {}).get("image_shape")
-        return Subject(
+        return Subject.of(
             module.model,
-            rows.select(torch.from_numpy(chosen).to(rows.device)).cast(weight),
-            training.select(torch.from_numpy(shown).to(rows.device)).cast(weight),
-            None if data.valid_labels is None else data.valid_labels[chosen],
-            None if shape is None else tuple(shape),
+            {name: data.on_device(name, module.device) for name in ("train", "valid")},
+            data.valid_labels,
+            module.model.record.get("data", {}).get("image_shape"),
             module.seed,
-            read_history(self.folder.parent / "metrics.csv") if final else {},
+            history,
+            start_is_best=best < least - 1e-6 * abs(least),
         )
 
     def _write(self, trainer: Trainer, subject: Subject, figures: list[PlotImage], final: bool) -> None:

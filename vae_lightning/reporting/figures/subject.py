@@ -1,9 +1,9 @@
 """What figures show: a trained model and the rows it is looked at with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -11,13 +11,16 @@ from torch import Tensor
 
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.seeds import random_stream
-from vae_lightning.data.store import RowsInMemory
+from vae_lightning.data.store import RowsInMemory, RowStore
 from vae_lightning.inference.metrics import ACTIVE_UNIT_VARIANCE
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.posteriors.base import Posterior
+from vae_lightning.reporting.figures.statistics import space_evenly
 
 MAX_ROWS = 1000
 """Rows a figure is made of: more would change no picture, and cost time."""
+MAX_TRAINING_ROWS = 10_000
+"""Rows that the baseline of independent columns is fitted to."""
 POINTS = 4000
 """Draws of the aggregate posterior."""
 PRIOR_POINTS = 20_000
@@ -45,6 +48,7 @@ class Subject:
         image_shape: (height, width) or (height, width, 3) if a row is a flattened image.
         seed: of every draw.
         history: the values of each metric, one an epoch; empty where they are not known.
+        start_is_best: whether the weights are those before the first step.
     """
 
     model: VAEModel
@@ -54,6 +58,37 @@ class Subject:
     image_shape: tuple[int, ...] | None = None
     seed: int = 0
     history: Mapping[str, np.ndarray] = field(default_factory=dict)
+    start_is_best: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        model: VAEModel,
+        rows: Mapping[str, RowStore],
+        labels: np.ndarray | None = None,
+        image_shape: Sequence[int] | None = None,
+        seed: int = 0,
+        history: Mapping[str, np.ndarray] | None = None,
+        start_is_best: bool = False,
+    ) -> Self:
+        """A model and as many of its training and validation rows, evenly spaced, as figures are made of."""
+        weight = model.vae.output.weight
+
+        def choose(part: str, most: int) -> tuple[np.ndarray, Batch]:
+            index = space_evenly(rows[part].num_rows, most)
+            return index, rows[part].select(torch.from_numpy(index).to(rows[part].device)).cast(weight)
+
+        (chosen, valid), (_, training) = choose("valid", MAX_ROWS), choose("train", MAX_TRAINING_ROWS)
+        return cls(
+            model,
+            valid,
+            training,
+            None if labels is None else labels[chosen],
+            None if image_shape is None else tuple(image_shape),
+            seed,
+            history or {},
+            start_is_best,
+        )
 
     @property
     def names(self) -> list[str]:

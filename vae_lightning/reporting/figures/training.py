@@ -9,7 +9,6 @@ import numpy as np
 
 from vae_lightning.reporting.figures.plot import Plot
 from vae_lightning.reporting.figures.style import BLUE, DARK, ORANGE, WIDTH, add_legend, create_figure
-from vae_lightning.reporting.figures.subject import Subject
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,17 +35,24 @@ def has_terms(history: Mapping[str, np.ndarray]) -> bool:
     return needed <= history.keys() and bool(np.isfinite(history["val/nelbo"]).any())
 
 
-def draw_terms(subject: Subject) -> "Figure":
-    """Three panels: the loss and what it is made of."""
-    history = subject.history
+def draw_terms(history: Mapping[str, np.ndarray], start_is_best: bool = False) -> "Figure":
+    """Three panels: the loss and what it is made of, of a history that :func:`has_terms`.
+
+    Args:
+        history: every epoch's terms by name.
+        start_is_best: whether no epoch was better than the weights before the first step, which are kept then.
+    """
     best = int(np.nanargmin(history["val/nelbo"]))
     epoch, value = int(history["epoch"][best]) + 1, history["val/nelbo"][best]
     title = f"Validation NELBO is best in epoch {epoch}: {value:.3f} nats per row. Does it still fall, or rise again?"
+    if start_is_best:
+        title = "No epoch has a lower validation NELBO than the start, whose weights are kept."
     figure = create_figure(WIDTH, 3.2, title)
     panels = figure.subplots(1, len(TERMS))
     for axes, (term, name) in zip(panels, TERMS.items(), strict=True):
         _draw_term(axes, history, term)
-        axes.axvline(epoch, color=DARK, linewidth=1, linestyle=":", label="the best epoch, whose weights are kept")
+        if not start_is_best:
+            axes.axvline(epoch, color=DARK, linewidth=1, linestyle=":", label="the best epoch, whose weights are kept")
         axes.set(title=name, xlabel="epoch")
     panels[0].set_ylabel("nats per row")
     add_legend(figure, panels[0])
@@ -79,7 +85,7 @@ PLOTS = (
         "The loss and the two terms it is the sum of, at weight 1 whatever training minimised. Validation that still "
         "falls at the end asks for more epochs; validation that rises while training falls is over-fitting, and the "
         "weights of the best epoch (dotted) are the ones kept. A KL that stays at 0 is posterior collapse.",
-        draw_terms,
+        lambda subject: draw_terms(subject.history, subject.start_is_best),
         lambda subject: has_terms(subject.history),
     ),
 )

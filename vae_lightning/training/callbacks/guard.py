@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vae_lightning.console import log
 from vae_lightning.errors import Notice, RunError, Setting
+from vae_lightning.inference.verdict import SMALL_KL
 from vae_lightning.training.module import VAEModule
 
 TERMS = ("loss", "reconstruction", "KL")
@@ -146,7 +147,8 @@ class LossGuard(Callback):
         is_warmed_up = record.get("objective", {}).get("warmup") != "none"
         conditions = {
             "collapse": (
-                values["val/active_units"] == 0,
+                # Of a single row nothing can vary; and a great KL without an active unit is no collapse.
+                values["val/active_units"] == 0 and values["val/kl"] < SMALL_KL and float(module.meter.rows) > 1,
                 Notice(
                     f"Posterior collapse: none of the {latent_dim} latent dimensions is active (KL "
                     f"{values['val/kl']:.3g} nats).",

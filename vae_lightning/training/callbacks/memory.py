@@ -19,8 +19,14 @@ class BestInMemory(Checkpoint):
 
     def __init__(self) -> None:
         self.best = math.inf
-        self.history: dict[str, list[float]] = {}
+        self._epochs: list[dict[str, float]] = []
         self._state: dict[str, Tensor] = {}
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """Every epoch's numbers by name; empty before the end of the first."""
+        names = self._epochs[0] if self._epochs else ()
+        return {name: [epoch[name] for epoch in self._epochs] for name in names}
 
     def on_train_start(self, trainer: Trainer, pl_module: VAEModule) -> None:
         nelbo = pl_module.nelbo_at_start()
@@ -28,14 +34,15 @@ class BestInMemory(Checkpoint):
             self._keep(nelbo, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
-        for name, value in trainer.callback_metrics.items():
-            self.history.setdefault(name, []).append(float(value))
-        if (nelbo := float(trainer.callback_metrics[MONITOR])) < self.best:
-            self._keep(nelbo, pl_module)
+        # The whole epoch in one assignment: an interrupt may come between any two.
+        epoch = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        if epoch[MONITOR] < self.best:
+            self._keep(epoch[MONITOR], pl_module)
+        self._epochs.append(epoch)
 
     def _keep(self, nelbo: float, module: VAEModule) -> None:
-        self.best = nelbo
         self._state = {name: value.clone() for name, value in module.model.state_dict().items()}
+        self.best = nelbo
 
     def restore(self, module: VAEModule) -> None:
         """Put the best epoch's state into the module; without one it keeps its own."""

@@ -5,29 +5,36 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from vae_lightning.console import console, log
 from vae_lightning.data.loader import Block
+from vae_lightning.training.bars import Bar, NotebookBar, TerminalBar
 from vae_lightning.training.module import VAEModule
 
 
 class EpochProgress(ProgressBar):
-    """Epoch, rate, and the last epoch's NELBO = reconstruction + KL; on a terminal a bar, elsewhere a few lines.
+    """Epoch, rate, the last epoch's NELBO = reconstruction + KL, and how long it may still take.
+
+    On a terminal and in a notebook a bar, elsewhere a few lines.
 
     Args:
         refresh_seconds: least time between two drawings.
-        lines: how many lines a run prints where the output is no terminal.
+        lines: how many lines a run prints where no bar can be drawn.
+        delay_seconds: how long training must have taken before there is a bar.
+        transient: leave nothing of the bar on a terminal when training ends.
     """
 
     takes_blocks = True
 
-    def __init__(self, refresh_seconds: float = 0.5, lines: int = 10) -> None:
+    def __init__(
+        self, refresh_seconds: float = 0.5, lines: int = 10, delay_seconds: float = 0.0, transient: bool = False
+    ) -> None:
         super().__init__()
         self.refresh_seconds = refresh_seconds
         self.lines = lines
-        self._bar: Progress | None = None
-        self._task = TaskID(0)
+        self.delay_seconds = delay_seconds
+        self.transient = transient
+        self._bar: Bar | None = None
         self._drawn = 0.0
         self._rows = 0
         self._started = 0.0
@@ -44,29 +51,22 @@ class EpochProgress(ProgressBar):
 
     def on_train_start(self, trainer: Trainer, pl_module: VAEModule) -> None:
         self._started, self._rows = time.perf_counter(), 0
-        if not console.is_terminal or not self._enabled:
-            return
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[rate]}  {task.fields[terms]}"),
-            TimeRemainingColumn(),
-            console=console,
-            # A drawing thread would take turns with the training loop; the bar is drawn by hand instead.
-            auto_refresh=False,
-        )
-        last = _last_epoch(trainer)
+        last, done = _last_epoch(trainer), trainer.current_epoch * trainer.num_training_batches
         total = last * trainer.num_training_batches if last else None
-        done = int(trainer.current_epoch * trainer.num_training_batches)
-        self._task = self._bar.add_task("epoch", total=total, completed=done, rate="", terms="")
-        self._bar.start()
+        if not self._enabled:
+            self._bar = None
+        elif console.is_jupyter:
+            self._bar = NotebookBar(total)
+        elif console.is_terminal:
+            self._bar = TerminalBar(console, total, done, self.transient)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: VAEModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._rows += sum(one.num_rows for one in batch) if isinstance(batch, Block) else _num_rows(batch)
         if self._bar is not None and time.perf_counter() - self._drawn > self.refresh_seconds:
-            self._draw(trainer, trainer.current_epoch * trainer.num_training_batches + batch_idx + 1)
+            epoch = trainer.current_epoch
+            self._draw(trainer, epoch * trainer.num_training_batches + batch_idx + 1, epoch + 1)
 
     def on_validation_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
         if trainer.sanity_checking:
@@ -80,29 +80,29 @@ class EpochProgress(ProgressBar):
         # Of a run whose end nobody knows, the epochs 1, 2, 4, 8 ...
         every = -(-last // self.lines) if last else 1 << (epoch.bit_length() - 1)
         if self._bar is None and self._enabled and (epoch % every == 0 or epoch in (1, last)):
-            log.info(f"{_epoch(trainer)}  {self._rate()}  {self._terms}")
+            log.info(f"{_epoch(epoch, trainer)}  {self._rate()}  {self._terms}")
 
     def on_train_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
         if self._bar is not None:
-            self._draw(trainer, trainer.current_epoch * trainer.num_training_batches)
+            done = trainer.current_epoch
+            self._draw(trainer, done * trainer.num_training_batches, done)
         self._close()
 
     def on_exception(self, trainer: Trainer, pl_module: VAEModule, exception: BaseException) -> None:
         self._close()
 
-    def _draw(self, trainer: Trainer, completed: float) -> None:
+    def _draw(self, trainer: Trainer, completed: float, epoch: int) -> None:
         assert self._bar is not None
         self._drawn = time.perf_counter()
-        description = _epoch(trainer)
-        self._bar.update(self._task, completed=completed, description=description, rate=self._rate(), terms=self._terms)
-        self._bar.refresh()
+        if self._drawn - self._started >= self.delay_seconds:
+            self._bar.draw(completed, _epoch(epoch, trainer), f"{self._rate()}  {self._terms}")
 
     def _rate(self) -> str:
         return f"{self._rows / (time.perf_counter() - self._started):,.0f} rows/s"
 
     def _close(self) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            self._bar.close()
             self._bar = None
 
 
@@ -111,9 +111,9 @@ def _last_epoch(trainer: Trainer) -> int | None:
     return trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
 
 
-def _epoch(trainer: Trainer) -> str:
-    epoch, last = trainer.current_epoch + 1, _last_epoch(trainer)
-    return f"epoch {min(epoch, last)}/{last}" if last else f"epoch {epoch}"
+def _epoch(epoch: int, trainer: Trainer) -> str:
+    last = _last_epoch(trainer)
+    return f"epoch {epoch}/{last}" if last else f"epoch {epoch}"
 
 
 def _num_rows(batch: Any) -> int:

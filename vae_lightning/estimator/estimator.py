@@ -1,6 +1,7 @@
 """`VAEEstimator`: the VAE as scikit-learn knows estimators, in pipelines, searches and set_output."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, Literal, Self
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, DensityMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -18,6 +20,8 @@ from vae_lightning.data.dataset import Dataset, Rows
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.split import split_off
 from vae_lightning.errors import Setting, UserError, check_parameter, is_count
+from vae_lightning.estimator.directory import DirectoryMixin
+from vae_lightning.estimator.pages import PagesMixin
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.likelihoods.family import Family
 from vae_lightning.networks.mlp import ACTIVATIONS
@@ -25,6 +29,7 @@ from vae_lightning.objectives.base import Objective
 from vae_lightning.posteriors.base import PosteriorFamily
 from vae_lightning.priors.base import Prior
 from vae_lightning.runs.fitting import fit_in_memory, in_memory
+from vae_lightning.runs.loading import describe_epoch
 
 RandomState = int | np.random.RandomState | None
 ACCELERATORS = ("cpu", "gpu", "auto")
@@ -41,7 +46,9 @@ PARAMETERS = {
 """The estimator's parameters by the settings that they stand for."""
 
 
-class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
+class VAEEstimator(
+    PagesMixin, DirectoryMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator
+):
     r"""A variational autoencoder as a scikit-learn transformer, density and anomaly score.
 
     It maximises the evidence lower bound, in nats per row,
@@ -51,6 +58,9 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
     with the machinery of ``train.py``: preprocessing fitted on the training rows, the loss guard, early stopping on
     the validation NELBO and the weights of its best epoch. Nothing is written to disk, and torch's random stream,
     threads and flags are left as they were. Afterwards rows are encoded and scored in float64 on the CPU.
+
+    A terminal or a notebook shows a bar. An interrupt ends training and keeps what was learned; two at once end the
+    program. :meth:`plot` draws the curves, :meth:`report` is the whole page, :meth:`save` and :meth:`load` keep it.
 
     ``score_samples`` is log p(x), as everywhere in scikit-learn higher for the more normal row: **the anomaly score is
     its negative**, ``-score_samples(X)``.
@@ -80,7 +90,8 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         num_samples: importance samples of ``score_samples``.
         accelerator: where it is trained: cpu, gpu or auto.
         random_state: an int makes every fit the same; see scikit-learn's glossary.
-        verbose: tell what is done, with a line of progress.
+        verbose: False or 0 for silence; True or 1 for a bar, once training has taken a second, on a terminal or in a
+            notebook, nothing elsewhere; 2 for what is done in words, too, wherever the output goes.
 
     Attributes:
         model_: the trained :class:`VAEModel`, in data units: ``model_.threshold(0.99)`` is the score that 1 % of the
@@ -88,6 +99,7 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         n_features_in_: columns C.
         feature_names_in_: their names, where ``fit`` was given a frame with names.
         n_iter_: epochs trained.
+        best_nelbo_: validation NELBO of the weights that are kept, nats per row in data units.
         history_: every epoch's training and validation terms by name, nats per row in data units.
         warnings_: what the loss guard had to say, such as that the posterior collapsed.
 
@@ -130,7 +142,7 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         num_samples: int = 64,
         accelerator: str = "cpu",
         random_state: RandomState = None,
-        verbose: bool = False,
+        verbose: bool | int = True,
     ) -> None:
         self.likelihood = likelihood
         self.likelihood_options = likelihood_options
@@ -160,17 +172,25 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
             ConfigError: (a ``ValueError``) for a parameter that makes no sense.
             DataError: (a ``ValueError``) for rows outside the likelihood's support.
             RunError: when the loss broke a law, such as not being finite.
+            KeyboardInterrupt: for an interrupt before anything was learned, or the second within three seconds; any
+                other one ends training with a ``ConvergenceWarning``, and the best weights so far are the model.
         """
         self._check_parameters()
         rows = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         seed = _seed(self.random_state)
         dataset = self._dataset(rows, self._columns(X), seed)
         try:
-            fitted = fit_in_memory(self._config(len(dataset.train), seed), dataset, self.verbose)
+            fitted = fit_in_memory(self._config(len(dataset.train), seed), dataset, int(self.verbose))
         except UserError as error:
             raise type(error)(error.worded(_as_parameter)) from None
         self.model_, self.history_, self.n_iter_ = fitted.model, fitted.history, fitted.epochs
         self.warnings_ = [notice.worded(_as_parameter) for notice in fitted.warnings]
+        self.best_nelbo_, self._kept_rows = fitted.best, fitted.rows
+        if fitted.interrupted:
+            kept = describe_epoch(self._best_epoch)
+            said = f"Interrupted after {self.n_iter_} epochs. The best weights so far are kept, those {kept}."
+            self.warnings_.append(said)
+            warnings.warn(said, ConvergenceWarning, stacklevel=2)
         return self
 
     def transform(self, X: ArrayLike | pd.DataFrame) -> np.ndarray:
@@ -218,6 +238,14 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         drawn = self.model_.sample(int(n_samples), seed=_seed(random_state))
         return drawn if hasattr(self, "feature_names_in_") else drawn.to_numpy()
 
+    def __sklearn_is_fitted__(self) -> bool:
+        """A fit that failed or was interrupted at its beginning has seen rows, and leaves no model."""
+        return hasattr(self, "model_")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the rows: a pickle is a model, not a table."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_kept_rows"}
+
     @property
     def _n_features_out(self) -> int:
         return self.model_.vae.latent_dim
@@ -253,6 +281,7 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
                 _is_number(self.validation_fraction) and 0 < self.validation_fraction < 1,
                 "above 0 and below 1",
             ),
+            "verbose": (isinstance(self.verbose, bool) or is_count(self.verbose, 0), "True, False, 0, 1 or 2"),
             "accelerator": (self.accelerator in ACCELERATORS, f"one of {', '.join(ACCELERATORS)}"),
         }
         for name, (holds, must_be) in legal.items():
@@ -301,7 +330,7 @@ class VAEEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
                 "lr": float(self.learning_rate),
             },
             "scheduler": {"_target_": "vae_lightning.training.schedules.Cosine", "epochs": _plain(self.max_epochs)},
-            **in_memory(self.accelerator, _plain(self.max_epochs), _plain(self.patience), self.verbose),
+            **in_memory(self.accelerator, _plain(self.max_epochs), _plain(self.patience), int(self.verbose)),
         }
 
     def _rows(self, X: ArrayLike | pd.DataFrame) -> np.ndarray:
