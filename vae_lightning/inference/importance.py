@@ -23,7 +23,7 @@ FEWEST, MOST = 100, 1000
 
 
 def choose_num_samples(vae: VAE, num_rows: int) -> int:
-    """Importance samples per row for ``num_rows`` rows: 1,000, and fewer, down to 100, where that would take minutes."""
+    """Importance samples a row for ``num_rows`` rows: 1,000; fewer, down to 100, where that would take minutes."""
     weights = sum(
         p.numel() for name, p in vae.named_parameters() if name.startswith(("decoder", "output", "linear_dec"))
     )
