@@ -171,6 +171,10 @@ class Settings:
         check_parameter("trainer", FAST, isinstance(fast, bool), "true or false", fast)
         source, rows = _data(config["data"])
         check_arguments(_typed(config["model"], "model"), VAE, "model", GIVEN["model"])
+        # Before the scheduler's, which is often told the trainer's number of epochs.
+        epochs = config["trainer"].get("max_epochs")
+        legal = epochs in (None, AUTO, -1) or is_count(epochs)
+        check_parameter("trainer", "max_epochs", legal, "a whole number from 1 on, -1 for no end, or auto", epochs)
         known = {*cls.__dataclass_fields__, "data", *HOW_AND_WHERE}
         return cls(
             seed=seed,
