@@ -158,9 +158,9 @@ def compose_config() -> Callable[..., dict[str, Any]]:
 
     def composed(run_dir: Path, *overrides: str) -> dict[str, Any]:
         typed = dict(override.partition("=")[::2] for override in overrides)
-        settings = {**SMALL, **SMALL_SOURCES.get(typed.get("data", SMALL["data"]), {}), **typed}
-        if typed.get("callbacks") == "none":
-            del settings["callbacks.early_stopping.patience"]
+        # Other callbacks than the usual ones have no early stopping to set.
+        small = {key: value for key, value in SMALL.items() if "callbacks" not in typed or "early_stopping" not in key}
+        settings = {**small, **SMALL_SOURCES.get(typed.get("data", SMALL["data"]), {}), **typed}
         given = [f"{key}={value}" for key, value in settings.items() if value]
         groups = [word for word in given if (CONF / word.partition("=")[0]).is_dir()]
         rest = OmegaConf.from_dotlist([word for word in given if word not in groups])

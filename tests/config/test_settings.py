@@ -87,12 +87,12 @@ def test_settings_are_frozen_and_parsed_from_their_own_words(config: dict[str, A
         (
             "test",
             {"num_samples": 0},
-            "'num_samples' parameter of test must be a whole number from 1 on, or auto. Got 0",
+            "'num_samples' parameter of test must be a whole number from 1 on, or auto.",
         ),
         (
             "data",
             {"batch_size": 1.5},
-            "The 'batch_size' parameter of data must be a whole number from 1 on, or auto. Got 1.5",
+            "'batch_size' parameter of data must be a whole number from 1 on, or auto. Got 1.5",
         ),
         ("data", {"batchsize": 1}, "There is no setting data.batchsize. Did you mean 'batch_size'?"),
         ("data", {"num_row": 1}, "There is no setting data.num_row. Did you mean 'num_rows'?"),

@@ -133,7 +133,7 @@ def test_a_likelihood_that_promises_too_little_is_found(
 
 
 def test_a_rate_far_too_large_ends_in_one_message(train: Train, tmp_path: Path) -> None:
-    message = stopped(train, tmp_path, "optimizer.lr=1e30")
+    message = stopped(train, tmp_path, "optimizer.lr=1e30", "scheduler=none")
     assert message.startswith("Stopped in epoch 1")
     assert "optimizer.lr=1e+29" in message
 
@@ -173,8 +173,14 @@ def test_rounding_is_no_crime(train: Train, tmp_path: Path, monkeypatch: pytest.
 
 
 def test_an_estimated_kl_may_be_negative(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Mixture, "kl", lambda self, q, z: Prior.kl(self, q, z) - 9.0)
-    run = train(tmp_path, "prior=mixture", "prior.num_components=2", "callbacks.guard.every_n_steps=1")
+    monkeypatch.setattr(Mixture, "kl", lambda self, q, z: Prior.kl(self, q, z) - 2.0)
+    run = train(
+        tmp_path,
+        "model.linear_path=false",
+        "prior=mixture",
+        "prior.num_components=2",
+        "callbacks.guard.every_n_steps=1",
+    )
     assert (run.metrics["val/kl"] < -1).all()
     assert np.isfinite(run.value)
 
@@ -277,14 +283,15 @@ def test_a_column_that_never_varies_raises_no_warning_in_a_real_run(train: Train
     pd.DataFrame(x, columns=["a", "b"]).assign(same=3.0).to_csv(tmp_path / "t.csv", index=False)
     words = ["data=table", f"data.path={tmp_path / 't.csv'}", f"optimizer.lr={lr}", "trainer.max_epochs=2"]
     run = train(tmp_path / "run", *words)
-    assert (run.metrics["val/variance_at_floor"] == 0).all()  # what is held of its variance is no floor
+    # Its σ is held well above the floor: of a column that never varied nobody knows how it would.
+    assert run.metrics["val/variance_at_floor"].iloc[-1] == 0
     assert not [warning for warning in run.summary["warnings"] if "floor" in warning]
 
 
 def test_a_collapsed_run_says_so_on_the_console_and_in_the_summary(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = train(tmp_path, "objective.beta=1000", "trainer.max_epochs=7", "model.start=zero")
+    run = train(tmp_path, "model.linear_path=false", "objective.beta=1000", "trainer.max_epochs=7")
     said = capsys.readouterr().out
     assert said.count("warning: Posterior collapse") == 1
     assert [warning.split(":")[0] for warning in run.summary["warnings"]] == ["Posterior collapse"]
