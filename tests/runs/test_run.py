@@ -162,6 +162,7 @@ def test_the_value_is_the_best_epochs_nelbo_whatever_is_trained(
     train: Train, tmp_path: Path, objective: list[str]
 ) -> None:
     run = train(tmp_path, *objective, "trainer.max_epochs=3", "optimizer.lr=0.1", "model.start=zero")
+    seed_everything(run.settings.seed, verbose=False)
     built = build(run.settings)
     start = built.module.measure(built.datamodule.rows["valid"].batches())["nelbo"]
     nelbos = [start, *run.metrics["val/nelbo"]]

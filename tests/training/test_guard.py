@@ -224,9 +224,7 @@ HEALTHY = {
 }
 
 
-def watched(
-    *epochs: dict[str, float], max_epochs: int = 100, constant_share: float = 0.0, num_rows: int = 20, **options: Any
-) -> LossGuard:
+def watched(*epochs: dict[str, float], max_epochs: int = 100, num_rows: int = 20, **options: Any) -> LossGuard:
     """A guard that has seen epochs which were healthy but for what is given."""
     guard = LossGuard(**options)
     for epoch, values in enumerate(epochs):
@@ -235,7 +233,6 @@ def watched(
             callback_metrics={name: torch.tensor(value) for name, value in {**HEALTHY, **values}.items()},
             current_epoch=epoch,
             max_epochs=max_epochs,
-            datamodule=SimpleNamespace(constant_share=constant_share),
         )
         model = fake_model()
         module = SimpleNamespace(model=model, vae=model.vae, steps=[], meter=SimpleNamespace(rows=num_rows))
@@ -271,11 +268,6 @@ def test_a_run_too_short_for_patience_is_warned_of_at_its_end(sick: dict[str, fl
 
 def test_a_few_values_at_a_bound_are_tolerated() -> None:
     assert watched(*[{"val/variance_at_floor": 0.009, "val/log_var_at_bound": 0.01}] * 9).warnings == []
-
-
-def test_constant_columns_are_no_reason_to_warn() -> None:
-    assert watched(*[{"val/variance_at_floor": 0.25}] * 9, constant_share=0.25).warnings == []
-    assert len(watched(*[{"val/variance_at_floor": 0.5}] * 9, constant_share=0.25).warnings) == 1
 
 
 def test_the_sanity_check_is_not_watched() -> None:

@@ -329,7 +329,7 @@ class VAEEstimator(
                 "fused": True,
                 "lr": float(self.learning_rate),
             },
-            "scheduler": {"_target_": "vae_lightning.training.schedules.Cosine", "epochs": _plain(self.max_epochs)},
+            "scheduler": {"_target_": "vae_lightning.Cosine", "epochs": _plain(self.max_epochs)},
             **in_memory(self.accelerator, _plain(self.max_epochs), _plain(self.patience), int(self.verbose)),
         }
 

@@ -44,7 +44,7 @@ from vae_lightning.training.callbacks.course import CourseRecorder, describe_bet
 from vae_lightning.training.callbacks.guard import LossGuard
 from vae_lightning.training.datamodule import EVALUATION_BATCH
 from vae_lightning.training.module import MONITOR
-from vae_lightning.training.schedules import Cosine
+from vae_lightning.training.schedules import COSINE
 from vae_lightning.version import __version__
 
 PARTS = ("summary.json", "report.html", "figures", "metrics.csv", VALID_SCORES, "train.log")
@@ -147,8 +147,7 @@ def _resume_point(built: Built, run_dir: Path) -> Path | None:
 
 def _kept(node: Mapping[str, Any]) -> dict[str, Any]:
     """What a resumed run keeps of an optimiser's or scheduler's settings: all, but of our schedule not its curve."""
-    is_cosine = node.get(TARGET) == f"{Cosine.__module__}.{Cosine.__qualname__}"
-    return {TARGET: node[TARGET]} if is_cosine else dict(node)
+    return {TARGET: COSINE} if node.get(TARGET) == COSINE else dict(node)
 
 
 def _load_best(built: Built, run_dir: Path) -> tuple[float, int]:

@@ -9,6 +9,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from vae_lightning.errors import check_parameter, is_count
 
+COSINE = "vae_lightning.Cosine"
+"""What a configuration calls :class:`Cosine`."""
+
 
 class Cosine(LRScheduler):
     """``lr(t) = lr min(1, (t + 1) / w T) ½ (1 + cos(π t / T))`` in epoch t of T (Loshchilov & Hutter 2017).
