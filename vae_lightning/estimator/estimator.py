@@ -221,7 +221,7 @@ class VAEEstimator(
         return float(self.score_samples(X).mean())
 
     def sample(self, n_samples: int = 1, random_state: RandomState = None) -> np.ndarray | pd.DataFrame:
-        """New rows (n_samples, C) in data units: draws from p(x|z), z from the prior, not means.
+        """New rows (n_samples, C) in data units: draws from p(x|z), not means; z as for ``VAEModel.sample``.
 
         Args:
             n_samples: how many.
