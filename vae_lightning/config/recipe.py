@@ -18,7 +18,7 @@ MOST_LATENTS = 64
 LEAST_BATCH, MOST_BATCH = 16, 256
 LEAST_STEPS, MOST_STEPS = 4_000, 20_000
 LEAST_EPOCHS, MOST_EPOCHS = 10, 400
-PATIENCE, LEAST_PATIENCE = 0.4, 10
+PATIENCE, LEAST_PATIENCE = 0.25, 10
 """Share of the epochs, and least number, without a better validation NELBO after which training ends."""
 FOR_REAL, FOR_OTHERS = "elu", "relu"
 """The activation where columns are real numbers, and where they are not."""
@@ -50,9 +50,9 @@ class Recipe:
         in no fewer than 10 epochs and no more than 400.
 
         >>> Recipe.of(300, 6)
-        Recipe(latent_dim=6, batch_size=16, max_epochs=211, patience=85)
+        Recipe(latent_dim=6, batch_size=16, max_epochs=211, patience=53)
         >>> Recipe.of(48_000, 784)
-        Recipe(latent_dim=64, batch_size=256, max_epochs=105, patience=42)
+        Recipe(latent_dim=64, batch_size=256, max_epochs=105, patience=27)
         """
         if batch_size is None:
             wanted = 2 ** round(math.log2(max(num_rows / 16, 1)))

@@ -85,7 +85,7 @@ class VAEEstimator(
         learning_rate: Adam's step size at first; it falls to 0 along a cosine.
         batch_size: rows per step, all of them where there are fewer; ``auto``: a sixteenth of the rows, 16 to 256.
         max_epochs: most passes over the training rows; ``auto``: 4,000 steps, more on large tables.
-        patience: epochs without a lower validation NELBO before training stops; ``auto``: two fifths of all.
+        patience: epochs without a lower validation NELBO before training stops; ``auto``: a quarter of all.
         validation_fraction: share of the rows that is not trained on but watched.
         num_samples: importance samples of ``score_samples``.
         accelerator: where it is trained: cpu, gpu or auto.
