@@ -4,7 +4,7 @@
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from vae_lightning.config.instantiate import Node
@@ -13,15 +13,14 @@ from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.likelihoods.support import REAL
 from vae_lightning.model.parts import NAME
 
-MOST_LATENTS = 64
-"""Latent dimensions of a wide table; a narrow one gets as many as it has columns. What is not needed stays unused."""
+USUAL_LATENTS, MOST_LATENTS = 16, 64
+"""Latent dimensions: real columns get as many as they are, up to the most, for factor analysis says which are needed;
+others, which start without it, a quarter of that, but at least the usual number where there are as many columns."""
 LEAST_BATCH, MOST_BATCH = 16, 256
 LEAST_STEPS, MOST_STEPS = 4_000, 20_000
 LEAST_EPOCHS, MOST_EPOCHS = 10, 400
 PATIENCE, LEAST_PATIENCE = 0.25, 10
 """Share of the epochs, and least number, without a better validation NELBO after which training ends."""
-FOR_REAL, FOR_OTHERS = "elu", "relu"
-"""The activation where columns are real numbers, and where they are not."""
 
 
 @dataclass(frozen=True)
@@ -30,29 +29,38 @@ class Recipe:
 
     Attributes:
         latent_dim: latent dimensions L.
+        activation: of the networks.
         batch_size: rows a step.
         max_epochs: passes over the rows.
         patience: epochs without improvement before training ends.
     """
 
     latent_dim: int
+    activation: str
     batch_size: int
     max_epochs: int
     patience: int
 
     @classmethod
     def of(
-        cls, num_rows: int, num_columns: int, batch_size: int | None = None, max_epochs: int | None = None
+        cls,
+        num_rows: int,
+        num_columns: int,
+        batch_size: int | None = None,
+        max_epochs: int | None = None,
+        is_real: bool = True,
     ) -> "Recipe":
         """The numbers for N training rows of C columns; what is given stays, and the others follow it.
+
+        ``is_real``: whether the columns are real numbers, as a likelihood with a location has them.
 
         A sixteenth of the rows a step, from 16 to 256. Steps: 4,000, growing as √N above 2,000 rows to 20,000 at most,
         in no fewer than 10 epochs and no more than 400.
 
         >>> Recipe.of(300, 6)
-        Recipe(latent_dim=6, batch_size=16, max_epochs=211, patience=53)
-        >>> Recipe.of(48_000, 784)
-        Recipe(latent_dim=64, batch_size=256, max_epochs=105, patience=27)
+        Recipe(latent_dim=6, activation='elu', batch_size=16, max_epochs=211, patience=53)
+        >>> Recipe.of(48_000, 784, is_real=False)
+        Recipe(latent_dim=64, activation='relu', batch_size=256, max_epochs=105, patience=27)
         """
         if batch_size is None:
             wanted = 2 ** round(math.log2(max(num_rows / 16, 1)))
@@ -61,11 +69,13 @@ class Recipe:
             steps = min(MOST_STEPS, max(LEAST_STEPS, LEAST_STEPS * math.sqrt(num_rows / 2_000)))
             epochs = math.ceil(steps / math.ceil(num_rows / batch_size))
             max_epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, epochs))
+        latent_dim = num_columns if is_real else max(min(num_columns, USUAL_LATENTS), num_columns // 4)
         return cls(
-            min(MOST_LATENTS, num_columns),
-            batch_size,
-            max_epochs,
-            max(LEAST_PATIENCE, math.ceil(PATIENCE * max_epochs)),
+            latent_dim=min(latent_dim, MOST_LATENTS),
+            activation="elu" if is_real else "relu",
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            patience=max(LEAST_PATIENCE, math.ceil(PATIENCE * max_epochs)),
         )
 
 
@@ -83,11 +93,9 @@ def fit_to_rows(settings: Settings, num_rows: int, num_columns: int) -> Settings
         num_columns,
         settings.rows.batch_size if isinstance(settings.rows.batch_size, int) else None,
         typed_epochs if isinstance(typed_epochs, int) and typed_epochs > 0 else None,
+        Likelihood.named(settings.likelihood[NAME], "likelihood").support is REAL,
     )
-    is_real = Likelihood.named(settings.likelihood[NAME], "likelihood").support is REAL
-    values: dict[str, Any] = {"latent_dim": recipe.latent_dim, "patience": recipe.patience}
-    values |= {"activation": FOR_REAL if is_real else FOR_OTHERS}
-    values |= dict.fromkeys(("max_epochs", "epochs", "T_max"), recipe.max_epochs)
+    values = asdict(recipe) | dict.fromkeys(("epochs", "T_max"), recipe.max_epochs)
 
     def fill(group: str, node: Node) -> dict[str, Any]:
         free = FROM_ROWS[group]
