@@ -125,7 +125,6 @@ SMALL = {
     "model.hidden_dims": "[8]",
     "optimizer.lr": "0.01",
     "trainer.max_epochs": "2",
-    "callbacks.early_stopping.patience": "20",  # of two epochs the first would end it
     "test.num_samples": "10",
     "callbacks.figures": "null",  # these and the report take longer than such a run
     "report": "false",

@@ -17,7 +17,7 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "tensorboard_pictures.py"
 WORDS = {
     "scalars": ["column_nll/least", "latent_kl"],
     "custom_scalars": ["Loss terms", "NELBO = reconstruction + KL (β = 1)", "Per-column NLL"],
-    "images": ["images/reconstructions", "images/prior_draws", "latent/codes"],
+    "images": ["images/reconstructions", "images/draws", "latent/codes"],
     "histograms": ["codes/aggregate_posterior", "latent/kl_of_each_dimension"],
     "text": ["configuration/text_summary", "doctor/text_summary", "No law is broken."],
     "hparams": ["Hyperparameters", "data", "likelihood", "bernoulli"],

@@ -17,11 +17,16 @@ Example:
 @output_option
 @click.option("--mean", is_flag=True, help="Means of p(x|z) instead of draws; they vary too little to pass for data.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="The same seed gives the same rows.")
-@click.option("--temperature", type=float, default=1.0, show_default=True, help="Times the prior's standard deviation.")
-def sample(run: Path, num_rows: int, output: str, mean: bool, seed: int | None, temperature: float) -> None:
+@click.option("--temperature", type=float, default=1.0, show_default=True, help="Times the standard deviations of z.")
+@click.option("--prior", is_flag=True, help="z from the prior, not from the density of the codes.")
+def sample(
+    run: Path, num_rows: int, output: str, mean: bool, seed: int | None, temperature: float, prior: bool
+) -> None:
     """New rows, drawn from the model.
 
-    z comes from the prior, the row from p(x|z), with the columns, order and dtypes of the training data.
+    z comes from the density of the training rows' codes that was fitted when the run ended, the row from p(x|z), with
+    the columns, order and dtypes of the training data. Where no density describes the codes of validation rows clearly
+    better than the prior, or the run has not ended, z comes from the prior.
 
     RUN is a run directory.
 
@@ -32,7 +37,7 @@ def sample(run: Path, num_rows: int, output: str, mean: bool, seed: int | None, 
 
         model = load_model(run)
         with counting("drawn", num_rows) as count, RowWriter(output) as writer:
-            for rows in model.sample_batches(num_rows, _seed(seed), mean, temperature):
+            for rows in model.sample_batches(num_rows, _seed(seed), mean, temperature, prior):
                 writer.write(rows)
                 count(len(rows))
 

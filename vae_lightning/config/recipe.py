@@ -9,14 +9,19 @@ from typing import Any
 
 from vae_lightning.config.instantiate import Node
 from vae_lightning.config.settings import AUTO, FROM_ROWS, Settings
+from vae_lightning.likelihoods.base import Likelihood
+from vae_lightning.likelihoods.support import REAL
+from vae_lightning.model.parts import NAME
 
 MOST_LATENTS = 64
 """Latent dimensions of a wide table; a narrow one gets as many as it has columns. What is not needed stays unused."""
 LEAST_BATCH, MOST_BATCH = 16, 256
 LEAST_STEPS, MOST_STEPS = 4_000, 20_000
 LEAST_EPOCHS, MOST_EPOCHS = 10, 400
-PATIENCE = 0.4
-"""Share of the epochs without a better validation NELBO after which training ends."""
+PATIENCE, LEAST_PATIENCE = 0.4, 10
+"""Share of the epochs, and least number, without a better validation NELBO after which training ends."""
+FOR_REAL, FOR_OTHERS = "elu", "relu"
+"""The activation where columns are real numbers, and where they are not."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +61,16 @@ class Recipe:
             steps = min(MOST_STEPS, max(LEAST_STEPS, LEAST_STEPS * math.sqrt(num_rows / 2_000)))
             epochs = math.ceil(steps / math.ceil(num_rows / batch_size))
             max_epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, epochs))
-        return cls(min(MOST_LATENTS, num_columns), batch_size, max_epochs, max(1, math.ceil(PATIENCE * max_epochs)))
+        return cls(
+            min(MOST_LATENTS, num_columns),
+            batch_size,
+            max_epochs,
+            max(LEAST_PATIENCE, math.ceil(PATIENCE * max_epochs)),
+        )
 
 
 def fit_to_rows(settings: Settings, num_rows: int, num_columns: int) -> Settings:
-    """The settings with a number in the place of every ``auto``.
+    """The settings with a value in the place of every ``auto``.
 
     Args:
         settings: as they were typed.
@@ -74,12 +84,14 @@ def fit_to_rows(settings: Settings, num_rows: int, num_columns: int) -> Settings
         settings.rows.batch_size if isinstance(settings.rows.batch_size, int) else None,
         typed_epochs if isinstance(typed_epochs, int) and typed_epochs > 0 else None,
     )
-    numbers = {"latent_dim": recipe.latent_dim, "patience": recipe.patience}
-    numbers |= dict.fromkeys(("max_epochs", "epochs", "T_max"), recipe.max_epochs)
+    is_real = Likelihood.named(settings.likelihood[NAME], "likelihood").support is REAL
+    values: dict[str, Any] = {"latent_dim": recipe.latent_dim, "patience": recipe.patience}
+    values |= {"activation": FOR_REAL if is_real else FOR_OTHERS}
+    values |= dict.fromkeys(("max_epochs", "epochs", "T_max"), recipe.max_epochs)
 
     def fill(group: str, node: Node) -> dict[str, Any]:
         free = FROM_ROWS[group]
-        return {key: numbers[key] if value == AUTO and key in free else value for key, value in node.items()}
+        return {key: values[key] if value == AUTO and key in free else value for key, value in node.items()}
 
     return replace(
         settings,

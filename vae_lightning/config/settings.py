@@ -52,7 +52,7 @@ RUN_DIR = "${run_dir}"
 AUTO: Literal["auto"] = "auto"
 """Instead of a number: as the rows want it (see `config/recipe.py`)."""
 FROM_ROWS = {
-    "model": ("latent_dim",),
+    "model": ("latent_dim", "activation"),
     "scheduler": ("epochs", "T_max"),
     "trainer": ("max_epochs",),
     "callbacks": ("patience",),

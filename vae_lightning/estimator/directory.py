@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from vae_lightning.errors import ConfigError, RunError
 from vae_lightning.files import write_whole
-from vae_lightning.inference.checkpoint import RECORD, WEIGHTS_PREFIX, record_text
+from vae_lightning.inference.checkpoint import AGGREGATE, RECORD, WEIGHTS_PREFIX, aggregate_of, record_text
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.reporting.figures.training import read_history
 from vae_lightning.runs.loading import CHECKPOINTS, holds_model, load_recorded, write_valid_scores
@@ -80,6 +80,7 @@ class DirectoryMixin:
             RECORD: record_text(self.model_),
             "state_dict": {WEIGHTS_PREFIX + name: value for name, value in self.model_.state_dict().items()},
             "epoch": self._best_epoch,
+            AGGREGATE: aggregate_of(self.model_),
         }
         buffer = io.BytesIO()
         torch.save(content, buffer)

@@ -74,7 +74,7 @@ class VAEEstimator(
         likelihood_options: its own settings, such as ``{"variance": "predicted"}``.
         latent_dim: latent dimensions L; ``auto``: as many as there are columns, 64 at most.
         hidden_dims: widths of the encoder, reversed for the decoder; empty makes a linear model.
-        activation: relu, leaky_relu, elu, gelu, silu, softplus or tanh.
+        activation: relu, leaky_relu, elu, gelu, silu, softplus or tanh; ``auto``: elu for real numbers, relu for others.
         dropout: probability of zeroing a hidden unit in training.
         preprocess: none, standardize, minmax or binarize; None lets the likelihood decide (standardize for gaussian).
         posterior: q(z|x): a name, or a dict of the name and its settings.
@@ -127,7 +127,7 @@ class VAEEstimator(
         likelihood_options: Mapping[str, Any] | None = None,
         latent_dim: int | Literal["auto"] = "auto",
         hidden_dims: Sequence[int] = (256, 128),
-        activation: str = "elu",
+        activation: str = "auto",
         dropout: float = 0.0,
         preprocess: str | None = None,
         posterior: Part = "gaussian",
@@ -221,7 +221,7 @@ class VAEEstimator(
         return float(self.score_samples(X).mean())
 
     def sample(self, n_samples: int = 1, random_state: RandomState = None) -> np.ndarray | pd.DataFrame:
-        """New rows (n_samples, C) in data units: draws from p(x|z), z from the prior, not means.
+        """New rows (n_samples, C) in data units: draws from p(x|z), not means; z as for ``VAEModel.sample``.
 
         Args:
             n_samples: how many.
@@ -263,7 +263,7 @@ class VAEEstimator(
                 "a dict of the likelihood's settings or None",
             ),
             "hidden_dims": (widths, "a sequence of whole numbers from 1 on"),
-            "activation": (self.activation in tuple(ACTIVATIONS), f"one of {', '.join(ACTIVATIONS)}"),
+            "activation": (self.activation in (*ACTIVATIONS, AUTO), f"one of {', '.join((*ACTIVATIONS, AUTO))}"),
             "dropout": (_is_number(self.dropout) and 0 <= self.dropout < 1, "at least 0 and below 1"),
             "preprocess": (self.preprocess in (None, *scalings), f"one of {', '.join(scalings)} or None"),
             **{

@@ -26,6 +26,8 @@ PACKAGES = {"onnx": ("onnx", "onnxruntime", "onnxscript"), "safetensors": ("safe
 QUANTILES = (0.9, 0.95, 0.99, 0.999)
 SCORES = "valid_scores."
 """How the validation scores are called among the tensors."""
+AGGREGATE_PARTS = "aggregate_posterior."
+"""How the parts of the density of the codes are called among them."""
 
 
 class Contents(NamedTuple):
@@ -35,11 +37,13 @@ class Contents(NamedTuple):
         record: ``version``, ``config`` and ``columns``, as in a checkpoint.
         weights: the state dict.
         valid_scores: scores of the validation rows by kind; empty where there were none.
+        aggregate: the parts of the density of the codes; None where there is none.
     """
 
     record: dict[str, Any]
     weights: dict[str, Tensor]
     valid_scores: dict[str, np.ndarray]
+    aggregate: dict[str, Tensor] | None
 
 
 def card(model: VAEModel, kind: ScoreKind, written: str, graphs: Iterable[Graph]) -> dict[str, Any]:
@@ -106,7 +110,7 @@ def write_card(content: Mapping[str, Any], directory: Path) -> Path:
 
 
 def write_module(model: VAEModel, directory: Path) -> Path:
-    """``directory/model.safetensors``: weights, statistics and validation scores; read again and compared bit by bit.
+    """``directory/model.safetensors``: all that the model holds as tensors; read again and compared bit by bit.
 
     Raises:
         ConfigError: when the model does not know how it was built.
@@ -120,6 +124,9 @@ def write_module(model: VAEModel, directory: Path) -> Path:
     tensors |= {
         SCORES + kind: torch.from_numpy(np.asarray(scores, np.float64)) for kind, scores in model.valid_scores.items()
     }
+    if model.aggregate_posterior is not None:
+        parts = model.aggregate_posterior.as_tensors()
+        tensors |= {AGGREGATE_PARTS + name: part.contiguous() for name, part in parts.items()}
     path = directory / WEIGHTS
     save_file(tensors, path)
     again = load_file(path)
@@ -168,7 +175,7 @@ def read_module(directory: Path) -> Contents:
     return Contents(record, *_read_tensors(directory / WEIGHTS))
 
 
-def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, np.ndarray]]:
+def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, np.ndarray], dict[str, Tensor] | None]:
     need("safetensors")
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -180,7 +187,9 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, np.ndarray]]
     scores = {kind: tensors.pop(SCORES + kind) for kind in SCORE_KINDS if SCORES + kind in tensors}
     if any(value.ndim != 1 or value.dtype != torch.float64 for value in scores.values()):
         raise RunError(f"{path} cannot be read: its validation scores are damaged.")
-    return tensors, {kind: value.numpy() for kind, value in scores.items()}
+    names = [name for name in tensors if name.startswith(AGGREGATE_PARTS)]
+    aggregate = {name.removeprefix(AGGREGATE_PARTS): tensors.pop(name) for name in names}
+    return tensors, {kind: value.numpy() for kind, value in scores.items()}, aggregate or None
 
 
 def need(written: str) -> None:

@@ -1,5 +1,6 @@
 """What a checkpoint says of its model: names, plain values and tensors, never code."""
 
+import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -8,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vae_lightning.data.columns import Column
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.seeds import random_stream
 from vae_lightning.errors import RunError, UserError
+from vae_lightning.files import write_whole
+from vae_lightning.inference.aggregate import AggregatePosterior
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.model.parts import build_part, build_vae
 from vae_lightning.version import __version__
@@ -20,6 +24,8 @@ from vae_lightning.version import __version__
 RECORD = "vae_lightning"
 """The key of a checkpoint under which the record stands."""
 WEIGHTS_PREFIX = "model."
+AGGREGATE = "aggregate_posterior"
+"""The key under which the density that new rows are drawn from stands, where the run has come to its end."""
 
 
 def record_of(model: VAEModel) -> dict[str, Any]:
@@ -125,3 +131,36 @@ def fill_model(model: VAEModel, weights: dict[str, Any], path: Path) -> None:
         model.load_state_dict(weights)
     except (RuntimeError, AttributeError, TypeError) as error:
         raise RunError(f"{path} does not fit the model it describes: {str(error).splitlines()[-1].strip()}") from error
+
+
+def read_aggregate(found: Any, model: VAEModel, path: Path) -> AggregatePosterior | None:
+    """What stands under :data:`AGGREGATE`; None where nothing does.
+
+    Raises:
+        RunError: when it is no density of the model's codes.
+    """
+    if found is None:
+        return None
+    try:
+        return AggregatePosterior.from_tensors(found, model.vae.latent_dim)
+    except ValueError as error:
+        raise RunError(f"{path} cannot be read: its density of the codes is damaged, {error}.") from error
+
+
+def aggregate_of(model: VAEModel) -> dict[str, Tensor] | None:
+    """What stands under :data:`AGGREGATE`."""
+    return None if model.aggregate_posterior is None else model.aggregate_posterior.as_tensors()
+
+
+def add_aggregate(model: VAEModel, path: Path) -> None:
+    """Write the model's density of the codes into the checkpoint of its weights.
+
+    Raises:
+        RunError: when the checkpoint cannot be read.
+        OSError: when it cannot be written.
+    """
+    checkpoint = read_checkpoint(path)
+    checkpoint[AGGREGATE] = aggregate_of(model)
+    buffer = io.BytesIO()
+    torch.save(checkpoint, buffer)
+    write_whole(path, buffer.getvalue())

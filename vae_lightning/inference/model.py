@@ -18,6 +18,7 @@ from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.seeds import random_stream, stream_seed
 from vae_lightning.data.store import ROWS_AT_ONCE, RowsInMemory
 from vae_lightning.errors import ConfigError, check_parameter, is_count
+from vae_lightning.inference.aggregate import AggregatePosterior, describe_draws
 from vae_lightning.inference.evaluation import Evaluation, evaluate
 from vae_lightning.inference.importance import log_prob
 from vae_lightning.inference.reference import DENSITY, PROBABILITY, ReferenceMeasure
@@ -78,6 +79,8 @@ class VAEModel(nn.Module):
         self.record = dict(record or {})
         #: Scores of the validation rows by kind, which :meth:`threshold` takes its quantiles from.
         self.valid_scores: dict[str, np.ndarray] = {}
+        #: Where :meth:`sample` draws z from; None for the prior.
+        self.aggregate_posterior: AggregatePosterior | None = None
 
     def log_abs_det(self) -> float:
         """log |det du/dx| of the scaling, nats per fully observed row: what a log-density lacks in data units."""
@@ -147,24 +150,29 @@ class VAEModel(nn.Module):
         return wrap_like(codes, self.scaling.inverse(means), [column.name for column in self.columns])
 
     def sample(
-        self, num_rows: int, seed: int | None = None, mean: bool = False, temperature: float = 1.0
+        self, num_rows: int, seed: int | None = None, mean: bool = False, temperature: float = 1.0, prior: bool = False
     ) -> pd.DataFrame:
-        """New rows: draws from p(x|z), z from the prior, with the data's column names and dtypes.
+        """New rows: draws from p(x|z), with the data's column names and dtypes.
+
+        z comes from ``aggregate_posterior``, the mixture of normals that was fitted to the codes of the training rows
+        when training had ended: a decoder knows the places where these lie. Where there is none, z comes from the
+        prior. Only draws are made so: ELBO, KL and log p(x) are those of the model with its prior.
 
         Args:
             num_rows: how many.
             seed: the same seed gives the same rows; without one they follow torch's global random stream.
             mean: give the means of p(x|z) instead of draws; they vary too little to pass for data.
-            temperature: the prior's standard deviation is multiplied by it; 1 is the model, less stays nearer to the
-                typical row.
+            temperature: standard deviations of z are multiplied by it; 1 is the model, less stays nearer to typical
+                rows.
+            prior: draw z from the prior in any case.
 
         Raises:
             ConfigError: when ``num_rows`` is below 1 or ``temperature`` below 0.
         """
-        return pd.concat(list(self.sample_batches(num_rows, seed, mean, temperature)), ignore_index=True)
+        return pd.concat(list(self.sample_batches(num_rows, seed, mean, temperature, prior)), ignore_index=True)
 
     def sample_batches(
-        self, num_rows: int, seed: int | None = None, mean: bool = False, temperature: float = 1.0
+        self, num_rows: int, seed: int | None = None, mean: bool = False, temperature: float = 1.0, prior: bool = False
     ) -> Iterator[pd.DataFrame]:
         """The rows of :meth:`sample`, a batch at a time: as many as wanted fit into memory."""
         check_parameter("sample", "num_rows", is_count(num_rows), "a whole number from 1 on", num_rows)
@@ -174,13 +182,20 @@ class VAEModel(nn.Module):
         dtypes = [np.dtype(np.float64) if mean and _is_whole(c) else c.dtype for c in self.columns]
         for start in range(0, num_rows, ROWS_AT_ONCE):
             with random_stream(None if seed is None else stream_seed(seed, "sample", start)):
-                rows = self._draw(min(ROWS_AT_ONCE, num_rows - start), mean, temperature)
+                rows = self._draw(min(ROWS_AT_ONCE, num_rows - start), mean, temperature, prior)
             data = {c.name: cast_values(rows[:, i], dtypes[i]) for i, c in enumerate(self.columns)}
             yield pd.DataFrame(data, index=pd.RangeIndex(start, start + len(rows)), copy=False)
 
+    def draw_codes(self, num_rows: int, temperature: float = 1.0, prior: bool = False) -> Tensor:
+        """The latent points (num_rows, L) of :meth:`sample`, from torch's global random stream."""
+        fitted = None if prior else self.aggregate_posterior
+        density = self.vae.prior if fitted is None else fitted
+        return density.sample(num_rows, temperature).to(self.vae.output.weight)
+
     @_evaluating
-    def _draw(self, num_rows: int, mean: bool, temperature: float) -> np.ndarray:
-        return self.scaling.inverse(self.vae.sample(num_rows, mean, temperature)).cpu().numpy()
+    def _draw(self, num_rows: int, mean: bool, temperature: float, prior: bool) -> np.ndarray:
+        px = self.vae.decode(self.draw_codes(num_rows, temperature, prior))
+        return self.scaling.inverse(px.mean if mean else px.sample()).cpu().numpy()
 
     @_evaluating
     def log_prob(self, rows: Data, num_samples: int = 1000, seed: int = 0) -> np.ndarray | pd.Series:
@@ -317,6 +332,7 @@ class VAEModel(nn.Module):
             "parameters": sum(p.numel() for p in self.vae.parameters()),
             "objective": self.record.get("objective"),
             "seed": self.record.get("seed"),
+            "draws": describe_draws(self.aggregate_posterior),
             "reference measure": str(self.reference_measure),
             "least NELBO": self.loss_floor() + 0.0,
         }

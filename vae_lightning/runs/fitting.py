@@ -18,6 +18,7 @@ from vae_lightning.data.dataset import Dataset
 from vae_lightning.data.seeds import random_stream
 from vae_lightning.data.store import RowStore
 from vae_lightning.errors import Notice
+from vae_lightning.inference.aggregate import fit_aggregate_posterior
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.training.callbacks.guard import LossGuard
 from vae_lightning.training.callbacks.memory import BestInMemory
@@ -117,6 +118,7 @@ def _fitted(built: Built, interrupted: bool) -> Fitted:
     # In float32 a row's last digits would depend on the rows that share its matrix product.
     model = built.module.model.cpu().double().eval().calibrate(built.dataset.valid.x)
     rows = {part: built.datamodule.on_device(part, torch.device("cpu")) for part in ("train", "valid")}
+    model.aggregate_posterior = fit_aggregate_posterior(model.vae, rows["train"], rows["valid"], built.module.seed)
     epochs = built.trainer.current_epoch
     return Fitted(model, memory.history, epochs, memory.best, guard.warnings, rows, interrupted)
 

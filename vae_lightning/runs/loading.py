@@ -12,7 +12,15 @@ from vae_lightning.console import display_path
 from vae_lightning.errors import RunError, Setting, on_the_command_line
 from vae_lightning.export.card import CARD, WEIGHTS, read_module
 from vae_lightning.files import write_whole
-from vae_lightning.inference.checkpoint import fill_model, load_weights, read_checkpoint, read_record, rebuild_model
+from vae_lightning.inference.checkpoint import (
+    AGGREGATE,
+    fill_model,
+    load_weights,
+    read_aggregate,
+    read_checkpoint,
+    read_record,
+    rebuild_model,
+)
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.inference.scoring import SCORE_KINDS
 
@@ -61,6 +69,7 @@ def load_recorded(run_dir: str | Path) -> Loaded:
     record = read_record(checkpoint, path)
     model = rebuild_model(record, path)
     load_weights(model, checkpoint, path)
+    model.aggregate_posterior = read_aggregate(checkpoint.get(AGGREGATE), model, path)
     model.valid_scores = _read_valid_scores(directory / VALID_SCORES)
     return Loaded(model.eval(), record["config"], epochs_of(checkpoint) - 1)
 
@@ -70,6 +79,7 @@ def _load_exported(directory: Path) -> Loaded:
     model = rebuild_model(contents.record, directory / CARD)
     fill_model(model, contents.weights, directory / WEIGHTS)
     model.valid_scores = contents.valid_scores
+    model.aggregate_posterior = read_aggregate(contents.aggregate, model, directory / WEIGHTS)
     return Loaded(model.eval(), contents.record["config"], -1)
 
 

@@ -28,6 +28,7 @@ from vae_lightning.reporting.hparams import log_hparams
 from vae_lightning.reporting.table import evaluate_with_bar, plain_zero, print_results
 from vae_lightning.runs.closing import PAGE, present
 from vae_lightning.runs.conclusion import Conclusion
+from vae_lightning.runs.draws import fit_draws, state_draws
 from vae_lightning.runs.loading import (
     CHECKPOINTS,
     VALID_SCORES,
@@ -79,10 +80,12 @@ def train(
     for name in ("summary.json", PAGE, VALID_SCORES, *stale):
         (run_dir / name).unlink(missing_ok=True)
     _fit(built, run_dir, resume_from)
-    best, epoch = _load_best(built, run_dir)
+    best, epoch, checkpoint = _load_best(built, run_dir)
     trained = time.perf_counter() - started
     result, seconds = _evaluate(built, settings)
     if built.trainer.is_global_zero:
+        if checkpoint is not None:
+            fit_draws(built, checkpoint)
         conclusion = _conclude(built, result, best, epoch)
         write_valid_scores(built.module.model.calibrate(built.dataset.valid.x), run_dir)
         spent = present(built, run_dir, settings, conclusion)
@@ -150,17 +153,17 @@ def _kept(node: Mapping[str, Any]) -> dict[str, Any]:
     return {TARGET: COSINE} if node.get(TARGET) == COSINE else dict(node)
 
 
-def _load_best(built: Built, run_dir: Path) -> tuple[float, int]:
-    """Put the best weights that were kept into the module, else leave the last; their val/nelbo and epoch, from 1."""
+def _load_best(built: Built, run_dir: Path) -> tuple[float, int, Path | None]:
+    """Put the best weights kept into the module, else leave the last; val/nelbo, epoch from 1, and file of these."""
     monitored = [c for c in _callbacks(built) if isinstance(c, ModelCheckpoint) and c.monitor == MONITOR]
     path = find_checkpoint(run_dir)
     model = built.module.model.float().eval()  # as `load` will have it, whatever precision it was trained in
     if monitored and path is not None and monitored[0].best_model_score is not None:
         checkpoint = read_checkpoint(path)
         load_weights(model, checkpoint, path)
-        return float(monitored[0].best_model_score), epochs_of(checkpoint)
+        return float(monitored[0].best_model_score), epochs_of(checkpoint), path
     rows = built.datamodule.on_device("valid", built.module.device)
-    return built.module.measure(rows.batches(EVALUATION_BATCH))["nelbo"], built.trainer.current_epoch
+    return built.module.measure(rows.batches(EVALUATION_BATCH))["nelbo"], built.trainer.current_epoch, None
 
 
 def _conclude(built: Built, result: Evaluation, best: float, epoch: int) -> Conclusion:
@@ -213,6 +216,7 @@ def _summarise(
         "val/nelbo": conclusion.best,
         "reference_measure": asdict(built.module.model.reference_measure),
         "test": result.as_dict(),
+        "draws": state_draws(built.module.model.aggregate_posterior),
         "epochs": built.trainer.current_epoch,
         "best_epoch": course.best_epoch,
         "ended": course.ended,

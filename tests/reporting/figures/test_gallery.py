@@ -17,7 +17,7 @@ from vae_lightning.reporting.figures.subject import Subject
 
 def test_each_kind_of_data_has_its_figures(table: Subject, bits: Subject, digits: Subject, plane: Subject) -> None:
     always = ["terms", "kl", "codes", "scatter"]
-    tabular, pictures = ["marginals", "correlations", "worst_columns"], ["reconstructions", "prior_draws", "traversals"]
+    tabular, pictures = ["marginals", "correlations", "worst_columns"], ["reconstructions", "draws", "traversals"]
     expected = ((table, tabular), (bits, tabular), (digits, pictures), (plane, [*pictures, "manifold"]))
     for subject, own in expected:
         assert sorted(plot.name for plot in PLOTS if plot.suits(subject)) == sorted(always + own)

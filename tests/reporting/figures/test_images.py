@@ -39,8 +39,8 @@ def test_originals_stand_above_their_reconstructions(digits: Subject) -> None:
     assert len(set(digits.labels[which.ravel()])) == 10
 
 
-def test_prior_draws_are_draws_and_their_means(digits: Subject) -> None:
-    means, draws = (tiles(shown(axes), (8, 8), 8) for axes in images.draw_prior_draws(digits).axes)
+def test_images_drawn_are_draws_and_their_means(digits: Subject) -> None:
+    means, draws = (tiles(shown(axes), (8, 8), 8) for axes in images.draw_draws(digits).axes)
     assert set(np.unique(draws)) == {0, 1}  # Bernoulli
     assert len(np.unique(means)) > 1000
     z = np.abs(draws.mean() - means.mean()) / np.sqrt((means * (1 - means)).sum()) * means.size
@@ -88,6 +88,6 @@ def test_a_mosaic_keeps_every_image_and_colours() -> None:
     assert (whole[6:8, 4:7] == 1).all()  # nothing there
 
 
-@pytest.mark.parametrize("draw", [images.draw_reconstructions, images.draw_prior_draws, images.draw_traversals])
+@pytest.mark.parametrize("draw", [images.draw_reconstructions, images.draw_draws, images.draw_traversals])
 def test_what_is_a_mean_says_so(digits: Subject, draw) -> None:
     assert "means" in words(draw(digits))

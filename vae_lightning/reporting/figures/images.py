@@ -62,12 +62,13 @@ def draw_reconstructions(subject: Subject) -> "Figure":
     return figure
 
 
-def draw_prior_draws(subject: Subject) -> "Figure":
+def draw_draws(subject: Subject) -> "Figure":
     """Images that the model makes up, as means and as draws."""
     means, draws = (
-        tile_images(scale_brightness(subject, rows), DRAWS_IN_ROW) for rows in subject.sample_prior(DRAWS_IN_ROW**2)
+        tile_images(scale_brightness(subject, rows), DRAWS_IN_ROW)
+        for rows in subject.sample_with_means(DRAWS_IN_ROW**2)
     )
-    title = "Does it make up believable images? The same 64 draws of z from the prior"
+    title = "Does it make up believable images? The same 64 draws of z"
     figure = create_figure(WIDTH, (WIDTH / 2 - 0.2) * means.shape[0] / means.shape[1] + 0.6, title)
     _show(figure, means, (1, 2, 1)).set_title("means of p(x|z): the smooth core")
     _show(figure, draws, (1, 2, 2)).set_title("draws from p(x|z): what the model claims data look like")
@@ -147,13 +148,13 @@ PLOTS = (
         _is_image,
     ),
     Plot(
-        "prior_draws",
+        "draws",
         "images",
-        "Images from the prior",
-        "Images that the model makes up from random codes. The means should look like data, only smoother. The draws "
-        "are what the likelihood claims data look like, pixel noise included: where they look worse than the data, "
-        "the likelihood's noise is not the data's.",
-        draw_prior_draws,
+        "Images drawn",
+        "Images that the model makes up, from codes drawn as for new rows. The means should look like data, only "
+        "smoother. The draws are what the likelihood claims data look like, pixel noise included: where they look "
+        "worse than the data, the likelihood's noise is not the data's.",
+        draw_draws,
         _is_image,
     ),
     Plot(

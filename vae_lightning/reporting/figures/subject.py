@@ -193,11 +193,10 @@ class Subject:
         return self._to_data_units(self.model.vae.decode(torch.from_numpy(z).to(self.batch.x)).point)
 
     @torch.no_grad()
-    def sample_prior(self, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
-        """Means of p(x|z), and draws from it, at the same draws of the prior; each (num_rows, C), data units."""
-        vae = self.model.vae
+    def sample_with_means(self, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """Means of p(x|z), and draws from it, z as for new rows; each (num_rows, C), data units."""
         with random_stream(self.seed):
-            px = vae.decode(vae.prior.sample(num_rows))
+            px = self.model.vae.decode(self.model.draw_codes(num_rows))
             return self._to_data_units(px.mean), self._to_data_units(px.sample())
 
     def _to_data_units(self, u: Tensor) -> np.ndarray:

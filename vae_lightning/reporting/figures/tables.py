@@ -44,7 +44,7 @@ def _draw_marginal(axes: "Axes", real: np.ndarray, drawn: np.ndarray) -> None:
     edges = choose_bins(real, drawn)
     real, drawn = (compute_density(values, edges) for values in (real, drawn))
     axes.stairs(real, edges, fill=True, color=BLUE, alpha=0.45, label="real: validation rows")
-    axes.stairs(drawn, edges, color=ORANGE, linewidth=1.5, label="drawn: z from the prior, x from p(x|z)")
+    axes.stairs(drawn, edges, color=ORANGE, linewidth=1.5, label="drawn from the model: z, then x from p(x|z)")
     axes.set(xlim=(edges[0], edges[-1]), ylim=(0, None), yticks=[])
     axes.locator_params(axis="x", nbins=4)
     axes.spines.left.set_visible(False)
