@@ -90,13 +90,16 @@ def test_its_posterior_has_independent_dimensions() -> None:
 
 
 @pytest.mark.parametrize(("columns", "latents"), [(5, 1), (8, 3), (20, 6)])
-def test_without_imagined_rows_it_reaches_what_scikit_learn_reaches(columns: int, latents: int) -> None:
-    """The training log-likelihood; a turn that gains less than a hundred-thousandth of a nat per column ends the fit."""
+def test_without_imagined_rows_it_reaches_what_scikit_learn_reaches(
+    columns: int, latents: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The training log-likelihood, to a thousandth of a nat per column; to all digits where it may take its time."""
     x = draws(500, columns, latents)
     theirs = sklearn.decomposition.FactorAnalysis(latents, tol=1e-6, max_iter=20_000, svd_method="lapack").fit(x)
-    ours = plain(x, latents).log_prob(Batch(x)).mean().item()
-    assert ours == pytest.approx(theirs.score(x), abs=1e-3 * columns)
-    assert ours > theirs.score(x) - 2e-4 * columns
+    assert plain(x, latents).log_prob(Batch(x)).mean().item() > theirs.score(x) - 1e-3 * columns
+    monkeypatch.setattr(factor_analysis, "TOLERANCE", 1e-9)
+    monkeypatch.setattr(factor_analysis, "MOST_STEPS", 20_000)
+    assert plain(x, latents).log_prob(Batch(x)).mean().item() > theirs.score(x) - 1e-5 * columns
 
 
 def test_no_turn_loses_training_likelihood(monkeypatch: pytest.MonkeyPatch) -> None:
