@@ -74,7 +74,7 @@ class VAEEstimator(
         likelihood_options: its own settings, such as ``{"variance": "predicted"}``.
         latent_dim: latent dimensions L; ``auto``: as many as there are columns, 64 at most.
         hidden_dims: widths of the encoder, reversed for the decoder; empty makes a linear model.
-        activation: relu, leaky_relu, elu, gelu, silu, softplus or tanh; ``auto``: elu for real numbers, relu for others.
+        activation: relu, leaky_relu, elu, gelu, silu, softplus or tanh; ``auto``: elu for real columns, else relu.
         dropout: probability of zeroing a hidden unit in training.
         preprocess: none, standardize, minmax or binarize; None lets the likelihood decide (standardize for gaussian).
         posterior: q(z|x): a name, or a dict of the name and its settings.
