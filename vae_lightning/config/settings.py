@@ -96,7 +96,7 @@ class EvaluationOptions:
 class TorchOptions:
     """The settings of the group ``torch``."""
 
-    matmul_precision: str = "high"
+    matmul_precision: str = "highest"
     threads: int | None = None
 
     def __post_init__(self) -> None:
