@@ -119,8 +119,6 @@ def run(job: Job) -> dict[str, float]:
     """Train as ``python train.py likelihood=gaussian`` would, in memory, and measure on the test rows."""
     import torch
 
-    from vae_lightning.controls.factor_analysis import fit_factor_analysis
-    from vae_lightning.inference.evaluation import evaluate
     from vae_lightning.runs.fitting import fit_in_memory, in_memory
 
     torch.set_num_threads(1)
@@ -129,26 +127,21 @@ def run(job: Job) -> dict[str, float]:
         composed = compose("train", ["data=table", "likelihood=gaussian", f"seed={job.seed}", *job.overrides])
     config = {name: OmegaConf.to_container(composed[name], resolve=True) for name in GROUPS}
     options = {key: config["data"][key] for key in ("batch_size", "preprocess") if key in config["data"]}
-    nodes = in_memory("cpu", config["trainer"]["max_epochs"], "auto", False)
+    nodes = in_memory("cpu", config["trainer"]["max_epochs"], "auto", 0)
     config |= {"seed": job.seed, "data": options, **nodes}
     started = time.perf_counter()
     fitted = fit_in_memory(config, dataset)
     seconds = time.perf_counter() - started
-    train, valid, test = (
-        [type(batch)(fitted.model.scaling.transform(batch.x).double()) for batch in part.batches()]
-        for part in (dataset.train, dataset.valid, dataset.test)
-    )
-    result = evaluate(fitted.model.vae, test, _Batches(train), num_samples=SAMPLES, seed=job.seed)
+    model = fitted.model.float()
+    parts = (dataset.test.x, dataset.train.x, dataset.valid.x)
+    result = model.evaluate(parts[0], parts[1], SAMPLES, job.seed, valid_rows=parts[2])
     width = len(dataset.columns)
-    control = fit_factor_analysis(_Batches(train), _Batches(valid), fitted.model.vae.latent_dim)
-    shift = -fitted.model.log_abs_det()
-    linear = float(torch.cat([-control.log_prob(batch) for batch in test]).mean())
     values = {
-        "nll": result.nll + shift,
-        "independent": result.baseline + shift,
-        "linear": linear + shift,
+        "nll": result.nll,
+        "independent": result.baseline,
+        "linear": result.control,
         "full": full_gaussian(dataset.train.x, dataset.test.x),
-        "validation": min(fitted.history["val/nelbo"]) if fitted.history else float("nan"),
+        "validation": fitted.best,
     }
     return {
         **{name: value / width for name, value in values.items()},
@@ -156,14 +149,6 @@ def run(job: Job) -> dict[str, float]:
         "epochs": fitted.epochs,
         "seconds": seconds,
     }
-
-
-class _Batches:
-    def __init__(self, batches: list[Any]) -> None:
-        self._batches = batches
-
-    def batches(self) -> Any:
-        return iter(self._batches)
 
 
 def full_gaussian(train: np.ndarray, test: np.ndarray) -> float:

@@ -97,7 +97,7 @@ def linear() -> Trained:
     x = rng.normal(size=(2 * ROWS, 3)) @ weight.T + 0.5 * rng.normal(size=(2 * ROWS, COLUMNS))
     x += rng.normal(size=COLUMNS)
     rows, test = torch.tensor(x, dtype=torch.float32).split(ROWS)
-    vae = VAE(Gaussian(COLUMNS, "shared"), LATENTS, hidden_dims=[])
+    vae = VAE(Gaussian(COLUMNS, "shared"), LATENTS, hidden_dims=[], linear_path=False)
     vae.start_from(rows_of(rows))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -162,12 +162,12 @@ def test_its_mean_kl_per_latent_is_half_the_log_signal_to_noise(linear: Trained)
 def linear_vae_with_best_diagonal_posterior(weight: np.ndarray, noise: float) -> VAE:
     columns, latents = weight.shape
     precision = weight.T @ weight + noise * np.eye(latents)
-    vae = VAE(Gaussian(columns, "fixed", scale=math.sqrt(noise)), latents, hidden_dims=[]).double().eval()
-    log_var = np.log(noise / np.diag(precision))
+    likelihood = Gaussian(columns, "fixed", scale=math.sqrt(noise))
+    vae = VAE(likelihood, latents, hidden_dims=[], linear_path=False).double().eval()
     with torch.no_grad():
         vae.output.weight.copy_(torch.tensor(weight))
         vae.heads.weight[:latents] = torch.tensor(np.linalg.solve(precision, weight.T))
-        vae.heads.bias[latents:] = torch.tensor(15.0 * np.arctanh(log_var / 15.0))
+        vae.heads.bias.copy_(vae.posterior.raw_of(torch.tensor(np.sqrt(noise / np.diag(precision)))))
     return vae
 
 
@@ -199,7 +199,7 @@ def test_factor_analysis_is_a_vae_without_a_gap() -> None:
     weight = weight @ np.linalg.svd(weight / np.sqrt(noise)[:, None])[2].T
     signal = np.diag(weight.T @ (weight / noise[:, None]))
     np.testing.assert_allclose(weight.T @ (weight / noise[:, None]), np.diag(signal), atol=1e-12)
-    vae = VAE(Gaussian(6), 2, hidden_dims=[]).double().eval()
+    vae = VAE(Gaussian(6), 2, hidden_dims=[], linear_path=False).double().eval()
     gain = (weight / noise[:, None]).T / (1 + signal)[:, None]
     with torch.no_grad():
         vae.output.weight.copy_(torch.tensor(weight))
@@ -208,8 +208,8 @@ def test_factor_analysis_is_a_vae_without_a_gap() -> None:
             smooth_bound_inverse(torch.tensor(noise).log(), vae.likelihood.scale.bound)
         )
         vae.heads.weight.copy_(torch.tensor(np.concatenate([gain, np.zeros((2, 6))])))
+        vae.heads.bias.copy_(vae.posterior.raw_of(torch.tensor((1 + signal) ** -0.5)))
         vae.heads.bias[:2] = torch.tensor(-gain @ mean)
-        vae.heads.bias[2:] = smooth_bound_inverse(-torch.tensor(1 + signal).log(), 15.0)
     truth = scipy.stats.multivariate_normal(mean, weight @ weight.T + np.diag(noise))
     x = truth.rvs(200, random_state=3)
     exact = truth.logpdf(x)

@@ -103,7 +103,7 @@ def test_train_yaml_alone_is_legal(compose_config: Callable[..., Any], tmp_path:
     config = compose_config(tmp_path, *words, "model.hidden_dims=", "trainer.max_epochs=", "test.num_samples=")
     settings = Settings.parse(config)
     assert settings.seed == 0
-    assert settings.test.num_samples == 1000
+    assert settings.test.num_samples == "auto"
     assert settings.source == {"name": "digits", "valid_fraction": 0.1, "test_fraction": 0.2, "seed": 0}
     assert settings.likelihood["name"] == "bernoulli"
 

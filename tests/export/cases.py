@@ -22,6 +22,7 @@ from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.likelihoods.bernoulli import Bernoulli
 from vae_lightning.likelihoods.continuous_bernoulli import ContinuousBernoulli
 from vae_lightning.likelihoods.gaussian import Gaussian
+from vae_lightning.model.linear import LinearPath
 from vae_lightning.model.vae import VAE
 
 C = 5
@@ -33,7 +34,7 @@ CASES: dict[str, tuple[Any, Callable[[], Scaling], Any, dict[str, Any]]] = {
     "gaussian fixed": (lambda c: Gaussian(c, "fixed", 0.3), lambda: Identity(C), "nll", {"activation": "silu"}),
     "gaussian shared": (lambda c: Gaussian(c, "shared"), lambda: Standardize(C), "nll", {"residual": True}),
     "gaussian predicted": (
-        lambda c: Gaussian(c, "predicted"),
+        lambda c: Gaussian(c, "predicted", min_scale=0.01),  # random weights use it: float32 has few digits below
         lambda: Standardize(C),
         "reconstruction",
         {"residual": True, "normalization": "batch", "dropout": 0.5, "activation": "elu"},
@@ -75,6 +76,10 @@ def trained(name: str, record: dict[str, Any] | None = None) -> VAEModel:
         if isinstance(layer, nn.BatchNorm1d):
             nn.init.normal_(layer.running_mean)  # type: ignore[arg-type]
             nn.init.uniform_(layer.running_var, 0.5, 2)  # type: ignore[arg-type]
+        if isinstance(layer, LinearPath):
+            # Small, as it sees features without bound: of large residuals float32 has too few digits.
+            nn.init.normal_(layer.weight, std=0.1)
+            nn.init.uniform_(layer.unit, 0.5, 2)
     fitted = preprocess().fit(rows_of(torch.from_numpy(data(name, 200, 0))))
     return VAEModel(vae, fitted, [Column(f"x{i}", "float64") for i in range(C)], record).eval()
 

@@ -38,7 +38,9 @@ class LinearGaussian:
     def __init__(self, columns: int = 4, latents: int = 2) -> None:
         rng = np.random.default_rng(0)
         weight, bias = 0.7 * rng.normal(size=(columns, latents)), rng.normal(size=columns)
-        self.vae = VAE(Gaussian(columns, "fixed", scale=0.8), latents, hidden_dims=[]).double().eval()
+        self.vae = (
+            VAE(Gaussian(columns, "fixed", scale=0.8), latents, hidden_dims=[], linear_path=False).double().eval()
+        )
         with torch.no_grad():
             self.vae.output.weight.copy_(torch.tensor(weight))
             self.vae.output.bias.copy_(torch.tensor(bias))

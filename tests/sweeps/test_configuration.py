@@ -76,7 +76,7 @@ def test_an_experiment_is_the_overrides_that_it_stands_for() -> None:
         "data=correlated_bits",
         "trainer.max_epochs=3",
         "test.num_samples=7",
-        "torch.matmul_precision=highest",
+        "torch.matmul_precision=high",
         "scheduler=cosine",
         "optimizer.lr=0.002",
         "callbacks.early_stopping.patience=3",

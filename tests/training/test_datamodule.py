@@ -64,10 +64,6 @@ def test_statistics_are_the_training_rows_alone() -> None:
     assert x(module(MinMax(3)), "train").max() == 1
 
 
-def test_constant_columns_are_counted_in_training_rows() -> None:
-    assert module(Identity(3)).constant_share == pytest.approx(1 / 3)
-
-
 def test_every_training_row_comes_once_an_epoch_in_a_new_order() -> None:
     loader = module(Identity(3)).train_dataloader()
     assert [batch.num_rows for batch in loader] == [16, 16, 8]

@@ -15,7 +15,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 ROWS = ["data=synthetic", "data.num_rows=366", "data.num_columns=4", "data.latent_dim=2", "data.batch_size=32"]
 # The closed form of a model that learns nothing else: what it is fitted to is known at every step.
-MODEL = ["model.hidden_dims=[16]", "likelihood=gaussian", "likelihood.variance=optimal", "likelihood.momentum=1"]
+MODEL = ["model.hidden_dims=[16]", "model.start=zero"]
+MODEL += ["likelihood=gaussian", "likelihood.variance=optimal", "likelihood.momentum=1"]
 SETTINGS = ["optimizer.lr=0", "trainer.max_epochs=3", "test.num_samples=5", "callbacks.figures.every_n_epochs=0"]
 DEVICES = ["trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "torch.threads=1"]
 

@@ -133,7 +133,7 @@ def test_a_likelihood_that_promises_too_little_is_found(
 
 
 def test_a_rate_far_too_large_ends_in_one_message(train: Train, tmp_path: Path) -> None:
-    message = stopped(train, tmp_path, "optimizer.lr=1e30")
+    message = stopped(train, tmp_path, "optimizer.lr=1e30", "scheduler=none")
     assert message.startswith("Stopped in epoch 1")
     assert "optimizer.lr=1e+29" in message
 
@@ -174,7 +174,13 @@ def test_rounding_is_no_crime(train: Train, tmp_path: Path, monkeypatch: pytest.
 
 def test_an_estimated_kl_may_be_negative(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Mixture, "kl", lambda self, q, z: Prior.kl(self, q, z) - 2.0)
-    run = train(tmp_path, "prior=mixture", "prior.num_components=2", "callbacks.guard.every_n_steps=1")
+    run = train(
+        tmp_path,
+        "model.linear_path=false",
+        "prior=mixture",
+        "prior.num_components=2",
+        "callbacks.guard.every_n_steps=1",
+    )
     assert (run.metrics["val/kl"] < -1).all()
     assert np.isfinite(run.value)
 
@@ -218,9 +224,7 @@ HEALTHY = {
 }
 
 
-def watched(
-    *epochs: dict[str, float], max_epochs: int = 100, constant_share: float = 0.0, num_rows: int = 20, **options: Any
-) -> LossGuard:
+def watched(*epochs: dict[str, float], max_epochs: int = 100, num_rows: int = 20, **options: Any) -> LossGuard:
     """A guard that has seen epochs which were healthy but for what is given."""
     guard = LossGuard(**options)
     for epoch, values in enumerate(epochs):
@@ -229,7 +233,6 @@ def watched(
             callback_metrics={name: torch.tensor(value) for name, value in {**HEALTHY, **values}.items()},
             current_epoch=epoch,
             max_epochs=max_epochs,
-            datamodule=SimpleNamespace(constant_share=constant_share),
         )
         model = fake_model()
         module = SimpleNamespace(model=model, vae=model.vae, steps=[], meter=SimpleNamespace(rows=num_rows))
@@ -267,11 +270,6 @@ def test_a_few_values_at_a_bound_are_tolerated() -> None:
     assert watched(*[{"val/variance_at_floor": 0.009, "val/log_var_at_bound": 0.01}] * 9).warnings == []
 
 
-def test_constant_columns_are_no_reason_to_warn() -> None:
-    assert watched(*[{"val/variance_at_floor": 0.25}] * 9, constant_share=0.25).warnings == []
-    assert len(watched(*[{"val/variance_at_floor": 0.5}] * 9, constant_share=0.25).warnings) == 1
-
-
 def test_the_sanity_check_is_not_watched() -> None:
     trainer = SimpleNamespace(sanity_checking=True)
     guard = LossGuard()
@@ -285,14 +283,15 @@ def test_a_column_that_never_varies_raises_no_warning_in_a_real_run(train: Train
     pd.DataFrame(x, columns=["a", "b"]).assign(same=3.0).to_csv(tmp_path / "t.csv", index=False)
     words = ["data=table", f"data.path={tmp_path / 't.csv'}", f"optimizer.lr={lr}", "trainer.max_epochs=2"]
     run = train(tmp_path / "run", *words)
-    assert run.metrics["val/variance_at_floor"].iloc[-1] == pytest.approx(1 / 3)
+    # Its σ is held well above the floor: of a column that never varied nobody knows how it would.
+    assert run.metrics["val/variance_at_floor"].iloc[-1] == 0
     assert not [warning for warning in run.summary["warnings"] if "floor" in warning]
 
 
 def test_a_collapsed_run_says_so_on_the_console_and_in_the_summary(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = train(tmp_path, "objective.beta=1000", "trainer.max_epochs=7")
+    run = train(tmp_path, "model.linear_path=false", "objective.beta=1000", "trainer.max_epochs=7")
     said = capsys.readouterr().out
     assert said.count("warning: Posterior collapse") == 1
     assert [warning.split(":")[0] for warning in run.summary["warnings"]] == ["Posterior collapse"]

@@ -193,7 +193,7 @@ def test_other_precisions_give_the_same_nats(
     found = {}
     for name in ("32-true", precision):
         trainer = make_trainer(precision=name, max_epochs=3)
-        module = make_module(optimizer=partial(torch.optim.Adam, lr=0.02), objective=IWAE(2))
+        module = make_module(optimizer=partial(torch.optim.Adam, lr=0.005), objective=IWAE(2))
         trainer.fit(module, make_data())
         (tested,) = trainer.test(module, make_data(), verbose=False)
         (codes,) = trainer.predict(module, make_data())
@@ -409,7 +409,7 @@ def test_mlflow_is_one_word(train: Make, tmp_path: Path, monkeypatch: pytest.Mon
     tracking = pytest.importorskip("mlflow.tracking", reason="logger=mlflow needs the extra mlflow")
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)  # mlflow keeps a relative one for as long as the process lives
-    run = train(tmp_path / "run", "logger=mlflow", "trainer.max_epochs=3")
+    run = train(tmp_path / "run", "logger=mlflow", "trainer.max_epochs=3", "model.start=zero")
     client = tracking.MlflowClient(store)
     (experiment,) = [one for one in client.search_experiments() if one.name == "vae_lightning"]
     (logged,) = client.search_runs([experiment.experiment_id])

@@ -73,7 +73,8 @@ def lines(text: str) -> list[int]:
 def test_without_a_terminal_about_ten_lines(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str], epochs: int
 ) -> None:
-    train(tmp_path, f"trainer.max_epochs={epochs}", "data.batch_size=140", "logger=none", "test.num_samples=1")
+    words = ["data.batch_size=140", "logger=none", "test.num_samples=1", "callbacks.early_stopping=null"]
+    train(tmp_path, f"trainer.max_epochs={epochs}", *words, "callbacks.early_stopping.patience=")
     said = capsys.readouterr().out
     printed = lines(said)
     assert printed[0] == 1
@@ -90,6 +91,6 @@ def test_the_number_of_lines_can_be_chosen(train: Train, tmp_path: Path, capsys:
 def test_a_run_without_a_last_epoch_doubles_its_distances(
     train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    train(tmp_path, "trainer.max_epochs=-1", "trainer.max_steps=9", "data.batch_size=140")
+    train(tmp_path, "trainer.max_epochs=-1", "trainer.max_steps=9", "scheduler=none", "data.batch_size=140")
     said = capsys.readouterr().out
     assert re.findall(r"^epoch (\d+)  [\d,]+ rows/s  val nelbo", said, re.MULTILINE) == ["1", "2", "4", "8"]

@@ -4,19 +4,23 @@
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from vae_lightning.config.instantiate import Node
 from vae_lightning.config.settings import AUTO, FROM_ROWS, Settings
+from vae_lightning.likelihoods.base import Likelihood
+from vae_lightning.likelihoods.support import REAL
+from vae_lightning.model.parts import NAME
 
-MOST_LATENTS = 64
-"""Latent dimensions of a wide table; a narrow one gets as many as it has columns. What is not needed stays unused."""
+USUAL_LATENTS, MOST_LATENTS = 16, 64
+"""Latent dimensions: real columns get as many as they are, up to the most, for factor analysis says which are needed;
+others, which start without it, a quarter of that, but at least the usual number where there are as many columns."""
 LEAST_BATCH, MOST_BATCH = 16, 256
 LEAST_STEPS, MOST_STEPS = 4_000, 20_000
 LEAST_EPOCHS, MOST_EPOCHS = 10, 400
-PATIENCE = 0.4
-"""Share of the epochs without a better validation NELBO after which training ends."""
+PATIENCE, LEAST_PATIENCE = 0.25, 10
+"""Share of the epochs, and least number, without a better validation NELBO after which training ends."""
 
 
 @dataclass(frozen=True)
@@ -25,29 +29,38 @@ class Recipe:
 
     Attributes:
         latent_dim: latent dimensions L.
+        activation: of the networks.
         batch_size: rows a step.
         max_epochs: passes over the rows.
         patience: epochs without improvement before training ends.
     """
 
     latent_dim: int
+    activation: str
     batch_size: int
     max_epochs: int
     patience: int
 
     @classmethod
     def of(
-        cls, num_rows: int, num_columns: int, batch_size: int | None = None, max_epochs: int | None = None
+        cls,
+        num_rows: int,
+        num_columns: int,
+        batch_size: int | None = None,
+        max_epochs: int | None = None,
+        is_real: bool = True,
     ) -> "Recipe":
         """The numbers for N training rows of C columns; what is given stays, and the others follow it.
+
+        ``is_real``: whether the columns are real numbers, as a likelihood with a location has them.
 
         A sixteenth of the rows a step, from 16 to 256. Steps: 4,000, growing as √N above 2,000 rows to 20,000 at most,
         in no fewer than 10 epochs and no more than 400.
 
         >>> Recipe.of(300, 6)
-        Recipe(latent_dim=6, batch_size=16, max_epochs=211, patience=85)
-        >>> Recipe.of(48_000, 784)
-        Recipe(latent_dim=64, batch_size=256, max_epochs=105, patience=42)
+        Recipe(latent_dim=6, activation='elu', batch_size=16, max_epochs=211, patience=53)
+        >>> Recipe.of(48_000, 784, is_real=False)
+        Recipe(latent_dim=64, activation='relu', batch_size=256, max_epochs=105, patience=27)
         """
         if batch_size is None:
             wanted = 2 ** round(math.log2(max(num_rows / 16, 1)))
@@ -56,11 +69,18 @@ class Recipe:
             steps = min(MOST_STEPS, max(LEAST_STEPS, LEAST_STEPS * math.sqrt(num_rows / 2_000)))
             epochs = math.ceil(steps / math.ceil(num_rows / batch_size))
             max_epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, epochs))
-        return cls(min(MOST_LATENTS, num_columns), batch_size, max_epochs, max(1, math.ceil(PATIENCE * max_epochs)))
+        latent_dim = num_columns if is_real else max(min(num_columns, USUAL_LATENTS), num_columns // 4)
+        return cls(
+            latent_dim=min(latent_dim, MOST_LATENTS),
+            activation="elu" if is_real else "relu",
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            patience=max(LEAST_PATIENCE, math.ceil(PATIENCE * max_epochs)),
+        )
 
 
 def fit_to_rows(settings: Settings, num_rows: int, num_columns: int) -> Settings:
-    """The settings with a number in the place of every ``auto``.
+    """The settings with a value in the place of every ``auto``.
 
     Args:
         settings: as they were typed.
@@ -73,13 +93,13 @@ def fit_to_rows(settings: Settings, num_rows: int, num_columns: int) -> Settings
         num_columns,
         settings.rows.batch_size if isinstance(settings.rows.batch_size, int) else None,
         typed_epochs if isinstance(typed_epochs, int) and typed_epochs > 0 else None,
+        Likelihood.named(settings.likelihood[NAME], "likelihood").support is REAL,
     )
-    numbers = {"latent_dim": recipe.latent_dim, "patience": recipe.patience}
-    numbers |= dict.fromkeys(("max_epochs", "epochs", "T_max"), recipe.max_epochs)
+    values = asdict(recipe) | dict.fromkeys(("epochs", "T_max"), recipe.max_epochs)
 
     def fill(group: str, node: Node) -> dict[str, Any]:
         free = FROM_ROWS[group]
-        return {key: numbers[key] if value == AUTO and key in free else value for key, value in node.items()}
+        return {key: values[key] if value == AUTO and key in free else value for key, value in node.items()}
 
     return replace(
         settings,

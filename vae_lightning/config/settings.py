@@ -52,7 +52,7 @@ RUN_DIR = "${run_dir}"
 AUTO: Literal["auto"] = "auto"
 """Instead of a number: as the rows want it (see `config/recipe.py`)."""
 FROM_ROWS = {
-    "model": ("latent_dim",),
+    "model": ("latent_dim", "activation"),
     "scheduler": ("epochs", "T_max"),
     "trainer": ("max_epochs",),
     "callbacks": ("patience",),
@@ -96,7 +96,7 @@ class EvaluationOptions:
 class TorchOptions:
     """The settings of the group ``torch``."""
 
-    matmul_precision: str = "high"
+    matmul_precision: str = "highest"
     threads: int | None = None
 
     def __post_init__(self) -> None:
@@ -171,6 +171,10 @@ class Settings:
         check_parameter("trainer", FAST, isinstance(fast, bool), "true or false", fast)
         source, rows = _data(config["data"])
         check_arguments(_typed(config["model"], "model"), VAE, "model", GIVEN["model"])
+        # Before the scheduler's, which is often told the trainer's number of epochs.
+        epochs = config["trainer"].get("max_epochs")
+        legal = epochs in (None, AUTO, -1) or is_count(epochs)
+        check_parameter("trainer", "max_epochs", legal, "a whole number from 1 on, -1 for no end, or auto", epochs)
         known = {*cls.__dataclass_fields__, "data", *HOW_AND_WHERE}
         return cls(
             seed=seed,

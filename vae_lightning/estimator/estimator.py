@@ -74,7 +74,7 @@ class VAEEstimator(
         likelihood_options: its own settings, such as ``{"variance": "predicted"}``.
         latent_dim: latent dimensions L; ``auto``: as many as there are columns, 64 at most.
         hidden_dims: widths of the encoder, reversed for the decoder; empty makes a linear model.
-        activation: relu, leaky_relu, elu, gelu, silu, softplus or tanh.
+        activation: relu, leaky_relu, elu, gelu, silu, softplus or tanh; ``auto``: elu for real columns, else relu.
         dropout: probability of zeroing a hidden unit in training.
         preprocess: none, standardize, minmax or binarize; None lets the likelihood decide (standardize for gaussian).
         posterior: q(z|x): a name, or a dict of the name and its settings.
@@ -85,7 +85,7 @@ class VAEEstimator(
         learning_rate: Adam's step size at first; it falls to 0 along a cosine.
         batch_size: rows per step, all of them where there are fewer; ``auto``: a sixteenth of the rows, 16 to 256.
         max_epochs: most passes over the training rows; ``auto``: 4,000 steps, more on large tables.
-        patience: epochs without a lower validation NELBO before training stops; ``auto``: two fifths of all.
+        patience: epochs without a lower validation NELBO before training stops; ``auto``: a quarter of all.
         validation_fraction: share of the rows that is not trained on but watched.
         num_samples: importance samples of ``score_samples``.
         accelerator: where it is trained: cpu, gpu or auto.
@@ -127,7 +127,7 @@ class VAEEstimator(
         likelihood_options: Mapping[str, Any] | None = None,
         latent_dim: int | Literal["auto"] = "auto",
         hidden_dims: Sequence[int] = (256, 128),
-        activation: str = "elu",
+        activation: str = "auto",
         dropout: float = 0.0,
         preprocess: str | None = None,
         posterior: Part = "gaussian",
@@ -263,7 +263,7 @@ class VAEEstimator(
                 "a dict of the likelihood's settings or None",
             ),
             "hidden_dims": (widths, "a sequence of whole numbers from 1 on"),
-            "activation": (self.activation in tuple(ACTIVATIONS), f"one of {', '.join(ACTIVATIONS)}"),
+            "activation": (self.activation in (*ACTIVATIONS, AUTO), f"one of {', '.join((*ACTIVATIONS, AUTO))}"),
             "dropout": (_is_number(self.dropout) and 0 <= self.dropout < 1, "at least 0 and below 1"),
             "preprocess": (self.preprocess in (None, *scalings), f"one of {', '.join(scalings)} or None"),
             **{
@@ -329,7 +329,7 @@ class VAEEstimator(
                 "fused": True,
                 "lr": float(self.learning_rate),
             },
-            "scheduler": {"_target_": "vae_lightning.training.schedules.Cosine", "epochs": _plain(self.max_epochs)},
+            "scheduler": {"_target_": "vae_lightning.Cosine", "epochs": _plain(self.max_epochs)},
             **in_memory(self.accelerator, _plain(self.max_epochs), _plain(self.patience), int(self.verbose)),
         }
 

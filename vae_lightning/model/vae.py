@@ -64,7 +64,7 @@ class VAE(nn.Module):
         latent_dim: int = 16,
         hidden_dims: Sequence[int] = (256, 128),
         decoder_dims: Sequence[int] | None = None,
-        activation: str = "elu",
+        activation: str = "relu",
         normalization: str = "none",
         dropout: float = 0.0,
         residual: bool = False,

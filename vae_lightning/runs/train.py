@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from vae_lightning.config.build import Built, assemble
+from vae_lightning.config.instantiate import TARGET
 from vae_lightning.config.prepare import Prepared
 from vae_lightning.config.settings import Settings
 from vae_lightning.console import display_path, log, say
@@ -44,6 +45,7 @@ from vae_lightning.training.callbacks.course import CourseRecorder, describe_bet
 from vae_lightning.training.callbacks.guard import LossGuard
 from vae_lightning.training.datamodule import EVALUATION_BATCH
 from vae_lightning.training.module import MONITOR
+from vae_lightning.training.schedules import COSINE
 from vae_lightning.version import __version__
 
 PARTS = ("summary.json", "report.html", "figures", "metrics.csv", VALID_SCORES, "train.log")
@@ -129,7 +131,7 @@ def _resume_point(built: Built, run_dir: Path) -> Path | None:
             f"{fingerprint}). Restore the data, or start a new run."
         )
     for group in ("optimizer", "scheduler"):
-        if recorded.get(group) != built.module.model.record[group]:
+        if _kept(recorded.get(group, {})) != _kept(built.module.model.record[group]):
             # Their state comes back from the checkpoint and would silently override what was typed.
             raise RunError(
                 f"{run_dir} was trained with {group} {recorded.get(group)}, and a resumed run keeps it. Got "
@@ -144,6 +146,11 @@ def _resume_point(built: Built, run_dir: Path) -> Path | None:
         ) from error
     log.info(f"Resuming after epoch {checkpoint['epoch'] + 1} from {path}.")
     return path
+
+
+def _kept(node: Mapping[str, Any]) -> dict[str, Any]:
+    """What a resumed run keeps of an optimiser's or scheduler's settings: all, but of our schedule not its curve."""
+    return {TARGET: COSINE} if node.get(TARGET) == COSINE else dict(node)
 
 
 def _load_best(built: Built, run_dir: Path) -> tuple[float, int, Path | None]:

@@ -39,7 +39,6 @@ class VectorDataModule(LightningDataModule):
         super().__init__()
         self.batch_size = batch_size
         self.seed = seed
-        self.constant_share = len(dataset.constant_columns) / len(dataset.columns)
         #: Of the validation rows; never trained on, but figures are coloured by them.
         self.valid_labels = dataset.valid.labels
         self.draw = scaling.draw if scaling.resample else None

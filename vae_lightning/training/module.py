@@ -79,7 +79,8 @@ class VAEModule(LightningModule):
         self.takes_blocks = False
         trial = self.make_optimizer([torch.zeros(1, requires_grad=True)])
         self.lr = float(trial.param_groups[0]["lr"])
-        self._usual_lr = self._lr_of_epoch = self.lr
+        #: What the optimiser steps with in this epoch: a scheduler moves on before validation.
+        self._usual_lr = self.lr_of_epoch = self.lr
         self._plateau: ReduceLROnPlateau | None = None
         self._nelbo_at_start: float | None = None
         self.meter = ELBOMeter(self.vae, self.model.log_slopes())
@@ -154,7 +155,7 @@ class VAEModule(LightningModule):
         loader = self.trainer.train_dataloader
         if isinstance(loader, BatchLoader | BlockLoader):
             loader.set_epoch(self.current_epoch)
-        self._lr_of_epoch = float(self.trainer.optimizers[0].param_groups[0]["lr"])
+        self.lr_of_epoch = float(self.trainer.optimizers[0].param_groups[0]["lr"])
         self.steps.clear()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
@@ -181,7 +182,7 @@ class VAEModule(LightningModule):
             loss, reconstruction, kl = self._mean_terms()
             terms = {"reconstruction": reconstruction, "kl": kl, "nelbo": reconstruction + kl, "loss": loss}
             self._log({**terms, "beta": float(self.weights().beta)}, "train/")
-            self._log({"lr": self._lr_of_epoch})
+            self._log({"lr": self.lr_of_epoch})
         if any(config.scheduler is self._plateau for config in self.trainer.lr_scheduler_configs):
             # Before the epoch's checkpoint is written, so that a resumed run does not miss the step.
             nelbo = self.trainer.callback_metrics.get(MONITOR)

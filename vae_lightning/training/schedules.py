@@ -9,13 +9,16 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from vae_lightning.errors import check_parameter, is_count
 
+COSINE = "vae_lightning.Cosine"
+"""What a configuration calls :class:`Cosine`."""
+
 
 class Cosine(LRScheduler):
     """``lr(t) = lr min(1, (t + 1) / w T) ½ (1 + cos(π t / T))`` in epoch t of T (Loshchilov & Hutter 2017).
 
     Small steps first, as a model that starts as factor analysis has much to lose on few rows; none at the end.
 
-    Its state is the epoch alone: a run that is resumed with another length follows the curve of that length.
+    Its state is the epoch, not the curve: a run that is resumed with another length follows the curve of that length.
 
     Args:
         optimizer: whose step sizes are set.
@@ -41,3 +44,10 @@ class Cosine(LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         return {key: value for key, value in super().state_dict().items() if key not in ("epochs", "warmup")}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        # The optimiser's state holds the step size of this epoch on the curve that the earlier run followed.
+        self._last_lr = self.get_lr()
+        for group, lr in zip(self.optimizer.param_groups, self._last_lr, strict=True):
+            group["lr"] = lr

@@ -19,7 +19,7 @@ class EarlyStopping(lightning_callbacks.EarlyStopping):
         super().on_train_start(trainer, pl_module)
         nelbo = pl_module.nelbo_at_start()
         if nelbo is not None and self.monitor == MONITOR and _is_warm(trainer, pl_module):
-            self.best_score = torch.tensor(nelbo)
+            self.best_score = torch.tensor(nelbo, dtype=torch.float64)  # as the module logs it
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
         if _is_warm(trainer, pl_module):

@@ -125,7 +125,7 @@ class LossGuard(Callback):
             for name, part in module.model.vae.named_children()
             if any(True for _ in part.parameters())
         )
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        rate = module.lr_of_epoch
         raise RunError(
             f"Stopped in {where}: {what}.\nNorms of the parameters: {norms}.",
             [
@@ -159,7 +159,7 @@ class LossGuard(Callback):
                 ),
             ),
             "floor": (
-                values["val/variance_at_floor"] > self.share + getattr(trainer.datamodule, "constant_share", 0.0),  # type: ignore[attr-defined]
+                values["val/variance_at_floor"] > self.share,
                 Notice(
                     f"{values['val/variance_at_floor']:.1%} of the likelihood's variances sit at their floor: the "
                     "model wants to be surer than that lets it. Look for copied columns.",
