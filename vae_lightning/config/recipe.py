@@ -30,6 +30,7 @@ class Recipe:
     Attributes:
         latent_dim: latent dimensions L.
         activation: of the networks.
+        lr: the greatest step size.
         batch_size: rows a step.
         max_epochs: passes over the rows.
         patience: epochs without improvement before training ends.
@@ -37,6 +38,7 @@ class Recipe:
 
     latent_dim: int
     activation: str
+    lr: float
     batch_size: int
     max_epochs: int
     patience: int
@@ -58,9 +60,9 @@ class Recipe:
         in no fewer than 10 epochs and no more than 400.
 
         >>> Recipe.of(300, 6)
-        Recipe(latent_dim=6, activation='elu', batch_size=16, max_epochs=211, patience=53)
+        Recipe(latent_dim=6, activation='elu', lr=0.002, batch_size=16, max_epochs=211, patience=53)
         >>> Recipe.of(48_000, 784, is_real=False)
-        Recipe(latent_dim=64, activation='relu', batch_size=256, max_epochs=105, patience=27)
+        Recipe(latent_dim=64, activation='relu', lr=0.005, batch_size=256, max_epochs=105, patience=27)
         """
         if batch_size is None:
             wanted = 2 ** round(math.log2(max(num_rows / 16, 1)))
@@ -73,6 +75,7 @@ class Recipe:
         return cls(
             latent_dim=min(latent_dim, MOST_LATENTS),
             activation="elu" if is_real else "relu",
+            lr=2e-3 if is_real else 5e-3,
             batch_size=batch_size,
             max_epochs=max_epochs,
             patience=max(LEAST_PATIENCE, math.ceil(PATIENCE * max_epochs)),
@@ -105,6 +108,7 @@ def fit_to_rows(settings: Settings, num_rows: int, num_columns: int) -> Settings
         settings,
         rows=replace(settings.rows, batch_size=recipe.batch_size),
         model=fill("model", settings.model),
+        optimizer=fill("optimizer", settings.optimizer),
         scheduler=fill("scheduler", settings.scheduler),
         trainer=fill("trainer", settings.trainer),
         callbacks={name: node and fill("callbacks", node) for name, node in settings.callbacks.items()},

@@ -53,6 +53,7 @@ AUTO: Literal["auto"] = "auto"
 """Instead of a number: as the rows want it (see `config/recipe.py`)."""
 FROM_ROWS = {
     "model": ("latent_dim", "activation"),
+    "optimizer": ("lr",),
     "scheduler": ("epochs", "T_max"),
     "trainer": ("max_epochs",),
     "callbacks": ("patience",),
