@@ -10,7 +10,7 @@ from typing import Any
 from vae_lightning.config.instantiate import Node
 from vae_lightning.config.settings import AUTO, FROM_ROWS, Settings
 from vae_lightning.likelihoods.base import Likelihood
-from vae_lightning.likelihoods.support import REAL
+from vae_lightning.likelihoods.support import BINARY, REAL, UNIT, Support
 from vae_lightning.model.parts import NAME
 
 USUAL_LATENTS, MOST_LATENTS = 16, 64
@@ -50,18 +50,18 @@ class Recipe:
         num_columns: int,
         batch_size: int | None = None,
         max_epochs: int | None = None,
-        is_real: bool = True,
+        support: Support = REAL,
     ) -> "Recipe":
         """The numbers for N training rows of C columns; what is given stays, and the others follow it.
 
-        ``is_real``: whether the columns are real numbers, as a likelihood with a location has them.
+        ``support``: of the columns.
 
         A sixteenth of the rows a step, from 16 to 256. Steps: 4,000, growing as √N above 2,000 rows to 20,000 at most,
         in no fewer than 10 epochs and no more than 400.
 
         >>> Recipe.of(300, 6)
         Recipe(latent_dim=6, activation='elu', lr=0.002, batch_size=16, max_epochs=211, patience=53)
-        >>> Recipe.of(48_000, 784, is_real=False)
+        >>> Recipe.of(48_000, 784, support=BINARY)
         Recipe(latent_dim=64, activation='relu', lr=0.005, batch_size=256, max_epochs=105, patience=27)
         """
         if batch_size is None:
@@ -71,11 +71,11 @@ class Recipe:
             steps = min(MOST_STEPS, max(LEAST_STEPS, LEAST_STEPS * math.sqrt(num_rows / 2_000)))
             epochs = math.ceil(steps / math.ceil(num_rows / batch_size))
             max_epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, epochs))
-        latent_dim = num_columns if is_real else max(min(num_columns, USUAL_LATENTS), num_columns // 4)
+        latent_dim = num_columns if support == REAL else max(min(num_columns, USUAL_LATENTS), num_columns // 4)
         return cls(
             latent_dim=min(latent_dim, MOST_LATENTS),
-            activation="elu" if is_real else "relu",
-            lr=2e-3 if is_real else 5e-3,
+            activation="elu" if support == REAL else "relu",
+            lr=5e-3 if support in (BINARY, UNIT) else 2e-3,
             batch_size=batch_size,
             max_epochs=max_epochs,
             patience=max(LEAST_PATIENCE, math.ceil(PATIENCE * max_epochs)),
@@ -96,7 +96,7 @@ def fit_to_rows(settings: Settings, num_rows: int, num_columns: int) -> Settings
         num_columns,
         settings.rows.batch_size if isinstance(settings.rows.batch_size, int) else None,
         typed_epochs if isinstance(typed_epochs, int) and typed_epochs > 0 else None,
-        Likelihood.named(settings.likelihood[NAME], "likelihood").support is REAL,
+        Likelihood.named(settings.likelihood[NAME], "likelihood").support,
     )
     values = asdict(recipe) | dict.fromkeys(("epochs", "T_max"), recipe.max_epochs)
 

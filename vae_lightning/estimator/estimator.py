@@ -82,8 +82,8 @@ class VAEEstimator(
         objective: what training maximises, likewise: ``elbo``, or ``iwae``.
         beta: weight of the KL in training, where the objective has one. What is monitored and scored has β = 1
             whatever this is.
-        learning_rate: Adam's greatest step size, which falls to 0 along a cosine; ``auto``: 0.002 for real columns, else
-            0.005.
+        learning_rate: Adam's greatest step size, which falls to 0 along a cosine; ``auto``: 0.005 for values
+            from 0 to 1, else 0.002.
         batch_size: rows per step, all of them where there are fewer; ``auto``: a sixteenth of the rows, 16 to 256.
         max_epochs: most passes over the training rows; ``auto``: 4,000 steps, more on large tables.
         patience: epochs without a lower validation NELBO before training stops; ``auto``: a quarter of all.
