@@ -236,7 +236,8 @@ def train(compose_config: Callable[..., dict[str, Any]]) -> Callable[..., Run]:
 def gaussian_run(train: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A model that has learned something: 4 correlated columns, Gaussian. Read only."""
     run_dir = tmp_path_factory.mktemp("runs") / "gaussian"
-    return train(run_dir, "data.num_rows=600", "trainer.max_epochs=20", "optimizer.lr=0.03", "seed=0")
+    whole = "callbacks.early_stopping.patience=20"
+    return train(run_dir, "data.num_rows=600", "trainer.max_epochs=20", "optimizer.lr=0.03", "seed=0", whole)
 
 
 @pytest.fixture(scope="session")

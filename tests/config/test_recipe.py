@@ -14,12 +14,14 @@ from vae_lightning.config.prepare import load_dataset, prepare
 from vae_lightning.config.recipe import (
     LEAST_BATCH,
     LEAST_EPOCHS,
+    LEAST_PATIENCE,
     LEAST_STEPS,
     MOST_BATCH,
     MOST_EPOCHS,
     MOST_LATENTS,
     MOST_STEPS,
     PATIENCE,
+    USUAL_LATENTS,
     Recipe,
     fit_to_rows,
 )
@@ -44,8 +46,8 @@ def test_every_number_lies_within_its_stated_bounds(num_rows: int) -> None:
     recipe = Recipe.of(num_rows, 10)
     assert min(LEAST_BATCH, num_rows) <= recipe.batch_size <= min(MOST_BATCH, num_rows)
     assert LEAST_EPOCHS <= recipe.max_epochs <= MOST_EPOCHS
-    assert 1 <= recipe.patience <= recipe.max_epochs
-    assert recipe.patience == math.ceil(PATIENCE * recipe.max_epochs)
+    assert recipe.patience == max(LEAST_PATIENCE, math.ceil(PATIENCE * recipe.max_epochs))
+    assert recipe.patience <= recipe.max_epochs
     per_epoch = math.ceil(num_rows / recipe.batch_size)
     if LEAST_EPOCHS < recipe.max_epochs < MOST_EPOCHS:
         assert LEAST_STEPS <= steps(num_rows, recipe) < MOST_STEPS + per_epoch
@@ -65,10 +67,17 @@ def test_as_many_latents_as_columns_up_to_a_bound(num_columns: int, latent_dim: 
     assert Recipe.of(1000, num_columns).latent_dim == latent_dim
 
 
+@pytest.mark.parametrize(("num_columns", "latent_dim"), [(1, 1), (8, 8), (64, USUAL_LATENTS), (112, 28), (784, 64)])
+def test_columns_that_are_not_real_get_a_quarter_as_many(num_columns: int, latent_dim: int) -> None:
+    recipe = Recipe.of(1000, num_columns, is_real=False)
+    assert recipe.latent_dim == latent_dim
+    assert (recipe.activation, Recipe.of(1000, num_columns).activation) == ("relu", "elu")
+
+
 def test_the_others_follow_what_is_given() -> None:
     assert Recipe.of(2000, 10, batch_size=500).max_epochs == MOST_EPOCHS
     assert Recipe.of(2000, 10, batch_size=50).max_epochs == 100  # 4,000 steps of 40 an epoch
-    assert Recipe.of(2000, 10, max_epochs=7).patience == 3
+    assert Recipe.of(2000, 10, max_epochs=80).patience == 20
     assert Recipe.of(2000, 10, batch_size=50, max_epochs=7).batch_size == 50
 
 

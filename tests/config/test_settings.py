@@ -42,7 +42,7 @@ def test_every_default_is_filled_in(config: dict[str, Any]) -> None:
     settings = Settings.parse(config)
     assert settings.source["noise_scale"] == 0.5
     assert (settings.rows.threshold, settings.rows.batch_size) == (0.5, 32)
-    assert settings.model["activation"] == "elu"
+    assert settings.model["activation"] == "auto"
     assert settings.model["decoder_dims"] is None
     assert "posterior" not in settings.model
     assert settings.posterior == {"name": "gaussian", "log_var_bound": 30.0}

@@ -62,6 +62,7 @@ def test_the_summary_holds_what_a_reader_needs_to_trust_the_number(gaussian_run:
         "trainer.max_epochs=20",
         "optimizer.lr=0.03",
         "seed=0",
+        "callbacks.early_stopping.patience=20",
     ]
     assert summary["data"]["rows"] == {"train": 420, "valid": 60, "test": 120}
     assert summary["data"]["columns"] == 4

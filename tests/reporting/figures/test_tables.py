@@ -13,7 +13,7 @@ from tests.reporting.conftest import words
 from vae_lightning.reporting.figures import tables
 from vae_lightning.reporting.figures.statistics import compute_distances
 from vae_lightning.reporting.figures.style import BLUE, ORANGE
-from vae_lightning.reporting.figures.subject import ColumnNats, Subject
+from vae_lightning.reporting.figures.subject import DRAWS, ColumnNats, Subject
 
 
 def test_histograms_share_bins_and_integrate_to_one(table: Subject) -> None:
@@ -33,8 +33,9 @@ def test_histograms_share_bins_and_integrate_to_one(table: Subject) -> None:
 
 
 def test_drawn_values_are_draws_and_not_means(table: Subject) -> None:
-    means = table.model.sample(table.num_rows, seed=0, mean=True).to_numpy()
-    assert (table.samples.var(0) > means.var(0)).all()
+    np.testing.assert_array_equal(table.samples, table.model.sample(table.num_rows, seed=0).to_numpy())
+    drawn, means = (table.model.sample(4000, seed=0, mean=mean).to_numpy() for mean in (False, True))
+    assert (drawn.var(0) > 1.02 * means.var(0)).all()
 
 
 def test_binary_columns_are_dots_at_their_shares_of_ones(bits: Subject) -> None:
@@ -66,7 +67,12 @@ def test_a_column_of_one_value_has_no_correlation(table: Subject) -> None:
 def test_bars_are_nats_gained_over_an_independent_column(table: Subject) -> None:
     nats = table.column_nats
     by_column = table.model.score_by_column(table.rows, num_samples=512).filter(like="nats_").mean().to_numpy()
-    np.testing.assert_allclose(nats.given_code, by_column, atol=0.05)
+    vae = table.model.vae
+    with torch.no_grad():
+        means = vae(table.batch, vae.noise(512, table.num_rows)).log_px.double().mean(1).numpy()
+    # The figure's are means over eight draws of z.
+    assert (np.abs(nats.given_code - by_column) < 5 * means.std(0) / np.sqrt(DRAWS)).all()
+    assert (means.std(0) < 0.1).all()
     scale = np.exp(table.model.scaling.log_slopes().numpy())
     training = table.training.x.double()
     moments = zip(training.mean(0).numpy(), training.std(0, correction=0).numpy(), strict=True)
