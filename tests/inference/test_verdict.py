@@ -202,3 +202,11 @@ def test_one_row_is_no_sample(test: int, valid: int) -> None:
     assert verdict.code == "too_few_rows"
     assert ("1 test row" in verdict.words) == (test == 1)
     assert ("1 validation row" in verdict.words) == (valid == 1)
+
+
+def test_a_curve_that_ends_in_nan_has_diverged_though_the_weights_of_the_start_are_as_good_as_ever() -> None:
+    end = {"best_epoch": 0, "start": 8.1}
+    for valid in ([math.nan], [8.2, math.inf]):
+        assert judge(RESULT, course_of(valid, **end)).words == (
+            f"Diverged: the validation NELBO ended at {valid[-1]}; the weights of the start are kept."
+        )

@@ -35,7 +35,7 @@ PLAIN = job()
         ["logger=none"],
         ["callbacks.progress=null"],
         ["objective.beta=1.0"],  # a constructor's default that no yaml repeats
-        ["model.latent_dim=16", "optimizer.lr=0.001"],
+        ["model.latent_dim=auto", "trainer.max_epochs=auto", "optimizer.lr=0.002"],
         ["run_dir=elsewhere"],
         ["debug=true"],
         ["torch.threads=3"],
@@ -76,9 +76,9 @@ def test_an_experiment_is_the_overrides_that_it_stands_for() -> None:
         "data=correlated_bits",
         "trainer.max_epochs=3",
         "test.num_samples=7",
-        "torch.matmul_precision=high",
-        "scheduler=cosine",
-        "optimizer.lr=0.002",
+        "torch.matmul_precision=medium",
+        "scheduler=none",
+        "optimizer.lr=0.003",
         "callbacks.early_stopping.patience=3",
     ],
 )
@@ -91,7 +91,7 @@ def test_settings_name_choices_and_defaults() -> None:
     assert settings["likelihood"] == "gaussian"
     assert settings["likelihood.variance"] == "per_column"
     assert settings["objective.beta"] == 1.0
-    assert settings["posterior.log_var_bound"] == 15.0
+    assert settings["posterior.log_var_bound"] == 30.0
     assert settings["data.threshold"] == 0.5
     assert settings["seed"] == 3
     assert not [name for name in settings if "somewhere" in str(settings[name])]

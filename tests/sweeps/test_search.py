@@ -18,13 +18,15 @@ from vae_lightning.sweeps.base import jobs_of
 from vae_lightning.sweeps.study import open_study, sampler_of, storage_of
 
 Sweep = Callable[..., int]
-# A latent dimension of 0 is refused, and a step of 1e30 ends in NaN where no guard stops it.
+# A latent dimension of 0 is refused, and a step of 1e30 ends in NaN where no guard stops it and no better weights, those
+# of the start, are kept.
 SHARED = [
     "hydra/sweeper=optuna",
     "hydra.sweeper.sampler=random",
     "model.latent_dim=range(0,5)",
     "optimizer.lr=0.001,0.01,1e30",
     "callbacks.guard=null",
+    "callbacks.best=null",
     "trainer.max_epochs=1",
     "sweep.dir=s",
 ]

@@ -196,9 +196,15 @@ def _divergence(result: Evaluation, course: Course | None) -> str:
     """Why training is held to have diverged; nothing where it did not."""
     if result.active_units == 0 and not result.kl < SMALL_KL:
         return f"the KL is {result.kl:.4g} nats and yet no latent dimension varies with the rows; try a smaller step"
+    if course is None or not course.valid:
+        return ""
+    at_end = course.valid[-1]
+    kept = f"the weights of {f'epoch {course.best_epoch}' if course.best_epoch else 'the start'} are kept"
+    if not math.isfinite(at_end):
+        return f"the validation NELBO ended at {at_end}; {kept}"
     # While β is below its final value the NELBO at β = 1 is not what is minimised, and may rise without harm.
-    train = [] if course is None else [value for value in course.train if not math.isnan(value)]
-    if course is None or not train or not course.valid or course.beta < course.final_beta:
+    train = [value for value in course.train if not math.isnan(value)]
+    if not train or course.beta < course.final_beta:
         return ""
     # A model that learns its training rows by heart has a validation curve that rises, but no training curve.
     in_training = float(np.median(train[-3:]))
@@ -209,13 +215,11 @@ def _divergence(result: Evaluation, course: Course | None) -> str:
             "independent columns, which know nothing of one another; try a smaller step or scaled data"
         )
     at_best, lowest = (np.nanmin([course.start, *curve]) for curve in (course.valid, train))
-    at_end = course.valid[-1]
     slack = max(1.0, 0.5 * _learned(result), SLACK * abs(at_best))
     if at_end > at_best + slack and in_training > lowest + slack:
-        kept = f"epoch {course.best_epoch}" if course.best_epoch else "the start"
         return (
             f"the validation NELBO ended at {at_end:.4g} nats after {at_best:.4g}, and that of the training "
-            f"rows rose with it; the weights of {kept} are kept"
+            f"rows rose with it; {kept}"
         )
     return ""
 
