@@ -71,7 +71,7 @@ def test_a_model_that_is_no_better_is_not_called_better() -> None:
 
 
 def test_the_share_of_the_way_is_worded_so_that_it_is_true() -> None:
-    way = "of the way from independent columns to factor analysis with 16 latent dimensions"
+    way = "of the way from the baseline to the control"
     assert line("explained", explained=0.78) == f"78 %  {way}"
     assert line("explained", explained=1.0) == f"100 %  {way}"
     assert line("explained", explained=1.31) == f"131 %  {way}: the model has gone beyond it"
@@ -80,12 +80,12 @@ def test_the_share_of_the_way_is_worded_so_that_it_is_true() -> None:
 
 
 def test_what_the_error_measures_and_what_makes_it_large() -> None:
-    words = "± 0.135 on other test rows (standard error of their mean)"
+    words = "± 0.135, standard error of the mean over rows"
     assert line("NLL") == f"23.500  {words}; -log p(x) from 1,000 samples a row"
     large = {"nll_standard_error": 18.6}
     assert "large as the 1 % of rows farthest out make 93 % of its square" in line("NLL", extreme_share=0.93, **large)
     assert "large as the rows are few" in line("NLL", num_rows=20, extreme_share=0.3, **large)
-    assert "large as rows differ by more than models do" in line("NLL", **large)
+    assert "rows differ by more than models do" in line("NLL", **large)
     # Without a control, beside the gain over the baseline.
     assert "large" not in line("NLL", control=NAN, nll_standard_error=1.7)
     assert "large" in line("NLL", control=NAN, nll_standard_error=1.8)

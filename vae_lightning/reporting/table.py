@@ -60,7 +60,7 @@ def explain(result: Evaluation, best: float | None = None) -> list[tuple[str, st
     """
     is_linear = result.control_words.startswith("factor analysis")
     lines = [
-        ("NLL", _number(result.nll), f"{_explain_error(result)}; -log p(x) from {result.num_samples:,} samples a row"),
+        ("NLL", _number(result.nll), f"{_explain_error(result)}; log p(x) from {result.num_samples:,} samples"),
         (
             "baseline NLL",
             _number(result.baseline),
@@ -79,7 +79,7 @@ def explain(result: Evaluation, best: float | None = None) -> list[tuple[str, st
         (
             "least possible",
             _number(result.entropy_floor),
-            "a bound and not a goal: no model of this family goes lower on these rows",
+            "a bound, not a goal: no model of this family is lower here",
         ),
         ("NELBO", _number(result.nelbo), "= reconstruction + KL, an upper bound of the NLL"),
         ("reconstruction", _number(result.reconstruction), ""),
@@ -100,7 +100,7 @@ def _explain_error(result: Evaluation) -> str:
     error = result.nll_standard_error
     if math.isnan(error):
         return "one row, so no standard error"
-    words = f"± {error:.3f} on other test rows (standard error of their mean)"
+    words = f"± {error:.3f}, standard error of the mean over rows"
     gain = result.baseline - result.nll if math.isnan(result.control) else result.control - result.nll
     if not error > abs(gain) / 2:
         return words
@@ -108,7 +108,7 @@ def _explain_error(result: Evaluation) -> str:
         return f"{words}, large as the 1 % of rows farthest out make {100 * result.extreme_share:.0f} % of its square"
     if result.num_rows < FEW_ROWS:
         return f"{words}, large as the rows are few"
-    return f"{words}, large as rows differ by more than models do: the gains below are row by row"
+    return f"{words}; rows differ by more than models do, so gains are taken row by row"
 
 
 def _compare(reference: str, gain: float, error: float) -> str:
@@ -128,7 +128,7 @@ def _explain_share(result: Evaluation) -> str:
         return NO_ROWS
     if math.isnan(result.explained):
         return f"{result.control_words} is not measurably better than independent columns"
-    way = f"of the way from independent columns to {result.control_words}"
+    way = "of the way from the baseline to the control"
     if result.explained < 0:
         return f"{way}: the model has gone the other way"
     return f"{way}: the model has gone beyond it" if result.explained > 1 else way
