@@ -27,6 +27,7 @@ from vae_lightning.config.recipe import (
 )
 from vae_lightning.config.settings import AUTO, Settings
 from vae_lightning.errors import ConfigError
+from vae_lightning.likelihoods.support import BINARY, COUNT, UNIT
 
 Compose = Callable[..., dict[str, Any]]
 SIZES = [1, 2, 5, 15, 16, 17, 20, 100, 300, 1437, 2000, 5000, 20_000, 60_000, 1_000_000, 50_000_000]
@@ -69,9 +70,11 @@ def test_as_many_latents_as_columns_up_to_a_bound(num_columns: int, latent_dim: 
 
 @pytest.mark.parametrize(("num_columns", "latent_dim"), [(1, 1), (8, 8), (64, USUAL_LATENTS), (112, 28), (784, 64)])
 def test_columns_that_are_not_real_get_a_quarter_as_many(num_columns: int, latent_dim: int) -> None:
-    recipe = Recipe.of(1000, num_columns, is_real=False)
-    assert recipe.latent_dim == latent_dim
-    assert (recipe.activation, Recipe.of(1000, num_columns).activation) == ("relu", "elu")
+    for support in (BINARY, UNIT, COUNT):
+        recipe = Recipe.of(1000, num_columns, support=support)
+        assert recipe.latent_dim == latent_dim
+        assert (recipe.activation, Recipe.of(1000, num_columns).activation) == ("relu", "elu")
+        assert recipe.lr == (2e-3 if support == COUNT else 5e-3)
 
 
 def test_the_others_follow_what_is_given() -> None:

@@ -18,8 +18,8 @@ from vae_lightning.sweeps.base import jobs_of
 from vae_lightning.sweeps.study import open_study, sampler_of, storage_of
 
 Sweep = Callable[..., int]
-# A latent dimension of 0 is refused, and a step of 1e30 ends in NaN where no guard stops it and no better weights, those
-# of the start, are kept.
+# A latent dimension of 0 is refused, and a step of 1e30 ends in NaN where no guard stops it and no better weights,
+# those of the start, are kept.
 SHARED = [
     "hydra/sweeper=optuna",
     "hydra.sweeper.sampler=random",
