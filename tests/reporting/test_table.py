@@ -52,7 +52,7 @@ def test_the_lines_and_their_order() -> None:
         "NLL per column",
         "validation NELBO",
     ]
-    assert line("least possible") == "0.000  a bound and not a goal: no model of this family goes lower on these rows"
+    assert line("least possible") == "0.000  a bound, not a goal: no model of this family is lower here"
     assert line("NLL per column") == "0.3672  nats = 0.5298 bits"
     assert line("baseline NLL") == "27.000  independent columns; the model beats it by 3.500 ± 0.100"
     words = "24.500  factor analysis with 16 latent dimensions; the model beats it by 1.000 ± 0.200"
@@ -81,7 +81,7 @@ def test_the_share_of_the_way_is_worded_so_that_it_is_true() -> None:
 
 def test_what_the_error_measures_and_what_makes_it_large() -> None:
     words = "± 0.135, standard error of the mean over rows"
-    assert line("NLL") == f"23.500  {words}; -log p(x) from 1,000 samples a row"
+    assert line("NLL") == f"23.500  {words}; log p(x) from 1,000 samples"
     large = {"nll_standard_error": 18.6}
     assert "large as the 1 % of rows farthest out make 93 % of its square" in line("NLL", extreme_share=0.93, **large)
     assert "large as the rows are few" in line("NLL", num_rows=20, extreme_share=0.3, **large)
@@ -100,7 +100,7 @@ def test_what_needs_the_training_rows_is_a_dash_without_them(name: str) -> None:
 def test_one_row_has_no_error_and_nothing_prints_nan() -> None:
     unknown = ("nll_standard_error", "baseline_gain_standard_error", "control_gain_standard_error", "explained")
     single = dict.fromkeys((*unknown, "extreme_share"), NAN)
-    assert line("NLL", **single) == "23.500  one row, so no standard error; -log p(x) from 1,000 samples a row"
+    assert line("NLL", **single) == "23.500  one row, so no standard error; log p(x) from 1,000 samples"
     assert line("baseline NLL", **single) == "27.000  independent columns; the model beats it by 3.500"
     table = explain(replace(PLAIN, **single, num_rows=1))
     assert not [part for row in table for part in row if "nan" in part]
