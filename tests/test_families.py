@@ -33,7 +33,7 @@ TYPED = {
     "laplace": ["likelihood.scale=optimal", "prior=mixture", "prior.num_components=3"],
 }
 CASES = [name for name in Likelihood.families() if name not in EVERYWHERE]
-SHORT = ["trainer.max_epochs=15", "optimizer.lr=0.02"]
+SHORT = ["trainer.max_epochs=15", "scheduler.epochs=15", "optimizer.lr=0.02"]
 
 
 def quick(case: str, format: str) -> bool:

@@ -70,7 +70,7 @@ class Logistic(Likelihood):
     def max_log_prob(self) -> Tensor:
         return torch.full((self.num_columns,), BOUND - 2 * math.log(2))
 
-    def start_from(self, rows: RowBatches) -> Tensor:
+    def start_from(self, rows: RowBatches, residual: Tensor | None = None, held: Tensor | None = None) -> Tensor:
         location, log_scale = _fitted(rows)
         self.raw_log_scale.data.copy_(smooth_bound_inverse(log_scale, BOUND))
         return location.float()

@@ -43,7 +43,7 @@ def losses(tmp_path: Path) -> Path:
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
     path = tmp_path / "my.csv"
-    path.write_text("a,b\n" + "".join(f"{i % 7},{(i * i) % 11 / 2}\n" for i in range(100)))
+    path.write_text("a,b\n" + "".join(f"{i % 7},{(i * 37) % 101 / 2}\n" for i in range(100)))
     return path
 
 

@@ -119,7 +119,7 @@ def test_looking_at_a_configuration_runs_and_changes_nothing(here: Path, capsys:
     cli.train(["--cfg", "job", *TINY, "model.latent_dim=3"])
     shown = yaml.safe_load(capsys.readouterr().out)
     assert (shown["model"]["hidden_dims"], shown["model"]["latent_dim"]) == ([16], 3)
-    assert (shown["model"]["activation"], shown["trainer"]["accumulate_grad_batches"]) == ("relu", 1)
+    assert (shown["model"]["activation"], shown["trainer"]["accumulate_grad_batches"]) == ("auto", 1)
     assert shown["callbacks"]["best"]["dirpath"] == "${run_dir}/checkpoints"
     cli.train(["--cfg", "job", "sweep=latent_dim", "seed=3"])
     assert yaml.safe_load(capsys.readouterr().out)["seed"] == 3

@@ -75,9 +75,8 @@ def test_an_epoch_that_is_better_is_kept_instead(fit: Make, make_data: Make, tmp
 
 def start_of(module: VAEModule) -> float:
     """val/nelbo of the weights before the first step, as the module itself remembers it."""
-    value = module._nelbo_at_start
-    assert value is not None
-    return value
+    assert module._at_start is not None
+    return module._at_start["val/nelbo"]
 
 
 def test_looking_at_the_start_changes_nothing_of_the_training(fit: Make) -> None:
@@ -103,7 +102,7 @@ def test_without_validation_rows_there_is_no_start_to_keep(
     module, saved = make_module(), BestCheckpoint(str(tmp_path))
     trainer = make_trainer(max_epochs=1, callbacks=[saved], enable_checkpointing=True)
     trainer.fit(module, BatchLoader(make_data().rows["train"], batch_size=10))
-    assert module._nelbo_at_start is None
+    assert module._at_start is None
     assert saved.best_model_score is None
 
 
@@ -114,5 +113,5 @@ def test_a_fit_that_goes_on_has_no_start(fit: Make, make_data: Make, make_traine
     trainer = make_trainer(callbacks=[again], enable_checkpointing=True, max_epochs=4)
     other = VAEModule(module.model)
     trainer.fit(other, make_data(), ckpt_path=str(tmp_path / "last.ckpt"), weights_only=True)
-    assert other._nelbo_at_start is None
+    assert other._at_start is None
     assert again.best_model_score <= saved.best_model_score

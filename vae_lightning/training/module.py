@@ -82,7 +82,7 @@ class VAEModule(LightningModule):
         #: What the optimiser steps with in this epoch: a scheduler moves on before validation.
         self._usual_lr = self.lr_of_epoch = self.lr
         self._plateau: ReduceLROnPlateau | None = None
-        self._nelbo_at_start: float | None = None
+        self._at_start: dict[str, float] | None = None
         self.meter = ELBOMeter(self.vae, self.model.log_slopes())
         self.steps: list[Statistics] = []
         self.save_hyperparameters(settings_of(self.model, self.objective, self.lr, seed))
@@ -140,14 +140,19 @@ class VAEModule(LightningModule):
 
         None where the fit goes on with an earlier one, or has no validation rows.
         """
+        terms = self.terms_at_start()
+        return terms[MONITOR] if terms else None
+
+    def terms_at_start(self) -> dict[str, float]:
+        """What validation would have logged before the first step; empty where there is no :meth:`nelbo_at_start`."""
         loader = self.trainer.val_dataloaders
         if self.global_step or loader is None:
-            return None
-        if self._nelbo_at_start is None:
+            return {}
+        if self._at_start is None:
             self.eval()
-            self._nelbo_at_start = self.measure(loader)["nelbo"]
+            self._at_start = {f"val/{name}": value for name, value in self.measure(loader).items()}
             self.train()
-        return self._nelbo_at_start
+        return self._at_start
 
     def on_train_epoch_start(self) -> None:
         """Begin the epoch's random stream: a run resumed here draws what the unbroken one drew."""

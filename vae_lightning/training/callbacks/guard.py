@@ -14,6 +14,7 @@ from vae_lightning.inference.verdict import SMALL_KL
 from vae_lightning.training.module import VAEModule
 
 TERMS = ("loss", "reconstruction", "KL")
+Conditions = dict[str, tuple[bool, Notice]]
 TOLERANCE = 1e-3
 """Nats: float32 rounding may put a zero KL or a loss at its floor this far on the wrong side."""
 
@@ -21,7 +22,7 @@ TOLERANCE = 1e-3
 class LossGuard(Callback):
     """Stops a run whose loss breaks a law; warns, once each, of a model that has stopped learning something.
 
-    What :attr:`warnings` holds in the end is true of the best epoch, whose weights are kept.
+    What :attr:`warnings` holds in the end is true of the best epoch, or of the start, whose weights are kept.
 
     Laws: every term is finite; KL >= 0; NELBO >= -sum(max_log_prob). The terms stay on the device and are read every
     ``every_n_steps`` steps and at the end of an epoch, so the guard costs no step anything.
@@ -43,7 +44,7 @@ class LossGuard(Callback):
         self.share = share
         self._checked = 0
         self._epochs: dict[str, int] = {}
-        #: What was warned of, and what holds of the best epoch, by name.
+        #: What was warned of, and what holds of the best epoch or the start, by name.
         self._warned: dict[str, Notice] = {}
         self._at_best: dict[str, Notice] = {}
         self._best = math.inf
@@ -51,8 +52,12 @@ class LossGuard(Callback):
 
     @property
     def warnings(self) -> list[Notice]:
-        """The warnings that hold of the best epoch."""
+        """The warnings that hold of the weights that are kept."""
         return [notice for name, notice in self._at_best.items() if name in self._warned]
+
+    def on_train_start(self, trainer: Trainer, pl_module: VAEModule) -> None:
+        if values := pl_module.terms_at_start():
+            self._keep_best(values, _conditions(values, pl_module, self.share))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: VAEModule) -> None:
         self._checked = 0
@@ -142,51 +147,58 @@ class LossGuard(Callback):
                 f"The loss is below 0 ({values['val/nelbo']:.1f} nats), as a density may be: it exceeds 1 where data "
                 f"are dense. The floor for these columns is {module.model.loss_floor():.1f}."
             )
-        latent_dim = module.model.vae.latent_dim
-        record = module.model.record
-        is_warmed_up = record.get("objective", {}).get("warmup") != "none"
-        conditions = {
-            "collapse": (
-                # Of a single row nothing can vary; and a great KL without an active unit is no collapse.
-                values["val/active_units"] == 0 and values["val/kl"] < SMALL_KL and float(module.meter.rows) > 1,
-                Notice(
-                    f"Posterior collapse: none of the {latent_dim} latent dimensions is active (KL "
-                    f"{values['val/kl']:.3g} nats).",
-                    (
-                        *([] if is_warmed_up else [Setting("objective.warmup", "linear")]),
-                        *_times(record, "objective.beta", 0.5, "a smaller weight of the KL"),
-                    ),
-                ),
-            ),
-            "floor": (
-                values["val/variance_at_floor"] > self.share,
-                Notice(
-                    f"{values['val/variance_at_floor']:.1%} of the likelihood's variances sit at their floor: the "
-                    "model wants to be surer than that lets it. Look for copied columns.",
-                    _times(record, "likelihood.min_scale", 0.1, "a lower floor"),
-                ),
-            ),
-            "bound": (
-                values.get("val/log_var_at_bound", 0.0) > self.share,
-                Notice(
-                    f"{values.get('val/log_var_at_bound', 0.0):.1%} of the posterior's log-variances sit at their "
-                    "bound.",
-                    (
-                        *_times(record, "posterior.log_var_bound", 2, "a wider bound"),
-                        *_times(record, "optimizer.lr", 0.1, "a smaller step"),
-                    ),
-                ),
-            ),
-        }
-        if values["val/nelbo"] <= self._best:
-            self._best = values["val/nelbo"]
-            self._at_best = {name: notice for name, (holds, notice) in conditions.items() if holds}
+        conditions = _conditions(values, module, self.share)
+        self._keep_best(values, conditions)
         is_last = trainer.current_epoch + 1 == trainer.max_epochs
         for name, (holds, notice) in conditions.items():
             self._epochs[name] = self._epochs.get(name, 0) + 1 if holds else 0
             if name not in self._warned and (self._epochs[name] == self.patience or (is_last and holds)):
                 self._warned[name] = notice
                 log.warning(str(notice))
+
+    def _keep_best(self, values: dict[str, float], conditions: Conditions) -> None:
+        if values["val/nelbo"] <= self._best:
+            self._best = values["val/nelbo"]
+            self._at_best = {name: notice for name, (holds, notice) in conditions.items() if holds}
+
+
+def _conditions(values: dict[str, float], module: VAEModule, share: float) -> Conditions:
+    """What is worth a warning: name → whether it holds of the last validation, and what is said then."""
+    latent_dim = module.model.vae.latent_dim
+    record = module.model.record
+    is_warmed_up = record.get("objective", {}).get("warmup") != "none"
+    return {
+        "collapse": (
+            # Of a single row nothing can vary; and a great KL without an active unit is no collapse.
+            values["val/active_units"] == 0 and values["val/kl"] < SMALL_KL and float(module.meter.rows) > 1,
+            Notice(
+                f"Posterior collapse: none of the {latent_dim} latent dimensions is active (KL "
+                f"{values['val/kl']:.3g} nats).",
+                (
+                    *([] if is_warmed_up else [Setting("objective.warmup", "linear")]),
+                    *_times(record, "objective.beta", 0.5, "a smaller weight of the KL"),
+                ),
+            ),
+        ),
+        "floor": (
+            values["val/variance_at_floor"] > share,
+            Notice(
+                f"{values['val/variance_at_floor']:.1%} of the likelihood's variances sit at their floor: the "
+                "model wants to be surer than that lets it. Look for copied columns.",
+                _times(record, "likelihood.min_scale", 0.1, "a lower floor"),
+            ),
+        ),
+        "bound": (
+            values.get("val/log_var_at_bound", 0.0) > share,
+            Notice(
+                f"{values.get('val/log_var_at_bound', 0.0):.1%} of the posterior's log-variances sit at their bound.",
+                (
+                    *_times(record, "posterior.log_var_bound", 2, "a wider bound"),
+                    *_times(record, "optimizer.lr", 0.1, "a smaller step"),
+                ),
+            ),
+        ),
+    }
 
 
 def _times(record: Mapping[str, Any], key: str, factor: float, effect: str) -> tuple[Setting, ...]:
