@@ -46,8 +46,8 @@ from vae_lightning.training.callbacks.course import CourseRecorder, describe_bet
 from vae_lightning.training.callbacks.guard import LossGuard
 from vae_lightning.training.datamodule import EVALUATION_BATCH
 from vae_lightning.training.module import MONITOR
-from vae_lightning.training.threads import limit_threads
 from vae_lightning.training.schedules import COSINE
+from vae_lightning.training.threads import limit_threads
 from vae_lightning.version import __version__
 
 PARTS = ("summary.json", "report.html", "figures", "metrics.csv", VALID_SCORES, "train.log")
