@@ -119,12 +119,14 @@ def run(job: Job) -> dict[str, float]:
     """Train as ``python train.py likelihood=gaussian`` would, in memory, and measure on the test rows."""
     import torch
 
+    from vae_lightning.config.overrides import prepare_overrides
     from vae_lightning.runs.fitting import fit_in_memory, in_memory
 
     torch.set_num_threads(1)
     dataset = standardize(job)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        composed = compose("train", ["data=table", "likelihood=gaussian", f"seed={job.seed}", *job.overrides])
+        typed = ["data=table", "likelihood=gaussian", f"seed={job.seed}", *job.overrides]
+        composed = compose("train", prepare_overrides(typed))
     config = {name: OmegaConf.to_container(composed[name], resolve=True) for name in GROUPS}
     options = {key: config["data"][key] for key in ("batch_size", "preprocess") if key in config["data"]}
     nodes = in_memory("cpu", config["trainer"]["max_epochs"], "auto", 0)

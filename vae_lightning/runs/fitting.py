@@ -23,6 +23,7 @@ from vae_lightning.inference.model import VAEModel
 from vae_lightning.training.callbacks.guard import LossGuard
 from vae_lightning.training.callbacks.memory import BestInMemory
 from vae_lightning.training.module import MONITOR
+from vae_lightning.training.threads import limit_threads
 
 # torch's random stream, Lightning's loggers and the denormal flag are the process's: fits in threads take turns.
 _TURNS = threading.Lock()
@@ -104,7 +105,8 @@ def fit_in_memory(config: Mapping[str, Any], dataset: Dataset, verbose: int = 0)
     settings = Settings.parse(config)
     with _surroundings(settings.seed, verbose):
         built = assemble(prepare(settings, dataset))
-        interrupted = _train(built)
+        with limit_threads(built.module, built.datamodule.batch_size):
+            interrupted = _train(built)
         return _fitted(built, interrupted)
 
 

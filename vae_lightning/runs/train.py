@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ from vae_lightning.training.callbacks.guard import LossGuard
 from vae_lightning.training.datamodule import EVALUATION_BATCH
 from vae_lightning.training.module import MONITOR
 from vae_lightning.training.schedules import COSINE
+from vae_lightning.training.threads import limit_threads
 from vae_lightning.version import __version__
 
 PARTS = ("summary.json", "report.html", "figures", "metrics.csv", VALID_SCORES, "train.log")
@@ -79,7 +81,8 @@ def train(
     stale = [] if resume_from else [f"checkpoints/{name}" for name in CHECKPOINTS]
     for name in ("summary.json", PAGE, VALID_SCORES, *stale):
         (run_dir / name).unlink(missing_ok=True)
-    _fit(built, run_dir, resume_from)
+    with nullcontext() if settings.torch.threads else limit_threads(built.module, built.datamodule.batch_size):
+        _fit(built, run_dir, resume_from)
     best, epoch, checkpoint = _load_best(built, run_dir)
     trained = time.perf_counter() - started
     result, seconds = _evaluate(built, settings)
