@@ -1,7 +1,7 @@
 """How well a VAE's score finds anomalies, beside a control of one line, on six public tables.
 
     python scripts/anomalies.py [--data ../shared/data] [--seeds 10] [--sets cardio musk ...] [--epochs 100] [--jobs 1]
-    python scripts/anomalies.py --beta 1000 --seeds 2 --epochs 20  # what a table of collapsed VAEs looks like
+    python scripts/anomalies.py --beta 1000 --seeds 2 --epochs 20  # training collapses, and the start is kept
 
 For each seed: a random 60/40 split, the anomalies left in the training rows; columns z-scored on the training rows; one
 configuration for all sets (`CONFIGURATION`), none tuned to any of them; labels are only used to compute the AUROC,
@@ -141,7 +141,9 @@ def main(arguments: list[str] | None = None, say: Callable[[str], object] = prin
     parser.add_argument("--seeds", type=int, default=10, help="splits of each set")
     parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     parser.add_argument("--epochs", type=int, default=100, help="at most so many for each fit")
-    parser.add_argument("--beta", type=float, default=1.0, help="weight of the KL in training; a large one collapses")
+    parser.add_argument(
+        "--beta", type=float, default=1.0, help="weight of the KL in training; a large one makes that collapse"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="fits at a time")
     options = parser.parse_args(arguments)
     absent = [name for name in options.sets if not (options.data / f"adbench_{name}.npz").exists()]

@@ -41,15 +41,16 @@ def test_the_script_prints_one_line_a_set(shared_data: Callable[[str], Any]) -> 
     assert cells[5].strip() == f"{control:.3f} ± 0.000"
 
 
-def test_the_script_shows_that_a_collapsed_vae_is_the_control(shared_data: Callable[[str], Any]) -> None:
+def test_the_script_shows_that_training_that_collapses_leaves_the_start(shared_data: Callable[[str], Any]) -> None:
+    """Factor analysis: no control, and not called collapsed."""
     shared_data("adbench_vowels.npz")
     said: list[str] = []
     arguments = ["--data", str(ROOT.parent / "shared" / "data"), "--sets", "vowels", "--seeds", "1", "--epochs", "3"]
     assert anomalies().main([*arguments, "--beta", "1000"], lambda text: said.append(str(text))) == 0
     cells = [cell.strip() for cell in said[2].split("|")]
-    assert cells[6] == "1 of 1"
-    assert float(cells[7]) > 0.99
-    assert float(cells[2].split()[0]) == pytest.approx(float(cells[5].split()[0]), abs=0.01)
+    assert cells[6] == "0 of 1"
+    assert float(cells[7]) < 0.8
+    assert float(cells[2].split()[0]) > float(cells[5].split()[0]) + 0.2
 
 
 def test_the_script_counts_a_silent_doctor_as_a_broken_law() -> None:

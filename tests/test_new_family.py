@@ -120,10 +120,12 @@ def test_a_likelihood_added_as_three_files_goes_through_everything(tmp_path: Pat
     (tmp_path / "conf/likelihood/logistic.yaml").write_text(YAML)
     (tmp_path / "tests/likelihoods/test_logistic.py").write_text(TEST.lstrip())
     tests = ["tests/likelihoods", "tests/test_families.py", "-k", "logistic or one_file or help"]
+    # It is no worker of the session that starts it: what is made once for all workers is not shared with that.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider", *tests],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path), "PYTEST_ADDOPTS": ""},
+        env={**environment, "PYTHONPATH": str(tmp_path), "PYTEST_ADDOPTS": ""},
         capture_output=True,
         text=True,
         timeout=500,
