@@ -79,6 +79,12 @@ SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
 
 
 @pytest.fixture(autouse=True)
+def _log_is_on() -> None:
+    """Hydra's set-up of logging, which a test before this one may have called, disables every logger that it finds."""
+    logging.getLogger("vae_lightning").disabled = False
+
+
+@pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
 

@@ -37,9 +37,9 @@ def sound(gaussian_run) -> Trained:
 def test_a_sound_run_is_sound(name: str, request: pytest.FixtureRequest) -> None:
     run = request.getfixturevalue(name)
     report = examine_run(run.run_dir)
-    # After twenty epochs a model may still improve, which is no fault of its formulas.
+    # After twenty epochs a model may still improve, or be no better than the control: no fault of its formulas.
     assert set(report.codes) <= {"UNDERTRAINED"}, str(report)
-    assert not report.unjudged
+    assert {finding.code for finding in report.unjudged} <= {"LINEAR"}, str(report)
     recorded = next(finding for finding in report if finding.about == "checkpoint")
     assert recorded.evidence["now"] == pytest.approx(recorded.evidence["recorded"], abs=1e-5)
     assert {"SUPPORT", "UNNORMALISED", "ESTIMATOR", "BELOW-FLOOR", "MISMATCH", "EVAL", "Z-UNUSED", "COLLAPSE"} <= {

@@ -35,7 +35,7 @@ PLAIN = job()
         ["logger=none"],
         ["callbacks.progress=null"],
         ["objective.beta=1.0"],  # a constructor's default that no yaml repeats
-        ["model.latent_dim=auto", "trainer.max_epochs=auto", "optimizer.lr=0.002"],
+        ["model.latent_dim=auto", "trainer.max_epochs=auto", "optimizer.lr=auto"],
         ["run_dir=elsewhere"],
         ["debug=true"],
         ["torch.threads=3"],
@@ -61,6 +61,9 @@ def test_an_experiment_is_the_overrides_that_it_stands_for() -> None:
         "model.hidden_dims=[256,128,64,32,16]",
         "model.decoder_dims=[16,32,64,128,256]",
         "trainer.max_epochs=10",
+        "data.batch_size=128",
+        "optimizer.lr=0.001",
+        "scheduler=none",
     )
     assert job("experiment=forum_question").fingerprint == typed.fingerprint
 
