@@ -29,10 +29,11 @@ def test_the_question_is_answered_exactly(written) -> None:
 
 
 def test_every_kind_of_error_has_a_public_case() -> None:
-    # What only a curve, only data or only a misbehaving function can show has its own tests.
+    # What only a curve, only data, only a trained model or only a misbehaving function can show has its own tests.
     elsewhere = """
         BELOW-FLOOR RUNAWAY COLLAPSE DIVERGED SUPPORT COLUMNS DEGENERATE DATA BASELINE AT-FLOOR AT-BOUND RUN
         RAISES NOT-FINITE SHAPE UNSEEDED MUTATES SLOW NOTHING
+        VARIANCE LINEAR UNDERTRAINED SENTINEL SEPARATOR OUTLIER DUPLICATES COUNTER
     """
     assert {case.code for case in wrong_cases()} == set(CODES) - set(elsewhere.split())
 
