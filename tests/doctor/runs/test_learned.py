@@ -10,39 +10,19 @@ import numpy as np
 import pytest
 import torch
 
+from tests.evaluations import RESULT as SOUND
 from vae_lightning.config.record import recorded_dataset
 from vae_lightning.data.scaled import scale_rows
 from vae_lightning.data.store import RowsInMemory
 from vae_lightning.doctor.report import Finding
 from vae_lightning.doctor.runs.learned import check_activity, check_training, check_variances, compare_with_controls
-from vae_lightning.inference.evaluation import Evaluation
 from vae_lightning.inference.verdict import Course
 from vae_lightning.objectives.elbo import ELBO
 from vae_lightning.runs.checkup import examine_run
 from vae_lightning.runs.loading import load
 
 REPORTS = Path(__file__).parents[3].parent / "shared" / "reports" / "tables"
-RESULT = Evaluation(
-    nelbo=8.1,
-    reconstruction=6.1,
-    kl=2.0,
-    nll=8.0,
-    nll_standard_error=0.3,
-    nll_per_column=1.0,
-    bits_per_column=1.44,
-    active_units=3,
-    latent_dim=4,
-    baseline=12.0,
-    entropy_floor=-20.0,
-    log_var_at_bound=0.0,
-    variance_at_floor=0.0,
-    num_rows=100,
-    num_samples=1000,
-    baseline_gain_standard_error=0.2,
-    control=8.5,
-    control_words="factor analysis",
-    control_gain_standard_error=0.1,
-)
+RESULT = replace(SOUND, control_words="factor analysis")
 
 
 def judged(findings: list[Finding]) -> dict[str, bool | None]:
