@@ -19,8 +19,9 @@ from vae_lightning.cli.reconstruct import reconstruct
 from vae_lightning.cli.report import report
 from vae_lightning.cli.sample import sample
 from vae_lightning.cli.score import score
-from vae_lightning.config.overrides import CONF, prepare_overrides
+from vae_lightning.config.overrides import CONF, is_sweep, prepare_overrides
 from vae_lightning.errors import ConfigError, InterruptedRun, RunError, UserError
+from vae_lightning.shell import quote_items
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -73,7 +74,7 @@ def train(arguments: Sequence[str] | None = None) -> None:
     try:
         # With this set Hydra hands its errors on instead of printing them in its own way.
         os.environ["HYDRA_FULL_ERROR"] = "1"
-        words, task = prepare_overrides(arguments), _job
+        words, task = read_words(arguments), _job
         if words[:2] in (["--cfg", "job"], ["-c", "job"]) and not any(word.startswith("-") for word in words[2:]):
             words, task = [*words[2:], *LOOKING], _show
         sys.argv = [program, *words]
@@ -87,6 +88,33 @@ def train(arguments: Sequence[str] | None = None) -> None:
         os.environ.pop("HYDRA_FULL_ERROR")
         if full_error is not None:
             os.environ["HYDRA_FULL_ERROR"] = full_error
+
+
+def read_words(arguments: Sequence[str]) -> list[str]:
+    """The command line as Hydra can read it: :func:`prepare_overrides`, and what its grammar does not know as texts.
+
+    Raises:
+        ConfigError: for what is no setting.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser, sweeps = OverridesParser.create(), is_sweep(arguments)
+
+    def is_readable(override: str) -> bool:
+        try:
+            parser.parse_override(override)
+        except HydraException:
+            return False
+        return True
+
+    def read(word: str) -> str:
+        name, is_set, value = word.partition("=")
+        if word.startswith("-") or not is_set or is_readable(word):
+            return word
+        return f"{name}={quote_items(value, lambda item: is_readable(f'x={item}'), sweeps)}"
+
+    return [read(word) for word in prepare_overrides(arguments)]
 
 
 def _job(config: "DictConfig") -> float | None:
