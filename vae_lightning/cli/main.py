@@ -65,8 +65,6 @@ def train(arguments: Sequence[str] | None = None) -> None:
     """Compose the configuration from the command line and run it; a user's mistake ends in one message, status 1."""
     # Half a second, which the commands on a run directory need not wait for.
     import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     wants_traceback = _user_wants_tracebacks or "debug=true" in [a.lower() for a in arguments]
@@ -79,7 +77,7 @@ def train(arguments: Sequence[str] | None = None) -> None:
             words, task = [*words[2:], *LOOKING], _show
         sys.argv = [program, *words]
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(task)()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
+    except Exception as error:
         _fail(_with_hint(error), wants_traceback)
     except KeyboardInterrupt:
         _fail(RunError("Interrupted. The same command with the sweep's directory, sweep.dir=..., goes on."), False)
@@ -139,7 +137,15 @@ def _job(config: "DictConfig") -> float | None:
     except UserError as error:
         if is_one_of_many:
             raise  # recorded and told; Hydra goes on with the other jobs
-        _fail(error, config.debug or _user_wants_tracebacks)
+        _fail(error, config.debug is True or _user_wants_tracebacks)
+    except Exception as error:  # of Lightning, torch, a logger: for what they refuse only once they are at work
+        if is_one_of_many:
+            raise
+        log_file = Path(config.run_dir) / "train.log"
+        if log_file.is_file():
+            with log_file.open("a", encoding="utf-8") as file:
+                file.write(traceback.format_exc())
+        _fail(error, config.debug is True or _user_wants_tracebacks)
 
 
 def _show(config: "DictConfig") -> None:
@@ -195,11 +201,17 @@ def _with_hint(error: Exception) -> Exception:
 
 
 def _fail(error: Exception, wants_traceback: bool) -> NoReturn:
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
     if wants_traceback:
         traceback.print_exception(error)
     elif isinstance(error, UserError):
         print(f"error: {error}", file=sys.stderr)
     else:
         lines = [line for line in str(error).splitlines() if line.strip() and "HYDRA_FULL_ERROR" not in line]
-        print(f"error: {lines[0] if lines else type(error).__name__}", file=sys.stderr)
+        words = lines[0] if lines else "no word"
+        if not isinstance(error, (HydraException, OmegaConfBaseException)):
+            words = f"{type(error).__name__}: {words}. debug=true shows where."
+        print(f"error: {words}", file=sys.stderr)
     raise SystemExit(1)

@@ -38,8 +38,6 @@ class Launch:
 
     def __init__(self, context: HydraContext, task: TaskFunction, config: DictConfig) -> None:
         self.config, self.loader = config, context.config_loader
-        on_error = config.sweep.on_error
-        check_parameter("sweep", "on_error", on_error in ("continue", "stop"), "continue or stop", on_error)
         # Absolute and fixed now: a worker would read the time of ${now:...} anew.
         check_parameter("sweep", "dir", bool(config.hydra.sweep.dir), "a directory", config.hydra.sweep.dir)
         self.sweep_dir = Path(config.hydra.sweep.dir).absolute()
