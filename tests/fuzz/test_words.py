@@ -1,14 +1,15 @@
 """Any text as a path, a label or a word of a command: it arrives, or is refused in one line."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+
 from tests.shells import words_in_powershell
 from tests.test_shell import what_arrives
-
 from vae_lightning.cli.main import read_words
 from vae_lightning.errors import UserError
 from vae_lightning.shell import hydra_text, is_plain_path, read_hydra_text, shell_quote, type_setting
@@ -49,10 +50,8 @@ def test_a_list_of_texts_arrives(texts: list[str]) -> None:
 
 @given(st.lists(TEXTS, max_size=4))
 def test_any_words_are_read_or_refused(words: list[str]) -> None:
-    try:
+    with suppress(UserError):
         read_words(words)
-    except UserError as error:
-        assert str(error)
 
 
 @pytest.mark.parametrize("folder", ["[x]", "a (1)"])
