@@ -86,7 +86,8 @@ def train(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         _fail(_with_hint(error), wants_traceback)
     except KeyboardInterrupt:
-        _fail(RunError("Interrupted. The same command with the sweep's directory, sweep.dir=..., goes on."), False)
+        again = " The same command with the sweep's directory, sweep.dir=..., goes on." if is_sweep(arguments) else ""
+        _fail(RunError(f"Interrupted.{again}"), False)
     finally:
         sys.argv = [program, *arguments]
         os.environ.pop("HYDRA_FULL_ERROR")
