@@ -1,6 +1,8 @@
 """The command line: ``python train.py`` and the installed command ``vae-lightning``."""
 
+import functools
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -19,8 +21,9 @@ from vae_lightning.cli.reconstruct import reconstruct
 from vae_lightning.cli.report import report
 from vae_lightning.cli.sample import sample
 from vae_lightning.cli.score import score
-from vae_lightning.config.overrides import CONF, prepare_overrides
+from vae_lightning.config.overrides import AGAIN, CONF, prepare_overrides
 from vae_lightning.errors import ConfigError, InterruptedRun, RunError, UserError
+from vae_lightning.files import free_directory
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 SWEEPERS = "hydra_plugins.vae_lightning_sweepers"
 IDENTITY = {"data", "likelihood", "seed"}
 """What TensorBoard shows of every run that stands alone, beside what was typed."""
-LOOKING = ("run_dir='<run_dir>'", "hydra.mode=RUN", "hydra.run.dir=.", "hydra.output_subdir=null")
+LOOKING = ("run_dir='<run_dir>'", "hydra.mode=RUN", "hydra.run.dir=.")
 """Overrides with which Hydra composes a job and leaves no trace of it."""
 _user_wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
@@ -65,8 +68,11 @@ def train(arguments: Sequence[str] | None = None) -> None:
     # Half a second, which the commands on a run directory need not wait for.
     import hydra
     from hydra.errors import HydraException
+    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    # Of one path the same directory, however often Hydra asks.
+    OmegaConf.register_new_resolver("free_directory", functools.cache(free_directory), replace=True)
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     wants_traceback = _user_wants_tracebacks or "debug=true" in [a.lower() for a in arguments]
     program, full_error = sys.argv[0], os.environ.get("HYDRA_FULL_ERROR")
@@ -80,6 +86,9 @@ def train(arguments: Sequence[str] | None = None) -> None:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(task)()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _fail(_with_hint(error), wants_traceback)
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        _fail(RunError(what), wants_traceback)
     except KeyboardInterrupt:
         _fail(RunError("Interrupted. The same command with the sweep's directory, sweep.dir=..., goes on."), False)
     finally:
@@ -96,7 +105,6 @@ def _job(config: "DictConfig") -> float | None:
     from omegaconf import OmegaConf
 
     from vae_lightning.config.settings import Settings
-    from vae_lightning.runs.run import run
     from vae_lightning.sweeps.configuration import job_of
 
     hydra_config = HydraConfig.get()
@@ -106,12 +114,44 @@ def _job(config: "DictConfig") -> float | None:
         job = job_of(settings, hydra_config.runtime.choices, list(hydra_config.overrides.task))
         if is_one_of_many:
             return _job_of_a_sweep(config, settings, job)
-        typed = {override.lstrip("+").partition("=")[0] for override in job.overrides}
-        return run(settings, job.overrides, {n: v for n, v in job.settings.items() if n in typed | IDENTITY})
+        return _single(config, settings, job)
     except UserError as error:
         if is_one_of_many:
             raise  # recorded and told; Hydra goes on with the other jobs
         _fail(error, config.debug or _user_wants_tracebacks)
+
+
+def _single(config: "DictConfig", settings: "Settings", job: "Job") -> float:
+    """A run that stands alone, in a directory that nobody else trains in meanwhile."""
+    from vae_lightning.config.strangers import HOW_AND_WHERE, refuse_links
+    from vae_lightning.console import display_path, say
+    from vae_lightning.runs.directory import LAST, check_unused, clear, finished, occupy
+    from vae_lightning.runs.run import is_helper, run
+    from vae_lightning.sweeps.launch import keep_composition
+
+    run_dir = Path(settings.run_dir)
+    keys = {override.lstrip("+").partition("=")[0] for override in job.overrides}
+    hparams = {name: value for name, value in job.settings.items() if name in keys | IDENTITY}
+    overrides = [word for word in job.overrides if re.split(r"[.=]", word.lstrip("+~"))[0] not in HOW_AND_WHERE]
+    if is_helper():
+        return run(settings, overrides, hparams)
+    with occupy(run_dir):
+        refuse_links(run_dir)
+        resumes = settings.resume
+        if config.resume == AGAIN:
+            if (value := finished(run_dir, overrides)) is not None:
+                say(f"{display_path(run_dir)} holds this run, finished: nothing is left to do.")
+                return value
+            resumes = (run_dir / LAST).is_file()
+        elif not resumes and not config.get("overwrite"):
+            check_unused(run_dir)
+
+        def begin() -> None:
+            if not resumes:
+                clear(run_dir)
+            keep_composition(config, run_dir, overrides)
+
+        return run(replace(settings, resume=resumes), overrides, hparams, begin)
 
 
 def _show(config: "DictConfig") -> None:
@@ -145,7 +185,7 @@ def _job_of_a_sweep(config: "DictConfig", settings: "Settings", job: "Job") -> f
         callbacks["trial"] = trial_report(sweeper, run_dir)
 
     def work(resumes: bool) -> float:
-        keep_composition(config, run_dir)
+        keep_composition(config, run_dir, [w for w in hydra_config.overrides.task if not w.startswith("resume=")])
         with one_job_of_many(f"job {run_dir.name}"):
             return run(replace(settings, callbacks=callbacks, resume=resumes), job.overrides, job.settings)
 

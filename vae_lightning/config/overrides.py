@@ -1,20 +1,22 @@
 """Overrides as they are typed: group names and choices checked, constructors' own settings let through."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from vae_lightning.config.strangers import recorded_overrides
 from vae_lightning.errors import ConfigError, suggest
-from vae_lightning.files import write_whole
 
 _PACKAGED = Path(__file__).parents[1] / "conf"
 CONF = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "conf"
 OWN_CONF = {"--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn"}
 VALUED = {*OWN_CONF, "--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun"}
 """Hydra's flags that a word may follow."""
+AGAIN = "auto"
+"""``resume=auto``: go on where there is something to go on with, else begin; the directory is the command's own."""
 OVERRIDE = re.compile(r"^(?P<sign>[+~]{0,2})(?P<key>[\w./@\-]+)(?P<value>=.*)?$", re.DOTALL)
 
 
@@ -29,12 +31,12 @@ def prepare_overrides(arguments: Sequence[str], conf: Path = CONF) -> list[str]:
     """
     # Hydra's parser refuses a flag between overrides: `data=digits -m seed=0,1`.
     flags, overrides = _split(arguments)
-    overrides = _resume(flags, overrides)
+    groups = {path.name: {file.stem for file in path.glob("*.yaml")} for path in conf.iterdir() if path.is_dir()}
+    overrides = _resume(flags, overrides, groups)
     if OWN_CONF & set(flags):
         return [*flags, *overrides]
-    groups = {path.name for path in conf.iterdir() if path.is_dir()}
     settings = _flatten(yaml.safe_load((conf / "train.yaml").read_text(encoding="utf-8")))
-    return [*flags, *(_check(override, groups, settings, conf) for override in overrides)]
+    return [*flags, *(_check(override, set(groups), settings, conf) for override in overrides)]
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -98,7 +100,7 @@ def _check_choices(group: str, value: str, conf: Path) -> None:
             raise ConfigError(f"There is no {group}={choice}. {suggest(choice, choices)}")
 
 
-def _resume(flags: Sequence[str], overrides: Sequence[str]) -> list[str]:
+def _resume(flags: Sequence[str], overrides: Sequence[str], groups: Mapping[str, set[str]]) -> list[str]:
     """Replace ``resume=DIR`` by what the user typed for that run, in its directory; later overrides win."""
     wanted = [a.partition("=")[2] for a in overrides if a.startswith("resume=") and a != "resume=null"]
     if not wanted:
@@ -107,14 +109,14 @@ def _resume(flags: Sequence[str], overrides: Sequence[str]) -> list[str]:
         raise ConfigError(
             "resume= goes on with one run. A sweep goes on when its command is typed again, with sweep.dir=."
         )
+    is_own = bool(OWN_CONF & set(flags))
+    if wanted[-1] == AGAIN:
+        if not is_own and not any(word.startswith("hydra.run.dir=") for word in overrides):
+            raise ConfigError("resume=auto begins or goes on in a directory that you name: hydra.run.dir=DIR.")
+        return list(overrides)
     run_dir = Path(wanted[-1])
-    typed = run_dir / ".hydra" / "overrides.yaml"
-    earlier = yaml.safe_load(typed.read_text(encoding="utf-8")) if typed.exists() else None
-    if not isinstance(earlier, list):
-        raise ConfigError(f"resume={run_dir} is no run directory, or was killed before it began: {typed} says nothing.")
     new = [a for a in overrides if not a.startswith("resume=")]
-    both = [*(a.lstrip("+") for a in earlier if not a.startswith("resume=")), *new]
-    if not flags:  # with --cfg and the like, the user only looks
-        # The next resume needs these too. Hydra would write them at every start, and a kill could leave half a file.
-        write_whole(typed, yaml.safe_dump(both).encode())
-    return [*both, f"resume={run_dir}", f"hydra.run.dir={run_dir}", "hydra.output_subdir=null"]
+    keys = [match["key"] for match in map(OVERRIDE.match, new) if match is not None]
+    typed = [key for key in keys if re.fullmatch(r"[\w.]+", key)]
+    earlier = recorded_overrides(run_dir, typed, None if is_own else groups)
+    return [*earlier, *new, f"++typed=[{','.join(typed)}]", f"resume={run_dir}", f"hydra.run.dir={run_dir}"]

@@ -4,7 +4,7 @@ import errno
 import os
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,22 @@ from vae_lightning.errors import RunError
 from vae_lightning.runs.loading import resume_advice
 from vae_lightning.version import __version__
 
+LOG = "train.log"
 
-def run(settings: Settings, overrides: Sequence[str] = (), hparams: Mapping[str, Any] | None = None) -> float:
+
+def run(
+    settings: Settings,
+    overrides: Sequence[str] = (),
+    hparams: Mapping[str, Any] | None = None,
+    begin: Callable[[], None] | None = None,
+) -> float:
     """Train as set in ``settings.run_dir``, evaluate, and write ``summary.json`` last.
 
     Args:
         settings: of the run.
         overrides: what the user typed, for the record.
         hparams: what TensorBoard's HParams tab shows of this run; None writes nothing there.
+        begin: called once nothing stands in the way of training any more.
 
     Returns:
         ``val/nelbo`` of the best epoch, nats per row in data units: what sweeps minimise.
@@ -37,8 +45,10 @@ def run(settings: Settings, overrides: Sequence[str] = (), hparams: Mapping[str,
     started = time.perf_counter()
     run_dir = Path(settings.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
+    if not settings.resume and not is_helper():
+        (run_dir / LOG).unlink(missing_ok=True)
     try:
-        with logging_to(run_dir / "train.log", quiet=_is_helper()), _surroundings(settings):
+        with logging_to(run_dir / LOG, quiet=is_helper()), _surroundings(settings):
             with quiet_frameworks():
                 prepared = prepare(settings, load_dataset(settings))
             # Lightning takes seconds to import, which a mistake in the data need not wait for; and as it is imported
@@ -46,7 +56,7 @@ def run(settings: Settings, overrides: Sequence[str] = (), hparams: Mapping[str,
             from vae_lightning.runs.train import train
 
             with quiet_frameworks():
-                return train(prepared, started, overrides, hparams)
+                return train(prepared, started, overrides, hparams, begin)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise RunError(
@@ -55,7 +65,7 @@ def run(settings: Settings, overrides: Sequence[str] = (), hparams: Mapping[str,
         raise
 
 
-def _is_helper() -> bool:
+def is_helper() -> bool:
     """Whether Lightning started this process to train beside the one that the user started."""
     return os.environ.get("LOCAL_RANK", "0") != "0"
 

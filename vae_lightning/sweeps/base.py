@@ -12,11 +12,12 @@ from filelock import FileLock, Timeout
 
 from vae_lightning.errors import UserError
 from vae_lightning.files import write_whole
+from vae_lightning.runs.directory import JOB, LOCK
 from vae_lightning.version import __version__
 
 Status = Literal["planned", "running", "finished", "failed", "pruned"]
 ENDED = ("finished", "failed", "pruned")
-RECORD, LOCK = "job.json", ".job.lock"
+RECORD = JOB
 LOOKING_SECONDS = 2.0
 """A claim waits as long: whoever only looks whether a job is at work holds its lock for an instant."""
 

@@ -8,11 +8,12 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from vae_lightning.config.strangers import refuse_links
 from vae_lightning.console import console
 from vae_lightning.errors import InterruptedRun, RunError, UserError
+from vae_lightning.runs.directory import LOCK
 from vae_lightning.sweeps.base import (
     ENDED,
-    LOCK,
     RECORD,
     Job,
     PrunedError,
@@ -49,6 +50,7 @@ def work_on(run_dir: Path, job: Job, work: Work, *, stop_since: float | None, re
     with claim(run_dir) as mine:
         if not mine:
             return None
+        refuse_links(run_dir)
         known = read_job(run_dir)
         if known is not None and known.fingerprint != job.fingerprint and known.status in ("finished", "running"):
             raise RunError(
