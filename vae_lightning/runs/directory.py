@@ -25,7 +25,10 @@ WRITTEN = (
     "report.html",
     "valid_scores.csv",
     *(f"{RECORDED.parent}/{name}.yaml" for name in ("config", "hydra", "overrides")),
-    *(f"tensorboard/{name}" for name in ("codes.bytes", "labels.tsv", "sprite.png", "projector_config.pbtxt")),
+    *(
+        f"tensorboard/{name}"
+        for name in ("codes.bytes", "labels.tsv", "sprite.png", "projector_config.pbtxt", "hparams.yaml")
+    ),
 )
 """What a run writes, beside its log, its figures and TensorBoard's event files."""
 EVENTS = "events.out.tfevents.*"
@@ -82,8 +85,8 @@ def finished(run_dir: Path, overrides: Sequence[str]) -> float | None:
     recorded, value = summary.get("overrides"), summary.get(MONITOR)
     if not isinstance(recorded, list) or sorted(map(str, recorded)) != sorted(overrides):
         raise RunError(
-            f"{display_path(run_dir)} holds a finished run of another command, {' '.join(map(str, recorded or []))}: "
-            "give this one a directory of its own."
+            f"{display_path(run_dir)} holds a finished run of another command. Give this one a directory of its own, "
+            "or go on with resume=DIR and what is to be different."
         )
     return float(value) if isinstance(value, int | float) else math.nan
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ def run(
     if not settings.resume and not is_helper():
         (run_dir / LOG).unlink(missing_ok=True)
     try:
-        with logging_to(run_dir / LOG, quiet=is_helper()), _surroundings(settings):
+        with logging_to(run_dir / LOG, quiet=is_helper()), _surroundings(settings), _quiet_threads():
             with quiet_frameworks():
                 prepared = prepare(settings, load_dataset(settings))
             # Lightning takes seconds to import, which a mistake in the data need not wait for; and as it is imported
@@ -62,6 +63,8 @@ def run(
             raise RunError(
                 f"The disk is full: {error.filename or run_dir} could not be written. {resume_advice(run_dir)}"
             ) from error
+        if not (run_dir / LOG).exists():
+            raise RunError(f"{run_dir} was deleted or moved while it was trained in: {error}.") from error
         raise
 
 
@@ -87,3 +90,19 @@ def _surroundings(settings: Settings) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.set_float32_matmul_precision(precision)
+
+
+@contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """TensorBoard writes in a thread, where an error of the disk would be a traceback; its next call tells it, too."""
+    before = threading.excepthook
+
+    def hook(thread: threading.ExceptHookArgs) -> None:
+        if not issubclass(thread.exc_type, OSError):
+            before(thread)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before

@@ -252,8 +252,8 @@ def _summarise(
         "versions": {"python": platform.python_version(), "vae-lightning": __version__, **_versions()},
         "overrides": list(overrides),
     }
-    print_results(result, conclusion.best, verdict=conclusion.verdict.words)
     write_whole(run_dir / "summary.json", (to_json(summary) + "\n").encode())
+    print_results(result, conclusion.best, verdict=conclusion.verdict.words)
     parts = [part for part in (*PARTS, f"checkpoints/{CHECKPOINTS[0]}") if (run_dir / part).exists()]
     say(f"Everything is in {display_path(run_dir)}: {', '.join(parts)}.")
     if (run_dir / "tensorboard").exists():
