@@ -14,7 +14,7 @@ from rich.logging import RichHandler
 
 
 class _Output:
-    """Standard output as it is now; rather than end a run it loses words that cannot be encoded, or that nobody reads."""
+    """Standard output as it is now; rather than end a run it loses words that have no code, or that nobody reads."""
 
     def write(self, text: str) -> int:
         output = self._now()

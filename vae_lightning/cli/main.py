@@ -87,8 +87,7 @@ def train(arguments: Sequence[str] | None = None) -> None:
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _fail(_with_hint(error), wants_traceback)
     except OSError as error:
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        _fail(RunError(what), wants_traceback)
+        _fail(_worded(error), wants_traceback)
     except KeyboardInterrupt:
         _fail(RunError("Interrupted. The same command with the sweep's directory, sweep.dir=..., goes on."), False)
     finally:
@@ -119,6 +118,14 @@ def _job(config: "DictConfig") -> float | None:
         if is_one_of_many:
             raise  # recorded and told; Hydra goes on with the other jobs
         _fail(error, config.debug or _user_wants_tracebacks)
+    except OSError as error:
+        if is_one_of_many:
+            raise
+        _fail(_worded(error), config.debug or _user_wants_tracebacks)
+
+
+def _worded(error: OSError) -> RunError:
+    return RunError(f"{error.filename}: {error.strerror}." if error.filename else f"{error}.")
 
 
 def _single(config: "DictConfig", settings: "Settings", job: "Job") -> float:
@@ -135,8 +142,8 @@ def _single(config: "DictConfig", settings: "Settings", job: "Job") -> float:
     overrides = [word for word in job.overrides if re.split(r"[.=]", word.lstrip("+~"))[0] not in HOW_AND_WHERE]
     if is_helper():
         return run(settings, overrides, hparams)
+    refuse_links(run_dir)
     with occupy(run_dir):
-        refuse_links(run_dir)
         resumes = settings.resume
         if config.resume == AGAIN:
             if (value := finished(run_dir, overrides)) is not None:

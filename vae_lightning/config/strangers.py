@@ -157,6 +157,7 @@ def _covers(typed: str, key: str) -> bool:
 
 
 def _texts(value: Any) -> Iterator[str]:
+    """Every text within a value, keys too."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from (*_texts(key), *_texts(item))
@@ -168,8 +169,8 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _stays_within(text: str, name: str, run_dir: Path) -> bool:
-    """Whether a text, as a path, leads nowhere but into the directory."""
-    if "://" in text or "::" in text:
+    """Whether a text, as a path, leads nowhere but into the directory; it names no class either."""
+    if "://" in text or "::" in text or (text == "_target_" and name != text):
         return False
     is_place = name.endswith(("dir", "dirpath", "path"))
     if not is_place and not os.path.isabs(text) and not text.startswith("~"):
