@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,7 @@ class Launch:
         while waiting:
             jobs = waiting.pop(0)
             error = self._launch(jobs)
-            now = {number: read_job(self.sweep_dir / str(number)) or job for number, job in jobs.items()}
+            now = {number: self._recorded(number, job) for number, job in jobs.items()}
             started = {number for number, job in jobs.items() if now[number].attempts > job.attempts}
             if error is not None:
                 # joblib and submitit give up on all jobs when one process dies; the records tell which are done.
@@ -142,6 +143,11 @@ class Launch:
             waiting += [{number: now[number]} for number in sorted(lost - lost_before)]
             waiting += [planned] if planned else []
             lost_before |= lost
+
+    def _recorded(self, number: int, job: Job) -> Job:
+        """The job as far as it has come; what is run is never what a directory says."""
+        known = read_job(self.sweep_dir / str(number)) or job
+        return replace(known, overrides=job.overrides, swept=job.swept)
 
     def _launch(self, jobs: dict[int, Job]) -> Exception | None:
         place = [f"hydra.sweep.dir={quote(str(self.sweep_dir))}"]

@@ -6,6 +6,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from vae_lightning.config.strangers import refuse_links
@@ -63,7 +64,9 @@ def work_on(run_dir: Path, job: Job, work: Work, *, stop_since: float | None, re
             raise RunError(f"{run_dir} holds {others[0]}, but no {RECORD}: it is no job's. Nothing is run.")
         if stop_since is not None and has_failed_since(run_dir.parent, stop_since):
             return None
-        return _record(run_dir, known if known is not None and known.fingerprint == job.fingerprint else job, work)
+        if known is not None and known.fingerprint == job.fingerprint:
+            job = replace(known, overrides=job.overrides)
+        return _record(run_dir, job, work)
 
 
 def _record(run_dir: Path, job: Job, work: Work) -> float | None:
