@@ -22,7 +22,7 @@ from vae_lightning.cli.report import report
 from vae_lightning.cli.sample import sample
 from vae_lightning.cli.score import score
 from vae_lightning.config.overrides import AGAIN, CONF, prepare_overrides
-from vae_lightning.errors import ConfigError, InterruptedRun, RunError, UserError
+from vae_lightning.errors import ConfigError, InterruptedRun, RunError, UserError, check_parameter
 from vae_lightning.files import free_directory
 
 if TYPE_CHECKING:
@@ -136,7 +136,8 @@ def _single(config: "DictConfig", settings: "Settings", job: "Job") -> float:
     from vae_lightning.runs.run import is_helper, run
     from vae_lightning.sweeps.launch import keep_composition
 
-    run_dir = Path(settings.run_dir)
+    run_dir, overwrite = Path(settings.run_dir), config.get("overwrite", False)
+    check_parameter("train.py", "overwrite", isinstance(overwrite, bool), "true or false", overwrite)
     keys = {override.lstrip("+").partition("=")[0] for override in job.overrides}
     hparams = {name: value for name, value in job.settings.items() if name in keys | IDENTITY}
     overrides = [word for word in job.overrides if re.split(r"[.=]", word.lstrip("+~"))[0] not in HOW_AND_WHERE]
@@ -150,7 +151,7 @@ def _single(config: "DictConfig", settings: "Settings", job: "Job") -> float:
                 say(f"{display_path(run_dir)} holds this run, finished: nothing is left to do.")
                 return value
             resumes = (run_dir / LAST).is_file()
-        elif not resumes and not config.get("overwrite"):
+        elif not resumes and not overwrite:
             check_unused(run_dir)
 
         def begin() -> None:

@@ -57,6 +57,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} cannot be read: it is damaged, or holds more than tensors and plain values.") from error
     if not isinstance(checkpoint, dict) or not {RECORD, "state_dict"} <= checkpoint.keys():
         raise RunError(f"{path} is no checkpoint of vae_lightning.")
+    if not all(isinstance(checkpoint.get(name, 0), int) for name in ("epoch", "global_step")):
+        raise RunError(f"{path} does not say of which epoch it is: it is damaged.")
     return checkpoint
 
 

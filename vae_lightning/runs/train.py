@@ -20,7 +20,7 @@ from vae_lightning.config.instantiate import TARGET
 from vae_lightning.config.prepare import Prepared
 from vae_lightning.config.settings import Settings
 from vae_lightning.console import display_path, log, say
-from vae_lightning.errors import InterruptedRun, RunError
+from vae_lightning.errors import InterruptedRun, RunError, UserError
 from vae_lightning.files import to_json, write_whole
 from vae_lightning.inference.checkpoint import MisfitError
 from vae_lightning.inference.draws import find_impossible_draws
@@ -120,6 +120,15 @@ def _fit(built: Built, run_dir: Path, resume_from: Path | None) -> None:
     except SystemExit:  # Lightning's answer to Ctrl-C
         advice = f"{resume_advice(run_dir)} {report_advice(run_dir)}".rstrip()
         raise InterruptedRun(f"Interrupted. {advice}") from None
+    except Exception as error:
+        recorder = next(one for one in _callbacks(built) if isinstance(one, CourseRecorder))
+        if resume_from is None or recorder.began or isinstance(error, UserError | OSError):
+            raise
+        # What a stranger may have written there is beyond listing; none of it is worth a traceback.
+        why = (str(error).splitlines() or [""])[0][:200]
+        raise RunError(
+            f"{resume_from} cannot be gone on with: it is damaged ({type(error).__name__}: {why})."
+        ) from error
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves it ignored

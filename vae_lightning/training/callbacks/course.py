@@ -26,6 +26,8 @@ class CourseRecorder(Callback):
         #: Packed, so that a checkpoint of the ten thousandth epoch takes no longer to write than one of the first.
         self._curves = {name: array("d") for name in ("valid", "steps", "learning_rates", "train")}
         self.start = math.nan
+        #: Whether training has begun; until then a checkpoint is being read.
+        self.began = False
 
     @property
     def curves(self) -> dict[str, list[float]]:
@@ -33,6 +35,7 @@ class CourseRecorder(Callback):
         return {name: values.tolist() for name, values in self._curves.items()}
 
     def on_train_start(self, trainer: Trainer, pl_module: VAEModule) -> None:
+        self.began = True
         nelbo = pl_module.nelbo_at_start()
         if nelbo is not None:
             self.start = nelbo
