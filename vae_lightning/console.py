@@ -2,16 +2,68 @@
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console
 from rich.logging import RichHandler
 
-console = Console(highlight=False, soft_wrap=True, markup=False)
+
+class _Output:
+    """Standard output as it is now; rather than end a run it loses words that have no code, or that nobody reads."""
+
+    def write(self, text: str) -> int:
+        output = self._now()
+        try:
+            return int(output.write(text))
+        except UnicodeEncodeError as error:
+            return int(output.write(text.encode(error.encoding, "replace").decode(error.encoding)))
+        except OSError:
+            self._drop_all()
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._now().flush()
+        except OSError:
+            self._drop_all()
+
+    def _drop_all(self) -> None:
+        """A closed pipe or a full disk stays so; what is left in Python's buffer would fail again as it ends."""
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._now().fileno())
+            os.close(nowhere)
+
+    @staticmethod
+    def _now() -> Any:
+        return getattr(sys.stdout, "rich_proxied_file", sys.stdout)  # while a bar is shown, rich stands in between
+
+    @property
+    def rich_proxied_file(self) -> "_Output":
+        """Itself: it is what rich writes to."""
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._now(), name)
+
+
+class _LogFile(logging.FileHandler):
+    """A log that cannot be written is no reason to stop, nor for a traceback at every line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Go on."""
+
+    def close(self) -> None:
+        with suppress(OSError):  # what could not be written is tried once more
+            super().close()
+
+
+console = Console(file=cast(IO[str], _Output()), highlight=False, soft_wrap=True, markup=False)
 """Texts are printed as they are: a path with ``[x]`` in it is no markup."""
 log = logging.getLogger("vae_lightning")
 _job = ""  # the job of a sweep that this process is at
@@ -88,7 +140,7 @@ def logging_to(log_file: Path | None, quiet: bool = False) -> Iterator[None]:
         return
     handlers: list[logging.Handler] = [_PlainHandler()]
     if log_file is not None:
-        handlers.append(logging.FileHandler(log_file, encoding="utf-8"))
+        handlers.append(_LogFile(log_file, encoding="utf-8"))
         handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level, propagate, disabled = log.level, log.propagate, log.disabled
     log.setLevel(logging.INFO)

@@ -1,7 +1,8 @@
-"""Train in children that are killed with SIGKILL at random moments, and say what was left each time.
+"""Train in children that are sent signals at random moments, and say what was left each time.
 
-Run as ``python kill_driver.py FOLDER KILLS EPOCHS SEED``; prints one JSON object. Children are forked from a parent
-that has imported everything and computed nothing, so that a life costs a second rather than the imports' six.
+Run as ``python kill_driver.py FOLDER KILLS EPOCHS SEED SIGNALS``; the signals take turns. Prints one JSON object.
+Children are forked from a parent that has imported everything and computed nothing, so that a life costs a second
+rather than the imports' six.
 """
 
 import json
@@ -80,8 +81,8 @@ def wait_for_row(run_dir: Path, row: int) -> None:
         time.sleep(0.001)
 
 
-def main(folder: Path, kills: int, epochs: int, seed: int) -> None:
-    """One run in one piece, one killed ``kills`` times."""
+def main(folder: Path, kills: int, epochs: int, seed: int, signals: list[signal.Signals]) -> None:
+    """One run in one piece, one stopped ``kills`` times."""
     import vae_lightning.runs.run  # noqa: F401 - imported here, once, for all children
 
     whole, torn = folder / "whole", folder / "torn"
@@ -98,14 +99,14 @@ def main(folder: Path, kills: int, epochs: int, seed: int) -> None:
             time.sleep(rng.uniform(0.0, 0.02))  # anywhere in an epoch
         else:
             time.sleep(rng.uniform(0.05, 1.0))  # any moment, before the first epoch too
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, signals[life % len(signals)])
         _, end = os.waitpid(pid, 0)
         saved, logged = epochs_done(torn)
         partial = [str(path) for path in torn.rglob("*.ckpt") if path.name not in ("best.ckpt", "last.ckpt")]
-        lives.append([before, saved, logged, os.WIFSIGNALED(end), (torn / "summary.json").exists(), partial])
+        lives.append([before, saved, logged, end != 0, (torn / "summary.json").exists(), partial])
     _, last = os.waitpid(child(arguments(torn, epochs)), 0)
     print(json.dumps({"status": [status, last], "lives": lives}))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:5]), [signal.Signals[name] for name in sys.argv[5].split(",")])

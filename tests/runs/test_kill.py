@@ -10,14 +10,24 @@ import pytest
 import torch
 
 
-@pytest.mark.parametrize(("kills", "epochs"), [(4, 60), pytest.param(20, 250, marks=pytest.mark.long)])
-def test_kills_lose_at_most_an_epoch_each_and_change_no_bit(kills: int, epochs: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kills", "epochs", "signals"),
+    [
+        (4, 60, "SIGKILL"),
+        (2, 40, "SIGTERM,SIGINT"),
+        pytest.param(40, 500, "SIGKILL", marks=pytest.mark.long),
+        pytest.param(10, 200, "SIGTERM,SIGINT", marks=pytest.mark.long),
+    ],
+)
+def test_signals_lose_at_most_an_epoch_each_and_change_no_bit(
+    kills: int, epochs: int, signals: str, tmp_path: Path
+) -> None:
     driver = Path(__file__).with_name("kill_driver.py")
     process = subprocess.run(
-        [sys.executable, str(driver), str(tmp_path), str(kills), str(epochs), "0"],
+        [sys.executable, str(driver), str(tmp_path), str(kills), str(epochs), "0", signals],
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=1000,
     )
     assert process.returncode == 0, process.stderr
     report = json.loads(process.stdout.splitlines()[-1])

@@ -142,7 +142,7 @@ def test_no_summary_while_running_and_none_after_failure(train: Train, tmp_path:
         train(tmp_path, look=callback, power=before_epoch(1, RuntimeError("the power goes out")))
     assert seen == [False, False]
     assert not (tmp_path / "summary.json").exists()
-    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob(".*.[0-9]*"))
 
 
 # --- what is returned: law 8 -----------------------------------------------------------------------------------------
@@ -479,7 +479,7 @@ def test_a_full_disk_is_one_message_that_names_the_way_on(
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(RunError, match=r"The disk is full: .* python train\.py resume="):
         train(tmp_path)
-    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob(".*.[0-9]*"))
     assert not (tmp_path / "summary.json").exists()
 
 
@@ -491,7 +491,7 @@ def test_a_file_that_may_not_grow_is_told_like_a_full_disk(train: Train, tmp_pat
             train(tmp_path, "model.hidden_dims=[400]")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert not list(tmp_path.rglob("*.partial"))
+    assert not list(tmp_path.rglob(".*.[0-9]*"))
     assert not list(tmp_path.rglob("last.ckpt"))
 
 

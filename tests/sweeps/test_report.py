@@ -15,8 +15,9 @@ from vae_lightning import files
 from vae_lightning.cli import main as cli
 from vae_lightning.errors import RunError, UserError
 from vae_lightning.inference.reference import ReferenceMeasure
+from vae_lightning.runs.directory import LOCK
 from vae_lightning.sweeps import report
-from vae_lightning.sweeps.base import LOCK, RECORD, jobs_of
+from vae_lightning.sweeps.base import RECORD, jobs_of
 from vae_lightning.sweeps.comparison import rankings_of, results_of, varied_keys
 from vae_lightning.sweeps.conclusion import conclude
 from vae_lightning.sweeps.report import write_report

@@ -76,7 +76,7 @@ def test_a_failed_job_is_repeated_only_when_asked_and_starts_in_an_empty_directo
 
     def work(resumes: bool) -> float:
         assert not resumes
-        assert sorted(path.name for path in tmp_path.iterdir()) == [".job.lock", "job.json"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".run.lock", "job.json"]
         return 1.0
 
     assert do(tmp_path, work, repeat=True) == 1.0

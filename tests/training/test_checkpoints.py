@@ -94,7 +94,7 @@ def test_two_checkpoints_of_one_step_are_equal_and_independent(
 
 
 def test_a_rubbish_partial_of_a_killed_run_is_no_obstacle(io: AtomicCheckpointIO, tmp_path: Path) -> None:
-    (tmp_path / ".last.ckpt.partial").write_bytes(b"half")
+    (tmp_path / ".last.ckpt.4999999").write_bytes(b"half")  # no process has so high a number
     for name in ("best.ckpt", "last.ckpt"):
         io.save_checkpoint(content(1), tmp_path / name)
     assert files(tmp_path) == {"best.ckpt", "last.ckpt"}

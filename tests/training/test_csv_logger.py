@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from vae_lightning.files import write_whole
+from vae_lightning.training import csv_logger
 from vae_lightning.training.csv_logger import EpochCSVLogger
 
 
@@ -108,3 +110,24 @@ def test_metrics_of_no_epoch_at_all_are_not_for_this_file(tmp_path: Path) -> Non
     logger.log_hyperparams({"lr": 1})
     assert not (tmp_path / "metrics.csv").exists()
     assert (logger.name, logger.version, logger.save_dir) == ("", "", str(tmp_path))
+
+
+def test_an_epoch_costs_the_same_however_many_came_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole file was copied in each epoch: ten thousand took twice as long each as the first."""
+    whole = []
+    monkeypatch.setattr(csv_logger, "write_whole", lambda *given: whole.append(given) or write_whole(*given))
+    logger = logged(tmp_path, *range(300))
+    assert len(whole) <= 2  # as the names of the metrics become known
+    written = (tmp_path / "metrics.csv").stat().st_size
+    logged(tmp_path, 300, logger=logger)
+    assert 0 < (tmp_path / "metrics.csv").stat().st_size - written < 100
+    assert rows(tmp_path) == expected(*range(301))
+
+
+@pytest.mark.parametrize(
+    "left", ["a,b\n1,2\n", "epoch,step\nx,y\n", "epoch\n-1\n", "epoch,a\n1e3,2\n", 'epoch,"\n1,2', "\0"]
+)
+def test_a_file_of_somebody_elses_is_no_obstacle(tmp_path: Path, left: str) -> None:
+    (tmp_path / "metrics.csv").write_text(left)
+    logged(tmp_path, 0, 1)
+    assert [row["epoch"] for row in rows(tmp_path)] == ["0", "1"]

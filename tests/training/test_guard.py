@@ -56,7 +56,7 @@ def stopped(train: Train, run_dir: Path, *words: str) -> str:
     for part in ("Norms of the parameters: encoder ", "heads ", "output ", "optimizer.lr=", "gradient_clip_val"):
         assert part in message
     assert not (run_dir / "summary.json").exists()
-    assert not list(run_dir.rglob("*.partial"))
+    assert not list(run_dir.rglob(".*.[0-9]*"))
     return message
 
 

@@ -1,6 +1,8 @@
 """The command line: ``python train.py`` and the installed command ``vae-lightning``."""
 
+import functools
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -21,8 +23,9 @@ from vae_lightning.cli.reconstruct import reconstruct
 from vae_lightning.cli.report import report
 from vae_lightning.cli.sample import sample
 from vae_lightning.cli.score import score
-from vae_lightning.config.overrides import CONF, is_sweep, prepare_overrides
-from vae_lightning.errors import ConfigError, InterruptedRun, RunError, UserError
+from vae_lightning.config.overrides import AGAIN, CONF, is_sweep, prepare_overrides
+from vae_lightning.errors import ConfigError, InterruptedRun, RunError, UserError, check_parameter
+from vae_lightning.files import free_directory
 from vae_lightning.shell import INTERPOLATION, QUOTED, SWEPT_PATHS, quote_items, read_hydra_text
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 SWEEPERS = "hydra_plugins.vae_lightning_sweepers"
 IDENTITY = {"data", "likelihood", "seed"}
 """What TensorBoard shows of every run that stands alone, beside what was typed."""
-LOOKING = ("run_dir='<run_dir>'", "hydra.mode=RUN", "hydra.run.dir=.", "hydra.output_subdir=null")
+LOOKING = ("run_dir='<run_dir>'", "hydra.mode=RUN", "hydra.run.dir=.")
 """Overrides with which Hydra composes a job and leaves no trace of it."""
 _user_wants_tracebacks = os.environ.get("HYDRA_FULL_ERROR") == "1"
 
@@ -67,7 +70,10 @@ def train(arguments: Sequence[str] | None = None) -> None:
     """Compose the configuration from the command line and run it; a user's mistake ends in one message, status 1."""
     # Half a second, which the commands on a run directory need not wait for.
     import hydra
+    from omegaconf import OmegaConf
 
+    # Of one path the same directory, however often Hydra asks.
+    OmegaConf.register_new_resolver("free_directory", functools.cache(free_directory), replace=True)
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     wants_traceback = _user_wants_tracebacks or "debug=true" in [a.lower() for a in arguments]
     program, full_error = sys.argv[0], os.environ.get("HYDRA_FULL_ERROR")
@@ -84,6 +90,8 @@ def train(arguments: Sequence[str] | None = None) -> None:
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(task)()
         if {"--help", "-h"} & set(words):
             print(describe_settings())
+    except OSError as error:
+        _fail(_worded(error), wants_traceback)
     except Exception as error:
         _fail(_with_hint(error), wants_traceback)
     except KeyboardInterrupt:
@@ -141,30 +149,75 @@ def _job(config: "DictConfig") -> float | None:
     from omegaconf import OmegaConf
 
     from vae_lightning.config.settings import Settings
-    from vae_lightning.runs.run import run
     from vae_lightning.sweeps.configuration import job_of
 
     hydra_config = HydraConfig.get()
     is_one_of_many = hydra_config.mode == RunMode.MULTIRUN
     try:
         settings = Settings.parse(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
-        job = job_of(settings, hydra_config.runtime.choices, list(hydra_config.overrides.task))
+        job = job_of(settings, hydra_config.runtime.choices, _typed_words(hydra_config))
         if is_one_of_many:
             return _job_of_a_sweep(config, settings, job)
-        typed = {override.lstrip("+").partition("=")[0] for override in job.overrides}
-        return run(settings, job.overrides, {n: v for n, v in job.settings.items() if n in typed | IDENTITY})
+        return _single(config, settings, job)
     except UserError as error:
         if is_one_of_many:
             raise  # recorded and told; Hydra goes on with the other jobs
         _fail(error, config.debug is True or _user_wants_tracebacks)
-    except Exception as error:  # of Lightning, torch, a logger: for what they refuse only once they are at work
+    except Exception as error:  # of Lightning, torch, a logger, the disk: what they refuse only once they are at work
         if is_one_of_many:
             raise
         log_file = Path(config.run_dir) / "train.log"
-        if log_file.is_file():
-            with log_file.open("a", encoding="utf-8") as file:
-                file.write(traceback.format_exc())
-        _fail(error, config.debug is True or _user_wants_tracebacks)
+        with suppress(OSError):
+            if log_file.is_file():
+                with log_file.open("a", encoding="utf-8") as file:
+                    file.write(traceback.format_exc())
+        _fail(_worded(error) if isinstance(error, OSError) else error, config.debug is True or _user_wants_tracebacks)
+
+
+def _typed_words(hydra_config: "DictConfig") -> list[str]:
+    """The overrides as they were typed; read one by one, what is escaped in them would lose its backslash."""
+    from omegaconf import OmegaConf
+
+    words: Any = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)
+    return [str(word) for word in words]
+
+
+def _worded(error: OSError) -> RunError:
+    return RunError(f"{error.filename}: {error.strerror}." if error.filename else f"{error}.")
+
+
+def _single(config: "DictConfig", settings: "Settings", job: "Job") -> float:
+    """A run that stands alone, in a directory that nobody else trains in meanwhile."""
+    from vae_lightning.config.strangers import HOW_AND_WHERE, refuse_links
+    from vae_lightning.console import display_path, say
+    from vae_lightning.runs.directory import LAST, check_unused, clear, finished, occupy
+    from vae_lightning.runs.run import is_helper, run
+    from vae_lightning.sweeps.launch import keep_composition
+
+    run_dir, overwrite = Path(settings.run_dir), config.get("overwrite", False)
+    check_parameter("train.py", "overwrite", isinstance(overwrite, bool), "true or false", overwrite)
+    keys = {override.lstrip("+").partition("=")[0] for override in job.overrides}
+    hparams = {name: value for name, value in job.settings.items() if name in keys | IDENTITY}
+    overrides = [word for word in job.overrides if re.split(r"[.=]", word.lstrip("+~"))[0] not in HOW_AND_WHERE]
+    if is_helper():
+        return run(settings, overrides, hparams)
+    refuse_links(run_dir)
+    with occupy(run_dir):
+        resumes = settings.resume
+        if config.resume == AGAIN:
+            if (value := finished(run_dir, overrides)) is not None:
+                say(f"{display_path(run_dir)} holds this run, finished: nothing is left to do.")
+                return value
+            resumes = (run_dir / LAST).is_file()
+        elif not resumes and not overwrite:
+            check_unused(run_dir)
+
+        def begin() -> None:
+            if not resumes:
+                clear(run_dir)
+            keep_composition(config, run_dir, overrides)
+
+        return run(replace(settings, resume=resumes), overrides, hparams, begin)
 
 
 def _show(config: "DictConfig") -> None:
@@ -199,7 +252,7 @@ def _job_of_a_sweep(config: "DictConfig", settings: "Settings", job: "Job") -> f
         callbacks["trial"] = trial_report(sweeper, run_dir)
 
     def work(resumes: bool) -> float:
-        keep_composition(config, run_dir)
+        keep_composition(config, run_dir, [w for w in _typed_words(hydra_config) if not w.startswith("resume=")])
         with one_job_of_many(f"job {run_dir.name}"):
             return run(replace(settings, callbacks=callbacks, resume=resumes), job.overrides, job.settings)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ProgressBar
 
 from vae_lightning.config.instantiate import Node, arguments_of, call, import_class, instantiate
 from vae_lightning.config.prepare import Prepared, load_dataset, prepare
@@ -89,8 +89,12 @@ def build_trainer(settings: Settings) -> Trainer:
     # Left alone, Lightning would add a bar and a checkpoint folder of its own.
     node.setdefault("enable_progress_bar", any(isinstance(callback, ProgressBar) for callback in callbacks))
     node.setdefault("enable_checkpointing", any(isinstance(callback, Checkpoint) for callback in callbacks))
+    if settings.run_dir:  # else what has no folder of its own writes where we stand
+        node.setdefault("default_root_dir", settings.run_dir)
     _check_processes(node)
-    return instantiate(node, "trainer", callbacks=callbacks, logger=loggers or False, plugins=[AtomicCheckpointIO()])
+    keepers = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
+    plugins = [AtomicCheckpointIO(keepers)]
+    return instantiate(node, "trainer", callbacks=callbacks, logger=loggers or False, plugins=plugins)
 
 
 def _check_processes(node: Node) -> None:

@@ -2,14 +2,14 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from vae_lightning.config.strangers import recorded_overrides
 from vae_lightning.errors import ConfigError, Setting, suggest
-from vae_lightning.files import write_whole
 from vae_lightning.shell import PATHS, SWEPT_PATHS, hydra_text, quote_path, read_hydra_text
 
 _PACKAGED = Path(__file__).parents[1] / "conf"
@@ -24,6 +24,8 @@ ABSENT = ("experiment", "sweep")
 MAYBE_VALUED = {"--info", "-i"}
 SWEEPING = re.compile(r"\+*(sweep=(?!null$)|hydra\.mode=MULTIRUN$)")
 RESUME = re.compile(r"resume=(?!null$)")
+AGAIN = "auto"
+"""``resume=auto``: go on where there is something to go on with, else begin; the directory is the command's own."""
 OVERRIDE = re.compile(r"^(?P<sign>[+~]{0,2})(?P<key>[\w./@\-]+)(?P<value>=.*)?$", re.DOTALL)
 
 
@@ -44,13 +46,13 @@ def prepare_overrides(arguments: Sequence[str], conf: Path = CONF, *, sweeps: bo
     """
     # Hydra's parser refuses a flag between overrides: `data=digits -m seed=0,1`.
     flags, words = _split(arguments)
-    groups = {path.name for path in conf.iterdir() if path.is_dir()}
-    sweeps = sweeps or is_sweep(arguments)
-    overrides = _resume(flags, [_quote(_as_setting(word, groups, conf), sweeps) for word in words])
+    groups = {path.name: {file.stem for file in path.glob("*.yaml")} for path in conf.iterdir() if path.is_dir()}
+    names, sweeps = set(groups), sweeps or is_sweep(arguments)
+    overrides = _resume(flags, [_quote(_as_setting(word, names, conf), sweeps) for word in words], groups)
     if OWN_CONF & set(flags):
         return [*flags, *overrides]
     settings = _flatten(yaml.safe_load((conf / "train.yaml").read_text(encoding="utf-8")))
-    checked = [_check(override, groups, settings, conf) for override in _choose_table(overrides)]
+    checked = [_check(override, names, settings, conf) for override in _choose_table(overrides)]
     return [*flags, *filter(None, checked)]
 
 
@@ -159,7 +161,7 @@ def _check_choices(group: str, value: str, conf: Path) -> None:
             raise ConfigError(f"There is no {group}={choice}. {suggest(choice, choices)}")
 
 
-def _resume(flags: Sequence[str], overrides: Sequence[str]) -> list[str]:
+def _resume(flags: Sequence[str], overrides: Sequence[str], groups: Mapping[str, set[str]]) -> list[str]:
     """Replace ``resume=DIR`` by what the user typed for that run, in its directory; later overrides win."""
     wanted = [read_hydra_text(a.partition("=")[2]) for a in overrides if RESUME.match(a)]
     if not wanted:
@@ -168,16 +170,16 @@ def _resume(flags: Sequence[str], overrides: Sequence[str]) -> list[str]:
         raise ConfigError(
             "resume= goes on with one run. A sweep goes on when its command is typed again, with sweep.dir=."
         )
+    is_own = bool(OWN_CONF & set(flags))
+    if wanted[-1] == AGAIN:
+        if not is_own and not any(word.startswith("hydra.run.dir=") for word in overrides):
+            raise ConfigError("resume=auto begins or goes on in a directory that you name: hydra.run.dir=DIR.")
+        return list(overrides)
     run_dir = Path(wanted[-1])
-    typed = run_dir / ".hydra" / "overrides.yaml"
-    earlier = yaml.safe_load(typed.read_text(encoding="utf-8")) if typed.exists() else None
-    if not isinstance(earlier, list):
-        raise ConfigError(f"resume={run_dir} is no run directory, or was killed before it began: {typed} says nothing.")
     new = [a for a in overrides if not a.startswith("resume=")]
-    both = [*(a.lstrip("+") for a in earlier if not a.startswith("resume=")), *new]
-    if not flags:  # with --cfg and the like, the user only looks
-        # The next resume needs these too. Hydra would write them at every start, and a kill could leave half a file.
-        write_whole(typed, yaml.safe_dump(both).encode())
+    keys = [match["key"] for match in map(OVERRIDE.match, new) if match is not None]
+    typed = [key for key in keys if re.fullmatch(r"[\w.]+", key)]
+    earlier = recorded_overrides(run_dir, typed, None if is_own else groups)
     place = hydra_text(str(run_dir))
     # Hydra fills in what looks like ${...} in a directory's name; its own stays where we are, and it writes nothing.
-    return [*both, f"resume={place}", f"run_dir={place}", "hydra.run.dir=.", "hydra.output_subdir=null"]
+    return [*earlier, *new, f"++typed=[{','.join(typed)}]", f"resume={place}", f"run_dir={place}", "hydra.run.dir=."]

@@ -19,6 +19,7 @@ from vae_lightning.config.instantiate import (
     legal_keys,
     with_defaults,
 )
+from vae_lightning.config.strangers import HOW_AND_WHERE, check_composed
 from vae_lightning.data.sources.base import Source
 from vae_lightning.errors import ConfigError, Setting, check_parameter, is_count, suggest
 from vae_lightning.likelihoods.base import Likelihood
@@ -43,8 +44,6 @@ GIVEN = {
     "trainer": ("callbacks", "logger", "plugins"),
 }
 """What the program gives to the classes of the other groups."""
-HOW_AND_WHERE = ("run_dir", "resume", "debug", "sweep", "launcher", "hydra")
-"""Top-level entries that say how and where something is run, not what it computes."""
 PRECISIONS = ("highest", "high", "medium")
 FAST = "fast"
 """The one setting of the group ``trainer`` that is not Lightning's."""
@@ -171,6 +170,7 @@ class Settings:
         Raises:
             ConfigError: for the first key or plain value that does not fit, naming the nearest legal one.
         """
+        check_composed(config)
         seed = config.get("seed", 0)
         legal = is_count(seed, 0) and seed <= MAX_SEED
         check_parameter("train.py", "seed", legal, f"a whole number from 0 to {MAX_SEED}", seed)

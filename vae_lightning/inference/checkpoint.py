@@ -14,6 +14,7 @@ from torch import Tensor
 from vae_lightning.data.columns import Column
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.seeds import random_stream
+from vae_lightning.data.wording import shorten
 from vae_lightning.errors import RunError, UserError
 from vae_lightning.files import write_whole
 from vae_lightning.inference.aggregate import AggregatePosterior
@@ -26,6 +27,10 @@ RECORD = "vae_lightning"
 WEIGHTS_PREFIX = "model."
 AGGREGATE = "aggregate_posterior"
 """The key under which the density that new rows are drawn from stands, where the run has come to its end."""
+
+
+class MisfitError(RunError):
+    """Weights of another shape than the model's."""
 
 
 def record_of(model: VAEModel) -> dict[str, Any]:
@@ -52,6 +57,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise RunError(f"{path} cannot be read: it is damaged, or holds more than tensors and plain values.") from error
     if not isinstance(checkpoint, dict) or not {RECORD, "state_dict"} <= checkpoint.keys():
         raise RunError(f"{path} is no checkpoint of vae_lightning.")
+    if not all(isinstance(checkpoint.get(name, 0), int) for name in ("epoch", "global_step")):
+        raise RunError(f"{path} does not say of which epoch it is: it is damaged.")
     return checkpoint
 
 
@@ -111,7 +118,7 @@ def load_weights(model: VAEModel, checkpoint: dict[str, Any], path: Path) -> Non
     """Put a checkpoint's weights and statistics into ``model``.
 
     Raises:
-        RunError: when they do not fit.
+        RunError: as :func:`fill_model`.
     """
     try:
         state = checkpoint["state_dict"].items()
@@ -125,12 +132,16 @@ def fill_model(model: VAEModel, weights: dict[str, Any], path: Path) -> None:
     """Put weights and statistics by name into ``model``.
 
     Raises:
-        RunError: when they do not fit.
+        RunError: when they do not fit, or are no numbers.
     """
     try:
         model.load_state_dict(weights)
     except (RuntimeError, AttributeError, TypeError) as error:
-        raise RunError(f"{path} does not fit the model it describes: {str(error).splitlines()[-1].strip()}") from error
+        why = (str(error).splitlines() or [type(error).__name__])[-1].strip()
+        raise MisfitError(f"{path} does not fit the model it describes: {why}") from error
+    bad = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
+    if bad:
+        raise RunError(f"{path} holds NaN or infinity in {shorten(bad)}: training had diverged, or it is damaged.")
 
 
 def read_aggregate(found: Any, model: VAEModel, path: Path) -> AggregatePosterior | None:

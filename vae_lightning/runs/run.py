@@ -3,8 +3,9 @@
 import errno
 import os
 import random
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,22 @@ from vae_lightning.errors import RunError
 from vae_lightning.runs.loading import resume_advice
 from vae_lightning.version import __version__
 
+LOG = "train.log"
 
-def run(settings: Settings, overrides: Sequence[str] = (), hparams: Mapping[str, Any] | None = None) -> float:
+
+def run(
+    settings: Settings,
+    overrides: Sequence[str] = (),
+    hparams: Mapping[str, Any] | None = None,
+    begin: Callable[[], None] | None = None,
+) -> float:
     """Train as set in ``settings.run_dir``, evaluate, and write ``summary.json`` last.
 
     Args:
         settings: of the run.
         overrides: what the user typed, for the record.
         hparams: what TensorBoard's HParams tab shows of this run; None writes nothing there.
+        begin: called once nothing stands in the way of training any more.
 
     Returns:
         ``val/nelbo`` of the best epoch, nats per row in data units: what sweeps minimise.
@@ -37,8 +46,10 @@ def run(settings: Settings, overrides: Sequence[str] = (), hparams: Mapping[str,
     started = time.perf_counter()
     run_dir = Path(settings.run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
+    if not settings.resume and not is_helper():
+        (run_dir / LOG).unlink(missing_ok=True)
     try:
-        with logging_to(run_dir / "train.log", quiet=_is_helper()), _surroundings(settings):
+        with logging_to(run_dir / LOG, quiet=is_helper()), _surroundings(settings), _quiet_threads():
             with quiet_frameworks():
                 prepared = prepare(settings, load_dataset(settings))
             # Lightning takes seconds to import, which a mistake in the data need not wait for; and as it is imported
@@ -46,16 +57,18 @@ def run(settings: Settings, overrides: Sequence[str] = (), hparams: Mapping[str,
             from vae_lightning.runs.train import train
 
             with quiet_frameworks():
-                return train(prepared, started, overrides, hparams)
+                return train(prepared, started, overrides, hparams, begin)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise RunError(
                 f"The disk is full: {error.filename or run_dir} could not be written. {resume_advice(run_dir)}"
             ) from error
+        if not (run_dir / LOG).exists():
+            raise RunError(f"{run_dir} was deleted or moved while it was trained in: {error}.") from error
         raise
 
 
-def _is_helper() -> bool:
+def is_helper() -> bool:
     """Whether Lightning started this process to train beside the one that the user started."""
     return os.environ.get("LOCAL_RANK", "0") != "0"
 
@@ -77,3 +90,19 @@ def _surroundings(settings: Settings) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.set_float32_matmul_precision(precision)
+
+
+@contextmanager
+def _quiet_threads() -> Iterator[None]:
+    """TensorBoard writes in a thread, where an error of the disk would be a traceback; its next call tells it, too."""
+    before = threading.excepthook
+
+    def hook(thread: threading.ExceptHookArgs) -> None:
+        if not issubclass(thread.exc_type, OSError):
+            before(thread)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before

@@ -5,7 +5,7 @@ import platform
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -20,11 +20,13 @@ from vae_lightning.config.instantiate import TARGET
 from vae_lightning.config.prepare import Prepared
 from vae_lightning.config.settings import Settings
 from vae_lightning.console import display_path, log, say
-from vae_lightning.errors import InterruptedRun, RunError
+from vae_lightning.errors import InterruptedRun, RunError, UserError
 from vae_lightning.files import to_json, write_whole
+from vae_lightning.inference.checkpoint import MisfitError
 from vae_lightning.inference.draws import find_impossible_draws
 from vae_lightning.inference.evaluation import Evaluation
 from vae_lightning.inference.verdict import judge
+from vae_lightning.model.parts import NAME
 from vae_lightning.reporting.hparams import log_hparams
 from vae_lightning.reporting.table import evaluate_with_bar, plain_zero, print_results
 from vae_lightning.runs.closing import PAGE, present
@@ -52,6 +54,8 @@ from vae_lightning.training.threads import limit_threads
 from vae_lightning.version import __version__
 
 PARTS = ("summary.json", "report.html", "figures", "metrics.csv", VALID_SCORES, "train.log")
+KEPT = ("seed", "likelihood", "objective", "posterior", "prior", "model", "preprocess", "optimizer", "scheduler")
+"""Settings that a run keeps when it is resumed."""
 PACKAGES = ("torch", "lightning", "torchmetrics", "hydra-core", "numpy", "pandas")
 
 
@@ -60,13 +64,14 @@ def train(
     started: float,
     overrides: Sequence[str] = (),
     hparams: Mapping[str, Any] | None = None,
+    begin: Callable[[], None] | None = None,
 ) -> float:
     """Train and evaluate in the run's directory; ``summary.json`` is written last.
 
     Args:
         prepared: the rows, the untrained model and the settings.
         started: when it began, as ``time.perf_counter`` tells it.
-        overrides: as for :func:`run`; as ``hparams``.
+        overrides: as for :func:`run`; as ``hparams`` and ``begin``.
 
     Returns:
         ``val/nelbo`` of the best epoch, nats per row in data units.
@@ -78,6 +83,8 @@ def train(
     run_dir = Path(settings.run_dir)
     built = assemble(prepared)
     resume_from = _resume_point(built, run_dir) if settings.resume else None
+    if begin is not None:
+        begin()
     # A summary means a finished run; while this one is under way there is none.
     stale = [] if resume_from else [f"checkpoints/{name}" for name in CHECKPOINTS]
     for name in ("summary.json", PAGE, VALID_SCORES, *stale):
@@ -114,6 +121,15 @@ def _fit(built: Built, run_dir: Path, resume_from: Path | None) -> None:
     except SystemExit:  # Lightning's answer to Ctrl-C
         advice = f"{resume_advice(run_dir)} {report_advice(run_dir)}".rstrip()
         raise InterruptedRun(f"Interrupted. {advice}") from None
+    except Exception as error:
+        recorder = next(one for one in _callbacks(built) if isinstance(one, CourseRecorder))
+        if resume_from is None or recorder.began or isinstance(error, UserError | OSError):
+            raise
+        # What a stranger may have written there is beyond listing; none of it is worth a traceback.
+        why = (str(error).splitlines() or [""])[0][:200]
+        raise RunError(
+            f"{resume_from} cannot be gone on with: it is damaged ({type(error).__name__}: {why})."
+        ) from error
     finally:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, on_interrupt)  # Lightning leaves it ignored
@@ -134,27 +150,33 @@ def _resume_point(built: Built, run_dir: Path) -> Path | None:
             f"The rows are not those {run_dir} was trained on (fingerprint {built.dataset.fingerprint}, was "
             f"{fingerprint}). Restore the data, or start a new run."
         )
-    for group in ("optimizer", "scheduler"):
-        if _kept(recorded.get(group, {})) != _kept(built.module.model.record[group]):
-            # Their state comes back from the checkpoint and would silently override what was typed.
-            raise RunError(
-                f"{run_dir} was trained with {group} {recorded.get(group)}, and a resumed run keeps it. Got "
-                f"{built.module.model.record[group]} instead: resume without it, or start a new run."
-            )
     try:
         load_weights(built.module.model, checkpoint, path)
-    except RunError as error:
+    except MisfitError as error:
         raise RunError(
             f"{path} holds a model of another shape than the one configured. Resume without model.*, likelihood.* and "
             "data.preprocess overrides, or start a new run."
         ) from error
+    typed = built.module.model.record
+    for group in KEPT:
+        if _differ(recorded.get(group), typed[group]):
+            # The optimiser's state comes back and would override what was typed; of the others two would mix in one.
+            raise RunError(
+                f"{run_dir} was trained with {group} {recorded.get(group)}, and a resumed run keeps it. Got "
+                f"{typed[group]} instead: resume without it, or start a new run."
+            )
     log.info(f"Resuming after epoch {checkpoint['epoch'] + 1} from {path}.")
     return path
 
 
-def _kept(node: Mapping[str, Any]) -> dict[str, Any]:
-    """What a resumed run keeps of an optimiser's or scheduler's settings: all, but of our schedule not its curve."""
-    return {TARGET: COSINE} if node.get(TARGET) == COSINE else dict(node)
+def _differ(recorded: Any, typed: Any) -> bool:
+    """Whether a group was set otherwise; of our schedule the curve may be, and an older version may lack a setting."""
+    if not (isinstance(recorded, Mapping) and isinstance(typed, Mapping)):
+        return bool(recorded != typed)
+    if recorded.get(TARGET) == typed.get(TARGET) == COSINE:
+        return False
+    identity = (recorded.get(TARGET), recorded.get(NAME)) != (typed.get(TARGET), typed.get(NAME))
+    return identity or any(recorded[name] != typed[name] for name in recorded.keys() & typed.keys())
 
 
 def _load_best(built: Built, run_dir: Path) -> tuple[float, int, Path | None]:
@@ -240,8 +262,8 @@ def _summarise(
         "versions": {"python": platform.python_version(), "vae-lightning": __version__, **_versions()},
         "overrides": list(overrides),
     }
-    print_results(result, conclusion.best, verdict=conclusion.verdict.words)
     write_whole(run_dir / "summary.json", (to_json(summary) + "\n").encode())
+    print_results(result, conclusion.best, verdict=conclusion.verdict.words)
     parts = [part for part in (*PARTS, f"checkpoints/{CHECKPOINTS[0]}") if (run_dir / part).exists()]
     say(f"Everything is in {display_path(run_dir)}: {', '.join(parts)}.")
     if (run_dir / "tensorboard").exists():

@@ -1,23 +1,25 @@
 """One job of a sweep as its directory records it, and the lock that says whether somebody is at work on it."""
 
 import json
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from filelock import FileLock, Timeout
 
-from vae_lightning.errors import UserError
+from vae_lightning.errors import UserError, is_count
 from vae_lightning.files import write_whole
+from vae_lightning.runs.directory import JOB, LOCK
 from vae_lightning.version import __version__
 
 Status = Literal["planned", "running", "finished", "failed", "pruned"]
 ENDED = ("finished", "failed", "pruned")
-RECORD, LOCK, COMPOSED = "job.json", ".job.lock", "multirun.yaml"
+RECORD, COMPOSED = JOB, "multirun.yaml"
 LOOKING_SECONDS = 2.0
 """A claim waits as long: whoever only looks whether a job is at work holds its lock for an instant."""
 
@@ -77,9 +79,29 @@ def read_job(run_dir: Path) -> Job | None:
     """The record of a directory; None where there is none that this version understands."""
     try:
         content = json.loads((run_dir / RECORD).read_text(encoding="utf-8"))
-        return Job(**{name: content[name] for name in Job.__dataclass_fields__})
-    except (OSError, ValueError, TypeError, KeyError):
+        job = Job(**{name: content[name] for name in Job.__dataclass_fields__})
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
+    return job if _is_sound(job) else None
+
+
+def _is_sound(job: Job) -> bool:
+    """Whether the values have the types that are written."""
+    words = (job.fingerprint, job.error, job.version, *_items(job.overrides), *_items(job.swept))
+    numbers = (job.seconds, job.started, 0.0 if job.value is None else job.value)
+    return (
+        all(isinstance(word, str) for word in words)
+        and isinstance(job.overrides, list)
+        and isinstance(job.swept, list)
+        and isinstance(job.settings, dict)
+        and job.status in get_args(Status)
+        and all(isinstance(number, int | float) and math.isfinite(number) for number in numbers)
+        and is_count(job.attempts, 0)
+    )
+
+
+def _items(value: Any) -> Iterable[Any]:
+    return value if isinstance(value, list) else ()
 
 
 def jobs_of(sweep_dir: Path) -> dict[int, Job]:

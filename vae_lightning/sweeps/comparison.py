@@ -89,7 +89,7 @@ class Configuration:
     @property
     def gains(self) -> list[float]:
         """How far the test NLL of each job is below that of its control."""
-        found = [result.metrics for result in self.results if "test/control" in result.metrics]
+        found = [result.metrics for result in self.results if {"test/control", "test/nll"} <= result.metrics.keys()]
         return [metrics["test/control"] - metrics["test/nll"] for metrics in found]
 
     def behind(self, other: "Configuration") -> list[float]:
@@ -134,7 +134,10 @@ def metrics_of(summary: Mapping[str, Any]) -> dict[str, float]:
 def measure_of(summary: Mapping[str, Any]) -> ReferenceMeasure | None:
     """The reference measure that a ``summary.json`` records; None where it records none."""
     measure = summary.get("reference_measure")
-    return ReferenceMeasure(**measure) if isinstance(measure, Mapping) else None
+    try:
+        return ReferenceMeasure(**measure) if isinstance(measure, Mapping) else None
+    except (TypeError, ValueError):
+        return None
 
 
 def results_of(sweep_dir: Path) -> list[Result]:

@@ -5,7 +5,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vae_lightning.config.settings import HOW_AND_WHERE, Settings
+from vae_lightning.config.settings import Settings
+from vae_lightning.config.strangers import HOW_AND_WHERE
 from vae_lightning.sweeps.base import Job
 
 INDIFFERENT = "torch.threads"

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hydra.core.override_parser.types import Override
@@ -55,8 +56,10 @@ class Grid:
         waiting = self._announce(jobs)
         size = len(waiting) if self.has_queue else self.size
         for start in range(0, len(waiting), max(size, 1)):
-            row = {n: job for n, job in self._find_unfinished(waiting[start : start + size]) if not self._is_at_work(n)}
-            self.launch.run(row)
+            numbers = waiting[start : start + size]
+            row = [(n, job) for n, job in self._find_unfinished(numbers) if not self._is_at_work(n)]
+            # What is run is what was typed; the records, which may be anybody's, say only how far it has come.
+            self.launch.run({n: replace(job, overrides=jobs[n].overrides, swept=jobs[n].swept) for n, job in row})
         conclude(self.launch.sweep_dir, list(jobs))
 
     def _combinations(self, params: Params, arguments: list[str]) -> Iterator[tuple[list[str], list[str]]]:

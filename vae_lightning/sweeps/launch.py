@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vae_lightning.config.overrides import prepare_overrides
 from vae_lightning.config.settings import Settings
+from vae_lightning.config.strangers import RECORDED, refuse_links
 from vae_lightning.console import console
 from vae_lightning.errors import ConfigError, RunError, check_parameter
+from vae_lightning.files import write_whole
 from vae_lightning.shell import hydra_text
 from vae_lightning.sweeps.base import (
     COMPOSED,
@@ -58,8 +61,9 @@ class Launch:
         """Make the sweep's directory, once everything that was typed is known to be legal.
 
         Raises:
-            RunError: when it cannot be written.
+            RunError: when it cannot be written, or holds links that lead out of it.
         """
+        refuse_links(self.sweep_dir)
         try:
             self.sweep_dir.mkdir(parents=True, exist_ok=True)
             OmegaConf.save(self.config, self.sweep_dir / COMPOSED)  # as Hydra's own sweeper does
@@ -131,7 +135,7 @@ class Launch:
         while waiting:
             jobs = waiting.pop(0)
             error = self._launch(jobs)
-            now = {number: read_job(self.sweep_dir / str(number)) or job for number, job in jobs.items()}
+            now = {number: self._recorded(number, job) for number, job in jobs.items()}
             started = {number for number, job in jobs.items() if now[number].attempts > job.attempts}
             if error is not None:
                 # joblib and submitit give up on all jobs when one process dies; the records tell which are done.
@@ -147,8 +151,13 @@ class Launch:
             waiting += [planned] if planned else []
             lost_before |= lost
 
+    def _recorded(self, number: int, job: Job) -> Job:
+        """The job as far as it has come; what is run is never what a directory says."""
+        known = read_job(self.sweep_dir / str(number)) or job
+        return replace(known, overrides=job.overrides, swept=job.swept)
+
     def _launch(self, jobs: dict[int, Job]) -> Exception | None:
-        place = [f"hydra.sweep.dir={hydra_text(str(self.sweep_dir))}", "hydra.output_subdir=null"]
+        place = [f"hydra.sweep.dir={hydra_text(str(self.sweep_dir))}"]
         words = [[*job.overrides, *place, f"hydra.sweep.subdir={number}"] for number, job in jobs.items()]
         try:
             returned = self._launcher.launch(words, initial_job_idx=next(iter(jobs)))
@@ -175,11 +184,10 @@ class Launch:
         return job is not None and job.status == "running" and not at_work(run_dir)
 
 
-def keep_composition(config: DictConfig, run_dir: Path) -> None:
-    """What Hydra itself leaves in a job's directory, written only once the job is sure to run."""
-    folder = run_dir / ".hydra"
+def keep_composition(config: DictConfig, run_dir: Path, typed: Sequence[str]) -> None:
+    """What Hydra itself would leave in a directory, written only once something is sure to run there."""
+    folder = run_dir / RECORDED.parent
     folder.mkdir(parents=True, exist_ok=True)
-    hydra = HydraConfig.get()
-    typed = [word for word in hydra.overrides.task if not word.startswith("resume=")]
-    for name, content in (("config", config), ("hydra", {"hydra": hydra}), ("overrides", typed)):
-        (folder / f"{name}.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(content)), encoding="utf-8")
+    contents: dict[str, Any] = {"config": config, "hydra": {"hydra": HydraConfig.get()}, "overrides": list(typed)}
+    for name, content in contents.items():  # last, what says that a run has begun
+        write_whole(folder / f"{name}.yaml", OmegaConf.to_yaml(OmegaConf.create(content)).encode())

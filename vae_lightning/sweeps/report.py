@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from vae_lightning.config.strangers import refuse_links
 from vae_lightning.console import console, display_path
 from vae_lightning.files import write_whole
 from vae_lightning.sweeps.comparison import (
@@ -45,11 +46,12 @@ def write_report(sweep_dir: Path) -> list[Path]:
         The three files.
 
     Raises:
-        RunError: when the directory holds no jobs.
+        RunError: when the directory holds no jobs, or links that lead out of it.
         OSError: when a file cannot be written.
     """
     from vae_lightning.sweeps.figures import render_sweep  # matplotlib takes a second
 
+    refuse_links(sweep_dir)
     results = results_of(sweep_dir)
     makers: tuple[Callable[[], bytes], ...] = (
         lambda: table_of(results).to_csv(index=False).encode(),
@@ -67,7 +69,7 @@ def report_on(sweep_dir: Path) -> None:
     """Print the ranking, write the files, and say where they are.
 
     Raises:
-        RunError: when the directory holds no jobs.
+        RunError: when the directory holds no jobs, or links that lead out of it.
         OSError: when a file cannot be written; the ranking is printed then.
     """
     print_report(results_of(sweep_dir), unreadable(sweep_dir))

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -213,7 +213,13 @@ class Search:
             console.print(f"Trial {trial.number} counts as failed: {why}", style="red")
             self._tell_failure(trial, why)
             return {}
-        write_job(self.launch.sweep_dir / str(trial.number), job)
+        run_dir = self.launch.sweep_dir / str(trial.number)
+        known = read_job(run_dir)
+        if known is not None and known.fingerprint == job.fingerprint:
+            # How far it has come; what is run is what was typed and drawn, whatever the directory says.
+            job = replace(job, status=known.status, attempts=known.attempts, started=known.started)
+        else:
+            write_job(run_dir, job)
         return {trial.number: job}
 
     def _find_abandoned(self) -> dict[int, Job]:
@@ -225,8 +231,7 @@ class Search:
                 self._use_sampler(trial.number)
                 found |= self._draw(Trial(self.study, trial._trial_id))
             elif trial.user_attrs.get(JOB) == self._place(trial) and not at_work(run_dir):
-                known = read_job(run_dir)
-                found |= {trial.number: known} if known is not None else self._job(trial)
+                found |= self._job(trial)
         return found
 
     def _is_stray(self, trial: FrozenTrial) -> bool:
@@ -257,13 +262,12 @@ class Search:
     def _tell_values(self, trial: FrozenTrial, run_dir: Path) -> None:
         try:
             summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            flat, data = metrics_of(summary), summary["data"]
+            measured = f"{measure_of(summary)}, of {data['name']} rows {data['rows_fingerprint']}"
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             self._tell_failure(trial, f"Its summary.json cannot be read: {error}")
             return
-        flat = metrics_of(summary)
         values = [flat.get(metric, math.nan) for metric in self.metrics]
-        data = summary["data"]
-        measured = f"{measure_of(summary)}, of {data['name']} rows {data['rows_fingerprint']}"
         known = self.study.user_attrs.get("measured")
         if known is None:
             self.study.set_user_attr("measured", measured)

@@ -6,13 +6,15 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from vae_lightning.config.strangers import refuse_links
 from vae_lightning.console import console
 from vae_lightning.errors import InterruptedRun, RunError, UserError
+from vae_lightning.runs.directory import LOCK
 from vae_lightning.sweeps.base import (
     ENDED,
-    LOCK,
     RECORD,
     Job,
     PrunedError,
@@ -53,6 +55,7 @@ def work_on(
     with claim(run_dir) as mine:
         if not mine:
             return None
+        refuse_links(run_dir)
         known = read_job(run_dir)
         if known is not None and known.fingerprint != job.fingerprint and known.status in ("finished", "running"):
             raise RunError(
@@ -65,7 +68,8 @@ def work_on(
             raise RunError(f"{run_dir} holds {others[0]}, but no {RECORD}: it is no job's. Nothing is run.")
         if stop_since is not None and has_failed_since(run_dir.parent, stop_since):
             return None
-        job = known if known is not None and known.fingerprint == job.fingerprint else job
+        if known is not None and known.fingerprint == job.fingerprint:
+            job = replace(known, overrides=job.overrides)
         return _record(run_dir, job, work, total)
 
 

@@ -3,11 +3,18 @@
 import io
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
+
+from vae_lightning.files import partial_beside
+
+KEPT = ("best_model_path", "kth_best_model_path", "last_model_path")
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -16,17 +23,25 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     Lightning's own writer goes through the system's temporary folder, which may lie on another disk, where a move is
     a copy and no longer atomic. The second checkpoint of the same step (best, then last) is the first under another
     name. Reading admits tensors and plain values only.
+
+    Args:
+        keepers: whose files these are. What they say of them in a checkpoint is taken to be of their folder as it is
+            now: a directory may have been moved, and a stranger's may name files anywhere.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, keepers: Sequence[ModelCheckpoint] = ()) -> None:
         super().__init__()
+        self._keepers = keepers
+        #: Folders that were there once: one that is gone was deleted or moved, and is not made again.
+        self._folders: set[Path] = set()
         self._newest: tuple[dict[str, Any], Path] | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.partial")
-        partial.unlink(missing_ok=True)
+        if target.parent not in self._folders:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._folders.add(target.parent)
+        partial = partial_beside(target)
         # The same step is saved after its validation and at the epoch's end, where the loops have moved on.
         moment = {name: checkpoint.get(name) for name in ("epoch", "global_step", "loops")}
         try:
@@ -43,7 +58,30 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self._newest = (moment, target)
 
     def load_checkpoint(self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True) -> Any:
-        return torch.load(path, map_location=map_location, weights_only=True)
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        states = checkpoint.get("callbacks")
+        for keeper in self._keepers:
+            if isinstance(states, dict) and isinstance(state := states.get(keeper.state_key), dict):
+                states[keeper.state_key] = _at_home(state, Path(str(keeper.dirpath)))
+        return checkpoint
+
+
+def _at_home(state: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The state of who kept files, with these in ``folder``; those that are not there are forgotten."""
+
+    def here(path: Any) -> str:
+        moved = folder / Path(str(path)).name
+        return str(moved) if path and moved.is_file() else ""
+
+    kept = state.get("best_k_models")
+    best = {here(path): score for path, score in kept.items() if here(path)} if isinstance(kept, dict) else {}
+    paths = {name: here(state.get(name)) for name in KEPT}
+    state = {**state, **paths, "best_k_models": best, "dirpath": str(folder)}
+    scores = (state.get("best_model_score"), *best.values())
+    is_whole = {paths["best_model_path"], paths["kth_best_model_path"]} <= best.keys()
+    if is_whole and all(isinstance(score, Tensor) and score.numel() == 1 for score in scores):
+        return state
+    return {**state, "best_k_models": {}, "kth_best_model_path": "", "best_model_score": None}
 
 
 def _write(path: Path, content: memoryview) -> None:

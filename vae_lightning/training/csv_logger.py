@@ -1,13 +1,17 @@
 """``metrics.csv``: one row for each epoch, on disk as soon as it is known."""
 
 import csv
+import io
 import os
 from argparse import Namespace
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities import rank_zero_only
+
+from vae_lightning.files import write_whole
 
 
 class EpochCSVLogger(Logger):
@@ -29,10 +33,9 @@ class EpochCSVLogger(Logger):
         self._names: list[str] = []
         self._last_row = 0
         if self._path.exists():
-            with self._path.open(newline="", encoding="utf-8") as file:
+            with self._path.open(newline="", encoding="utf-8", errors="replace") as file:
                 # A kill can cut the last row short; its epoch is repeated anyway.
-                rows = [row for row in csv.DictReader(file) if None not in row.values() and row["epoch"].isdigit()]
-            self._rows = {int(row["epoch"]): row for row in rows}
+                self._rows = {int(row["epoch"]): row for row in _whole_rows(file)}
 
     @property
     def name(self) -> str:
@@ -60,11 +63,13 @@ class EpochCSVLogger(Logger):
         # Lightning counts steps from 0.
         row.update({**self._waiting, **metrics, "epoch": epoch, "step": None if step is None else step + 1})
         self._waiting.clear()
+        last = next(reversed(self._rows), epoch - 1)
+        is_next = epoch == last + 1
         # A resumed run repeats the epoch it was killed in; whatever lay beyond it never happened.
-        is_next = not self._rows or epoch == max(self._rows) + 1
-        is_same = bool(self._rows) and epoch == max(self._rows)
-        self._rows = {e: r for e, r in self._rows.items() if e < epoch} | {epoch: row}
-        if (is_next or is_same) and row.keys() <= set(self._names):
+        while self._rows and next(reversed(self._rows)) >= epoch:
+            self._rows.popitem()
+        self._rows[epoch] = row
+        if epoch in (last, last + 1) and row.keys() <= set(self._names):
             self._rewrite_last(row, keep=is_next)
         else:
             self._rewrite()
@@ -79,12 +84,27 @@ class EpochCSVLogger(Logger):
     def _rewrite(self) -> None:
         measured = sorted({name for row in self._rows.values() for name in row} - {"epoch", "step"})
         self._names = ["epoch", "step", *measured]
-        partial = self._path.with_name(".metrics.csv.partial")
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self._names)
-            writer.writeheader()
-            for row in self._rows.values():
-                self._last_row = file.tell()
-                writer.writerow(row)
-        os.replace(partial, self._path)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self._names)
+        writer.writeheader()
+        *earlier, last = self._rows.values()
+        writer.writerows(earlier)
+        self._last_row = len(text.getvalue().encode())
+        writer.writerow(last)
+        write_whole(self._path, text.getvalue().encode())
+
+
+def _whole_rows(file: Iterable[str]) -> Iterator[dict[str, str]]:
+    """Rows of as many cells as there are names, in the order of their epochs."""
+    last = -1
+    try:
+        for row in csv.DictReader(file):
+            epoch = row.get("epoch") or ""
+            if None in row or None in row.values() or not (epoch.isdecimal() and len(epoch) < 10):
+                continue
+            if int(epoch) > last:
+                last = int(epoch)
+                yield row
+    except csv.Error:  # what comes behind it cannot be told apart
+        return

@@ -22,6 +22,7 @@ ERRORS = 2.0  # standard errors
 LEAST = 0.02  # nats per row: a gain that is surely smaller is none
 ROWS = 2048  # training rows that variances are held against
 DRAWS = 8
+CELLS = 20_000_000  # most that one tensor of these holds: fewer rows of wide tables
 FAR = 2.0  # a σ² this many times greater or smaller than it should be
 NEAR_FLOOR = 1.5  # as the likelihood counts it
 
@@ -99,7 +100,8 @@ def check_variances(model: VAEModel, train: RowStore, test: Batch) -> list[Findi
     options = model.record.get("likelihood", {})
     if options.get("name") != "gaussian" or options.get("variance") == "fixed":
         return []
-    some = next(islice(train.batches(ROWS), 1))
+    most = max(1, CELLS // (DRAWS * len(model.columns)))
+    some, test = next(islice(train.batches(min(ROWS, most)), 1)), test.split(most)[0]
     ratios, floor = zip(*(_measure(model, rows) for rows in (some, test)), strict=True)
     free = (held_variances(train).cpu() == 0) & (floor[0] > (NEAR_FLOOR * float(options["min_scale"])) ** 2)
     if not free.any():

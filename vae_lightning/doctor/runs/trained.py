@@ -14,6 +14,7 @@ from vae_lightning.data.batch import Batch
 from vae_lightning.data.checks import is_illegal
 from vae_lightning.data.seeds import random_stream
 from vae_lightning.data.store import RowsInMemory, RowStore
+from vae_lightning.data.wording import count
 from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.doctor.runs.learned import check_activity, check_training, check_variances, compare_with_controls
 from vae_lightning.inference.evaluation import Evaluation, evaluate
@@ -28,6 +29,8 @@ from vae_lightning.objectives.base import Objective
 ROWS = 512  # rows that are judged; every tenth of a nat of a mean over them is beyond doubt
 SAMPLES = 500
 ERRORS = 6.0  # standard errors: a false alarm in some 10^8 examinations
+CELLS = 20_000_000  # most that one tensor holds: fewer rows, draws or nodes of wide tables
+NODES = 4001  # most that a column is integrated with
 ENUMERABLE = 10  # binary columns whose rows can all be listed
 EVALUATION_BATCH = 4096  # as in training: the same draws for the same rows
 CHANGING = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._NormBase)
@@ -88,7 +91,8 @@ def examine_model(trained: Trained) -> Report:
     refused = _check_support(trained)
     if refused.ok is False:
         return Report([refused])
-    judged = replace(trained, test=trained.test.split(ROWS)[0])
+    rows = max(1, min(ROWS, CELLS // len(trained.model.columns)))
+    judged = replace(trained, test=trained.test.split(rows)[0])
     model = judged.model
     vae, record = model.vae, judged.record
     control = None
@@ -151,10 +155,14 @@ def _check_support(trained: Trained) -> Finding:
 @torch.no_grad()
 def _check_normalisation(trained: Trained) -> list[Finding]:
     vae = trained.model.vae
+    draws = min(8, CELLS // (NODES * vae.likelihood.num_columns))
+    if not draws:
+        says = f"p(x|z) is not integrated: with {vae.likelihood.num_columns:,} columns it would take gigabytes."
+        return [Finding("UNNORMALISED", None, says, about="p(x|z)")]
     # In float64: the law is about the formula, and a narrow density or a great count leaves float32 few digits of it.
-    masses = column_masses(vae.likelihood(vae.raw(vae.prior.sample(8)).double()), vae.likelihood)
+    masses = column_masses(vae.likelihood(vae.raw(vae.prior.sample(draws)).double()), vae.likelihood)
     worst = float((masses - 1).abs().max())
-    says = f"At 8 draws of z the mass of p(x|z) in each column is one within {worst:.1e}."
+    says = f"At {count(draws, 'draw')} of z the mass of p(x|z) in each column is one within {worst:.1e}."
     findings = [Finding("UNNORMALISED", worst < 1e-3, says, evidence={"worst error": worst}, about="p(x|z)")]
     if vae.likelihood.num_columns <= ENUMERABLE and all(one == BINARY for one in vae.likelihood.supports):
         findings.append(_enumerate_rows(trained))

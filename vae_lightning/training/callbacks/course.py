@@ -1,8 +1,10 @@
 """How training went, validation by validation: what its verdict is made of."""
 
 import math
+from array import array
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
@@ -21,10 +23,19 @@ class CourseRecorder(Callback):
     takes_blocks = True
 
     def __init__(self) -> None:
-        self.curves: dict[str, list[float]] = {name: [] for name in ("valid", "steps", "learning_rates", "train")}
+        #: Packed, so that a checkpoint of the ten thousandth epoch takes no longer to write than one of the first.
+        self._curves = {name: array("d") for name in ("valid", "steps", "learning_rates", "train")}
         self.start = math.nan
+        #: Whether training has begun; until then a checkpoint is being read.
+        self.began = False
+
+    @property
+    def curves(self) -> dict[str, list[float]]:
+        """What was seen at each validation, and of each epoch's training."""
+        return {name: values.tolist() for name, values in self._curves.items()}
 
     def on_train_start(self, trainer: Trainer, pl_module: VAEModule) -> None:
+        self.began = True
         nelbo = pl_module.nelbo_at_start()
         if nelbo is not None:
             self.start = nelbo
@@ -36,7 +47,7 @@ class CourseRecorder(Callback):
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
         now = {"valid": nelbo, "steps": float(trainer.global_step), "learning_rates": rate}
         for name, value in now.items():
-            self.curves[name].append(value)
+            self._curves[name].append(value)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: VAEModule) -> None:
         self._add_epoch(trainer)  # that before: the module logs its terms after the callbacks' turn at its end
@@ -47,18 +58,18 @@ class CourseRecorder(Callback):
     def _add_epoch(self, trainer: Trainer) -> None:
         nelbo = float(trainer.callback_metrics.get(TRAINED, math.nan))
         # Of the epoch after which a run was resumed there is none.
-        missing = trainer.current_epoch - len(self.curves["train"])
-        self.curves["train"] += [math.nan] * (missing - 1) + [nelbo] * (missing > 0)
+        missing = trainer.current_epoch - len(self._curves["train"])
+        self._curves["train"].extend([math.nan] * (missing - 1) + [nelbo] * (missing > 0))
 
     def state_dict(self) -> dict[str, Any]:
         """The curves so far."""
-        curves = {name: torch.tensor(values, dtype=torch.float64) for name, values in self.curves.items()}
+        curves = {name: torch.from_numpy(np.array(values)) for name, values in self._curves.items()}
         return {**curves, "start": self.start}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the curves of the run that is resumed."""
         self.start = float(state_dict["start"])
-        self.curves = {name: state_dict[name].tolist() for name in self.curves}
+        self._curves = {name: array("d", state_dict[name].tolist()) for name in self._curves}
 
     def course(self, trainer: Trainer, module: VAEModule, best_epoch: int, num_valid: int) -> Course:
         """The course of a training that has ended."""
