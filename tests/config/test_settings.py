@@ -81,7 +81,11 @@ def test_settings_are_frozen_and_parsed_from_their_own_words(config: dict[str, A
         ("seed", -1, "The 'seed' parameter of train.py must be a whole number from 0 to 4294967295. Got -1 instead."),
         ("seed", True, "Got True instead."),
         ("seed", 2**32, "Got 4294967296 instead."),
-        ("torch", {"threads": 0}, "The 'threads' parameter of torch must be a positive number or null. Got 0 instead."),
+        (
+            "torch",
+            {"threads": 0},
+            "The 'threads' parameter of torch must be a whole number from 1 to 1024, or null. Got 0 instead.",
+        ),
         ("torch", {"matmul_precision": "low"}, "must be one of highest, high, medium. Got 'low' instead."),
         ("torch", {"thread": 1}, "There is no setting torch.thread. Did you mean 'threads'?"),
         (

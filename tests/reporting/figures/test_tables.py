@@ -67,15 +67,16 @@ def test_a_column_of_one_value_has_no_correlation(table: Subject) -> None:
     assert np.isfinite(np.delete(np.delete(real, 1, 0), 1, 1)).all()
 
 
-@pytest.mark.parametrize(("columns", "named"), [(12, 12), (24, 24), (30, 30), (60, 30)])
-def test_many_columns_have_names_that_do_not_touch(columns: int, named: int) -> None:
+@pytest.mark.parametrize(("columns", "across", "down"), [(12, 12, 12), (24, 12, 24), (30, 15, 30), (60, 20, 30)])
+def test_many_columns_have_names_that_do_not_touch(columns: int, across: int, down: int) -> None:
     """From 13 columns on the axes had no names."""
     draws = np.random.default_rng(0)
     rows, samples = draws.normal(size=(2, 50, columns))
     subject: Any = SimpleNamespace(rows=rows, samples=samples, names=[f"column{i}" for i in range(columns)])
     figure = tables.draw_correlations(subject)
     figure.canvas.draw()
-    for labels in (figure.axes[0].get_xticklabels(), figure.axes[0].get_yticklabels()):
+    axes = figure.axes[0]
+    for labels, named in ((axes.get_xticklabels(), across), (axes.get_yticklabels(), down)):
         assert len([label for label in labels if label.get_text()]) == named
         boxes = [label.get_window_extent() for label in labels]
         assert not any(a.overlaps(b) for a, b in itertools.pairwise(boxes))

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MAX_PANELS, PANELS_IN_ROW, MAX_MATRIX, MAX_NAMES, MAX_COLUMNS = 8, 4, 60, 30, 12
-NAMES_POINTS = 150
-"""The side of a matrix, for the size of the names along it."""
+MAX_PANELS, PANELS_IN_ROW, MAX_MATRIX, MAX_COLUMNS = 8, 4, 60, 12
+NAMES_ACROSS, NAMES_DOWN = (20, 100), (30, 200)
+"""How many names of columns stand along a matrix, and the points that they share."""
 
 
 def draw_marginals(subject: Subject) -> "Figure":
@@ -77,8 +77,6 @@ def draw_correlations(subject: Subject) -> "Figure":
     worst = float(np.nanmax(np.abs(drawn - real), initial=0.0))
     many = f" ({len(shown)} of {len(subject.names)} columns)" if len(shown) < len(subject.names) else ""
     title = f"Do columns go together as in the data? The right should be blank; its largest is {worst:.2f}{many}"
-    named = np.arange(0, len(shown), -(-len(shown) // MAX_NAMES))
-    names = [shorten(subject.names[shown[i]]) for i in named]
     figure = create_figure(WIDTH, 4.4, title)
     panels = figure.subplots(1, 3, sharey=True)
     colors = colormaps["RdBu_r"].with_extremes(bad=GREY)
@@ -86,9 +84,11 @@ def draw_correlations(subject: Subject) -> "Figure":
     for axes, (name, matrix) in zip(panels, matrices.items(), strict=True):
         image = axes.imshow(matrix, cmap=colors, vmin=-1, vmax=1, interpolation="nearest", aspect="auto")
         axes.set_title(name)
-        axes.set_xticks(named, names, rotation=90)
-        axes.set_yticks(named, names)
-        axes.tick_params(length=0, labelsize=min(8.5, NAMES_POINTS / len(names)))
+        for axis, (most, points), rotation in ((axes.xaxis, NAMES_ACROSS, 90), (axes.yaxis, NAMES_DOWN, 0)):
+            named = range(0, len(shown), -(-len(shown) // most))
+            size = min(8.5, points / len(named))
+            axis.set_ticks(named, [shorten(subject.names[shown[i]]) for i in named], rotation=rotation, fontsize=size)
+        axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
     figure.colorbar(image, ax=panels, ticks=[-1, 0, 1], aspect=30, label="correlation")
     return figure
