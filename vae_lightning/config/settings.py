@@ -68,7 +68,7 @@ class RowOptions:
 
     batch_size: int | Literal["auto"] = AUTO
     preprocess: str | None = None
-    threshold: float = 0.5
+    threshold: float | None = None
     resample: bool = False
 
     def __post_init__(self) -> None:
@@ -256,7 +256,9 @@ def _data(node: Node) -> tuple[dict[str, Any], RowOptions]:
         check_keys(arguments, [*legal_keys(target), *own], "data")
         check_types(target, arguments)
         source |= with_defaults(arguments, target)
-    return source, RowOptions(**options)
+    rows = RowOptions(**options)
+    check_types(RowOptions, options)
+    return source, rows
 
 
 def _options(config: Node, group: str, options: Callable[..., Any]) -> Any:
