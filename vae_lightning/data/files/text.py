@@ -122,7 +122,8 @@ class TextRows:
 
         layout, missing = self.layout, self.numbers.words.to_pylist()
         joined = "".join(line for _, line in lines)
-        if QUOTE in joined or layout.numbers.thousands is not None:
+        # What Arrow reads otherwise: quoted fields of several lines, thousands, hexadecimal whole numbers.
+        if QUOTE in joined or layout.numbers.thousands is not None or "0x" in joined or "0X" in joined:
             return None
         delimiter = layout.delimiter
         if delimiter == " ":

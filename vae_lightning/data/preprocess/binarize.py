@@ -19,7 +19,8 @@ class Binarize(MinMax):
         value_range: ``(lowest, highest)`` legal value, the same for all columns; None takes the training rows' own.
         threshold: A value above it becomes 1, in data units and the same for all columns; None takes the middle of
             the range that `MinMax` would use.
-        resample: Draw each bit with its level, where it lies in that range, as the probability of 1, whenever `transform` is given a generator.
+        resample: Draw each bit with its level, where it lies in that range, as the probability of 1, whenever
+            `transform` is given a generator.
             Without one nothing is random and the threshold decides, so that equal rows give equal bits.
 
     Raises:
