@@ -80,7 +80,7 @@ def _describe_texts(sheet: Sheet, bad: Mapping[str, np.ndarray], num_columns: in
     texts = {name: sheet.frame[name].to_numpy()[mask] for name, mask in bad.items()}
     lists = [f"in '{name}' {listed}" for name, values in texts.items() if (listed := _list_texts(values))]
     if lists:
-        says += f" There stand {shorten(lists, 3)}."
+        says += f" There stand {'; '.join(lists[:3])}."
     return Fault(tuple(bad), says, (*_skip(sheet, bad), *_marks(texts)))
 
 
