@@ -53,6 +53,8 @@ def find_nameless(sheet: Sheet, names: Sequence[str]) -> Fault | None:
 def read_numbers(sheet: Sheet, names: Sequence[str]) -> "tuple[pd.DataFrame, Fault | None]":
     """The columns of these names as numpy numbers, NaN where one is none; and those that hold text or dates."""
     frame = sheet.frame[list(names)]
+    if all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in frame.dtypes):
+        return frame, None
     converted, bad = {}, {}
     for name in names:
         series = frame[name]
