@@ -198,5 +198,5 @@ class TestBinarize:
 
     @pytest.mark.parametrize("threshold", [-0.1, 50, 1e9])
     def test_a_threshold_beyond_the_data_is_refused(self, threshold: float) -> None:
-        with pytest.raises(DataError, match="must lie within the data, 0 to 50: it is in their units. Got"):
+        with pytest.raises(DataError, match=r"must lie within the data, 0 to 50: it is in their units\. Got"):
             Binarize(1, threshold=threshold).fit(Rows(np.array([[0.0], [50.0]])))
