@@ -1,6 +1,7 @@
 """Texts as people write them: training, the commands and the doctor see one and the same matrix."""
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -248,3 +249,15 @@ def test_words_and_codes_for_what_is_missing(tmp_path: Path) -> None:
 def test_settings_that_make_no_sense(options: dict[str, object], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         Table("rows.csv", **options)  # type: ignore[arg-type]
+
+
+def test_lines_that_are_no_rows_can_be_left_out_as_the_message_says(tmp_path: Path) -> None:
+    """Units, a total and cells of other words ended in the advice to drop whole columns."""
+    content = ["a,b", "m,s", *(f"{i},{i * i}" for i in range(60)), "n/k,7", "5,", "Total,99", "1,2,3"]
+    path = write(tmp_path / "rows.csv", "\n".join(content))
+    lines: list[int] = []
+    for told in ([66], [2, 63, 64, 65, 66]):
+        with pytest.raises(DataError, match=re.escape(f"data.skip_rows=[{','.join(map(str, told))}]")):
+            Table(str(path), skip_rows=lines).load()
+        lines = told
+    assert len(Table(str(path), skip_rows=lines).sheets()["train"].frame) == 60

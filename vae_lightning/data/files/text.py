@@ -280,7 +280,7 @@ def read_text(path: Path, dialect: Dialect) -> Sheet:
         return f"row {row + 1} (line {lines([row])[0]} of {path.name})"
 
     frame = pd.DataFrame({name: _join(parts) for name, parts in columns.items()}, copy=len(names) > WIDE)
-    return Sheet(frame, path.name, place, numbers=numbers, lines=lines)
+    return Sheet(frame, path.name, place, numbers=numbers, lines=lines, skipped=layout.skipped)
 
 
 def rows_in_block(num_columns: int) -> int:
