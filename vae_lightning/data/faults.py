@@ -74,9 +74,9 @@ def _describe_texts(sheet: Sheet, bad: Mapping[str, np.ndarray], numeric: "pd.Da
         return f"'{name}' ({kind}, {int(bad[name].sum()):,} of {count(len(sheet.frame), 'value')})"
 
     first, wrong = next(iter(bad.items()))
-    row = int(wrong.argmax())
+    row, num_columns = int(wrong.argmax()), numeric.shape[1]
     says = (
-        f"{len(bad):,} of {count(numeric.shape[1], 'column')} of {sheet.name} hold no numbers: {shorten(map(told, bad))}. "
+        f"{len(bad):,} of {count(num_columns, 'column')} of {sheet.name} hold no numbers: {shorten(map(told, bad))}. "
         f"The first is '{str(sheet.frame[first].iloc[row])[:60]}' in column '{first}', {sheet.place(row)}."
     )
     texts = {name: sheet.frame[name].to_numpy()[mask] for name, mask in bad.items()}
