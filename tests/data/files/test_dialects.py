@@ -326,3 +326,26 @@ def test_drawn_texts(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert found["note"].tolist() == notes
     labels = [part.labels for part in (data.train, data.valid, data.test)]
     assert sorted(np.concatenate(labels)) == sorted(notes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '"a" "b"\n"1" 1.5 2\n"2" 3 4.5\n"3" 5 6\n',
+        '"a","b"\n"x",1.5,2\n"y",3,4.5\n"z",5,6\n',
+        ",a,b\n0,1.5,2\n1,3,4.5\n2,5,6\n",
+    ],
+    ids=["row.names of R", "labels of R", "row numbers of pandas"],
+)
+def test_row_labels_are_no_column_to_train_on(content: str, tmp_path: Path) -> None:
+    """The doctor passed a table whose row numbers training refuses."""
+    path = write(tmp_path / "rows.csv", content)
+    with pytest.raises(DataError, match="1 column without a name, Unnamed: 0: row numbers") as refused:
+        Table(str(path)).load()
+    assert """'data.drop=["Unnamed: 0"]'""" in str(refused.value)
+    (finding,) = [one for one in examine_data(path) if one.code == "COLUMNS"]
+    assert "1 column without a name, Unnamed: 0" in finding.says
+    assert len(Table(str(path), drop="Unnamed: 0").load().columns) == 2
+    found = pd.concat(list(RowReader(str(path), [Column("a", "float64"), Column("b", "float64")])))
+    np.testing.assert_array_equal(found.to_numpy(), [[1.5, 2], [3, 4.5], [5, 6]])
+    assert len(set(found.index)) == 3
