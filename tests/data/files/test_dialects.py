@@ -349,3 +349,12 @@ def test_row_labels_are_no_column_to_train_on(content: str, tmp_path: Path) -> N
     found = pd.concat(list(RowReader(str(path), [Column("a", "float64"), Column("b", "float64")])))
     np.testing.assert_array_equal(found.to_numpy(), [[1.5, 2], [3, 4.5], [5, 6]])
     assert len(set(found.index)) == 3
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_table_that_grows_row_by_row_loses_none(seed: int, tmp_path: Path) -> None:
+    """Its first row lies outside the range of the others, as years and wavelengths above a table do."""
+    draws = np.random.default_rng(seed)
+    rows = draws.random((int(draws.integers(5, 30)), int(draws.integers(1, 7)))).cumsum(axis=0).round(3)
+    frame = Table(str(write(tmp_path / "rows.csv", numbers(rows)))).sheets()["train"].frame
+    np.testing.assert_array_equal(frame.to_numpy(), rows)

@@ -52,7 +52,7 @@ def _are_ticks(values: Sequence[float | None], below: Sequence[Sequence[float | 
     others = [row for row in rows if None not in row]
     if len(steps) == 1 and len(ticks) > 4 and sum(map(_is_monotonic, others)) < len(others) / 2:
         return True
-    gaps, spreads = [], []
+    gaps, spreads, jumps = [], [], []
     for tick, i in zip(ticks, which, strict=True):
         column = [value for value in below[i] if value is not None]
         if not column:
@@ -60,10 +60,14 @@ def _are_ticks(values: Sequence[float | None], below: Sequence[Sequence[float | 
         low, high = min(column), max(column)
         gaps.append(max(low - tick, tick - high))
         spreads.append(high - low)
+        jumps.append(max((abs(b - a) for a, b in pairwise(column)), default=0.0))
     if min(gaps) <= 0:
         return False
+    if all(gap > spread for gap, spread in zip(gaps, spreads, strict=True)):
+        return True
+    # Columns that grow from row to row begin outside the range of the rest, but no further off than they grow.
     unlike = sum(map(_is_monotonic, others)) < len(others) / 2
-    return unlike or all(gap > spread for gap, spread in zip(gaps, spreads, strict=True))
+    return unlike and (len(steps) == 1 or all(gap > 2 * jump for gap, jump in zip(gaps, jumps, strict=True)))
 
 
 def _is_monotonic(values: Sequence[float | None]) -> bool:
