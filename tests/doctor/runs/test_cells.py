@@ -114,7 +114,7 @@ def test_what_is_looked_at_is_bounded() -> None:
     ("name", "codes"),
     [
         ("sentinel.csv", {"SENTINEL"}),
-        ("eu_dots_only.csv", {"SEPARATOR"}),
+        ("eu_dots_only.csv", {"SEPARATOR", "DUPLICATES"}),
         ("eu_thousand_int.csv", set()),
         ("kdd_like.csv", {"OUTLIER"}),
     ],
