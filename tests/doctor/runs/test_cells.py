@@ -112,7 +112,12 @@ def test_what_is_looked_at_is_bounded() -> None:
 
 @pytest.mark.parametrize(
     ("name", "codes"),
-    [("sentinel.csv", {"SENTINEL"}), ("eu_thousand_int.csv", {"SEPARATOR"}), ("kdd_like.csv", {"OUTLIER"})],
+    [
+        ("sentinel.csv", {"SENTINEL"}),
+        ("eu_dots_only.csv", {"SEPARATOR", "DUPLICATES"}),
+        ("eu_thousand_int.csv", set()),
+        ("kdd_like.csv", {"OUTLIER"}),
+    ],
 )
 def test_reported_tables(name: str, codes: set[str]) -> None:
     if not (REPORTS / name).exists():
