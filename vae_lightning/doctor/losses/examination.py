@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from vae_lightning.doctor.losses.balance import Balance, compare_terms
+from vae_lightning.doctor.losses.balance import Balance, compare_blocks, compare_terms
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed
 from vae_lightning.doctor.losses.blackbox.deadline import OutOfTimeError, Worker
@@ -18,7 +18,7 @@ from vae_lightning.doctor.losses.posterior.noise import fill
 from vae_lightning.doctor.losses.posterior.sampler import SamplerReading, examine_sampler
 from vae_lightning.doctor.losses.posterior.verdict import KLVerdict, judge_kl
 from vae_lightning.doctor.losses.reconstruction.family import examine_reconstruction
-from vae_lightning.doctor.losses.reconstruction.layout import ReconstructionReading, Term
+from vae_lightning.doctor.losses.reconstruction.layout import Block, ReconstructionReading, Term
 from vae_lightning.doctor.losses.rows import as_rows, check_rows, count_surviving_latents
 from vae_lightning.doctor.losses.whole import examine_whole
 from vae_lightning.doctor.report import Finding
@@ -144,7 +144,7 @@ class Examination:
     def _compare_with_parts(self) -> None:
         kl = self._examine_kl(self.derived["kl"], None, "loss", free_constant=True)
         reconstruction = self._examine_reconstruction(self.derived["reconstruction"], kl[1], "loss")
-        self.findings += compare_terms(*kl, reconstruction, self.known_columns, self.beta, self.own_columns).findings
+        self._compare(*kl, reconstruction, self.own_columns)
 
     def examine_parts(
         self,
@@ -162,9 +162,28 @@ class Examination:
             reconstruction or self.derived.get("reconstruction"), verdict, "reconstruction"
         )
         own_columns = self.own_columns if taken_apart else (0, 1)
-        balance = compare_terms(kl_reading, verdict, found, self.known_columns, self.beta, own_columns)
-        self.findings += balance.findings
-        self._record_balance(balance)
+        self._compare(kl_reading, verdict, found, own_columns)
+
+    def _compare(
+        self,
+        kl: KLReading | None,
+        verdict: KLVerdict | None,
+        readings: list[ReconstructionReading],
+        own_columns: tuple[int, int],
+    ) -> None:
+        """Compare the KL with the reconstruction, block by block."""
+        if kl is None and len(readings) > 1:
+            self.findings += compare_blocks(readings)
+        for reading in readings or [None]:
+            block = None if reading is None else reading.block
+            columns = self.known_columns
+            if block is not None:
+                others = self.columns - block.size
+                columns = block.size if not block.open else None if columns is None else columns - others
+            balance = compare_terms(kl, verdict, reading, columns, self.beta, own_columns)
+            found = [_label(finding, block) for finding in balance.findings]
+            self.findings += [finding for finding in found if finding not in self.findings]
+            self._record_balance(balance, block)
 
     def _examine_sampler(self, sample: Callable[..., Any] | None) -> SamplerReading | None:
         if sample is None:
@@ -225,9 +244,9 @@ class Examination:
 
     def _examine_reconstruction(
         self, function: Callable[..., Any] | None, verdict: KLVerdict | None, name: str
-    ) -> ReconstructionReading | None:
+    ) -> list[ReconstructionReading]:
         if function is None:
-            return None
+            return []
         box = BlackBox(name, function)
         weight = verdict.weight if verdict is not None and verdict.consistent else None
         taken_out = function is self.derived.get("reconstruction")
@@ -235,36 +254,46 @@ class Examination:
             power, columns = self.own_columns
             weight /= columns**power
         try:
-            reading, about_rows = self.retry_with_columns(
+            readings, about_rows = self.retry_with_columns(
                 lambda: self.run_timed(lambda: self._examine_reconstruction_and_rows(box, weight, taken_out))
             )
         except CallFailed as failure:
             self.findings.append(_report_failure(name, failure))
-            return None
+            return []
         finally:
             self._report_mutation(box)
-        self.findings += [*about_rows, *reading.findings]
-        self.measured["reconstruction: family"] = reading.family or "unknown"
-        self.measured["reconstruction: output"] = reading.term.layout.text
-        self.measured["reconstruction: reduction"] = reading.term.reduction.text("columns")
-        if reading.curvature is not None:
-            self.measured["reconstruction: factor of the squared error"] = reading.curvature
+        self.findings += about_rows
+        for reading in readings:
+            self.findings += [_label(finding, reading.block) for finding in reading.findings]
+            part = f"reconstruction{_name(reading.block)}"
+            self.measured[f"{part}: family"] = reading.family or "unknown"
+            self.measured[f"{part}: output"] = reading.term.layout.text
+            if reading.family or reading.term.reduction.regular:
+                self.measured[f"{part}: reduction"] = reading.term.reduction.text("columns")
+            if reading.curvature is not None:
+                self.measured[f"{part}: factor of the squared error"] = reading.curvature
         self._record_skipped_gradients(box, name)
-        return reading
+        return readings
 
     def _examine_reconstruction_and_rows(
         self, box: BlackBox, weight: float | None, taken_out: bool
-    ) -> tuple[ReconstructionReading, list[Finding]]:
-        reading = examine_reconstruction(box, self.columns, weight, taken_out)
-        return reading, check_rows(self.rows, reading) if self.rows is not None else []
+    ) -> tuple[list[ReconstructionReading], list[Finding]]:
+        readings = examine_reconstruction(box, self.columns, weight, taken_out)
+        if self.rows is None:
+            return readings, []
+        found = []
+        for one in readings:
+            rows = self.rows if one.block is None else self.rows[:, one.block.columns]
+            found += [_label(finding, one.block) for finding in (check_rows(rows, one) if rows.size else [])]
+        return readings, found
 
-    def _record_balance(self, balance: Balance) -> None:
+    def _record_balance(self, balance: Balance, block: Block | None) -> None:
         if balance.beta:
-            self.measured["effective β"] = balance.beta
+            self.measured[f"effective β{_name(block)}"] = balance.beta
         if balance.variance is None:
             return
-        self.measured["implied σ (β = 1)"] = balance.variance**0.5
-        if self.rows is not None and bool((abs(self.rows) < float("inf")).all()):
+        self.measured[f"implied σ (β = 1){_name(block)}"] = balance.variance**0.5
+        if block is None and self.rows is not None and bool((abs(self.rows) < float("inf")).all()):
             alive, eigenvalues = count_surviving_latents(self.rows, balance.variance)
             self.measured["latents that can survive"] = f"{alive} (covariance eigenvalues above σ²)"
             self.measured["largest eigenvalues"] = [float(f"{value:.4g}") for value in eigenvalues[:5]]
@@ -278,6 +307,15 @@ class Examination:
             says = f"{box.name} changes the arrays that it is given."
             advice = "Work on copies: the caller's next use of m, s or x sees the change."
             self.findings.append(Finding("MUTATES", False, says, advice, about=box.name))
+
+
+def _name(block: Block | None) -> str:
+    return "" if block is None else f", {block.text}"
+
+
+def _label(finding: Finding, block: Block | None) -> Finding:
+    """The finding, and which columns it speaks of."""
+    return finding if finding.about == "kl" else replace(finding, about=finding.about + _name(block))
 
 
 def _report_failure(name: str, failure: CallFailed) -> Finding:
