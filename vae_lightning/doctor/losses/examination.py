@@ -11,7 +11,17 @@ from vae_lightning.doctor.losses.balance import Balance, compare_blocks, compare
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed
 from vae_lightning.doctor.losses.blackbox.deadline import OutOfTimeError, Worker
-from vae_lightning.doctor.losses.parts import count_arguments, extract_kl, extract_reconstruction, is_separable
+from vae_lightning.doctor.losses.parts import (
+    ORDERS,
+    Order,
+    arrange,
+    count_arguments,
+    exchange,
+    extract_kl,
+    extract_reconstruction,
+    is_separable,
+    names_are_exchanged,
+)
 from vae_lightning.doctor.losses.posterior.agreement import compare_with_kl
 from vae_lightning.doctor.losses.posterior.divergence import KLReading, examine_kl
 from vae_lightning.doctor.losses.posterior.noise import fill
@@ -41,6 +51,7 @@ class Examination:
     derived: dict[str, Callable[..., Any]] = field(default_factory=dict)
     known_columns: int | None = None
     own_columns: tuple[int, int] = (0, 1)
+    latents_named: bool | None = None  # whether a whole loss names s before m
 
     @property
     def columns(self) -> int:
@@ -90,18 +101,14 @@ class Examination:
             message = f"its values make no sense to the examination ({type(error).__name__}: {error})"
             raise CallFailed("NOT-FINITE", message) from error
 
-    def examine_whole_loss(
-        self, loss: Callable[..., Any] | None, model: Any, likelihood: str | None, given: tuple[bool, bool]
-    ) -> None:
-        """Examine the whole loss, taken apart where it has four arguments; `given`: a KL and a reconstruction too."""
+    def examine_whole_loss(self, loss: Callable[..., Any] | None, model: Any, likelihood: str | None) -> None:
+        """Examine the whole loss; one of four arguments is taken apart for `examine_parts`."""
         if loss is None:
             return
         box = BlackBox("loss", loss, () if model is None else (model,))
         try:
-            if model is None and count_arguments(loss) == 4:
+            if model is None and count_arguments(loss) in (4, 5):
                 self._take_apart(loss)
-                if all(given) and self.derived:
-                    self._compare_with_parts()
             else:
                 self.findings += self.run_timed(lambda: examine_whole(box, self.rows, likelihood, model))
         except CallFailed as failure:
@@ -109,24 +116,50 @@ class Examination:
         self._report_mutation(box)
 
     def _take_apart(self, loss: Callable[..., Any]) -> None:
-        box, full = BlackBox("loss", extract_reconstruction(loss)), BlackBox("loss", loss)
-
-        def separate() -> Term | None:
-            term = Term(box, self.columns)
-            full.framework = box.framework
-            return term if is_separable(full, term) else None
-
-        term = self.retry_with_columns(lambda: self.run_timed(separate))
-        if term is None:
+        """Find the order of its arguments with which the fewest laws are broken, then the reconstruction and the KL."""
+        failures: list[CallFailed] = []
+        found: list[tuple[int, Order, Term]] = []  # first how much is wrong, a doubt counting half
+        for order in ORDERS:
+            if order[0] > order[1] and names_are_exchanged(loss, order[1], order[0], latent=False) is False:
+                continue  # x is named first
+            whole = arrange(loss, order)
+            try:
+                readings = self.retry_with_columns(lambda whole=whole: self.run_timed(lambda: self._separate(whole)))
+            except CallFailed as failure:
+                failures.append(failure)
+                if failure.code == "SLOW":
+                    break
+                continue
+            wrong = sum(2 - bool(one.ok is None) for each in readings for one in each.findings if one.ok is not True)
+            found += [(wrong, order, reading.term) for reading in readings[:1]]
+            if readings and not wrong:
+                break
+        if not found:
+            if failures:
+                raise failures[0]
             says = "The loss is no sum of a term of (x, out) and a term of (m, s); it cannot be taken apart."
             self.findings.append(Finding("SCALE", None, says, about="loss"))
             return
+        _, order, term = min(found, key=lambda one: one[0])
+        whole = arrange(loss, order)
+        layout, rest = term.layout, term.pair[0]
         self.derived = {
-            "reconstruction": extract_reconstruction(loss),
-            "kl": extract_kl(loss, term.layout, self.columns, term.pair[0]),
+            "reconstruction": extract_reconstruction(whole),
+            "kl": extract_kl(whole, layout, self.columns, rest),
         }
-        wider = extract_kl(loss, term.layout, 2 * self.columns, term.pair[0])
+        self.latents_named = names_are_exchanged(loss, order[2], order[3], latent=True)
+        if order != ORDERS[0]:
+            places = [name for _, name in sorted(zip(order, ("x", "out", "m", "s"), strict=True))]
+            self.measured["loss: arguments"] = ", ".join(places)
+        wider = extract_kl(whole, layout, 2 * self.columns, rest)
         self.own_columns = self.run_timed(lambda: self._read_column_power(self.derived["kl"], wider)), self.columns
+
+    def _separate(self, loss: Callable[..., Any]) -> list[ReconstructionReading]:
+        """The readings of its reconstruction; none where it is no sum of two terms."""
+        box, full = BlackBox("loss", extract_reconstruction(loss)), BlackBox("loss", loss)
+        term = Term(box, self.columns)
+        full.framework = box.framework
+        return examine_reconstruction(box, self.columns, None, True) if is_separable(full, term) else []
 
     def _read_column_power(self, kl: Callable[..., Any], wider: Callable[..., Any]) -> int:
         """By which power of the number of columns the KL's factor grows: −1 where it is divided by it."""
@@ -141,28 +174,30 @@ class Examination:
         power = np.log2(values[1] / values[0]) if values[0] * values[1] > 0 else 0.0
         return round(power) if abs(power - round(power)) < 0.01 else 0
 
-    def _compare_with_parts(self) -> None:
-        kl = self._examine_kl(self.derived["kl"], None, "loss", free_constant=True)
-        reconstruction = self._examine_reconstruction(self.derived["reconstruction"], kl[1], "loss")
-        self._compare(*kl, reconstruction, self.own_columns)
-
     def examine_parts(
         self,
         kl: Callable[..., Any] | None,
         sample: Callable[..., Any] | None,
         reconstruction: Callable[..., Any] | None,
     ) -> None:
-        """Examine the three parts, each given or taken out of the whole loss, and compare them."""
+        """Examine the three parts, each given or taken out of the whole loss, and compare them.
+
+        Beside a whole loss, parts that are given are examined as they are; β is read off the whole.
+        """
         sampler = self._examine_sampler(sample)
-        taken_apart = kl is None and "kl" in self.derived
-        kl_reading, verdict = self._examine_kl(kl or self.derived.get("kl"), sampler, "kl", taken_apart)
+        reading, verdict = self._examine_kl(kl, sampler, "kl", False)
+        readings = self._examine_reconstruction(reconstruction, verdict, "reconstruction")
+        if not self.derived or (kl is not None and reconstruction is not None):
+            self._compare(reading, verdict, readings, (0, 1))
+        if self.derived:
+            whole, judged = self._examine_kl(self.derived["kl"], sampler, "kl" if kl is None else "loss", True)
+            found = self._examine_reconstruction(
+                self.derived["reconstruction"], judged, "reconstruction" if reconstruction is None else "loss"
+            )
+            self._compare(whole, judged, found, self.own_columns)
+            reading, verdict = (whole, judged) if reading is None else (reading, verdict)
         if sampler is not None:
-            self.findings += compare_with_kl(sampler, kl_reading, verdict)
-        found = self._examine_reconstruction(
-            reconstruction or self.derived.get("reconstruction"), verdict, "reconstruction"
-        )
-        own_columns = self.own_columns if taken_apart else (0, 1)
-        self._compare(kl_reading, verdict, found, own_columns)
+            self.findings += compare_with_kl(sampler, reading, verdict)
 
     def _compare(
         self,
@@ -188,6 +223,8 @@ class Examination:
     def _examine_sampler(self, sample: Callable[..., Any] | None) -> SamplerReading | None:
         if sample is None:
             return None
+        if names_are_exchanged(sample, 0, 1, latent=True):
+            sample = exchange(sample)
         box = BlackBox("sample", sample)
         try:
             reading = self.run_timed(lambda: examine_sampler(box))
@@ -212,6 +249,9 @@ class Examination:
             reading = self.run_timed(lambda: examine_kl(box, free_constant))
             verdict = None if reading.dead else judge_kl(reading, sampler, box.single_precision)
             if verdict is not None and not verdict.consistent and self._is_exchanged(kl, free_constant):
+                taken_out = kl is self.derived.get("kl")
+                if names_are_exchanged(kl, 0, 1, latent=True) or (taken_out and self.latents_named is not False):
+                    return self._examine_kl(exchange(kl), sampler, name, free_constant)
                 says = "With its two arguments exchanged, kl(s, m), it is the exact KL of a normal posterior."
                 self.findings.append(Finding("ARG-SWAP", False, says, "Give the mean first: kl(m, s).", about=name))
                 return None, None
@@ -247,9 +287,11 @@ class Examination:
     ) -> list[ReconstructionReading]:
         if function is None:
             return []
+        taken_out = function is self.derived.get("reconstruction")
+        if not taken_out and names_are_exchanged(function, 0, 1, latent=False):
+            function = exchange(function)
         box = BlackBox(name, function)
         weight = verdict.weight if verdict is not None and verdict.consistent else None
-        taken_out = function is self.derived.get("reconstruction")
         if weight is not None and taken_out:
             power, columns = self.own_columns
             weight /= columns**power

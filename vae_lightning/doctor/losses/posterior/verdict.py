@@ -119,7 +119,7 @@ def _judge_constant(kl: KLReading, sampler: SamplerReading | None) -> KLVerdict:
 def _check_reach(sigma: Sigma, grid: Array, inside: Array) -> list[Finding]:
     """The range of σ over all s: to infinity, or to where a clamp ends it."""
     low, high = (-np.inf if grid[0] < 0 else 0.0) if inside[0] else grid[0], np.inf if inside[-1] else grid[-1]
-    far = FAR[(FAR > low) & (FAR < high)]
+    far = FAR[(low < FAR) & (high > FAR)]
     with np.errstate(all="ignore"):
         return check_range(sigma(np.array([*far, *grid])), "kl")
 

@@ -38,7 +38,7 @@ def examine_classes(box: BlackBox, reading: ReconstructionReading) -> None:
         value = box.attempt(*arguments(label, scores, ROWS, columns))
         return np.nan if value is None else float(np.mean(value)) / entries
 
-    if not _read_categorical(reading, cost, CLASSES):
+    if not _read_categorical(reading, cost, CLASSES, reading.free_constant):
         reading.likelihood = False
         says = "Σ exp(−reconstruction) over the classes depends on the scores: probabilities that do not add up."
         advice = "Give the categorical cross-entropy what it expects: logits, or log-probabilities that are normalised."
@@ -50,7 +50,7 @@ def _read_power(doubled: Array, single: Array) -> int:
     return 1 if abs(ratio - 2) < 0.01 else 0
 
 
-def _read_categorical(reading: ReconstructionReading, cost: Cost, count: int) -> bool:
+def _read_categorical(reading: ReconstructionReading, cost: Cost, count: int, free_constant: bool) -> bool:
     """Whether cost(k, t) = w·(log Σ exp t − t_k) + c, for t that are the scores, their logarithms or their softmax.
 
     w is read off the differences between classes; then Σ exp(−cost/w) over the classes may not depend on the scores.
@@ -72,7 +72,7 @@ def _read_categorical(reading: ReconstructionReading, cost: Cost, count: int) ->
         if not abs(weight) > 1e-12 or np.max(np.abs(change + weight * t)) > 1e-3 * np.max(np.abs(change)):
             continue
         log_z = np.log(np.sum(np.exp(-costs / weight), axis=1))
-        if np.ptp(log_z) > 6e-3 or (not reading.free_constant and np.max(np.abs(log_z)) > 6e-3):
+        if np.ptp(log_z) > 6e-3 or (not free_constant and np.max(np.abs(log_z)) > 6e-3):
             continue
         reading.family, reading.likelihood = "categorical", True
         reading.weight, reading.sign = abs(weight), float(np.sign(weight))
@@ -92,8 +92,11 @@ def _report_categorical(name: str, meant: Array) -> Finding:
     )
 
 
-def read_one_hot(box: BlackBox, reading: ReconstructionReading, columns: int) -> bool:
-    """Whether it is a categorical likelihood of one-hot rows or counts; if so, `reading` says it."""
+def read_one_hot(box: BlackBox, reading: ReconstructionReading, columns: int, coupled: bool) -> bool:
+    """Whether it is a categorical likelihood of one-hot rows or counts; if so, `reading` says it.
+
+    Columns that are not coupled must cost nothing where the row is zero, as −Σ x log p does.
+    """
     if reading.term.layout.heads != 1 or columns < 2:
         return False
     values = box.attempt(np.eye(1, columns).repeat(ROWS, 0), np.full((ROWS, columns), 1 / columns))
@@ -104,7 +107,11 @@ def read_one_hot(box: BlackBox, reading: ReconstructionReading, columns: int) ->
     power = _read_power(doubled, values) if form == "scalar" else 0
 
     def cost(label: int, scores: Array) -> float:
-        value = box.attempt(np.tile(np.eye(scores.size)[label], (ROWS, 1)), np.tile(scores, (ROWS, 1)))
+        row = np.eye(scores.size)[label]
+        value = box.attempt(np.tile(row, (ROWS, 1)), np.tile(scores, (ROWS, 1)))
+        if value is not None and not coupled:
+            nothing = box.attempt(np.tile(0 * row, (ROWS, 1)), np.tile(scores, (ROWS, 1)))
+            value = None if nothing is None else value - nothing
         if value is None:
             return np.nan
         return float(np.sum(value)) / ROWS if form == "element" else float(np.mean(value)) / ROWS**power
@@ -115,11 +122,11 @@ def read_one_hot(box: BlackBox, reading: ReconstructionReading, columns: int) ->
         box.attempt(np.tile(size * np.eye(1, columns), (ROWS, 1)), np.tile(scores, (ROWS, 1))) for size in (1.0, 2.0)
     )
     labels = twice is None or once is None or any(np.allclose(twice, factor * once, rtol=1e-4) for factor in (1.0, 2.0))
-    if not (labels or reading.free_constant) or not _read_categorical(reading, cost, columns):
+    if not (labels or coupled) or not _read_categorical(reading, cost, columns, reading.free_constant and coupled):
         return False
     weight = reading.weight
-    wider = ReconstructionReading(reading.term, free_constant=reading.free_constant)
-    averaged = _read_categorical(wider, cost, 2 * columns) and abs((wider.weight or 0) / (weight or 1) - 0.5) < 1e-3
+    wider = ReconstructionReading(reading.term)
+    averaged = _read_categorical(wider, cost, 2 * columns, True) and abs((wider.weight or 0) / (weight or 1) - 0.5) < 1e-3
     reading.term.reduction = Reduction(form, power, -1 if averaged else 0)
     reading.weight = weight * columns if averaged and weight else weight
     return True
@@ -127,7 +134,7 @@ def read_one_hot(box: BlackBox, reading: ReconstructionReading, columns: int) ->
 
 def examine_coupled(box: BlackBox, reading: ReconstructionReading, columns: int) -> None:
     """A reconstruction that couples its columns: one-hot rows or counts under a softmax, or something unknown."""
-    if read_one_hot(box, reading, columns):
+    if read_one_hot(box, reading, columns, coupled=True):
         return
     if _is_bounded(box, reading, columns):
         says = (

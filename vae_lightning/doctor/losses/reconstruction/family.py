@@ -89,7 +89,7 @@ def _examine_alike(reading: ReconstructionReading, kl_weight: float | None) -> N
         return
     # Beside a rate, which falls where the mean rises, the crossed difference points the other way.
     known = any(_read_family(reading, sign, expected, kl_weight) for sign in (reading.sign, -reading.sign))
-    if not known and not read_one_hot(term.box, reading, term.columns):
+    if not known and not read_one_hot(term.box, reading, term.columns, coupled=False):
         _judge_no_likelihood(reading, expected)
     reading.findings += [*_check_signs_of_heads(reading), *_check_gradient(term.box, reading)]
 
