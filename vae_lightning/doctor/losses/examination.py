@@ -30,6 +30,7 @@ from vae_lightning.doctor.losses.posterior.verdict import KLVerdict, judge_kl
 from vae_lightning.doctor.losses.reconstruction.family import examine_reconstruction
 from vae_lightning.doctor.losses.reconstruction.layout import Block, ReconstructionReading, Term
 from vae_lightning.doctor.losses.rows import as_rows, check_rows, count_surviving_latents
+from vae_lightning.doctor.losses.transplant import transplant
 from vae_lightning.doctor.losses.whole import examine_whole
 from vae_lightning.doctor.report import Finding
 
@@ -109,8 +110,14 @@ class Examination:
         try:
             if model is None and count_arguments(loss) in (4, 5):
                 self._take_apart(loss)
-            else:
-                self.findings += self.run_timed(lambda: examine_whole(box, self.rows, likelihood, model))
+                return
+            graft = self.run_timed(lambda: transplant(loss, model, self.rows))
+            if graft is not None:
+                self._take_apart(graft.loss)
+                self.derived["sample"] = graft.sample
+            if graft is None or self.rows is not None:
+                found = self.run_timed(lambda: examine_whole(box, self.rows, likelihood, model))
+                self.findings += found if graft is None else found[:-1]  # the last says that the parts are unknown
         except CallFailed as failure:
             self.findings.append(_report_failure("loss", failure))
         self._report_mutation(box)
@@ -184,12 +191,12 @@ class Examination:
 
         Beside a whole loss, parts that are given are examined as they are; β is read off the whole.
         """
-        sampler = self._examine_sampler(sample)
+        sampler = self._examine_sampler(sample or self.derived.get("sample"))
         reading, verdict = self._examine_kl(kl, sampler, "kl", False)
         readings = self._examine_reconstruction(reconstruction, verdict, "reconstruction")
-        if not self.derived or (kl is not None and reconstruction is not None):
+        if "kl" not in self.derived or (kl is not None and reconstruction is not None):
             self._compare(reading, verdict, readings, (0, 1))
-        if self.derived:
+        if "kl" in self.derived:
             whole, judged = self._examine_kl(self.derived["kl"], sampler, "kl" if kl is None else "loss", True)
             found = self._examine_reconstruction(
                 self.derived["reconstruction"], judged, "reconstruction" if reconstruction is None else "loss"
