@@ -1,4 +1,4 @@
-"""The functions of a file, told apart by what they do: a draw follows m, a KL is a parabola in it, a loss needs four."""
+"""The functions of a file, told apart by what they do: a draw follows m, a KL is a parabola in it."""
 
 import inspect
 import re
@@ -11,7 +11,7 @@ import torch
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed, seed
-from vae_lightning.doctor.losses.parts import ORDERS, arrange, count_arguments
+from vae_lightning.doctor.losses.parts import ORDERS, Order, arrange, count_arguments
 from vae_lightning.doctor.losses.transplant import is_model, transplant
 
 Function = Callable[..., Any]
@@ -22,16 +22,18 @@ ARGUMENTS = ((), (11,), (11, 7), (11, 9, 7), (11, 9, 9, 7), (11, [9], 7))
 def find_functions(module: ModuleType, rows: Array | None = None) -> dict[str, tuple[str, Function]]:
     """Role -> name and function, of what a module defines; of several for one role the first.
 
-    A model's own step, which holds everything, comes before its parts, and one that is named for training before others.
+    A model's own step, which holds everything, comes before its parts, one that is named for training before others.
     """
     candidates = list(_list_candidates(module))
+    found: dict[str, tuple[str, Function]] = {}
     for name, function in sorted(candidates, key=lambda one: not re.search("train|compute_loss", one[0])):
         models = [one for one in (getattr(function, "__self__", None),) if is_model(one)]
         for step in _list_steps(function) if models else ():
             graft = transplant(step, models, rows)
-            if graft is not None:
+            if graft is not None and graft.is_loss:
                 return {"loss": (f"{name}, at its layers", graft.loss), "sample": (name, graft.sample)}
-    found: dict[str, tuple[str, Function]] = {}
+            if graft is not None:
+                found.setdefault("sample", (f"{name}, at its layers", graft.sample))
     for name, function in candidates:
         for role, one in _find_role(function):
             found.setdefault(role, (name, one))
@@ -80,15 +82,15 @@ def _list_candidates(module: ModuleType) -> Iterator[tuple[str, Function]]:
 
 
 def _make(kind: type) -> Any:
-    """An instance: from whatever arguments make one, or bare, without its constructor; None where neither is possible."""
+    """An instance: from whatever arguments make one, or bare, without its constructor; None where neither works."""
     for arguments in ARGUMENTS:
         try:
             return kind(*arguments)
-        except Exception:  # noqa: S112 - it is somebody else's constructor
+        except Exception:
             continue
     try:
-        instance = kind.__new__(kind)
-        foreign = next(part for part in kind.__mro__ if part.__module__ != kind.__module__)
+        instance: Any = object.__new__(kind)
+        foreign: Any = next(part for part in kind.__mro__ if part.__module__ != kind.__module__)
         foreign.__init__(instance)
         return instance
     except Exception:
@@ -118,16 +120,23 @@ def _find_role(function: Function) -> list[tuple[str, Function]]:
 
 
 def _judge_four(function: Function) -> str | None:
-    x, m = np.full((5, 11), 0.4), np.full((5, 7), 0.3)
-    for order in ORDERS[::2]:
-        box = BlackBox("", arrange(function, order))
+    m, complaints = np.full((5, 7), 0.3), ""
+
+    def accepts(order: Order, width: int) -> bool:
+        nonlocal complaints
+        x, box = np.full((5, width), 0.4), BlackBox("", arrange(function, order))
         try:
             box.find_framework(x, x + 0.2, m, m + 0.1)
-            if np.all(np.isfinite(box(x, x + 0.2, m, m + 0.1))):
-                return "loss"
-        except CallFailed:
-            continue
-    return None
+            return bool(np.all(np.isfinite(box(x, x + 0.2, m, m + 0.1))))
+        except CallFailed as failure:
+            complaints += f"{failure.message} "
+            return False
+
+    if any(accepts(order, 11) for order in ORDERS[::2]):
+        return "loss"
+    sizes = dict.fromkeys(int(size) for size in re.findall(r"\d+", complaints))  # typed into the code: view(-1, 784)
+    found = any(accepts(order, size) for size in sizes if 11 < size < 10**5 for order in ORDERS[:3:2])
+    return "loss" if found else None
 
 
 def _judge_two(box: BlackBox) -> str | None:

@@ -114,6 +114,7 @@ class Examination:
                 return
             step = loss if model is None else partial(loss, model)
             graft = self.run_timed(lambda: transplant(step, find_models(loss, model), self.rows))
+            graft = graft if graft is not None and graft.is_loss else None
             if graft is not None:
                 self._take_apart(graft.loss)
                 self.derived["sample"] = graft.sample
@@ -133,7 +134,7 @@ class Examination:
                 continue  # x is named first
             whole = arrange(loss, order)
             try:
-                readings = self.retry_with_columns(lambda whole=whole: self.run_timed(lambda: self._separate(whole)))
+                readings = self.retry_with_columns(partial(self.run_timed, partial(self._separate, whole)))
             except CallFailed as failure:
                 failures.append(failure)
                 if failure.code == "SLOW":
@@ -218,7 +219,8 @@ class Examination:
         """Compare the KL with the reconstruction, block by block."""
         if kl is None and len(readings) > 1:
             self.findings += compare_blocks(readings)
-        for reading in readings or [None]:
+        every: list[ReconstructionReading | None] = [*readings] or [None]
+        for reading in every:
             block = None if reading is None else reading.block
             columns = self.known_columns
             if block is not None:

@@ -1,11 +1,11 @@
-"""`examine_file`: the functions of a user's file. The file is run, in a process of its own, because its path was given."""
+"""`examine_file`: the functions of a user's file, which is run in a process of its own because its path was given."""
 
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -100,10 +100,11 @@ def _run(folder: Path, seconds: float) -> tuple[str, str]:
 
 def _end(child: "subprocess.Popen[bytes]") -> None:
     """End the process and what it has started."""
-    try:
-        os.killpg(child.pid, 9) if hasattr(os, "killpg") else child.kill()
-    except OSError:
-        pass  # it has ended by itself
+    with suppress(OSError):  # it may have ended by itself
+        if hasattr(os, "killpg"):
+            os.killpg(child.pid, 9)
+        else:
+            child.kill()
     child.wait()
 
 

@@ -14,7 +14,6 @@ from vae_lightning.doctor.losses.blackbox.box import BlackBox, seed
 from vae_lightning.doctor.losses.posterior.noise import LATENTS
 from vae_lightning.doctor.losses.reconstruction.layout import Layout, Term
 
-
 Order: TypeAlias = tuple[int, int, int, int]
 
 ORDERS: tuple[Order, ...] = (

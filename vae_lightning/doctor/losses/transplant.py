@@ -67,6 +67,7 @@ class Transplant:
 
     Attributes:
         found: Whether `loss` and `sample` can be called.
+        is_loss: Whether the step returns a number, or one for each row.
     """
 
     def __init__(self, models: list[Any], step: Callable[[Any], Any], x: Any) -> None:
@@ -75,6 +76,7 @@ class Transplant:
         self._torch = all(isinstance(layer, torch.nn.Module) for layer in self._layers)
         self._recorded: list[Any] = []
         self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
         self._modules = [part for model in models if self._torch for part in model.modules()]
         self._run(x, None)
         self._recorded = [_repeat(one, one.shape[0]) for one in self._outputs]
@@ -153,8 +155,7 @@ class Transplant:
         values = (
             list(value.values()) if isinstance(value, dict) else [value] if hasattr(value, "shape") else list(value)
         )
-        if any(np.prod(one.shape) not in (1, len(self._x)) for one in values[:1]):
-            raise ValueError("a loss is a number, or one for each row")
+        self.is_loss = np.prod(values[0].shape) in (1, len(self._x))
         total = sum(float(_to_array(one).mean()) for one in values if hasattr(one, "shape"))
         return total, [_to_array(one) for one in self._inputs]
 
