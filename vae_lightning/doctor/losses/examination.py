@@ -112,18 +112,26 @@ class Examination:
             if model is None and count_arguments(loss) in (4, 5):
                 self._take_apart(loss)
                 return
-            step = loss if model is None else partial(loss, model)
-            graft = self.run_timed(lambda: transplant(step, find_models(loss, model), self.rows))
-            graft = graft if graft is not None and graft.is_loss else None
-            if graft is not None:
-                self._take_apart(graft.loss)
-                self.derived["sample"] = graft.sample
-            if graft is None or self.rows is not None:
+            apart = self._take_model_apart(loss, model)
+            if not apart or self.rows is not None:
                 found = self.run_timed(lambda: examine_whole(box, self.rows, likelihood, model))
-                self.findings += found if graft is None else found[:-1]  # the last says that the parts are unknown
+                self.findings += found[:-1] if apart else found  # the last says that the parts are unknown
         except CallFailed as failure:
             self.findings.append(_report_failure("loss", failure))
         self._report_mutation(box)
+
+    def _take_model_apart(self, loss: Callable[..., Any], model: Any) -> bool:
+        """Whether the layers of a model let its step be taken apart."""
+        step = loss if model is None else partial(loss, model)
+        graft = self.run_timed(lambda: transplant(step, find_models(loss, model), self.rows))
+        if graft is None or not graft.is_loss:
+            return False
+        try:
+            self._take_apart(graft.loss)
+        except CallFailed:
+            return False  # its glue expects other shapes: it is judged as a whole
+        self.derived["sample"] = graft.sample
+        return True
 
     def _take_apart(self, loss: Callable[..., Any]) -> None:
         """Find the order of its arguments with which the fewest laws are broken, then the reconstruction and the KL."""

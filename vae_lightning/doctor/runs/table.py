@@ -23,7 +23,7 @@ from vae_lightning.likelihoods.support import BINARY, COUNT, REAL, UNIT, narrowe
 if TYPE_CHECKING:
     import pandas as pd
 
-REPEATED = 0.5  # of the rows: a value that more of them share is a point mass to a density
+REPEATED, OFTEN = 0.6, 0.4  # of the rows: a value that more of them share is a point mass to a density, or nearly
 SKEWED = 3.0
 NARROW = 0.5  # of the mean: no variance of a Poisson
 DEPENDENT = 1e-13  # of the greatest eigenvalue of the correlations: rounding, not variation
@@ -220,10 +220,15 @@ def _check_degenerate(x: Array, names: list[str], fit: Fit) -> list[Finding]:
         return []
     shares = [float(np.unique(column, return_counts=True)[1].max()) / len(column) for column in x.T]
     repeated = [f"'{name}' ({share:.0%})" for name, share in zip(names, shares, strict=True) if share > REPEATED]
+    often = [f"'{name}' ({share:.0%})" for name, share in zip(names, shares, strict=True) if OFTEN < share <= REPEATED]
     findings = []
+    if often:
+        says = f"{count(len(often), 'column')} of {len(names)} have one and the same value in about half their rows: "
+        says += f"{shorten(often)}. Part of the loss tells of that value's density rather than of the model."
+        findings.append(Finding("DEGENERATE", True, says, "Compare models by more than their NLL.", about="data"))
     if repeated:
         says = (
-            f"{count(len(repeated), 'column')} of {len(names)} hold one and the same value in more than half of their "
+            f"{count(len(repeated), 'column')} of {len(names)} hold one and the same value in far more than half their "
         )
         says += f"rows: {shorten(repeated)}. There a density grows until it meets its floor, and the loss tells of the "
         says += "floor rather than of the model."
