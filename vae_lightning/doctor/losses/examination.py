@@ -11,7 +11,7 @@ import numpy as np
 from vae_lightning.doctor.losses.balance import Balance, compare_blocks, compare_terms
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed
-from vae_lightning.doctor.losses.blackbox.deadline import OutOfTimeError, Worker
+from vae_lightning.doctor.losses.blackbox.deadline import OutOfTimeError, run_within
 from vae_lightning.doctor.losses.parts import (
     ORDERS,
     Order,
@@ -44,7 +44,6 @@ _T = TypeVar("_T")
 class Examination:
     """The parts of one loss, examined in turn; what is learnt of one serves the next."""
 
-    worker: Worker
     beta: float
     seconds: float
     rows: Array | None = None
@@ -91,7 +90,7 @@ class Examination:
     def run_timed(self, job: Callable[[], _T]) -> _T:
         """`job()`, which calls a function of the user, against the clock."""
         try:
-            return self.worker.run(job, self.seconds + 1.0)  # a second for our own arithmetic
+            return run_within(job, self.seconds + 1.0)  # a second for our own arithmetic
         except OutOfTimeError:
             raise CallFailed(
                 "SLOW", f"its calls take more than the {self.seconds:g} seconds that they may take together"
