@@ -25,7 +25,7 @@ def main() -> None:
     folder = Path(sys.argv[1])
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     torch.set_num_threads(1)  # thousands of calls on a handful of numbers: threads would only wait for one another
-    rows = np.load(folder / "rows.npy") if (folder / "rows.npy").is_file() else None
+    rows = np.load(folder / "rows.npy", allow_pickle=False) if (folder / "rows.npy").is_file() else None
     _limit()
     doing = folder / "doing"
     try:

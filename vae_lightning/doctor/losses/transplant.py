@@ -18,6 +18,7 @@ import torch
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import seed
+from vae_lightning.doctor.losses.whole import changes_with_mode
 
 BATCH = 6
 SIZES = ((1, 28, 28), (3, 32, 32), (3, 64, 64), (28, 28))  # of images, where the first layer does not tell
@@ -136,7 +137,7 @@ class Transplant:
 
         modes = [part.training for part in self._modules]
         for part in self._modules:
-            part.training = not isinstance(part, torch.nn.modules.dropout._DropoutNd)
+            part.training = not changes_with_mode(part)
         specs = [getattr(layer, "input_spec", None) for layer in self._layers]  # Keras refuses other widths
         for layer in self._layers:
             object.__setattr__(layer, name, replace(getattr(layer, name)))
