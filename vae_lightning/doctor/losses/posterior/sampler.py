@@ -3,7 +3,6 @@
 The sampler comes before everything else, because it alone defines what the second head s *is*.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -229,19 +228,23 @@ def _check_extremes(box: BlackBox, reading: SamplerReading, noise: Noise) -> lis
     limit = 40.0 if box.single_precision else 100.0
     ends = FAR if reading.grid[0] < 0 else FAR[FAR > 0]
     far = [_read_spread(box, float(s), noise) for s in (*ends, *([-limit, limit] if ends[0] < 0 else [limit]))]
+    findings = []
     if not all(np.isfinite(value) for value in far):
         says = f"Draws are not finite for s between -{limit:g} and {limit:g}."
-        return [Finding("OVERFLOW", False, says, "Bound s by a smooth map before it is used.", about="sample")]
+        findings.append(Finding("OVERFLOW", False, says, "Bound s by a smooth map before it is used.", about="sample"))
     at_reference = float(np.interp(REFERENCE, reading.grid, reading.sigma))
-    return check_range([*(value * at_reference for value in far[: ends.size]), *reading.sigma], "sample")
+    measured = np.array([*(value * at_reference for value in far[: ends.size]), *reading.sigma])
+    measured = np.where(np.isfinite(measured), measured, np.inf)
+    return findings + check_range(np.array([*ends, *reading.grid]), measured, "sample")
 
 
-def check_range(sigma: Sequence[float] | Array, about: str) -> list[Finding]:
-    """HEAD-ACT if these standard deviations, over s from −40 to 40, are bounded below or above near the prior's."""
-    low, high = float(np.min(sigma)), float(np.max(sigma))
-    if low <= 0.35 and high >= 1.2:
+def check_range(s: Array, sigma: Array, about: str) -> list[Finding]:
+    """HEAD-ACT if σ(s), for s from −40 to 40, is bounded near the prior's; what still grows at the end is not."""
+    low, high, nearer = float(np.min(sigma)), float(np.max(sigma)), float(np.max(sigma[np.abs(s) <= 20]))
+    bounded = high < min(1.2, 1.5 * nearer)
+    if low <= 0.35 and not bounded:
         return []
-    bounds = [f"never below {low:.3g}"] * (low > 0.35) + [f"never above {high:.3g}"] * (high < 1.2)
+    bounds = [f"never below {low:.3g}"] * (low > 0.35) + [f"never above {high:.3g}"] * bounded
     says = f"For s from -40 to 40 σ is {' and '.join(bounds)}: an activation on the second head cuts its range."
     if low > 0.35:
         says += f" A latent can then carry at most {max(-np.log(low), 0.0):.2g} nats."

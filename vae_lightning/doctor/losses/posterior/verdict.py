@@ -119,9 +119,9 @@ def _judge_constant(kl: KLReading, sampler: SamplerReading | None) -> KLVerdict:
 def _check_reach(sigma: Sigma, grid: Array, inside: Array) -> list[Finding]:
     """The range of σ over all s: to infinity, or to where a clamp ends it."""
     low, high = (-np.inf if grid[0] < 0 else 0.0) if inside[0] else grid[0], np.inf if inside[-1] else grid[-1]
-    far = FAR[(low < FAR) & (high > FAR)]
+    s = np.array([*FAR[(low < FAR) & (high > FAR)], *grid])
     with np.errstate(all="ignore"):
-        return check_range(sigma(np.array([*far, *grid])), "kl")
+        return check_range(s, sigma(s), "kl")
 
 
 def find_unclamped(kl: KLReading) -> Array:
