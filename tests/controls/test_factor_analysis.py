@@ -223,6 +223,18 @@ def test_on_unseen_rows_it_is_finite_and_not_worse_than_independent_columns(trap
     assert worse.mean() < 5 * worse.std() / np.sqrt(len(worse)) + 0.02 * train.shape[1]
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_columns_with_nothing_in_common_have_no_factors(seed: int) -> None:
+    """Validation rows that prefer a factor by less than a standard error prefer none."""
+    draw = np.random.default_rng(seed)
+    x = draw.standard_t(5, size=(1000, 12))
+    fit = fit_factor_analysis(rows(x[:800]), rows(x[800:]), 12)
+    alone = Gaussian(12, "per_column").independent_columns(rows(x[:800]))
+    test = torch.as_tensor(draw.standard_t(5, size=(4000, 12)))
+    loss = (alone.log_prob(test).double().sum(-1) - fit.log_prob(Batch(test))).mean().item()
+    assert loss < 0.02
+
+
 def test_no_noise_variance_falls_below_what_is_held_of_it() -> None:
     x, valid = never_differs_here(300, 1), never_differs_here(100, 2)
     x[:, 1] = 3.0

@@ -206,6 +206,25 @@ def test_near_copies_start_with_the_small_noise_that_they_have() -> None:
     check_law(vae, factors, test)
 
 
+def test_the_encoder_does_not_see_a_column_that_hardly_ever_differs() -> None:
+    """A pixel that was lit in three of 1,200 pictures: its trained weights are chance, times what it holds."""
+    train, valid, test = synthetic()
+    for part in (train, valid, test):
+        part[:, 0] = 0.0
+    train[:3, 0] = 20.0
+    vae, factors = started(Gaussian(C), train, valid)
+    assert not factors.loadings[0].any()
+    assert factors.loadings[1:].any()
+    check_law(vae, factors, test)
+    for parameter in vae.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    lit = test.clone()
+    lit[:, 0] = 1e4
+    assert torch.equal(vae.encode(Batch(lit)).mean, vae.encode(Batch(test)).mean)
+    lit[:, 1] += 1.0
+    assert not torch.equal(vae.encode(Batch(lit)).mean, vae.encode(Batch(test)).mean)
+
+
 # Other ways to start.
 
 

@@ -18,6 +18,8 @@ USUAL_LATENTS, MOST_LATENTS = 16, 64
 others, which start without it, a quarter of that, but at least the usual number where there are as many columns."""
 LEAST_BATCH, MOST_BATCH = 16, 256
 LEAST_STEPS, MOST_STEPS = 4_000, 20_000
+MOST_CELLS = 1e9
+"""Of the table, a cell counting each time that a step sees it: some 5,000 steps of 256 rows and 784 columns."""
 LEAST_EPOCHS, MOST_EPOCHS = 10, 400
 PATIENCE, LEAST_PATIENCE = 0.25, 10
 """Share of the epochs, and least number, without a better validation NELBO after which training ends."""
@@ -57,18 +59,19 @@ class Recipe:
         ``support``: of the columns.
 
         A sixteenth of the rows a step, from 16 to 256. Steps: 4,000, growing as √N above 2,000 rows to 20,000 at most,
-        in no fewer than 10 epochs and no more than 400.
+        in no fewer than 10 epochs and no more than 400, and no more than see 10⁹ cells.
 
         >>> Recipe.of(300, 6)
         Recipe(latent_dim=6, activation='elu', lr=0.002, batch_size=16, max_epochs=211, patience=53)
         >>> Recipe.of(48_000, 784, support=BINARY)
-        Recipe(latent_dim=64, activation='relu', lr=0.005, batch_size=256, max_epochs=105, patience=27)
+        Recipe(latent_dim=64, activation='relu', lr=0.005, batch_size=256, max_epochs=27, patience=10)
         """
         if batch_size is None:
             wanted = 2 ** round(math.log2(max(num_rows / 16, 1)))
             batch_size = min(max(LEAST_BATCH, min(MOST_BATCH, wanted)), num_rows)
         if max_epochs is None:
-            steps = min(MOST_STEPS, max(LEAST_STEPS, LEAST_STEPS * math.sqrt(num_rows / 2_000)))
+            most = min(MOST_STEPS, MOST_CELLS / (batch_size * num_columns))
+            steps = min(most, max(LEAST_STEPS, LEAST_STEPS * math.sqrt(num_rows / 2_000)))
             epochs = math.ceil(steps / math.ceil(num_rows / batch_size))
             max_epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, epochs))
         latent_dim = num_columns if support == REAL else max(min(num_columns, USUAL_LATENTS), num_columns // 4)

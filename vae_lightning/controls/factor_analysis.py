@@ -96,7 +96,8 @@ def fit_factor_analysis(
 
     Maximum likelihood buys training likelihood with vanishing noise where columns are nearly constant or rows are few,
     and pays with any sum on the next row. So rows of independent columns are imagined beside the real ones, and the
-    number of factors may be lower: how many, the validation rows decide, or cross-validation where these are few.
+    number of factors may be lower: how many, the validation rows decide, or cross-validation where these are few. A
+    gain over no factors at all that is within one standard error is none.
 
     Cost: ``O(N C²)`` for the covariance, ``O(N C L)`` above 2,048 columns, and some hundred products of C x C with L.
 
@@ -117,20 +118,26 @@ def fit_factor_analysis(
     rank = min(latent_dim, len(moments.mean))
     folds = list(_folds(train, valid, moments, size))
 
+    def log_probs(pseudo_rows: float, rank: int) -> Tensor:
+        """Log-densities of rows that were not fitted."""
+        models = (_fit(folds[i][0], rank, pseudo_rows, fit_variances, start) for i, start in enumerate(starts))
+        return torch.cat(
+            [model.log_prob(batch) for model, fold in zip(models, folds, strict=True) for batch in fold[1]]
+        )
+
     def score(pseudo_rows: float, rank: int) -> float:
-        """Mean log-density of rows that were not fitted."""
-        total, count = 0.0, 0
-        for number, (fitted, rows) in enumerate(folds):
-            model = _fit(fitted, rank, pseudo_rows, fit_variances, starts[number])
-            for batch in rows:
-                total, count = total + float(model.log_prob(batch).sum()), count + len(batch.x)
-        return total / count
+        return float(log_probs(pseudo_rows, rank).mean())
 
     # The noise that was found without imagined rows is where every other search begins.
     starts = [_fit(fitted, rank, 0.0, fit_variances).noise for fitted, _ in folds]
     pseudo_rows = _climb(PSEUDO_ROWS, lambda value: score(value, rank))
     ranks = [rank >> halvings for halvings in range(rank.bit_length())] + [0]
     chosen = _climb(ranks, lambda value: score(pseudo_rows, value))
+    gain = log_probs(pseudo_rows, chosen) - log_probs(pseudo_rows, 0)
+    if gain.mean() < gain.std(correction=0) / math.sqrt(
+        len(gain)
+    ):  # columns with nothing in common, as far as can be told
+        chosen = 0
     start = starts[0] if folds[0][0] is moments else None
     model = _fit(moments, chosen, pseudo_rows, fit_variances, start)
     missing = latent_dim - model.loadings.shape[1]
@@ -190,6 +197,8 @@ def _fit(
         start: noise variances to begin with.
     """
     share = pseudo_rows / (moments.num_rows + pseudo_rows)
+    # A column whose variance is held has no factors: it is as independent as nothing can be learned of it.
+    free = (moments.held == 0).double()[:, None]
     scale = torch.where(moments.variance > 0, moments.variance, moments.held)
     variance = (1 - share) * moments.variance + share * scale
 
@@ -197,7 +206,8 @@ def _fit(
         return fit_variances(residual.clamp_min(LEAST_NOISE), moments.held).clamp_min(LEAST_NOISE)
 
     def multiply(right: Tensor) -> Tensor:
-        return (1 - share) * moments.multiply(right) + (share * scale)[:, None] * right
+        found = (1 - share) * moments.multiply(free * right) + (share * scale)[:, None] * right
+        return free * found
 
     num_columns = len(variance)
     noise = noise_of(variance / 2 if start is None else start)
@@ -205,7 +215,7 @@ def _fit(
         return FactorAnalysis(moments.mean, variance.new_zeros(num_columns, 0), noise_of(variance))
     size = min(num_columns, rank + SPARE)
     generator = torch.Generator().manual_seed(0)
-    basis = torch.linalg.qr(torch.randn(num_columns, size, generator=generator, dtype=torch.float64))[0]
+    basis = torch.linalg.qr(free * torch.randn(num_columns, size, generator=generator, dtype=torch.float64))[0]
     loadings, last = variance.new_zeros(num_columns, rank), -math.inf
     for step in range(MOST_STEPS):
         root = noise.sqrt()[:, None]
@@ -213,7 +223,7 @@ def _fit(
             basis = torch.linalg.qr(multiply(basis / root) / root)[0]
         values, rotation = torch.linalg.eigh(basis.T @ (multiply(basis / root) / root))
         values, basis = values.flip(0), basis @ rotation.flip(1)
-        loadings = root * basis[:, :rank] * (values[:rank] - 1).clamp_min(0).sqrt()
+        loadings = free * root * basis[:, :rank] * (values[:rank] - 1).clamp_min(0).sqrt()
         kept = values[:rank].clamp_min(1)
         likelihood = -0.5 * float(noise.log().sum() + (kept.log() - kept + 1).sum() + (variance / noise).sum())
         if likelihood - last < TOLERANCE * num_columns and step > 1:

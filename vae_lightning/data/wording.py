@@ -1,4 +1,4 @@
-"""How counts and lists are worded."""
+"""How counts, lists and rough numbers are worded."""
 
 from collections.abc import Iterable
 
@@ -14,3 +14,8 @@ def shorten(items: Iterable[str], limit: int = 5) -> str:
     if len(items) <= limit + 1:  # "and 1 more" would be no shorter than the name itself
         return ", ".join(items)
     return f"{', '.join(items[:limit])} and {len(items) - limit:,} more"
+
+
+def two_digits(number: float) -> str:
+    """``0.31``, ``110``, ``12,000``: as much as a rough number says."""
+    return f"{float(f'{number:.2g}'):,.6g}"

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
+from vae_lightning.data.wording import two_digits
 from vae_lightning.inference.evaluation import Evaluation
 
 Code = Literal["learned", "improving", "not_better_than_linear", "collapsed", "diverged", "too_few_rows"]
@@ -111,7 +112,7 @@ def judge(result: Evaluation, course: Course | None) -> Verdict:
             "row has the same code.",
         )
     if course is not None and (fall := remaining_fall(result, course)):
-        how = f"Still improving when training ended, by {fall:.2g} nats a thousand steps"
+        how = f"Still improving when training ended, by {two_digits(fall)} nats a thousand steps"
         return Verdict("improving", f"{how}; so far {comparison.words}.")
     return Verdict(comparison.code, comparison.words[0].upper() + comparison.words[1:] + ".")
 

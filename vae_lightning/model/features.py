@@ -13,7 +13,9 @@ from vae_lightning.likelihoods.support import Support
 class Features(nn.Module):
     """Rows x (B, C) → features u (B, H): as supports show columns, holes filled, mask and condition appended.
 
-    Part of the VAE, so that it is saved and exported with it.
+    Part of the VAE, so that it is saved and exported with it. Columns of which nothing can be learned are hidden: what
+    an encoder makes of a column that is always the same is whatever its weights happen to be, times thousands of
+    standard deviations on the day when it differs.
 
     Args:
         supports: of the columns, C of them.
@@ -22,9 +24,11 @@ class Features(nn.Module):
 
     Attributes:
         size: H.
+        hidden: (C,), whether a column is 0 for the encoder.
     """
 
     fill: Tensor
+    hidden: Tensor
     mean: Tensor
     scale: Tensor
 
@@ -39,6 +43,7 @@ class Features(nn.Module):
         for number, kind in enumerate(self.changed):
             self.register_buffer(f"kind_{number}", torch.tensor([one == kind for one in supports]), persistent=False)
         self.register_buffer("fill", torch.tensor([support.fill for support in supports]), persistent=False)
+        self.register_buffer("hidden", torch.zeros(len(supports), dtype=torch.bool))
         self.register_buffer("mean", torch.zeros(len(supports)) if self.changed else None)
         self.register_buffer("scale", torch.ones(len(supports)) if self.changed else None)
 
@@ -57,6 +62,7 @@ class Features(nn.Module):
             u = (self._show(u) - self.mean) / self.scale
             if batch.mask is not None:
                 u = torch.where(batch.mask, u, 0.0)
+        u = u.masked_fill(self.hidden, 0.0)
         parts = [u]
         if self.sees_mask:
             parts.append(torch.ones_like(u) if batch.mask is None else batch.mask.to(u.dtype))
@@ -70,8 +76,10 @@ class Features(nn.Module):
         return shown
 
     @torch.no_grad()
-    def fit(self, rows: RowBatches) -> None:
-        """Take the mean and scale of the features that want it from training rows (N, C)."""
+    def fit(self, rows: RowBatches, hidden: Tensor | None = None) -> None:
+        """Take the mean and scale of the features that want it from training rows (N, C), and which to hide (C,)."""
+        if hidden is not None:
+            self.hidden.copy_(hidden)
         if not self.changed:
             return
         # Masked cells may hold anything: the folds leave them out, whatever comes of them here.

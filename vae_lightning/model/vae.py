@@ -117,12 +117,13 @@ class VAE(nn.Module):
         Args:
             rows: the training rows.
             factors: a fit to them, of the columns that have a location, in their order, with L factors.
-            held: what no variance may fall below, (C,); as for ``Likelihood.start_from``.
+            held: what no variance may fall below, (C,); as for ``Likelihood.start_from``. The encoder does not see
+                the columns that it holds.
 
         Source:
             The posterior of factor analysis: Rubin & Thayer 1982.
         """
-        self.features.fit(rows)
+        self.features.fit(rows, None if held is None else held > 0)
         if factors is None or not bool(factors.signal.any()):
             self.output.bias.copy_(self.likelihood.start_from(rows, held=held))
             return

@@ -9,7 +9,7 @@ from torch import Tensor
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.seeds import random_stream
 from vae_lightning.data.store import RowStore
-from vae_lightning.data.wording import count, shorten
+from vae_lightning.data.wording import count, shorten, two_digits
 from vae_lightning.doctor.report import Finding
 from vae_lightning.errors import Setting
 from vae_lightning.inference.evaluation import Evaluation
@@ -84,7 +84,7 @@ def check_training(result: Evaluation, course: Course | None) -> list[Finding]:
         says = f"Training ended within a warm-up: β had reached {course.beta:.2g} of {course.final_beta:g}."
         return [Finding("UNDERTRAINED", False, says, "Train longer, or warm up faster.", about="training")]
     if fall := remaining_fall(result, course):
-        says = f"The validation NELBO still fell by {fall:.2g} nats a thousand steps when training ended."
+        says = f"The validation NELBO still fell by {two_digits(fall)} nats a thousand steps when training ended."
         return [Finding("UNDERTRAINED", False, says, "Train longer.", {"fall": fall}, about="training")]
     return [Finding("UNDERTRAINED", True, "The validation NELBO had stopped falling.", about="training")]
 
