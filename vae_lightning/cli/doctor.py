@@ -30,10 +30,10 @@ Examples:
 @click.option("--data", help="A table: judged by itself, or beside the target.")
 @click.option("--likelihood", help="The likelihood that is meant, e.g. bernoulli or gaussian.")
 @click.option("--columns", type=click.IntRange(min=1), help="The number of columns of x (history).")
-@click.option("--kl", help="The name of kl(m, s) in the file.")
+@click.option("--kl", help="The name of kl(m, s) in the file, or Class.method.")
 @click.option("--sample", help="The name of sample(m, s) in the file.")
 @click.option("--reconstruction", help="The name of reconstruction(x, out) in the file.")
-@click.option("--loss", help="The name of loss(x, out, m, s), or loss(x), in the file.")
+@click.option("--loss", help="The name of the whole loss in the file, its arguments in any order.")
 @click.option("--beta", type=float, default=1.0, show_default=True, help="The β that is meant (functions).")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def doctor(
@@ -52,9 +52,9 @@ def doctor(
 ) -> None:
     """Say what is wrong with a VAE loss.
 
-    TARGET is a Python file with the functions kl, sample, reconstruction or loss (it is run), or a run directory. A
-    history or a table is examined without one. Settings such as data.decimal=comma say how the table of --data is
-    written, where it is judged by itself.
+    TARGET is a Python file of functions, classes or models (it is run, in a process of its own; that is no sandbox), or
+    a run directory. A history or a table is examined without one. Settings such as data.decimal=comma say how the table
+    of --data is written, where it is judged by itself.
 
     Exit status: 0 nothing is wrong, 1 something is, 2 it cannot be judged.
     """
@@ -124,13 +124,10 @@ def _run(run_dir: Path, data: str | None) -> "Report":
 def _functions(
     path: Path, names: dict[str, str | None], data: str | None, likelihood: str | None, beta: float
 ) -> "Report":
-    import torch
-
     from vae_lightning.doctor.losses.file import examine_file
     from vae_lightning.doctor.runs.table import read_rows
 
     rows = None if data is None else read_rows(data)
-    torch.set_num_threads(1)  # thousands of calls on a handful of numbers: threads would only wait for one another
     return examine_file(
         path,
         kl=names["kl"],

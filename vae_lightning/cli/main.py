@@ -174,7 +174,7 @@ def _job(config: "DictConfig") -> float | None:
         _fail(_worded(error) if isinstance(error, OSError) else error, config.debug is True or _user_wants_tracebacks)
 
 
-def _typed_words(hydra_config: "DictConfig") -> list[str]:
+def _typed_words(hydra_config: Any) -> list[str]:
     """The overrides as they were typed; read one by one, what is escaped in them would lose its backslash."""
     from omegaconf import OmegaConf
 

@@ -17,9 +17,9 @@ def _neighbour(name: str) -> ModuleType:
     return module
 
 
-SECOND, THIRD = _neighbour("adversary_second"), _neighbour("adversary_third")
-RIGHT = {**_neighbour("adversary_right").right(), **SECOND.RIGHT, **THIRD.RIGHT}
-WRONG = [*_neighbour("adversary_wrong").wrong(), *SECOND.WRONG, *THIRD.WRONG]
+LATER = [_neighbour(f"adversary_{name}") for name in ("second", "third", "fourth")]
+RIGHT = {**_neighbour("adversary_right").right(), **{name: parts for one in LATER for name, parts in one.RIGHT.items()}}
+WRONG = [*_neighbour("adversary_wrong").wrong(), *(case for one in LATER for case in one.WRONG)]
 
 
 def test_no_false_alarm() -> None:

@@ -51,3 +51,29 @@ def test_every_gradient_is_examined_and_the_seed_governs_the_draws() -> None:
 )
 def test_cut_gradient_is_found(name: str, which: int, code: str) -> None:
     assert diagnose(**cut(name, which)).codes == (code,)
+
+
+class Model(keras.Model):
+    """A VAE of dense layers whose loss is its own."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+        self.heads, self.out = keras.layers.Dense(6), keras.layers.Dense(9)
+
+    def call(self, x):
+        m, s = ops.split(self.heads(x), 2, axis=-1)
+        self.kl = 0.5 * ops.mean(ops.sum(ops.square(m) + ops.exp(s) - 1 - s, axis=-1))
+        return self.out(m + ops.exp(s / 2) * keras.random.normal(tuple(m.shape)))
+
+    def compute_loss(self, x=None, y_pred=None, **_others):
+        return ops.mean(ops.sum(ops.square(x - y_pred), axis=-1)) + self.weight * self.kl
+
+
+@pytest.mark.parametrize(("weight", "codes"), [(1.0, ()), (-1.0, ("SIGN-FLIP",))])
+def test_model_is_taken_apart_at_its_layers(weight: float, codes: tuple[str, ...]) -> None:
+    """A Keras model was said to have no function kl."""
+    model = Model(weight)
+    report = diagnose(loss=lambda model, x: model.compute_loss(x=x, y_pred=model(x)), model=model)
+    assert report.codes == codes
+    assert report.measured["sampler: σ(s)"] == "exp(s/2)"

@@ -161,3 +161,21 @@ def test_unreadable_history(history) -> None:
 def test_illegal_parameter(name: str, value) -> None:
     with pytest.raises(ConfigError, match=f"The '{name}' parameter of examine_history must be"):
         examine_history([1.0, 2.0], **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("values", "assumed"),
+    [
+        ([900.0, 850.0, 800.0, 760.0, 730.0], "falls: taken for minus the ELBO"),
+        ([-900.0, -850.0, -800.0, -760.0, -730.0], "rises: taken for the ELBO itself"),
+        ([40.0, 10.0, -5.0, -20.0, -30.0], "falls: taken for minus the ELBO"),
+        ([-40.0, -10.0, 5.0, 20.0, 30.0], "rises: taken for the ELBO itself"),
+    ],
+)
+def test_curve_called_elbo_is_read_by_its_direction(values: list[float], assumed: str) -> None:
+    """A falling curve called elbo is minus the ELBO, as some libraries log it, and was said to be below its floor."""
+    report = examine_history({"elbo_train": values, "elbo_validation": [value + 5 for value in values]}, 50)
+    assert report.ok
+    assert report.measured["assumed"] == f"elbo_train {assumed}"
+    positive = values[0] * (1 if "minus" in assumed else -1) > 0 and min(values) * max(values) > 0
+    assert examine_history({"elbo": values}, 50, "bernoulli").ok == positive

@@ -266,3 +266,37 @@ def test_a_finding_words_its_settings_after_its_advice() -> None:
     assert Finding("SUPPORT", True, "Good.").remedy == ""
     content = json.loads(Report([finding]).to_json())["findings"][0]
     assert (content["advice"], content["settings"]) == (finding.remedy, [["likelihood", "gaussian"]])
+
+
+def test_numbers_decide_between_densities() -> None:
+    """Narrow spectra between 0 and 1 were sent to continuous_bernoulli, whose own baseline was far above a normal's."""
+    spectra = 0.5 + 0.01 * np.random.default_rng(0).normal(size=(400, 6))
+    report = examine_data(spectra)
+    assert report.measured["suggested"] == REAL.likelihood
+    assert examine_data(np.random.default_rng(0).random((400, 6))).measured["suggested"] == UNIT.likelihood
+
+
+def test_numbers_decide_between_counts_and_pictures() -> None:
+    """Grey levels of a picture are whole numbers, and vary far more than counts of their mean do."""
+    picture = np.random.default_rng(0).choice([0.0, 0.0, 90.0, 180.0, 250.0], size=(400, 6))
+    picture += np.random.default_rng(1).integers(0, 6, size=picture.shape)
+    assert examine_data(picture).measured["suggested"] == REAL.likelihood
+
+
+def test_command_can_be_pasted(tmp_path: Path) -> None:
+    """The advised command named neither the file nor the columns to leave out."""
+    path = tmp_path / "my table.csv"
+    rows = np.random.default_rng(0).normal(size=(60, 2))
+    path.write_text("a,b,word\n" + "".join(f"{a},{b},x\n" for a, b in rows))
+    advice = " ".join(finding.advice for finding in examine_data(path) if finding.code == "SUPPORT" and finding.ok)
+    assert "data.drop=[word]" in advice
+    assert "my table.csv" in advice
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.45, True), (0.5, True), (0.51, True), (0.7, False)])
+def test_repeated_value_is_no_matter_of_a_single_row(share: float, found: bool) -> None:
+    """A column that repeats a value was sound at 50 % and a fault at 51 %."""
+    column = np.random.default_rng(0).normal(size=200)
+    column[: round(200 * share)] = 0.0
+    rows = np.column_stack([column, np.random.default_rng(1).normal(size=200)])
+    assert [finding.ok for finding in examine_data(rows, "gaussian") if finding.code == "DEGENERATE"] == [found]

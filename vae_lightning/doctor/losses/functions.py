@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 from vae_lightning.doctor.losses.blackbox.box import keep_random_states
-from vae_lightning.doctor.losses.blackbox.deadline import Worker
 from vae_lightning.doctor.losses.examination import Examination
 from vae_lightning.doctor.report import Finding, Report, check_parameter
 
@@ -58,15 +57,11 @@ def diagnose(
     """
     check_parameter("diagnose", "beta", beta > 0, "positive", beta)
     check_parameter("diagnose", "seconds", seconds > 0, "positive", seconds)
-    worker = Worker()
-    examination = Examination(worker, beta, seconds)
-    try:
-        with keep_random_states():
-            examination.read_rows(data)
-            examination.examine_whole_loss(loss, model, likelihood, given=(kl is not None, reconstruction is not None))
-            examination.examine_parts(kl, sample, reconstruction)
-    finally:
-        worker.close()
+    examination = Examination(beta, seconds)
+    with keep_random_states():
+        examination.read_rows(data)
+        examination.examine_whole_loss(loss, model, likelihood)
+        examination.examine_parts(kl, sample, reconstruction)
     if all(part is None for part in (kl, sample, reconstruction, loss)):
         says = "No function was given."
         examination.findings.append(Finding("NOTHING", None, says, "Give kl=, sample=, reconstruction= or loss=."))

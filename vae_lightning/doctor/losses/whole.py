@@ -162,7 +162,7 @@ def _evaluate_with_seeds(box: BlackBox, model: torch.nn.Module, batch: Array, mo
     """The mean loss for several seeds; layers that are made to differ between the modes are kept from it."""
     model.train(mode)
     for part in model.modules():
-        if _changes_with_mode(part):
+        if changes_with_mode(part):
             part.eval()
     values = []
     for number in range(DRAWS):
@@ -198,7 +198,8 @@ def _check_noise(box: BlackBox, model: torch.nn.Module, batch: Array, values: Ar
     return [Finding("NO-NOISE", False, says, "Decode z = m + σ(s)·eps with eps drawn anew.", {}, same, about="model")]
 
 
-def _changes_with_mode(part: torch.nn.Module) -> bool:
+def changes_with_mode(part: torch.nn.Module) -> bool:
+    """Whether a layer is made to differ between training and evaluation."""
     return isinstance(part, torch.nn.modules.dropout._DropoutNd | torch.nn.modules.batchnorm._NormBase)
 
 

@@ -5,12 +5,10 @@ second head, called sigma and documented as a log-variance, multiplies the noise
 """
 
 import importlib
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from vae_lightning.doctor.losses.cases.base import Function
 
@@ -41,120 +39,48 @@ FAULTS = {
 """The codes that each version must be found by. The first one's raw σ agrees with its KL, so it is no fault there."""
 
 
-def _cross_entropy(x: Any, p: Any, log: Callable[[Any], Any], clip: Callable[[Any, float, float], Any]) -> Any:
-    p = clip(p, EPSILON, 1 - EPSILON)
-    return -(x * log(p) + (1 - x) * log(1 - p))
+def _write(name: str, xp: Any, clip: Function, normal: Function, array: Function = lambda a: a) -> dict[str, Function]:
+    """kl, sample and reconstruction (of probabilities) of one version, with the functions of one library."""
+
+    def entropy(x: Any, p: Any) -> Any:
+        x, p = array(x), clip(array(p), EPSILON, 1 - EPSILON)
+        return -(x * xp.log(p) + (1 - x) * xp.log(1 - p))
+
+    terms = {
+        "first": lambda m, s: -(m**2 + s**2 - xp.log(s**2) - 1),
+        "second": lambda m, s: -(1 + s - m**2 - xp.exp(s)),
+        "third": lambda m, s: m**2 + xp.exp(s) ** 2 - s - 1,
+        "corrected": lambda m, s: m**2 + xp.exp(s) - s - 1,
+    }
+    reductions = {"second": xp.sum, "corrected": lambda each: xp.sum(each, -1)}
+    reduce = reductions.get(name, lambda each: xp.mean(each, -1))
+    sigma = (lambda s: xp.exp(s / 2)) if name == "corrected" else lambda s: s
+    return {
+        "kl": lambda m, s: 0.5 * xp.sum(terms[name](array(m), array(s)), -1),
+        "sample": lambda m, s: array(m) + sigma(array(s)) * normal(array(m)),
+        "reconstruction": lambda x, p: reduce(entropy(x, p)),
+    }
 
 
 def torch_version(name: str) -> dict[str, Function]:
-    """kl, sample and reconstruction (of probabilities) of one version, in torch."""
-
-    def entropy(x: Tensor, p: Tensor) -> Tensor:
-        return _cross_entropy(x, p, torch.log, torch.clamp)
-
-    def raw(m: Tensor, s: Tensor) -> Tensor:
-        return m + s * torch.randn_like(m)
-
-    versions: dict[str, dict[str, Function]] = {
-        "first": {
-            "kl": lambda m, s: -0.5 * (m**2 + s**2 - torch.log(s**2) - 1).sum(-1),
-            "reconstruction": lambda x, p: entropy(x, p).mean(-1),
-            "sample": raw,
-        },
-        "second": {
-            "kl": lambda m, s: -0.5 * (1 + s - m**2 - torch.exp(s)).sum(-1),
-            "reconstruction": lambda x, p: entropy(x, p).sum(),
-            "sample": raw,
-        },
-        "third": {
-            "kl": lambda m, s: 0.5 * (m**2 + torch.exp(s) ** 2 - s - 1).sum(-1),
-            "reconstruction": lambda x, p: entropy(x, p).mean(-1),
-            "sample": raw,
-        },
-        "corrected": {
-            "kl": lambda m, s: 0.5 * (m**2 + torch.exp(s) - s - 1).sum(-1),
-            "reconstruction": lambda x, p: entropy(x, p).sum(-1),
-            "sample": lambda m, s: m + torch.exp(s / 2) * torch.randn_like(m),
-        },
-    }
-    return versions[name]
+    """One version in torch."""
+    return _write(name, torch, torch.clamp, torch.randn_like)
 
 
 def numpy_version(name: str) -> dict[str, Function]:
-    """The same in numpy."""
-
-    def entropy(x: Any, p: Any) -> Any:
-        return _cross_entropy(x, p, np.log, np.clip)
-
-    def raw(m: Any, s: Any) -> Any:
-        return m + s * np.random.standard_normal(m.shape)
-
-    versions: dict[str, dict[str, Function]] = {
-        "first": {
-            "kl": lambda m, s: -0.5 * np.sum(m**2 + s**2 - np.log(s**2) - 1, axis=-1),
-            "reconstruction": lambda x, p: np.mean(entropy(x, p), axis=-1),
-            "sample": raw,
-        },
-        "second": {
-            "kl": lambda m, s: -0.5 * np.sum(1 + s - m**2 - np.exp(s), axis=-1),
-            "reconstruction": lambda x, p: np.sum(entropy(x, p)),
-            "sample": raw,
-        },
-        "third": {
-            "kl": lambda m, s: 0.5 * np.sum(m**2 + np.exp(s) ** 2 - s - 1, axis=-1),
-            "reconstruction": lambda x, p: np.mean(entropy(x, p), axis=-1),
-            "sample": raw,
-        },
-        "corrected": {
-            "kl": lambda m, s: 0.5 * np.sum(m**2 + np.exp(s) - s - 1, axis=-1),
-            "reconstruction": lambda x, p: np.sum(entropy(x, p), axis=-1),
-            "sample": lambda m, s: m + np.exp(s / 2) * np.random.standard_normal(m.shape),
-        },
-    }
-    return versions[name]
+    """One version in numpy."""
+    return _write(name, np, np.clip, lambda m: np.random.standard_normal(m.shape))
 
 
 def keras_version(name: str) -> dict[str, Function]:
-    """The same in Keras 3, with whatever backend it has.
+    """One version in Keras 3, with whatever backend it has.
 
     Raises:
         ImportError: Keras or its backend is not installed.
     """
     keras = importlib.import_module("keras")
-    ops = keras.ops
 
-    def heads(m: Any, s: Any) -> tuple[Any, Any]:
-        return ops.convert_to_tensor(m), ops.convert_to_tensor(s)
+    def normal(m: Any) -> Any:
+        return keras.random.normal(tuple(m.shape), dtype=m.dtype)
 
-    def entropy(x: Any, p: Any) -> Any:
-        return _cross_entropy(ops.convert_to_tensor(x), ops.convert_to_tensor(p), ops.log, ops.clip)
-
-    def kl(term: Callable[[Any, Any], Any]) -> Function:
-        return lambda m, s: ops.sum(term(*heads(m, s)), axis=-1)
-
-    def sample(sigma: Callable[[Any], Any]) -> Function:
-        return lambda m, s: m + sigma(heads(m, s)[1]) * keras.random.normal(tuple(m.shape), dtype=heads(m, s)[0].dtype)
-
-    versions: dict[str, dict[str, Function]] = {
-        "first": {
-            "kl": kl(lambda m, s: -0.5 * (m**2 + s**2 - ops.log(s**2) - 1)),
-            "reconstruction": lambda x, p: ops.mean(entropy(x, p), axis=-1),
-            "sample": sample(lambda s: s),
-        },
-        "second": {
-            "kl": kl(lambda m, s: -0.5 * (1 + s - m**2 - ops.exp(s))),
-            "reconstruction": lambda x, p: ops.sum(entropy(x, p)),
-            "sample": sample(lambda s: s),
-        },
-        "third": {
-            "kl": kl(lambda m, s: 0.5 * (m**2 + ops.exp(s) ** 2 - s - 1)),
-            "reconstruction": lambda x, p: ops.mean(entropy(x, p), axis=-1),
-            "sample": sample(lambda s: s),
-        },
-        "corrected": {
-            "kl": kl(lambda m, s: 0.5 * (m**2 + ops.exp(s) - s - 1)),
-            "reconstruction": lambda x, p: ops.sum(entropy(x, p), axis=-1),
-            "sample": sample(lambda s: ops.exp(s / 2)),
-        },
-    }
-    return versions[name]
+    return _write(name, keras.ops, keras.ops.clip, normal, keras.ops.convert_to_tensor)

@@ -99,11 +99,11 @@ def _normalise(term: Term, sign: float, expected: Sequence[float]) -> Normalisat
             if support == "binary" and not _holds_far_out(support, term, sign, 1 / expected[0]):
                 continue
             return Normalisation(support, None, float(np.median(table.log_z(1 / expected[0]))))
-        # A bell over [0, 1] can add up to nearly the same at 0 and 1, but not for outputs far from both.
+        # A bell over [0, 1] can add up to nearly the same on an interval, but not for outputs far from it.
         wanted = [
             weight
             for weight in expected
-            if weight in good and (support != "binary" or _holds_far_out(support, term, sign, 1 / weight))
+            if weight in good and (support == "real" or _holds_far_out(support, term, sign, 1 / weight))
         ]
         if wanted:
             spreads = {one: table.spread(1 / one) for one in wanted}
