@@ -9,7 +9,7 @@ import pytest
 
 from vae_lightning.data.columns import Column, pixel_names
 from vae_lightning.data.dataset import Dataset, Rows
-from vae_lightning.data.files.archives import read_arrays
+from vae_lightning.data.files.archives import Archive
 from vae_lightning.data.split import check_seed, split_off, split_rows
 from vae_lightning.data.wording import count, shorten
 from vae_lightning.errors import DataError
@@ -121,7 +121,7 @@ class TestWords:
 
 def test_read_arrays_never_unpickles(tmp_path: Path) -> None:
     np.savez(tmp_path / "my.npz", x=np.ones(3), objects=np.array([{}]))
-    arrays = read_arrays(tmp_path / "my.npz")
+    arrays = Archive(tmp_path / "my.npz")
     assert arrays["objects"] is None
     assert arrays["x"] is not None
 
@@ -130,4 +130,4 @@ def test_read_arrays_refuses_a_damaged_member(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "my.npz", "w") as archive:
         archive.writestr("x.npy", b"\x93NUMPY\x01\x00\x05\x00nope\n")
     with pytest.raises(DataError, match="cannot be read as an NPZ archive"):
-        read_arrays(tmp_path / "my.npz")
+        Archive(tmp_path / "my.npz")

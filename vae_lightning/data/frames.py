@@ -8,7 +8,7 @@ import pandas as pd
 from torch import Tensor
 
 from vae_lightning.data.columns import Column
-from vae_lightning.data.sources.table import as_numbers
+from vae_lightning.data.files.numbers import as_numbers
 from vae_lightning.data.wording import count, shorten
 from vae_lightning.errors import DataError, did_you_mean
 
@@ -38,6 +38,17 @@ def to_matrix(rows: np.ndarray | pd.DataFrame, columns: Sequence[Column], noun: 
             f"{row_namer(rows)(int(row))}, column {names[column]!r}. Drop those rows or fill them first."
         )
     return values
+
+
+def check_not_masked(rows: Any) -> None:
+    """Raises:
+    DataError: when cells are masked, whose values would be taken for measured ones.
+    """
+    if np.ma.is_masked(rows):
+        raise DataError(
+            f"{int(np.ma.count_masked(rows)):,} cells are masked, and the values behind the mask are no data: fill "
+            "them, or leave those rows or columns out."
+        )
 
 
 def check_not_empty(rows: Any) -> None:
@@ -85,6 +96,7 @@ def _frame_values(rows: pd.DataFrame) -> np.ndarray:
 
 
 def _array_values(rows: np.ndarray, width: int, noun: str) -> np.ndarray:
+    check_not_masked(rows)
     try:
         # Writable, as torch wants its memory: a copy of what was mapped from a file or frozen.
         values = np.require(rows, np.float64, ["C", "W"])

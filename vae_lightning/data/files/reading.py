@@ -2,32 +2,23 @@
 
 import io
 import sys
-import warnings
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
 
 from vae_lightning.data.columns import Column
-from vae_lightning.data.files.archives import existing_path, read_arrays, unreadable
+from vae_lightning.data.files.archives import UNREADABLE, Archive, existing_path, read_npy, unreadable
+from vae_lightning.data.files.dialect import Dialect
+from vae_lightning.data.files.numbers import to_numpy
 from vae_lightning.data.files.passthrough import PIPE, TextColumns, numbers_kept_whole
-from vae_lightning.data.files.sheets import (
-    SAMPLE_LINES,
-    UTF_16,
-    Layout,
-    array_sheet,
-    check_unique,
-    open_text,
-    read_npy,
-    text_layout,
-)
+from vae_lightning.data.files.sheets import array_sheet, check_unique
+from vae_lightning.data.files.text import TextRows, find_encoding, readable_text, rows_in_block
 from vae_lightning.data.sources.table import ENDINGS, TEXT_ENDINGS
-from vae_lightning.data.wording import count, shorten
-from vae_lightning.errors import DataError, did_you_mean
+from vae_lightning.data.wording import count
+from vae_lightning.errors import DataError, Setting, did_you_mean
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,7 +28,6 @@ MAX_ELEMENTS = 2**24
 """Values of the model's columns held at once: 128 MiB in float64."""
 INDEX = "Unnamed: 0"
 """How a first column without a name is called: the row labels, as pandas writes them."""
-MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "-NaN", "-nan", "NULL", "null", "None", "<NA>", "#N/A"]
 
 
 def is_text(path: str) -> bool:
@@ -58,17 +48,28 @@ class RowReader:
         columns: the model's columns; an array of as many columns is taken to hold these.
         key: which array of an NPZ archive.
         verbatim: leave the other columns of a text as text, even if they are numbers.
+        dialect: what is known of how a text is written.
 
     Raises:
         DataError: when the file cannot be read.
     """
 
-    def __init__(self, path: str, columns: Sequence[Column], key: str | None = None, verbatim: bool = True) -> None:
+    def __init__(
+        self,
+        path: str,
+        columns: Sequence[Column],
+        key: str | None = None,
+        verbatim: bool = True,
+        dialect: Dialect | None = None,
+    ) -> None:
         self.path = path
         self.names = [column.name for column in columns]
         self.fractions = {column.name for column in columns if np.dtype(column.dtype).kind == "f"}
         self.key = key
         self.verbatim = verbatim
+        self.dialect = dialect or Dialect()
+        #: What was found out of the layout of a text and is worth telling.
+        self.notes: tuple[str, ...] = ()
         self.rows_at_once = max(1, min(MAX_ROWS, MAX_ELEMENTS // len(self.names)))
         self._used = False
         if path != PIPE:
@@ -97,60 +98,52 @@ class RowReader:
     # --- delimited text
 
     def _texts(self) -> Iterator[pd.DataFrame]:
-        name = "The input" if self.path == PIPE else f"'{self.path}'"
-        try:
-            if self.path == PIPE:
-                yield from self._text(self._pipe(), name)
-                return
-            with open_text(Path(self.path).expanduser()) as file:
-                yield from self._text(file, name)
-        except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeError) as error:
-            said = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ").rstrip(".")
-            raise DataError(f"{name} cannot be read: {said}.") from error
-        except (OSError, EOFError, zlib.error) as error:  # a damaged archive
-            raise unreadable(Path(self.path), "delimited text", error) from error
-
-    def _pipe(self) -> TextIO:
+        if self.path != PIPE:
+            path = Path(self.path).expanduser()
+            with readable_text(path, self.dialect) as file:
+                yield from self._text(TextRows(file, f"'{self.path}'", self.dialect, self.names))
+            return
         if self._used:
             raise DataError("A pipe can be read only once: give a file.")
         self._used = True
         binary: Any = io.BufferedReader(cast(Any, sys.stdin.buffer))  # for a look at its beginning
-        encoding = "utf-16" if binary.peek(2)[:2] in UTF_16 else "utf-8-sig"
-        return io.TextIOWrapper(binary, encoding, newline="")
-
-    def _text(self, file: TextIO, name: str) -> Iterator[pd.DataFrame]:
-        sample = list(islice(file, SAMPLE_LINES))
-        layout = text_layout(sample, name)
-        # What was looked at is read again: a pipe cannot be wound back.
-        source, columns = _Replayed(sample, file), TextColumns()
+        encoding = find_encoding(binary.peek(4)[:4], self.dialect)
         try:
-            for frame in _strictly(lambda: pd.read_csv(source, **self._text_options(layout))):
-                yield self._text_frame(frame, columns)
-        except pd.errors.ParserError:
-            if source.interrupted:  # pandas makes a complaint about the file of it
-                raise KeyboardInterrupt from None
-            raise
+            file = io.TextIOWrapper(binary, encoding, newline="")
+            yield from self._text(TextRows(file, "The input", self.dialect, self.names))
+        except UnicodeError as error:
+            raise DataError(f"The input cannot be read: {error}.", [Setting("data.encoding", "cp1252")]) from error
 
-    def _text_options(self, layout: Layout) -> dict[str, Any]:
-        others = [name for name in layout.names if name not in self.names]
-        return {
-            **layout.options(),
-            "chunksize": self.rows_at_once,
-            "dtype": dict.fromkeys(others, str),
-            "keep_default_na": False,
-            "na_values": {name: MISSING for name in layout.names if name not in others},
-        }
+    def _text(self, rows: TextRows) -> Iterator[pd.DataFrame]:
+        names, self.notes = rows.layout.names, rows.layout.notes
+        others = [name for name in names if name not in self.names]
+        kinds, done = TextColumns(), 0
+        for block in rows.blocks(min(self.rows_at_once, rows_in_block(len(names))), others):
+            columns: dict[str, Any] = {}
+            for name, column in block.items():
+                if name in others:
+                    texts = pd.Series(column.to_pandas())
+                    columns[name] = texts if self.verbatim else kinds(name, texts)
+                else:
+                    columns[name] = self._numbers(rows, name, pd.Series(to_numpy(column)), done)
+            frame = pd.DataFrame(columns)
+            frame.index = pd.RangeIndex(done, done + len(frame))
+            done += len(frame)
+            if names[0] == INDEX and INDEX not in self.names:
+                frame = frame.set_index(INDEX)
+                frame.index.name = None
+            yield frame
 
-    def _text_frame(self, frame: pd.DataFrame, columns: TextColumns) -> pd.DataFrame:
-        others = [] if self.verbatim else [name for name in frame.columns if name not in self.names]
-        frame = frame.assign(**{name: columns(name, frame[name]) for name in others})
+    def _numbers(self, rows: TextRows, name: str, values: pd.Series, done: int) -> pd.Series:
+        numbers, wrong = rows.numbers(values)
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise DataError(
+                f"The column {name!r} must hold numbers: {int(wrong.sum()):,} of {count(len(wrong), 'value')} are "
+                f"something else, the first {str(values.iloc[row])[:60]!r} in row {done + row + 1}."
+            )
         # A batch of whole numbers only, in a column of fractions, would else be written without decimal points.
-        whole = [name for name in self.fractions if name in frame.columns and frame[name].dtype.kind in "iu"]
-        frame = frame.astype(dict.fromkeys(whole, np.float64))
-        if frame.columns[0] == INDEX and INDEX not in self.names:
-            frame = frame.set_index(INDEX)
-            frame.index.name = None
-        return frame
+        return numbers.astype(np.float64) if name in self.fractions and numbers.dtype.kind in "iu" else numbers
 
     # --- Parquet and Feather
 
@@ -169,13 +162,15 @@ class RowReader:
                 check_unique(stored.schema.names, f"'{path}'")
                 batches = (stored.get_batch(number) for number in range(stored.num_record_batches))
                 yield from self._arrow_frames(part for batch in batches for part in _cut(batch, self.rows_at_once))
-        except (pa.ArrowException, OSError) as error:
+        except DataError:
+            raise
+        except (pa.ArrowException, *UNREADABLE) as error:
             raise unreadable(path, kind, error) from error
 
     # --- arrays
 
     def _array(self, path: Path) -> Iterator[pd.DataFrame]:
-        array = _read_npy(path) if path.suffix.lower() == ".npy" else self._member(path)
+        array = read_npy(path, mapped=True) if path.suffix.lower() == ".npy" else self._member(path)
         width = int(np.prod(array.shape[1:])) if array.ndim in (2, 3) else None
         if width != len(self.names):
             raise DataError(
@@ -198,52 +193,17 @@ class RowReader:
             yield frame
 
     def _member(self, path: Path) -> np.ndarray:
-        arrays = read_arrays(path)
-        tables = [key for key, array in arrays.items() if array is not None and array.ndim >= 2]
+        arrays = Archive(path)
+        tables = arrays.tables
         key = self.key or next((name for name in ("x", "X") if name in tables), None)
         if key is None and len(tables) == 1:
             key = tables[0]
         if key is None:
-            raise DataError(f"'{path}' holds the arrays {shorten(arrays, 12)}: name one of them with --key.")
-        if arrays.get(key) is None:
+            raise DataError(f"'{path}' holds the arrays {arrays}: name one of them with --key.")
+        array = arrays.get(key)
+        if array is None:
             raise DataError(f"There is no array of numbers '{key}' in '{path}'. {did_you_mean(key, tables)}".rstrip())
-        return np.asarray(arrays[key])
-
-
-class _Replayed(io.TextIOBase):
-    """A text file whose first lines have been read already, from its beginning."""
-
-    def __init__(self, first: Sequence[str], rest: TextIO) -> None:
-        self.first = "".join(first)
-        self.rest = rest
-        self.interrupted = False
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int | None = -1) -> str:
-        if size is None or size < 0:
-            text, self.first = self.first + self.rest.read(), ""
-            return text
-        text, self.first = self.first[:size], self.first[size:]
-        try:
-            return text or self.rest.read(size)
-        except KeyboardInterrupt:
-            self.interrupted = True
-            raise
-
-
-def _strictly(start: Callable[[], Iterator[pd.DataFrame]]) -> Iterator[pd.DataFrame]:
-    """Batches of text; what pandas only warns of, a row longer than the header, would shift all its columns."""
-    batches = None
-    while True:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            batches = batches or iter(start())
-            frame = next(batches, None)
-        if frame is None:
-            return
-        yield frame
+        return array
 
 
 def _cut(batch: "pa.RecordBatch", size: int) -> Iterator["pa.RecordBatch"]:
@@ -259,10 +219,3 @@ def _range_index(metadata: dict[str, Any] | None, done: int, size: int) -> pd.In
         return pd.RangeIndex(done, done + size)
     labels = described[0]["start"] + described[0]["step"] * np.arange(done, done + size)
     return pd.Index(labels, name=described[0]["name"])
-
-
-def _read_npy(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, EOFError, ValueError):
-        return read_npy(path)  # it says what is wrong

@@ -13,7 +13,7 @@ import numpy as np
 
 from vae_lightning.data.columns import Column, pixel_names
 from vae_lightning.data.dataset import Dataset, Rows
-from vae_lightning.data.files.archives import UNREADABLE, existing_path, read_arrays, unreadable
+from vae_lightning.data.files.archives import UNREADABLE, Archive, existing_path, unreadable
 from vae_lightning.data.sources.base import Source
 from vae_lightning.data.split import split_off
 from vae_lightning.data.wording import shorten
@@ -105,7 +105,7 @@ def _rows(path: Path, name: str, images: np.ndarray, labels: np.ndarray | None) 
 
 
 def _read_archive(path: Path) -> dict[str, Rows]:
-    arrays = read_arrays(path)
+    arrays = Archive(path)
     parts = {}
     for part in ("train", "valid", "test"):
         for images, labels in ((part, f"{part}_y"), (f"x_{part}", f"y_{part}")):

@@ -1,7 +1,6 @@
 """The user's own file: delimited text, Parquet, Feather, NPY or NPZ."""
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +10,14 @@ import numpy as np
 
 from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, Rows
-from vae_lightning.data.files.archives import existing_path, read_arrays
-from vae_lightning.data.files.sheets import Sheet, array_sheet, check_unique, read_arrow, read_npy, read_text
+from vae_lightning.data.faults import Fault, find_infinite, find_nameless, find_tiny, read_numbers
+from vae_lightning.data.files.archives import Archive, existing_path, read_npy
+from vae_lightning.data.files.dialect import Dialect
+from vae_lightning.data.files.sheets import Sheet, array_sheet, check_unique, read_arrow
+from vae_lightning.data.files.text import read_text
 from vae_lightning.data.sources.base import Source
 from vae_lightning.data.split import split_off, split_rows
-from vae_lightning.data.wording import count, shorten
+from vae_lightning.data.wording import shorten
 from vae_lightning.errors import DataError, Setting, did_you_mean
 
 if TYPE_CHECKING:
@@ -23,17 +25,15 @@ if TYPE_CHECKING:
 
 TEXT_ENDINGS = (".csv", ".tsv", ".txt")
 ENDINGS = (*TEXT_ENDINGS, ".parquet", ".feather", ".arrow", ".npy", ".npz")
-DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
 PARTS = ("train", "valid", "test")
-DATE = r"\d{4}-\d\d?-\d\d?|\d\d?[./-]\d\d?[./-]\d{2,4}"
 TYPEABLE = 30  # Above this many column names, nobody types them
 
 
 class Table(Source):
     """Rows of numbers from a file.
 
-    Read are delimited text (.csv, .tsv, .txt, gzipped or not; the delimiter is found out, and the first line is a
-    header unless all of it is numbers), Parquet, Feather (.feather, .arrow), NPY and NPZ. Nothing is ever unpickled.
+    Read are delimited text (.csv, .tsv, .txt, gzipped or not), Parquet, Feather (.feather, .arrow), NPY and NPZ.
+    Nothing is ever unpickled. How a text is written is found out where that is safe, and the log says what was found.
 
     An NPZ archive with arrays ``train`` and ``test`` or ``valid`` brings its own split; otherwise ``key`` names the
     array, or it is ``x``, or the only one with rows and columns. If its 1-D array ``columns`` has a text for every
@@ -46,7 +46,16 @@ class Table(Source):
         drop: Columns to leave out.
         label: A column (or, in an NPZ archive, a 1-D array; ``train_NAME`` or ``NAME_train`` for ``train``, and so
             on) that is not trained on but kept beside the rows.
-        delimiter: One character, or ``tab``, ``space``; None finds it out.
+        delimiter: Between the columns of a text, one character, or ``tab``, ``space`` ...; None finds it out.
+        decimal: The decimal mark, ``point`` or ``comma``; None finds it out.
+        thousands: What stands between groups of three digits: ``comma``, ``point``, ``space``, ``apostrophe``; None
+            finds it out.
+        missing: Words that mean a missing value, beside the usual ones such as NA, nan and an empty cell.
+        encoding: Of a text, such as ``cp1252``; None takes UTF-8, or what a byte order mark says.
+        skip_rows: How many lines before the header are no part of the table; or a list of line numbers, counted from 1
+            (of ``valid_path`` and ``test_path`` those at the beginning).
+        header: Whether the first line holds names. None decides: it does unless it is a row of numbers; 0, 1, 2 ... are
+            names, and so are rising or falling numbers that are no values of their columns (years, wavelengths).
         valid_path: A file with the validation rows and the same columns.
         test_path: A file with the test rows and the same columns.
         valid_fraction: The share of the rows that becomes the validation part, if no file or array gives it.
@@ -64,6 +73,12 @@ class Table(Source):
         drop: Sequence[str | int] | str | int = (),
         label: str | int | None = None,
         delimiter: str | None = None,
+        decimal: str | None = None,
+        thousands: str | None = None,
+        missing: Sequence[str | int | float] | str | int | float = (),
+        encoding: str | None = None,
+        skip_rows: Sequence[int] | int = (),
+        header: bool | None = None,
         valid_path: str | None = None,
         test_path: str | None = None,
         valid_fraction: float = 0.1,
@@ -76,12 +91,7 @@ class Table(Source):
         self.columns = None if columns is None else _names(columns)
         self.drop = _names(drop)
         self.label = None if label is None else str(label)
-        self.delimiter = None if delimiter is None else DELIMITERS.get(delimiter, delimiter)
-        if self.delimiter is not None and (len(self.delimiter) != 1 or self.delimiter in '"\r\n'):
-            raise DataError(
-                "The 'delimiter' parameter of Table must be one character, or one of the words "
-                f"{', '.join(word for word in DELIMITERS if word.isalpha())}. Got {delimiter!r} instead."
-            )
+        self.dialect = Dialect(delimiter, decimal, thousands, missing, encoding, skip_rows, header)
         self.paths = {"valid": valid_path, "test": test_path}
         self.fractions = {"valid": valid_fraction, "test": test_fraction}
         self.seed = seed
@@ -135,7 +145,12 @@ class Table(Source):
             hint = f", such as {shorten(inside, 3)}" if inside else ""
             raise DataError(f"'{path}' is a folder: name a file in it{hint}.")
         if ending in TEXT_ENDINGS:
-            return {"train": read_text(path, self.delimiter)}
+            return {"train": read_text(path, self.dialect if part == "train" else self.dialect.of_companion())}
+        if self.dialect != Dialect() and part == "train":
+            raise DataError(
+                f"'{path}' is no text: delimiter, decimal, thousands, missing, encoding, skip_rows and header say how "
+                "one is written. Leave them away."
+            )
         match path.suffix.lower():
             case ".parquet" | ".feather" | ".arrow":
                 return {"train": read_arrow(path)}
@@ -157,12 +172,12 @@ class Table(Source):
         return sheets.get(part, sheets["train"])
 
     def _read_archive(self, path: Path, part: str) -> dict[str, Sheet]:
-        arrays = read_arrays(path)
-        tables = [key for key, array in arrays.items() if array is not None and array.ndim >= 2]
+        arrays = Archive(path)
+        tables = arrays.tables
         known = [key for key in (part, "x", "X") if key in arrays]
         if self.key is not None:
             if self.key not in arrays:
-                holds = f"'{path}', which holds {_contents(arrays)}."
+                holds = f"'{path}', which holds {arrays}."
                 hint = did_you_mean(self.key, arrays)
                 raise DataError(f"There is no array '{self.key}' in {holds} {hint}".rstrip())
             keys = {"train": self.key}
@@ -172,12 +187,12 @@ class Table(Source):
             keys = {"train": (known or tables)[0]}
         else:
             raise DataError(
-                f"'{path}' holds {_contents(arrays)}: name the one with the rows.",
+                f"'{path}' holds {arrays}: name the one with the rows.",
                 [Setting("data.key", name) for name in tables or ["NAME"]],
             )
         return {name: self._archive_sheet(path, arrays, key, len(keys) > 1) for name, key in keys.items()}
 
-    def _archive_sheet(self, path: Path, arrays: dict[str, np.ndarray | None], key: str, split: bool) -> Sheet:
+    def _archive_sheet(self, path: Path, arrays: Archive, key: str, split: bool) -> Sheet:
         array = arrays[key]
         if array is None:
             raise DataError(
@@ -215,7 +230,10 @@ class Table(Source):
             numeric = [np.dtype(np.uint8) if dtype.kind == "b" else dtype for dtype in dtypes[part]]
             # Neither read-only nor strided, as tensors will share this memory.
             arrays[part] = np.require(frame.to_numpy(dtype=np.result_type(*set(numeric))), requirements=["C", "W"])
-            self._check_finite(arrays[part], sheet, names)
+            for find in (find_infinite, find_tiny):
+                fault = find(sheet, arrays[part], names)
+                if fault:
+                    raise self._refusal(fault, names)
             labels[part] = _labels(sheet.frame, self.label)
         common = [str(np.result_type(*each)) for each in zip(*dtypes.values(), strict=True)]
         dtype = np.result_type(*arrays.values())
@@ -238,14 +256,16 @@ class Table(Source):
         names = [name for name in kept if name not in self.drop and name != self.label]
         if not names:
             raise DataError(f"No column of {sheet.name} is left to train on: its {len(present)} are dropped or labels.")
-        nameless = [name for name in names if re.fullmatch(r"Unnamed: \d+", name)]
-        if nameless and self.columns is None:
-            raise DataError(
-                f"{sheet.name} has {count(len(nameless), 'column')} without a name, {shorten(nameless)}: row numbers, "
-                "as pandas writes them? Leave them out, or give a name in the file's header.",
-                [self._without(nameless, names)],
-            )
+        nameless = find_nameless(sheet, names) if self.columns is None else None
+        if nameless:
+            raise self._refusal(nameless, names)
         return names
+
+    def _refusal(self, fault: Fault, names: list[str]) -> DataError:
+        """What was found wrong with columns, and how to train without them."""
+        kept = len(fault.columns) < len(names)
+        ways = [*fault.settings, *([self._without(list(fault.columns), names)] if kept else [])]
+        return DataError(fault.says, ways)
 
     def _without(self, bad: list[str], names: list[str], effect: str = "") -> Setting:
         """What leaves columns out, in the shorter way; what was typed before is not lost."""
@@ -269,60 +289,16 @@ class Table(Source):
 
     def _numbers(self, sheet: Sheet, names: list[str]) -> "pd.DataFrame":
         """The columns of these names as numpy numbers, or a DataError about those that are text or dates."""
-        frame = sheet.frame[names]
-        converted = {}
-        bad = {}
-        for name in names:
-            series = frame[name]
-            numbers, wrong = as_numbers(series)
-            if wrong.any():
-                bad[name] = wrong
-            elif numbers is not series:
-                converted[name] = numbers
-        if bad:
-            raise self._not_numbers(sheet, names, bad)
-        return frame.assign(**converted) if converted else frame
-
-    def _not_numbers(self, sheet: Sheet, names: list[str], bad: dict[str, np.ndarray]) -> DataError:
-        def told(name: str) -> str:
-            value = sheet.frame[name].iloc[int(bad[name].argmax())]
-            kind = "dates" if hasattr(value, "year") or re.match(DATE, str(value)) else "text"
-            return f"'{name}' ({kind}, {int(bad[name].sum()):,} of {count(len(sheet.frame), 'value')})"
-
-        first, wrong = next(iter(bad.items()))
-        row = int(wrong.argmax())
-        value = str(sheet.frame[first].iloc[row])
-        advice = []
-        if len(bad) < len(names):
-            advice = [self._without(list(bad), names, "what is not a number is left out")]
-            if self.label is None:
-                advice.append(Setting("data.label", first, "this column is kept beside the rows"))
-        comments = [] if advice else ["No column of numbers would be left without them."]
-        if re.fullmatch(r"-?\d+,\d+", value):
-            comments.append("If these are decimal commas, write decimal points.")
-        return DataError(
-            f"{len(bad):,} of {count(len(names), 'column')} of {sheet.name} hold no numbers: "
-            f"{shorten(map(told, bad))}. The first is '{value[:60]}' in column '{first}', {sheet.place(row)}. "
-            f"{' '.join(comments)}".rstrip(),
-            advice,
-        )
-
-    def _check_finite(self, x: np.ndarray, sheet: Sheet, names: list[str]) -> None:
-        bad = ~np.isfinite(x)
-        where = bad.any(axis=0).nonzero()[0]
-        if not len(where):
-            return
-        row, column = divmod(int(bad.argmax()), x.shape[1])
-        found = [f"'{names[index]}' ({int(bad[:, index].sum()):,} of {len(x):,})" for index in where]
-        missing = int(np.isnan(x).sum())
-        kinds = [f"{size:,} {kind}" for size, kind in ((missing, "missing"), (bad.sum() - missing, "infinite")) if size]
-        raise DataError(
-            f"{len(where):,} of {count(len(names), 'column')} of {sheet.name} hold "
-            f"{' and '.join(kinds)} values: {shorten(found)}. The first is {x[row, column]} in column "
-            f"'{names[column]}', {sheet.place(row)}. Missing values are not supported yet: drop those rows or "
-            "columns.",
-            [self._without([names[index] for index in where], names)] if len(where) < len(names) else [],
-        )
+        frame, bad = read_numbers(sheet, names)
+        if bad is None:
+            return frame
+        if len(bad.columns) == len(names):
+            says = f"{bad.says} No column of numbers would be left without them."
+            raise DataError(says, bad.settings)
+        advice = [*bad.settings, self._without(list(bad.columns), names, "what is not a number is left out")]
+        if self.label is None:
+            advice.append(Setting("data.label", bad.columns[0], "this column is kept beside the rows"))
+        raise DataError(bad.says, advice)
 
     def _split(self, given: dict[str, Rows]) -> tuple[Rows, Rows, Rows]:
         train = given["train"]
@@ -343,26 +319,3 @@ def _labels(frame: "pd.DataFrame", label: str | None) -> np.ndarray | None:
         return None
     values = frame[label].to_numpy()
     return values.copy() if values.dtype.kind in "biuf" else values.astype(str)
-
-
-def as_numbers(series: "pd.Series") -> tuple["pd.Series", np.ndarray]:
-    """A column as numpy numbers, and which of its values are not numbers (missing ones are no text: they are NaN)."""
-    import pandas as pd
-
-    if isinstance(series.dtype, np.dtype) and series.dtype.kind in "biuf":
-        return series, np.zeros(len(series), dtype=bool)
-
-    if series.dtype.kind in "mMc":
-        return series, series.notna().to_numpy()
-    if isinstance(series.dtype, pd.SparseDtype):
-        return as_numbers(series.sparse.to_dense())
-    if pd.api.types.is_numeric_dtype(series.dtype):  # pandas' own nullable dtypes
-        return series.astype(np.float64 if series.hasnans else series.dtype.numpy_dtype), np.zeros(len(series), bool)
-    numbers = pd.to_numeric(series.astype(object), errors="coerce").astype(np.float64)
-    return numbers, (numbers.isna() & series.notna()).to_numpy()
-
-
-def _contents(arrays: dict[str, np.ndarray | None]) -> str:
-    if not arrays:
-        return "no arrays"
-    return shorten([f"{key} ({'objects' if array is None else array.shape})" for key, array in arrays.items()], 12)

@@ -8,7 +8,10 @@ import torch
 
 from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, Rows
-from vae_lightning.data.sources.table import Table, as_numbers
+from vae_lightning.data.faults import Fault, find_infinite, find_nameless, find_tiny, read_numbers
+from vae_lightning.data.files.sheets import Sheet, array_sheet
+from vae_lightning.data.frames import check_not_masked
+from vae_lightning.data.sources.table import Table
 from vae_lightning.data.split import split_rows
 from vae_lightning.data.wording import count, shorten
 from vae_lightning.doctor.losses.blackbox.arrays import Array
@@ -50,14 +53,14 @@ def examine_data(data: "str | PathLike[str] | pd.DataFrame | Array", likelihood:
     check_parameter("examine_data", "likelihood", likelihood in (None, *known), legal, likelihood)
     try:
         sheets = Table(str(data)).sheets() if isinstance(data, str | PathLike) else None
-        usable, findings = _usable_columns(_frame_of(data) if sheets is None else sheets["train"].frame)
+        sheet = _sheet_of(data) if sheets is None else sheets["train"]
+        usable, findings = _usable_columns(sheet)
         if usable.shape[1] == 0:
             return Report([*findings, Finding("DATA", None, "No column of numbers is left to judge.", about="data")])
         dataset = _split(usable) if sheets is None else Table(str(data), columns=list(usable.columns)).load(sheets)
     except UserError as error:
         return Report([Finding("DATA", None, str(error), about="data")])
-    place = (lambda row: f"row {row + 1}") if sheets is None else sheets["train"].place
-    findings += examine_cells(usable.to_numpy(dtype=np.float64), list(usable.columns), place)
+    findings += examine_cells(usable.to_numpy(dtype=np.float64), list(usable.columns), sheet.place)
     fits = {name: fit_likelihood(family, dataset) for name, family in known.items()}
     x = to_matrix(dataset)
     suggested = narrowest(torch.from_numpy(x))
@@ -86,39 +89,36 @@ def read_rows(path: str | PathLike[str]) -> Array:
     return to_matrix(Table(str(path)).load())
 
 
-def _frame_of(data: Any) -> "pd.DataFrame":
+def _sheet_of(data: Any) -> Sheet:
     import pandas as pd
 
     if isinstance(data, pd.DataFrame):
-        return data.rename(columns=str)
+        return Sheet(data.rename(columns=str), "The frame")
+    check_not_masked(data)
     array = np.asarray(data)
-    return pd.DataFrame(array.reshape(len(array), -1)).rename(columns=str) if array.ndim > 1 else pd.DataFrame(array)
+    return array_sheet(array.reshape(len(array), -1) if array.ndim > 1 else array[:, None], "The array")
 
 
-def _usable_columns(frame: "pd.DataFrame") -> tuple["pd.DataFrame", list[Finding]]:
-    """The columns of finite numbers, as float64, and what is wrong with the others."""
-    import pandas as pd
+def _usable_columns(sheet: Sheet) -> tuple["pd.DataFrame", list[Finding]]:
+    """The columns that a run would train on, as float64, and what is wrong with the others: a run refuses them."""
+    names, out = list(sheet.frame.columns), list[str]()
+    findings = []
 
-    good, described, first = {}, [], ""
-    for name, series in frame.items():
-        numbers, wrong = as_numbers(series)
-        values = numbers.to_numpy(dtype=np.float64) if not wrong.any() else np.full(len(series), np.nan)
-        bad = wrong if wrong.any() else ~np.isfinite(values)
-        if not bad.any():
-            good[str(name)] = values
-            continue
-        what = "text or dates" if wrong.any() else "infinite" if np.isinf(values).any() else "missing"
-        described.append(f"'{name}' ({what}, {int(bad.sum()):,} of {len(bad):,})")
-        row = int(bad.argmax())
-        first = first or f"The first is {series.iloc[row]!r} in column '{name}', row {row + 1}."
-    usable = pd.DataFrame(good, index=frame.index)
-    if not described:
-        return usable, []
-    says = f"{len(described)} of {count(frame.shape[1], 'column')} hold what no likelihood can take: "
-    says += f"{shorten(described)}. {first}"
-    others = [str(name) for name in frame if str(name) not in good]
-    advice = "Fill or drop them." + (" The others were judged without them." if good else "")
-    return usable, [Finding("COLUMNS", False, says, advice, about="data", settings=(Setting("data.drop", others),))]
+    def leave_out(fault: Fault | None) -> None:
+        if fault is None:
+            return
+        names[:] = [name for name in names if name not in fault.columns]
+        out.extend(fault.columns)
+        advice = "The others were judged without them." if names else ""
+        settings = (*fault.settings, Setting("data.drop", list(out)))
+        findings.append(Finding("COLUMNS", False, fault.says, advice, about="data", settings=settings))
+
+    leave_out(find_nameless(sheet, names))
+    frame, texts = read_numbers(sheet, names)
+    leave_out(texts)
+    for find in (find_infinite, find_tiny):
+        leave_out(find(sheet, frame[names].to_numpy(dtype=np.float64), names) if names else None)
+    return frame[names].astype(np.float64), findings
 
 
 def _split(usable: "pd.DataFrame") -> Dataset:

@@ -1,0 +1,153 @@
+"""What stands in the way of training on columns: no name, no numbers, missing, infinite or too small values.
+
+One judgement for whoever reads a table; a training run refuses what the doctor reports.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vae_lightning.data.files.sheets import Sheet
+from vae_lightning.data.wording import count, shorten
+from vae_lightning.errors import Setting
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DATE = r"\d{4}-\d\d?-\d\d?|\d\d?[./-]\d\d?[./-]\d{2,4}"
+MOST_ROWS = 10  # that are offered to be left out one by one
+MOST_TEXTS = 5  # different ones that are listed
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with some columns.
+
+    Attributes:
+        columns: their names.
+        says: which, how many values, the first bad one.
+        settings: what else can be typed than to leave these columns out.
+    """
+
+    columns: tuple[str, ...]
+    says: str
+    settings: tuple[Setting, ...] = ()
+
+
+def find_nameless(sheet: Sheet, names: Sequence[str]) -> Fault | None:
+    """Columns that the file gives no name."""
+    nameless = tuple(name for name in names if re.fullmatch(r"Unnamed: \d+", name))
+    if not nameless:
+        return None
+    says = (
+        f"{sheet.name} has {count(len(nameless), 'column')} without a name, {shorten(nameless)}: row numbers, as "
+        "pandas and R write them? Leave them out, or give a name in the file's header."
+    )
+    return Fault(nameless, says)
+
+
+def read_numbers(sheet: Sheet, names: Sequence[str]) -> "tuple[pd.DataFrame, Fault | None]":
+    """The columns of these names as numpy numbers, NaN where one is none; and those that hold text or dates."""
+    frame = sheet.frame[list(names)]
+    converted, bad = {}, {}
+    for name in names:
+        series = frame[name]
+        numbers, wrong = sheet.numbers(series)
+        if wrong.any():
+            bad[name] = wrong
+        if numbers is not series:
+            converted[name] = numbers
+    numeric = frame.assign(**converted) if converted else frame
+    return numeric, _describe_texts(sheet, bad, len(names)) if bad else None
+
+
+def _describe_texts(sheet: Sheet, bad: Mapping[str, np.ndarray], num_columns: int) -> Fault:
+    def told(name: str) -> str:
+        value = sheet.frame[name].iloc[int(bad[name].argmax())]
+        kind = "dates" if hasattr(value, "year") or re.match(DATE, str(value)) else "text"
+        return f"'{name}' ({kind}, {int(bad[name].sum()):,} of {count(len(sheet.frame), 'value')})"
+
+    first, wrong = next(iter(bad.items()))
+    row = int(wrong.argmax())
+    says = (
+        f"{len(bad):,} of {count(num_columns, 'column')} of {sheet.name} hold no numbers: {shorten(map(told, bad))}. "
+        f"The first is '{str(sheet.frame[first].iloc[row])[:60]}' in column '{first}', {sheet.place(row)}."
+    )
+    texts = {name: sheet.frame[name].to_numpy()[mask] for name, mask in bad.items()}
+    lists = [f"in '{name}' {listed}" for name, values in texts.items() if (listed := _list_texts(values))]
+    if lists:
+        says += f" There stand {shorten(lists, 3)}."
+    return Fault(tuple(bad), says, (*_skip(sheet, bad), *_marks(texts)))
+
+
+def _list_texts(values: np.ndarray) -> str:
+    """The texts, where they are few."""
+    times = Counter(str(value)[:30] for value in values)
+    if len(times) > MOST_TEXTS:
+        return ""
+    return ", ".join(f"'{text}'" + (f" {number:,} times" if number > 1 else "") for text, number in times.most_common())
+
+
+def _skip(sheet: Sheet, bad: Mapping[str, np.ndarray]) -> list[Setting]:
+    """The lines of the bad cells, where these are few: units, totals, remarks."""
+    rows = np.flatnonzero(np.logical_or.reduce(list(bad.values())))
+    if sheet.lines is None or len(rows) > min(MOST_ROWS, max(1, len(sheet.frame) // 10)) or len(sheet.frame) < 3:
+        return []
+    return [Setting("data.skip_rows", sheet.lines(rows.tolist()), "these lines are left out")]
+
+
+def _marks(texts: Mapping[str, np.ndarray]) -> list[Setting]:
+    """Settings under which most of the texts would be numbers."""
+    values = [str(text).strip() for column in texts.values() for text in column[:1000]]
+
+    def most(pattern: str) -> bool:
+        return sum(re.fullmatch(pattern, text) is not None for text in values) > len(values) / 2
+
+    settings = []
+    if most(r"[-+]?(\d{1,3}([. ']\d{3})+|\d*),\d+"):
+        settings.append(Setting("data.decimal", "comma", "1,5 is one and a half"))
+    for mark, word in ((",", "comma"), (r"\.", "point"), (" ", "space"), ("'", "apostrophe")):
+        if most(rf"[-+]?\d{{1,3}}({mark}\d{{3}})+([.,]\d*)?"):
+            settings.append(Setting("data.thousands", word, "1000 is written in two parts"))
+    return settings
+
+
+def find_infinite(sheet: Sheet, x: np.ndarray, names: Sequence[str]) -> Fault | None:
+    """Columns with missing or infinite values; ``x`` holds the numbers, (N, C)."""
+    bad = ~np.isfinite(x)
+    where = bad.any(axis=0).nonzero()[0]
+    if not len(where):
+        return None
+    row, column = divmod(int(bad.argmax()), x.shape[1])
+    found = [f"'{names[index]}' ({int(bad[:, index].sum()):,} of {len(x):,})" for index in where]
+    missing = int(np.isnan(x).sum())
+    kinds = [f"{size:,} {kind}" for size, kind in ((missing, "missing"), (bad.sum() - missing, "infinite")) if size]
+    says = (
+        f"{len(where):,} of {count(len(names), 'column')} of {sheet.name} hold {' and '.join(kinds)} values: "
+        f"{shorten(found)}. The first is {x[row, column]} in column '{names[column]}', {sheet.place(row)}. "
+        "Missing values are not supported yet: drop those rows or columns."
+    )
+    return Fault(tuple(names[i] for i in where), says, tuple(_skip(sheet, {"": bad.any(axis=1)})))
+
+
+def find_tiny(sheet: Sheet, x: np.ndarray, names: Sequence[str]) -> Fault | None:
+    """Columns whose values differ by less than arithmetic tells apart, or by more than it can hold."""
+    if x.dtype.kind != "f":
+        return None
+    with np.errstate(over="ignore"):
+        spread = x.max(axis=0) - x.min(axis=0)
+    tiny = np.finfo(x.dtype).tiny
+    where = ((spread > 0) & (spread < tiny) | np.isinf(spread)).nonzero()[0]
+    if not len(where):
+        return None
+    found = [f"'{names[index]}' ({x[:, index].min():.6g} to {x[:, index].max():.6g})" for index in where]
+    says = (
+        f"{len(where):,} of {count(len(names), 'column')} of {sheet.name} hold values that differ by less than "
+        f"{tiny:.3g} or by more than {np.finfo(x.dtype).max:.3g}, which {x.dtype} arithmetic cannot tell apart: "
+        f"{shorten(found)}. Write them in another unit."
+    )
+    return Fault(tuple(names[i] for i in where), says)

@@ -1,0 +1,317 @@
+"""Rows of delimited text, a block at a time: the one reader that training, the commands and the doctor share."""
+
+import csv
+import gzip
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO, cast
+
+import numpy as np
+
+from vae_lightning.console import log
+from vae_lightning.data.files.archives import unreadable
+from vae_lightning.data.files.dialect import Dialect
+from vae_lightning.data.files.layout import QUOTE, WORDS, Layout, Line, Record, find_layout, read_records
+from vae_lightning.data.files.numbers import FALSE, TRUE, TextNumbers, to_numpy
+from vae_lightning.data.files.sheets import Sheet
+from vae_lightning.data.wording import count
+from vae_lightning.errors import DataError, Setting
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SAMPLE_LINES = 200  # from which the layout of a text is found out
+SAMPLE_CHARACTERS = 2**24
+MAX_LINE = 2**26
+"""Characters: a longer line, or a pipe without any line ends, is no row of a table."""
+CELLS_AT_ONCE = 2**20
+BYTE_ORDER_MARKS = {
+    b"\xff\xfe\0\0": "utf-32",
+    b"\0\0\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
+GZIP = b"\x1f\x8b"
+
+
+def find_encoding(start: bytes, dialect: Dialect) -> str:
+    """The encoding of a text that begins with ``start``: what was said, or what a byte order mark says, or UTF-8."""
+    if dialect.encoding is not None:
+        return "utf-8-sig" if dialect.encoding.lower().replace("-", "") == "utf8" else dialect.encoding
+    # Excel's "Unicode text" is UTF-16, its "CSV UTF-8" starts with a byte order mark.
+    return next((name for mark, name in BYTE_ORDER_MARKS.items() if start.startswith(mark)), "utf-8-sig")
+
+
+def open_text(path: Path, dialect: Dialect) -> TextIO:
+    """Open plain or gzipped text."""
+    with path.open("rb") as file:
+        is_gzip = path.suffix.lower() == ".gz" or file.read(2) == GZIP
+    opened: Callable[..., object] = gzip.open if is_gzip else open
+    with cast(TextIO, opened(path, "rb")) as file:
+        encoding = find_encoding(cast(bytes, file.read(4)), dialect)
+    return cast(TextIO, opened(path, "rt", encoding=encoding, newline=""))
+
+
+class TextRows:
+    """Rows of a text, gone through once.
+
+    Args:
+        file: the text.
+        name: what to call it in messages.
+        dialect: what is known of how it is written.
+        expected: names of columns that should be there.
+
+    Raises:
+        DataError: It is no text, or its layout cannot be found.
+    """
+
+    def __init__(self, file: TextIO, name: str, dialect: Dialect, expected: Sequence[str] = ()) -> None:
+        self.name = name
+        lines = _number_lines(file, name)
+        sample, size = [], 0
+        for line in lines:
+            sample.append(line)
+            size += len(line[1])
+            if len(sample) >= SAMPLE_LINES or size > SAMPLE_CHARACTERS:
+                break
+        if any("\0" in line for _, line in sample):
+            raise DataError(
+                f"{name} is no text in {file.encoding}: it holds zero bytes.",
+                [Setting("data.encoding", "utf-16-le", "where it is text")],
+            )
+        skipped = dialect.skipped_lines
+        known = [line for line in sample if line[0] not in skipped]
+        self.layout: Layout = find_layout(known, name, dialect, expected)
+        self.numbers = TextNumbers(self.layout.numbers, self.layout.missing)
+        self._lines = _Pushed(line for line in chain(sample, lines) if _is_read(line[0], self.layout))
+        if self.layout.header:
+            next(self._records(), None)
+
+    def blocks(self, rows_at_once: int, as_text: Iterable[str] = ()) -> Iterator[dict[str, "pa.Array"]]:
+        """Columns by name, at most ``rows_at_once`` rows at a time.
+
+        Numbers and truth values have nulls for what is missing. A column that holds anything else in a block, and those
+        named ``as_text``, are the texts of the file, from that block on.
+
+        Raises:
+            DataError: A row has too many or too few fields, or a quoted field has no end.
+        """
+        texts = set(as_text)
+        while lines := list(islice(self._lines, rows_at_once)):
+            block = self._parse(lines, texts)
+            if block is None:
+                self._lines.push(lines)
+                records = islice(self._records(), rows_at_once)
+                rows = [self.layout.check(record, self.name) for record in records]
+                block = self._convert(rows, texts)
+            if block and len(next(iter(block.values()))):
+                yield block
+                texts |= {name for name, column in block.items() if _is_text(column)}
+
+    def _records(self) -> Iterator[Record]:
+        try:
+            yield from read_records(self._lines, self.layout.delimiter)
+        except csv.Error as error:
+            raise DataError(f"{self.name} cannot be read as delimited text: {error}.") from error
+
+    def _parse(self, lines: list[Line], texts: set[str]) -> dict[str, "pa.Array"] | None:
+        """The block as Arrow reads it; None where it is not that simple, or wrong and has to be told in which line."""
+        import pyarrow as pa
+        from pyarrow import csv as arrow
+
+        layout, missing = self.layout, self.numbers.words.to_pylist()
+        joined = "".join(line for _, line in lines)
+        if QUOTE in joined or layout.numbers.thousands is not None:
+            return None
+        delimiter = layout.delimiter
+        if delimiter == " ":
+            joined = "".join(f"{' '.join(line.split())}\n" for _, line in lines)
+        while f"{delimiter} " in joined:
+            joined = joined.replace(f"{delimiter} ", delimiter)
+        if joined.startswith(" ") or "\n " in joined:
+            return None
+        names = [*layout.names, "\0"] if layout.trailing else layout.names
+        content = joined.encode()
+
+        def read(columns: list[str], as_text: Iterable[str]) -> "pa.Table":
+            return arrow.read_csv(
+                pa.py_buffer(content),
+                arrow.ReadOptions(column_names=names, use_threads=False, block_size=len(content) + 2),
+                arrow.ParseOptions(delimiter=delimiter, quote_char=False),
+                arrow.ConvertOptions(
+                    column_types=dict.fromkeys(as_text, pa.string()),
+                    null_values=missing,
+                    true_values=TRUE,
+                    false_values=FALSE,
+                    decimal_point=layout.numbers.decimal,
+                    include_columns=columns,
+                    check_utf8=False,
+                ),
+            )
+
+        try:
+            table = read(names, texts & set(names))
+            if layout.trailing and table.column("\0").null_count < len(table):
+                return None
+            odd = [field.name for field in table.schema if field.name not in texts and not _is_number(field.type)]
+            again = read(odd, odd) if odd else None
+        except pa.ArrowInvalid:
+            return None
+        block = {}
+        for name in layout.names:
+            column = (table if again is None or name not in odd else again).column(name)
+            column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+            if name in odd:
+                column = self.numbers.column(column)
+            elif name not in texts:
+                column = self.numbers.coded(column)
+            block[name] = column
+        return block
+
+    def _convert(self, rows: list[list[str]], texts: set[str]) -> dict[str, "pa.Array"]:
+        import pyarrow as pa
+
+        columns = zip(self.layout.names, map(list, zip(*rows, strict=True)), strict=False)
+        arrays = {name: pa.array(column, pa.string()) for name, column in columns}
+        return {name: one if name in texts else self.numbers.column(one) for name, one in arrays.items()}
+
+
+def _is_read(number: int, layout: Layout) -> bool:
+    return number >= layout.start and number not in layout.skipped
+
+
+def _is_text(column: "pa.Array") -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(column.type))
+
+
+def _is_number(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_int64(kind) or pa.types.is_float64(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)
+
+
+class _Pushed(Iterator[Line]):
+    """Lines, of which some can be given back."""
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        self._rest = iter(lines)
+        self._back: list[Line] = []
+
+    def __next__(self) -> Line:
+        return self._back.pop() if self._back else next(self._rest)
+
+    def push(self, lines: Sequence[Line]) -> None:
+        """Give lines back, to be read again."""
+        self._back += reversed(lines)
+
+
+def _number_lines(file: TextIO, name: str) -> Iterator[Line]:
+    number = 0
+    while line := file.readline(MAX_LINE):
+        number += 1
+        if len(line) == MAX_LINE:
+            raise DataError(f"{name} is no table: line {number} is longer than {MAX_LINE:,} characters.")
+        yield number, line
+
+
+def read_text(path: Path, dialect: Dialect) -> Sheet:
+    """Read delimited text, plain or gzipped.
+
+    Args:
+        path: The file.
+        dialect: What is known of how it is written.
+
+    Raises:
+        DataError: The file is empty, damaged, no text, ragged, or names a column twice.
+    """
+    import pandas as pd
+
+    with readable_text(path, dialect) as file:
+        rows = TextRows(file, f"'{path}'", dialect)
+        names = rows.layout.names
+        size = rows_in_block(len(names))
+        blocks = list(rows.blocks(size))
+    if not blocks:
+        raise DataError(f"'{path}' has a header of {count(len(names), 'column')} but no rows.")
+    columns = {name: [block[name] for block in blocks] for name in names}
+    # A column that is numbers in some blocks and not in others is read again, as the file has it.
+    kinds = {name: {str(part.type) for part in parts} - {"null"} for name, parts in columns.items()}
+    mixed = [name for name in names if len(kinds[name]) > 1 and kinds[name] & {"string", "bool"}]
+    if mixed:
+        with readable_text(path, dialect) as file:
+            again = list(TextRows(file, f"'{path}'", dialect).blocks(size, mixed))
+        columns |= {name: [block[name] for block in again] for name in mixed}
+    layout, numbers = rows.layout, rows.numbers
+    log.info(f"{path.name}: {describe(layout)}.")
+
+    def lines(wanted: Sequence[int]) -> list[int]:
+        with readable_text(path, dialect) as file:
+            found = [line for line, _ in islice(layout.records(_number_lines(file, path.name)), max(wanted) + 1)]
+        return [found[row] for row in wanted]
+
+    def place(row: int) -> str:
+        return f"row {row + 1} (line {lines([row])[0]} of {path.name})"
+
+    frame = pd.DataFrame({name: _join(parts) for name, parts in columns.items()}, copy=False)
+    return Sheet(frame, path.name, place, numbers=numbers, lines=lines)
+
+
+def rows_in_block(num_columns: int) -> int:
+    """How many rows are read at once."""
+    return max(16, CELLS_AT_ONCE // num_columns)
+
+
+def describe(layout: Layout) -> str:
+    """What was found out of a text, in words."""
+    header = "with" if layout.header else "without"
+    mark = WORDS.get(layout.delimiter, repr(layout.delimiter))
+    return "; ".join([f"{count(len(layout.names), 'column')}, delimiter {mark}, {header} a header", *layout.notes])
+
+
+def _join(parts: Sequence["pa.Array"]) -> np.ndarray:
+    """The blocks of a column as one array; whole numbers become fractions where some block has these."""
+    values = [to_numpy(part) for part in parts]
+    kinds = {array.dtype.kind for array in values}
+    # Truth values of which some are missing are numbers, as fractions are.
+    return np.concatenate([array.astype(np.float64) for array in values] if kinds == {"b", "f"} else values)
+
+
+@contextmanager
+def readable_text(path: Path, dialect: Dialect) -> Iterator[TextIO]:
+    """An open text.
+
+    Raises:
+        DataError: It cannot be decoded, or its archive is damaged.
+    """
+    try:
+        with open_text(path, dialect) as file:
+            yield file
+    except UnicodeError as error:
+        where = _first_bad_byte(path, dialect)
+        encoding = dialect.encoding or "UTF-8"
+        raise DataError(
+            f"'{path}' is not {encoding} text{where}. Save it as UTF-8, or name its encoding.",
+            [Setting("data.encoding", "cp1252", "Western Europe, Windows"), Setting("data.encoding", "utf-16")],
+        ) from error
+    except (OSError, EOFError, zlib.error) as error:  # a damaged archive
+        raise unreadable(path, "delimited text", error) from error
+
+
+def _first_bad_byte(path: Path, dialect: Dialect) -> str:
+    if dialect.encoding is not None:
+        return ""
+    with open_text(path, Dialect(encoding="latin-1")) as file:
+        for number, line in enumerate(file, 1):
+            content = line.encode("latin-1")
+            try:
+                content.decode()
+            except UnicodeDecodeError as error:
+                if number == 1 and content.startswith(tuple(BYTE_ORDER_MARKS)):
+                    break  # It is no UTF-8 to begin with.
+                return f": line {number} holds the byte 0x{content[error.start]:02x}"
+    return ""
