@@ -9,7 +9,8 @@ PACKAGE = Path(__file__).parents[1] / "vae_lightning"
 
 # In the order of DESIGN: each may import from those before it. A name is a folder, or a file at the package's top.
 LAYERS = [
-    ["version", "errors", "files"],
+    ["version", "shell"],
+    ["errors", "files"],
     ["console"],
     ["likelihoods"],
     ["posteriors"],

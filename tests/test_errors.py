@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from vae_lightning.errors import (
     ConfigError,
@@ -21,9 +22,14 @@ from vae_lightning.errors import (
 
 
 def understood(text: str) -> Any:
-    """What Hydra takes from what a shell takes from ``text``."""
+    """What the program gets of what Hydra takes from what a shell takes from ``text``."""
     (word,) = shlex.split(text)
-    return OverridesParser.create().parse_override(word).value()
+    value = OverridesParser.create().parse_override(word).value()
+    return OmegaConf.to_container(OmegaConf.create({"x": _plain(value)}), resolve=True)["x"]
+
+
+def _plain(value: Any) -> Any:
+    return list(map(_plain, value)) if isinstance(value, list) else getattr(value, "text", value)
 
 
 @pytest.mark.parametrize(
@@ -41,10 +47,9 @@ def understood(text: str) -> Any:
 )
 def test_what_to_type_is_understood_by_shell_and_hydra(names: list[str]) -> None:
     values = understood(on_the_command_line(Setting("data.drop", names)))
-    assert [str(getattr(value, "text", value)) for value in values] == names
+    assert list(map(str, values)) == names
     for name in names:
-        value = understood(on_the_command_line(Setting("data.label", name)))
-        assert str(getattr(value, "text", value)) == name
+        assert str(understood(on_the_command_line(Setting("data.label", name)))) == name
 
 
 @pytest.mark.parametrize("value", [None, True, False, 3, -2, 0.001, 1e29, 1e-7, [8, 16], []])

@@ -11,7 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.logging import RichHandler
 
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, markup=False)
+"""Texts are printed as they are: a path with ``[x]`` in it is no markup."""
 log = logging.getLogger("vae_lightning")
 _job = ""  # the job of a sweep that this process is at
 
@@ -48,7 +49,7 @@ class _PlainHandler(RichHandler):
         prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
         prefix = f"{_job}: {prefix}" if _job else prefix
         style = {logging.WARNING: "yellow", logging.ERROR: "red"}.get(record.levelno)
-        console.print(f"{prefix}{record.getMessage()}", style=style, markup=False)
+        console.print(f"{prefix}{record.getMessage()}", style=style)
 
 
 @contextmanager

@@ -1,17 +1,12 @@
 """Errors that a user can mend: one message each, shown without a traceback, its advice as settings."""
 
 import difflib
-import re
-import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, NamedTuple
 
-PLAIN_WORD = re.compile(r"[A-Za-z_/][\w./-]*|0|[1-9]\d*", re.ASCII)
-"""Texts that Hydra's grammar reads as themselves, unless they are the name of another value."""
-NAMES_OF_VALUES = {"true", "false", "null", "nan", "inf"}
-
+from vae_lightning.shell import type_setting
 
 class Setting(NamedTuple):
     """A setting that would help.
@@ -32,21 +27,8 @@ def on_the_command_line(setting: Setting) -> str:
 
     >>> on_the_command_line(Setting("data.preprocess", "minmax"))
     'data.preprocess=minmax'
-    >>> print(on_the_command_line(Setting("data.drop", ["name", "first visit"])))
-    'data.drop=[name,"first visit"]'
     """
-    return shlex.quote(f"{setting.key}={_in_hydras_grammar(setting.value)}")
-
-
-def _in_hydras_grammar(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return str("null" if value is None else value).lower()
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(_in_hydras_grammar, value))}]"
-    if not isinstance(value, str) or (PLAIN_WORD.fullmatch(value) and value.lower() not in NAMES_OF_VALUES):
-        return str(value)
-    # A backslash is read as one only where a quote follows it.
-    return '"' + re.sub(r'(\\+)(?="|\Z)', r"\1\1", value).replace('"', r"\"") + '"'
+    return type_setting(setting.key, setting.value)
 
 
 def advise(settings: Sequence[Setting], wording: Callable[[Setting], str | None] = on_the_command_line) -> str:

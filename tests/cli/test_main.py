@@ -79,7 +79,7 @@ def test_what_the_command_line_does_not_know_is_refused_before_hydra_sees_it(arg
         ("model.latent_dim=0", "The 'latent_dim' parameter of VAE must be at least 1. Got 0 instead."),
         ("seed=-1", "The 'seed' parameter of train.py must be a whole number from 0 to 4294967295. Got -1 instead."),
         ("optimizer.lr=-1", "optimizer cannot be built as configured: Invalid learning rate: -1"),
-        ("data.path=x", "There is no setting data.path."),
+        ("data.pat=x", "There is no setting data.pat."),
         ("likelihood._target_=os.system", "There is no setting likelihood._target_."),
         ("trainer.max_epochs=[", "error:"),
     ],

@@ -19,8 +19,9 @@ from vae_lightning.cli.reconstruct import reconstruct
 from vae_lightning.cli.report import report
 from vae_lightning.cli.sample import sample
 from vae_lightning.cli.score import score
-from vae_lightning.config.overrides import CONF, prepare_overrides
+from vae_lightning.config.overrides import CONF, is_sweep, prepare_overrides
 from vae_lightning.errors import ConfigError, InterruptedRun, RunError, UserError
+from vae_lightning.shell import quote_items
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -64,8 +65,6 @@ def train(arguments: Sequence[str] | None = None) -> None:
     """Compose the configuration from the command line and run it; a user's mistake ends in one message, status 1."""
     # Half a second, which the commands on a run directory need not wait for.
     import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     wants_traceback = _user_wants_tracebacks or "debug=true" in [a.lower() for a in arguments]
@@ -73,12 +72,12 @@ def train(arguments: Sequence[str] | None = None) -> None:
     try:
         # With this set Hydra hands its errors on instead of printing them in its own way.
         os.environ["HYDRA_FULL_ERROR"] = "1"
-        words, task = prepare_overrides(arguments), _job
+        words, task = read_words(arguments), _job
         if words[:2] in (["--cfg", "job"], ["-c", "job"]) and not any(word.startswith("-") for word in words[2:]):
             words, task = [*words[2:], *LOOKING], _show
         sys.argv = [program, *words]
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(task)()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
+    except Exception as error:
         _fail(_with_hint(error), wants_traceback)
     except KeyboardInterrupt:
         _fail(RunError("Interrupted. The same command with the sweep's directory, sweep.dir=..., goes on."), False)
@@ -87,6 +86,33 @@ def train(arguments: Sequence[str] | None = None) -> None:
         os.environ.pop("HYDRA_FULL_ERROR")
         if full_error is not None:
             os.environ["HYDRA_FULL_ERROR"] = full_error
+
+
+def read_words(arguments: Sequence[str]) -> list[str]:
+    """The command line as Hydra can read it: :func:`prepare_overrides`, and what its grammar does not know as texts.
+
+    Raises:
+        ConfigError: for what is no setting.
+    """
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    parser, sweeps = OverridesParser.create(), is_sweep(arguments)
+
+    def is_readable(override: str) -> bool:
+        try:
+            parser.parse_override(override)
+        except HydraException:
+            return False
+        return True
+
+    def read(word: str) -> str:
+        name, is_set, value = word.partition("=")
+        if word.startswith("-") or not is_set or is_readable(word):
+            return word
+        return f"{name}={quote_items(value, lambda item: is_readable(f'x={item}'), sweeps)}"
+
+    return [read(word) for word in prepare_overrides(arguments)]
 
 
 def _job(config: "DictConfig") -> float | None:
@@ -111,7 +137,15 @@ def _job(config: "DictConfig") -> float | None:
     except UserError as error:
         if is_one_of_many:
             raise  # recorded and told; Hydra goes on with the other jobs
-        _fail(error, config.debug or _user_wants_tracebacks)
+        _fail(error, config.debug is True or _user_wants_tracebacks)
+    except Exception as error:  # of Lightning, torch, a logger: for what they refuse only once they are at work
+        if is_one_of_many:
+            raise
+        log_file = Path(config.run_dir) / "train.log"
+        if log_file.is_file():
+            with log_file.open("a", encoding="utf-8") as file:
+                file.write(traceback.format_exc())
+        _fail(error, config.debug is True or _user_wants_tracebacks)
 
 
 def _show(config: "DictConfig") -> None:
@@ -167,11 +201,17 @@ def _with_hint(error: Exception) -> Exception:
 
 
 def _fail(error: Exception, wants_traceback: bool) -> NoReturn:
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
     if wants_traceback:
         traceback.print_exception(error)
     elif isinstance(error, UserError):
         print(f"error: {error}", file=sys.stderr)
     else:
         lines = [line for line in str(error).splitlines() if line.strip() and "HYDRA_FULL_ERROR" not in line]
-        print(f"error: {lines[0] if lines else type(error).__name__}", file=sys.stderr)
+        words = lines[0] if lines else "no word"
+        if not isinstance(error, (HydraException, OmegaConfBaseException)):
+            words = f"{type(error).__name__}: {words}. debug=true shows where."
+        print(f"error: {words}", file=sys.stderr)
     raise SystemExit(1)

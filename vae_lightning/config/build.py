@@ -1,6 +1,7 @@
 """Settings → everything a run needs, Lightning's objects included, before the first step."""
 
 import functools
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from vae_lightning.config.instantiate import Node, arguments_of, call, import_cl
 from vae_lightning.config.prepare import Prepared, load_dataset, prepare
 from vae_lightning.config.settings import Settings
 from vae_lightning.data.dataset import Dataset
+from vae_lightning.errors import ConfigError, is_count
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.model.parts import build_part
 from vae_lightning.objectives.base import Objective
@@ -20,6 +22,10 @@ from vae_lightning.training.callbacks.course import CourseRecorder
 from vae_lightning.training.checkpoints import AtomicCheckpointIO
 from vae_lightning.training.datamodule import VectorDataModule
 from vae_lightning.training.module import VAEModule
+
+
+STARTERS = {"MASTER_ADDR", "NODE_RANK", "GROUP_RANK", "SLURM_JOB_ID", "LSB_JOBID"}
+"""Variables of which whoever starts a process on each of several machines sets one."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,21 @@ def build_trainer(settings: Settings) -> Trainer:
     # Left alone, Lightning would add a bar and a checkpoint folder of its own.
     node.setdefault("enable_progress_bar", any(isinstance(callback, ProgressBar) for callback in callbacks))
     node.setdefault("enable_checkpointing", any(isinstance(callback, Checkpoint) for callback in callbacks))
+    _check_processes(node)
     return instantiate(node, "trainer", callbacks=callbacks, logger=loggers or False, plugins=[AtomicCheckpointIO()])
+
+
+def _check_processes(node: Node) -> None:
+    """Lightning would wait for ever for a machine that nobody started, and start as many processes as it is told."""
+    nodes, devices = node.get("num_nodes", 1), node.get("devices")
+    if is_count(nodes, 2) and not STARTERS & set(os.environ):
+        raise ConfigError(
+            f"trainer.num_nodes={nodes} trains on {nodes} machines, and nothing says which: start it on each with "
+            "torchrun, srun or MASTER_ADDR, MASTER_PORT and NODE_RANK in the environment."
+        )
+    most = os.cpu_count() or 1
+    if node.get("accelerator") == "cpu" and is_count(devices, most + 1):
+        raise ConfigError(f"trainer.devices={devices} starts {devices} processes on a CPU of {most} cores.")
 
 
 def _partial(node: Node, path: str) -> functools.partial[Any]:

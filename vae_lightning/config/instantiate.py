@@ -4,8 +4,10 @@ The yaml files hold only what differs from the constructors' defaults, so the si
 plain values. It names a class of this package's families by ``name``, any other by ``_target_``.
 """
 
+import enum
 import importlib
 import inspect
+import os
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -115,8 +117,8 @@ def check_keys(keys: Iterable[str], legal: Iterable[str], path: str) -> None:
             raise ConfigError(f"There is no setting {path}.{key}. {suggest(key, legal)}")
 
 
-def check_types(target: Callable[..., Any], arguments: Node) -> None:
-    """Hold plain values against the annotations of ``target``.
+def check_types(target: Callable[..., Any], arguments: Node, owner: str = "") -> None:
+    """Hold plain values against the annotations of ``target``, which messages call ``owner`` or by its name.
 
     Raises:
         ConfigError: for a word where a number belongs, and the like.
@@ -128,8 +130,8 @@ def check_types(target: Callable[..., Any], arguments: Node) -> None:
         return
     for name, value in arguments.items():
         if name in hints:
-            owner = getattr(target, "__name__", str(target))
-            check_parameter(owner, name, _matches(value, hints[name]), _describe(hints[name]), value)
+            named = owner or getattr(target, "__name__", str(target))
+            check_parameter(named, name, _matches(value, hints[name]), _describe(hints[name]), value)
 
 
 def _matches(value: Any, hint: Any) -> bool:
@@ -143,9 +145,10 @@ def _matches(value: Any, hint: Any) -> bool:
         return isinstance(value, (list, tuple)) and all(_matches(item, items) for item in value)
     if hint in (int, float):
         return isinstance(value, (int, float) if hint is float else int) and not isinstance(value, bool)
-    if hint in (bool, str, type(None)):
-        return isinstance(value, hint)
-    return True
+    kind = origin or hint
+    if not inspect.isclass(kind) or issubclass(kind, enum.Enum) or getattr(kind, "_is_protocol", False):
+        return True
+    return isinstance(value, kind) or (isinstance(value, str) and issubclass(kind, os.PathLike))
 
 
 def _describe(hint: Any) -> str:
@@ -157,5 +160,5 @@ def _describe(hint: Any) -> str:
         return f"one of {', '.join(map(str, get_args(hint)))}"
     if inspect.isclass(origin) and issubclass(origin, Sequence):
         return f"a list, each item {_describe(get_args(hint)[0])}"
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
-    return names.get(hint, getattr(hint, "__name__", str(hint)))
+    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", dict: "a dictionary", type(None): "null"}
+    return names.get(origin or hint, getattr(hint, "__name__", str(hint)))

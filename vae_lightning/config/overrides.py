@@ -1,5 +1,6 @@
 """Overrides as they are typed: group names and choices checked, constructors' own settings let through."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,50 +8,100 @@ from typing import Any
 
 import yaml
 
-from vae_lightning.errors import ConfigError, suggest
+from vae_lightning.errors import ConfigError, Setting, suggest
 from vae_lightning.files import write_whole
+from vae_lightning.shell import PATHS, SWEPT_PATHS, hydra_text, quote_path, read_hydra_text
 
 _PACKAGED = Path(__file__).parents[1] / "conf"
 CONF = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "conf"
 OWN_CONF = {"--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn"}
 VALUED = {*OWN_CONF, "--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun"}
 """Hydra's flags that a word may follow."""
+MAYBE_VALUED = {"--info", "-i"}
+SWEEPING = re.compile(r"\+*(sweep=(?!null$)|hydra\.mode=MULTIRUN$)")
+RESUME = re.compile(r"resume=(?!null$)")
 OVERRIDE = re.compile(r"^(?P<sign>[+~]{0,2})(?P<key>[\w./@\-]+)(?P<value>=.*)?$", re.DOTALL)
 
 
-def prepare_overrides(arguments: Sequence[str], conf: Path = CONF) -> list[str]:
+def prepare_overrides(arguments: Sequence[str], conf: Path = CONF, *, sweeps: bool = False) -> list[str]:
     """Check group names and choices, and let every setting of a group through to its constructor's own check.
 
     Hydra refuses ``model.latent_dim=8`` where the yaml does not repeat that default; ``++`` accepts it, and the
-    constructor's signature decides whether the key is legal.
+    constructor's signature decides whether the key is legal. A bare word is the table to train on, and paths are put
+    into quotes, so that they may have any character.
+
+    Args:
+        arguments: as they were typed.
+        conf: the directory of the configuration.
+        sweeps: whether commas separate the values of a sweep, even where no argument says so.
 
     Raises:
         ConfigError: for an unknown group, choice or top-level setting, naming the nearest one.
     """
     # Hydra's parser refuses a flag between overrides: `data=digits -m seed=0,1`.
-    flags, overrides = _split(arguments)
-    overrides = _resume(flags, overrides)
+    flags, words = _split(arguments)
+    groups = {path.name for path in conf.iterdir() if path.is_dir()}
+    sweeps = sweeps or is_sweep(arguments)
+    overrides = _resume(flags, [_quote(_as_setting(word, groups, conf), sweeps) for word in words])
     if OWN_CONF & set(flags):
         return [*flags, *overrides]
-    groups = {path.name for path in conf.iterdir() if path.is_dir()}
     settings = _flatten(yaml.safe_load((conf / "train.yaml").read_text(encoding="utf-8")))
-    return [*flags, *(_check(override, groups, settings, conf) for override in overrides)]
+    return [*flags, *(_check(override, groups, settings, conf) for override in _choose_table(overrides))]
+
+
+def is_sweep(arguments: Sequence[str]) -> bool:
+    """Whether the command is one for many jobs."""
+    return any(word in ("-m", "--multirun") or SWEEPING.match(word) for word in arguments)
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Hydra's flags with their values, and the overrides."""
+    """Hydra's flags with their values, and the rest."""
     flags: list[str] = []
-    overrides: list[str] = []
+    words: list[str] = []
     for argument in arguments:
-        is_value = bool(flags) and flags[-1] in VALUED and "=" not in argument
-        (flags if argument.startswith("-") or is_value else overrides).append(argument)
-    return flags, overrides
+        is_value = bool(flags) and flags[-1] in VALUED and not (flags[-1] in MAYBE_VALUED and "=" in argument)
+        (flags if argument.startswith("-") or is_value else words).append(argument)
+    return flags, words
+
+
+def _as_setting(word: str, groups: set[str], conf: Path) -> str:
+    """A word of the command line as a setting: a bare word is the table to train on."""
+    match = OVERRIDE.match(word)
+    exists = os.path.lexists(word)
+    if match and (match["sign"] or match["value"]) and (not exists or re.split(r"[./@=]", word)[0] in groups):
+        return word
+    if exists and (Path(word) / ".hydra").is_dir():
+        raise ConfigError(f"{word} is the directory of a run.", [Setting("resume", word, "goes on with it")])
+    if exists or _is_called_as_a_table(word):
+        return f"data.path={hydra_text(word)}"
+    chosen = [group for group in sorted(groups) if (conf / group / f"{word}.yaml").is_file()]
+    raise ConfigError(f"There is no file {word}; settings are typed NAME=VALUE.", [Setting(g, word) for g in chosen])
+
+
+def _is_called_as_a_table(word: str) -> bool:
+    from vae_lightning.data.sources.table import ENDINGS
+
+    return word.lower().removesuffix(".gz").endswith(ENDINGS)
+
+
+def _quote(override: str, sweeps: bool) -> str:
+    """A setting that is a path, in Hydra's quotes."""
+    name, is_set, value = override.partition("=")
+    key = name.lstrip("+")
+    return f"{name}={quote_path(value, sweeps and key in SWEPT_PATHS)}" if is_set and key in PATHS else override
+
+
+def _choose_table(overrides: Sequence[str]) -> list[str]:
+    """``data.path=`` means a table, unless something else says what the data are."""
+    names = {override.lstrip("+").partition("=")[0] for override in overrides}
+    wants_table = "data.path" in names and not names & {"data", "data.name", "data._target_", "experiment"}
+    return ["data=table", *overrides] if wants_table else list(overrides)
 
 
 def _check(argument: str, groups: set[str], settings: set[str], conf: Path) -> str:
     match = OVERRIDE.match(argument)
     if match is None:
-        return argument
+        raise ConfigError(f"{argument} is no setting: settings are typed NAME=VALUE.")
     sign, key, value = match["sign"], match["key"], match["value"]
     first = re.split(r"[./@]", key)[0]
     if key.startswith("hydra.sweeper.") and not sign:
@@ -100,7 +151,7 @@ def _check_choices(group: str, value: str, conf: Path) -> None:
 
 def _resume(flags: Sequence[str], overrides: Sequence[str]) -> list[str]:
     """Replace ``resume=DIR`` by what the user typed for that run, in its directory; later overrides win."""
-    wanted = [a.partition("=")[2] for a in overrides if a.startswith("resume=") and a != "resume=null"]
+    wanted = [read_hydra_text(a.partition("=")[2]) for a in overrides if RESUME.match(a)]
     if not wanted:
         return list(overrides)
     if {"-m", "--multirun"} & set(flags):
@@ -117,4 +168,6 @@ def _resume(flags: Sequence[str], overrides: Sequence[str]) -> list[str]:
     if not flags:  # with --cfg and the like, the user only looks
         # The next resume needs these too. Hydra would write them at every start, and a kill could leave half a file.
         write_whole(typed, yaml.safe_dump(both).encode())
-    return [*both, f"resume={run_dir}", f"hydra.run.dir={run_dir}", "hydra.output_subdir=null"]
+    place = hydra_text(str(run_dir))
+    # Hydra fills in what looks like ${...} in a directory's name; its own stays where we are, and it writes nothing.
+    return [*both, f"resume={place}", f"run_dir={place}", "hydra.run.dir=.", "hydra.output_subdir=null"]

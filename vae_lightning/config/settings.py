@@ -60,6 +60,8 @@ FROM_ROWS = {
 }
 """The settings, beside data.batch_size, that may be left to the rows."""
 MAX_SEED = 2**32 - 1
+MAX_THREADS = 1024
+"""More than any machine has cores; far more, and the process is ended for want of memory."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,8 @@ class TorchOptions:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        legal = self.threads is None or is_count(self.threads)
-        check_parameter("torch", "threads", legal, "a positive number or null", self.threads)
+        legal = self.threads is None or (is_count(self.threads) and self.threads <= MAX_THREADS)
+        check_parameter("torch", "threads", legal, f"a whole number from 1 to {MAX_THREADS}, or null", self.threads)
         known = self.matmul_precision in PRECISIONS
         words = f"one of {', '.join(PRECISIONS)}"
         check_parameter("torch", "matmul_precision", known, words, self.matmul_precision)
@@ -166,14 +168,19 @@ class Settings:
         legal = is_count(seed, 0) and seed <= MAX_SEED
         check_parameter("train.py", "seed", legal, f"a whole number from 0 to {MAX_SEED}", seed)
         test, torch = (_options(config, *group) for group in (("test", EvaluationOptions), ("torch", TorchOptions)))
-        report = config.get("report", True)
-        check_parameter("train.py", "report", isinstance(report, bool), "true or false", report)
-        fast = config["trainer"].get(FAST, True)
+        for name in ("report", "debug"):
+            given = config.get(name, True)
+            check_parameter("train.py", name, isinstance(given, bool), "true or false", given)
+        on_error = _group(config, "sweep").get("on_error", "continue")
+        check_parameter("sweep", "on_error", on_error in ("continue", "stop"), "continue or stop", on_error)
+        scheduler = _group(config, "scheduler")
+        trainer, model = _needed(config, "trainer"), _needed(config, "model")
+        fast = trainer.get(FAST, True)
         check_parameter("trainer", FAST, isinstance(fast, bool), "true or false", fast)
-        source, rows = _data(config["data"])
-        check_arguments(_typed(config["model"], "model"), VAE, "model", GIVEN["model"])
+        source, rows = _data(_group(config, "data"))
+        check_arguments(_typed(model, "model"), VAE, "model", GIVEN["model"])
         # Before the scheduler's, which is often told the trainer's number of epochs.
-        epochs = config["trainer"].get("max_epochs")
+        epochs = trainer.get("max_epochs")
         legal = epochs in (None, AUTO, -1) or is_count(epochs)
         check_parameter("trainer", "max_epochs", legal, "a whole number from 1 on, -1 for no end, or auto", epochs)
         known = {*cls.__dataclass_fields__, "data", *HOW_AND_WHERE}
@@ -181,15 +188,15 @@ class Settings:
             seed=seed,
             source=source,
             rows=rows,
-            model=with_defaults(config["model"], VAE, GIVEN["model"]),
-            **{group: _family(config[group], group, *family) for group, family in FAMILIES.items()},
-            optimizer=_completed(config["optimizer"], "optimizer", GIVEN["optimizer"]),
-            scheduler=_completed(config["scheduler"], "scheduler", GIVEN["scheduler"]) if config["scheduler"] else {},
-            trainer={key: value for key, value in config["trainer"].items() if key != FAST},
+            model=with_defaults(model, VAE, GIVEN["model"]),
+            **{group: _family(_needed(config, group), group, *family) for group, family in FAMILIES.items()},
+            optimizer=_completed(_needed(config, "optimizer"), "optimizer", GIVEN["optimizer"]),
+            scheduler=_completed(scheduler, "scheduler", GIVEN["scheduler"]) if scheduler else {},
+            trainer={key: value for key, value in trainer.items() if key != FAST},
             callbacks=_named_nodes(config, "callbacks"),
             logger=_named_nodes(config, "logger"),
             fast=fast,
-            report=report,
+            report=config.get("report", True),
             test=test,
             torch=torch,
             run_dir=str(config.get("run_dir", "")),
@@ -256,13 +263,30 @@ def _data(node: Node) -> tuple[dict[str, Any], RowOptions]:
         check_keys(arguments, [*legal_keys(target), *own], "data")
         check_types(target, arguments)
         source |= with_defaults(arguments, target)
-    return source, RowOptions(**options)
+    rows = RowOptions(**options)
+    check_types(RowOptions, options, "data")
+    return source, rows
+
+
+def _group(config: Node, name: str) -> Node:
+    """The settings of a group; none where it was taken away, as by ``logger=null`` or ``~logger``."""
+    node = config.get(name)
+    check_parameter("train.py", name, node is None or isinstance(node, Mapping), "a group of settings", node)
+    return node or {}
+
+
+def _needed(config: Node, name: str) -> Node:
+    if config.get(name) is None:
+        raise ConfigError(f"A run needs the group {name}, which was taken away. Leave it out for the default.")
+    return _group(config, name)
 
 
 def _options(config: Node, group: str, options: Callable[..., Any]) -> Any:
-    node = config.get(group) or {}
+    node = _group(config, group)
     check_keys(node, legal_keys(options), group)
-    return options(**node)
+    found = options(**node)  # whose own words come first
+    check_types(options, node, group)
+    return found
 
 
 def _family(node: Node, group: str, base: type[Family], given: tuple[str, ...]) -> dict[str, Any]:
@@ -287,7 +311,7 @@ def _typed(node: Node, path: str) -> dict[str, Any]:
 
 
 def _named_nodes(config: Node, group: str) -> dict[str, Node | None]:
-    nodes = dict(config[group] or {})
+    nodes = dict(_group(config, group))
     for name, node in nodes.items():
         if node is not None and not (isinstance(node, Mapping) and TARGET in node):
             others = {other for other in nodes if nodes[other] is not None and other != name}

@@ -27,14 +27,13 @@ def conclude(sweep_dir: Path, wanted: Sequence[int], repeats_failed: bool = True
             f"The report could not be written: {type(error).__name__}: {error}. vae-lightning report {sweep_dir} "
             "tries again.",
             style="yellow",
-            markup=False,
         )
     jobs = jobs_of(sweep_dir)
     failed = [number for number, job in jobs.items() if job.status == "failed"]
     left = [number for number in wanted if number in jobs and jobs[number].status not in ENDED]
     elsewhere = [number for number in left if at_work(sweep_dir / str(number))]
     if elsewhere:
-        console.print(f"Still at work in another process: job {', '.join(map(str, elsewhere))}.", markup=False)
+        console.print(f"Still at work in another process: job {', '.join(map(str, elsewhere))}.")
     idle = len(left) - len(elsewhere)
     again = f" The same command with sweep.dir={sweep_dir} runs only what has not finished."
     not_run = f" {idle} of the jobs {'were' if idle > 1 else 'was'} not run." if idle else ""

@@ -113,7 +113,6 @@ class Grid:
             f"{len(jobs)} job{'s' if len(jobs) != 1 else ''} in {display_path(self.launch.sweep_dir)}: "
             + (f"{done} finished before, {len(waiting)} to run." if done else f"{self.size} at a time.")
             + (f" Finished ones are of vae_lightning {', '.join(others)}, this is {__version__}." if others else ""),
-            markup=False,
         )
         return waiting
 

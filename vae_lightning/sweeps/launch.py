@@ -1,6 +1,5 @@
 """Between a sweeper and Hydra: what is asked for, how each job is composed, and how jobs are handed to a launcher."""
 
-import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from vae_lightning.config.overrides import prepare_overrides
 from vae_lightning.config.settings import Settings
 from vae_lightning.console import console
 from vae_lightning.errors import ConfigError, RunError, check_parameter
+from vae_lightning.shell import hydra_text
 from vae_lightning.sweeps.base import Job, at_work, describe_error, has_failed_since, read_job, write_job
 from vae_lightning.sweeps.configuration import job_of
 
@@ -38,8 +38,6 @@ class Launch:
 
     def __init__(self, context: HydraContext, task: TaskFunction, config: DictConfig) -> None:
         self.config, self.loader = config, context.config_loader
-        on_error = config.sweep.on_error
-        check_parameter("sweep", "on_error", on_error in ("continue", "stop"), "continue or stop", on_error)
         # Absolute and fixed now: a worker would read the time of ${now:...} anew.
         check_parameter("sweep", "dir", bool(config.hydra.sweep.dir), "a directory", config.hydra.sweep.dir)
         self.sweep_dir = Path(config.hydra.sweep.dir).absolute()
@@ -66,7 +64,8 @@ class Launch:
         Raises:
             ConfigError: for an axis of what all jobs share.
         """
-        axes = prepare_overrides([f"{key}={'null' if value is None else value}" for key, value in params.items()])
+        words = [f"{key}={'null' if value is None else value}" for key, value in params.items()]
+        axes = prepare_overrides(words, sweeps=True)
         parser = OverridesParser.create(config_loader=self.loader)
         found = {each.get_key_element().lstrip("+"): each for each in parser.parse_overrides([*axes, *typed])}
         for key, override in found.items():
@@ -131,7 +130,7 @@ class Launch:
                 words = f"launcher={self.launcher_name}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
                 if not started:
                     raise RunError(f"No job could be started. {words}") from error
-                console.print(words, markup=False)
+                console.print(words)
             lost = {number for number in started if self._is_lost(number)}
             for number in lost & lost_before:
                 self._record_failure(number, RunError(LOST))
@@ -141,7 +140,7 @@ class Launch:
             lost_before |= lost
 
     def _launch(self, jobs: dict[int, Job]) -> Exception | None:
-        place = [f"hydra.sweep.dir={quote(str(self.sweep_dir))}", "hydra.output_subdir=null"]
+        place = [f"hydra.sweep.dir={hydra_text(str(self.sweep_dir))}", "hydra.output_subdir=null"]
         words = [[*job.overrides, *place, f"hydra.sweep.subdir={number}"] for number, job in jobs.items()]
         try:
             returned = self._launcher.launch(words, initial_job_idx=next(iter(jobs)))
@@ -159,7 +158,7 @@ class Launch:
         if job is not None and job.status in ("planned", "running") and not at_work(run_dir):
             job.status, job.error, job.started = "failed", describe_error(error), time.time()
             write_job(run_dir, job)
-            console.print(f"Job {number} failed: {job.error}", style="red", markup=False)
+            console.print(f"Job {number} failed: {job.error}", style="red")
 
     def _is_lost(self, number: int) -> bool:
         """Whether the job was begun, has not ended, and no process is at it."""
@@ -182,12 +181,3 @@ def keep_composition(config: DictConfig, run_dir: Path) -> None:
     typed = [word for word in hydra.overrides.task if not word.startswith("resume=")]
     for name, content in (("config", config), ("hydra", {"hydra": hydra}), ("overrides", typed)):
         (folder / f"{name}.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(content)), encoding="utf-8")
-
-
-def quote(text: str) -> str:
-    """``text`` as one word of Hydra's grammar, where a backslash means itself except before a quote and at the end.
-
-    >>> print(quote("a b"), quote("it's"))
-    'a b' 'it\\'s'
-    """
-    return "'" + re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), text) + "'"

@@ -72,7 +72,7 @@ def report_on(sweep_dir: Path) -> None:
     """
     print_report(results_of(sweep_dir), unreadable(sweep_dir))
     write_report(sweep_dir)
-    console.print(f"The report is in {display_path(sweep_dir)}: {', '.join(FILES)}.", markup=False)
+    console.print(f"The report is in {display_path(sweep_dir)}: {', '.join(FILES)}.")
 
 
 def _tell_tensorboard(sweep_dir: Path, results: Sequence[Result]) -> None:
@@ -128,19 +128,19 @@ def markdown_of(results: Sequence[Result], lost: Sequence[int] = ()) -> str:
 def print_report(results: Sequence[Result], lost: Sequence[int] = ()) -> None:
     """Print the ranking and the failures in brief."""
     rankings = rankings_of(results)
-    console.print(headline(results, lost), markup=False)
+    console.print(headline(results, lost))
     for ranking in rankings:
-        console.print(f"\n{title(ranking)}", style="bold", markup=False)
+        console.print(f"\n{title(ranking)}", style="bold")
         _print_table(ranking_table(ranking, ROWS_IN_TERMINAL, brief=True))
         for note in notes(ranking, ROWS_IN_TERMINAL):
-            console.print(note, markup=False)
+            console.print(note)
     if rankings:
-        console.print(f"\n{READING}", markup=False)
+        console.print(f"\n{READING}")
     if len(rankings) > 1:
-        console.print(apart(rankings), markup=False)
+        console.print(apart(rankings))
     found = problems(results)
     for result, reason in found[:ROWS_IN_TERMINAL]:
-        console.print(f"Job {result.number} {result.status} ({result.job.name}): {reason}", markup=False)
+        console.print(f"Job {result.number} {result.status} ({result.job.name}): {reason}")
     if len(found) > ROWS_IN_TERMINAL:
         console.print(f"And {len(found) - ROWS_IN_TERMINAL} more without a result.")
 
@@ -150,7 +150,7 @@ def _print_table(table: Table) -> None:
         table.box = box.SIMPLE_HEAD
         console.print(table)
     else:  # what is piped has no width to be folded into
-        console.print(_markdown(table), markup=False)
+        console.print(_markdown(table))
 
 
 def _markdown(table: Table) -> str:

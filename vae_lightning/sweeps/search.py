@@ -210,7 +210,7 @@ class Search:
             job = self.launch.job([*self.fixed, *swept], swept)
         except (UserError, HydraException, OmegaConfBaseException) as error:
             why = str(error).partition("\n")[0]
-            console.print(f"Trial {trial.number} counts as failed: {why}", style="red", markup=False)
+            console.print(f"Trial {trial.number} counts as failed: {why}", style="red")
             self._tell_failure(trial, why)
             return {}
         write_job(self.launch.sweep_dir / str(trial.number), job)
@@ -269,7 +269,7 @@ class Search:
             self.study.set_user_attr("measured", measured)
         if known not in (None, measured):
             why = f"It measures a {measured}; the study, a {known}. These cannot be compared."
-            console.print(f"Trial {trial.number} counts as failed: {why}", style="red", markup=False)
+            console.print(f"Trial {trial.number} counts as failed: {why}", style="red")
             self._tell_failure(trial, why)
         elif not all(map(math.isfinite, values)):
             self._tell_failure(trial, f"{self.metrics} = {values}")
@@ -292,7 +292,6 @@ class Search:
             f"Search of {self.n_trials} trials in {display_path(self.launch.sweep_dir)}, "
             f"{self.batch} at a time, by {self.sampler}"
             + (f": {known} are known" + (f", {abandoned} to go on with." if abandoned else ".") if known else "."),
-            markup=False,
         )
 
     def _tell_best(self) -> None:
@@ -300,7 +299,7 @@ class Search:
         for trial in best if len(self.metrics) > 1 else best[:1]:  # of several metrics, none is the best
             values = ", ".join(f"{m} {v:.3f}" for m, v in zip(self.metrics, trial.values, strict=True))
             words = " ".join(f"{key}={value}" for key, value in trial.params.items())
-            console.print(f"Best, trial {trial.number}: {values} with {words}", markup=False)
+            console.print(f"Best, trial {trial.number}: {values} with {words}")
 
 
 def _age(trial: FrozenTrial) -> timedelta:

@@ -74,7 +74,7 @@ def _record(run_dir: Path, job: Job, work: Work) -> float | None:
         _clear(run_dir)
     job = Job(job.fingerprint, job.overrides, job.swept, job.settings, "running", attempts=job.attempts + 1)
     write_job(run_dir, job)
-    console.print(f"{'Going on with job' if resumes else 'Job'} {run_dir.name}: {job.name}", markup=False)
+    console.print(f"{'Going on with job' if resumes else 'Job'} {run_dir.name}: {job.name}")
     try:
         job.value = work(resumes)
         job.status = "finished"
@@ -124,4 +124,4 @@ def _tell(number: str, job: Job) -> None:
         line = f"Job {number}: pruned after {job.seconds:.1f} s. {job.error}"
     else:
         line = f"Job {number} failed: {job.error}"
-    console.print(line, style="red" if job.status == "failed" else None, markup=False)
+    console.print(line, style="red" if job.status == "failed" else None)
