@@ -1,18 +1,20 @@
 """What the commands on a run directory share: one line for a mistake, and rows that stream through a model."""
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vae_lightning.errors import DataError, RunError, UserError
+from vae_lightning.errors import ConfigError, DataError, RunError, UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from vae_lightning.data.files.reading import RowReader
     from vae_lightning.inference.model import VAEModel
     from vae_lightning.runs.loading import Loaded
 
@@ -22,6 +24,7 @@ data_argument = click.argument("data")
 output_option = click.option(
     "-o", "--output", default="-", help="The file to write, its format by its ending; - (the default) prints CSV."
 )
+settings_argument = click.argument("settings", nargs=-1, metavar="[data.SETTING=VALUE]...")
 key_option = click.option("--key", help="Which array of an NPZ archive.")
 
 
@@ -70,6 +73,7 @@ def pass_through(
     data: str,
     output: str,
     key: str | None,
+    settings: Sequence[str],
     work: "Callable[[pd.DataFrame], pd.DataFrame]",
     what: str,
 ) -> None:
@@ -78,20 +82,71 @@ def pass_through(
     Raises:
         UserError: for rows that do not fit the model, or files that cannot be read or written.
     """
-    from vae_lightning.data.files.reading import RowReader, is_text
+    from vae_lightning.data.files.dialect import is_text
     from vae_lightning.data.files.writing import RowWriter
 
-    reader = RowReader(data, model.columns, key, verbatim=is_text(output))
+    if "-" not in (data, output) and Path(output).exists() and Path(output).samefile(Path(data).expanduser()):
+        raise DataError(f"The output '{output}' is the input: name another file, so that no row is lost.")
+    reader = open_rows(model, data, key, settings, is_text(output))
     first = True
     with counting(what) as count, RowWriter(output) as writer:
         for rows in reader:
             if first:
+                if reader.notes:
+                    note(f"Read {'the input' if data == '-' else data}: {'; '.join(reader.notes)}.")
                 _note_unknown(model, rows)
             first = False
             writer.write(work(rows))
             count(len(rows))
         if first:
             raise DataError(f"{'The input' if data == '-' else data} holds no rows.")
+
+
+def open_rows(
+    model: "VAEModel", data: str, key: str | None, settings: Sequence[str], verbatim: bool = True
+) -> "RowReader":
+    """The rows of a file or a pipe, read as the run's own file was where it is written alike.
+
+    Args:
+        model: whose columns are read.
+        data: as the user typed it.
+        key: which array of an NPZ archive.
+        settings: how a text is written, as a training run is told: ``data.decimal=comma``.
+        verbatim: as :class:`RowReader` has it.
+    """
+    from vae_lightning.data.files.dialect import Dialect, recorded_dialect
+    from vae_lightning.data.files.reading import RowReader
+
+    given = read_settings(settings, Dialect)
+    recorded = recorded_dialect(model.record, data)
+    dialects = [replace(recorded, **given), Dialect(**given)]
+    return RowReader(data, model.columns, key, verbatim, dialects)
+
+
+def read_settings(words: Sequence[str], target: Callable[..., Any]) -> dict[str, Any]:
+    """``data.NAME=VALUE`` as arguments of ``target``.
+
+    Raises:
+        ConfigError: for anything else.
+    """
+    if not words:
+        return {}
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    from vae_lightning.config.instantiate import check_arguments
+
+    found = {}
+    for word in words:
+        name, is_set, _ = word.partition("=")
+        if not is_set or not name.startswith("data."):
+            raise ConfigError(f"A setting must be written data.NAME=VALUE. Got {word!r} instead.")
+        try:
+            found[name.removeprefix("data.")] = OverridesParser.create().parse_override(word).value()
+        except HydraException:
+            raise ConfigError(f"The value of {word!r} cannot be read: put it into quotes, {name}='\"...\"'.") from None
+    check_arguments(found, target, "data")
+    return found
 
 
 def others(model: "VAEModel", rows: "pd.DataFrame", new: "pd.DataFrame") -> "pd.DataFrame":

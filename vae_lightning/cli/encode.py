@@ -15,6 +15,7 @@ from vae_lightning.cli.base import (
     output_option,
     pass_through,
     run_argument,
+    settings_argument,
 )
 
 if TYPE_CHECKING:
@@ -29,15 +30,17 @@ Examples:
 @click.command(epilog=EXAMPLES, context_settings=SETTINGS)
 @run_argument
 @data_argument
+@settings_argument
 @output_option
 @click.option("--std", is_flag=True, help="Also the posterior's standard deviations, z0_std, z1_std, ...")
 @key_option
-def encode(run: Path, data: str, output: str, std: bool, key: str | None) -> None:
+def encode(run: Path, data: str, output: str, std: bool, key: str | None, settings: tuple[str, ...]) -> None:
     """Codes of rows: posterior means.
 
     The output has columns z0, z1, ...
 
-    RUN is a run directory, DATA a file (CSV, TSV, Parquet, Feather, NPY, NPZ) or - for CSV from a pipe. Rows pass
+    RUN is a run directory, DATA a file (CSV, TSV, Parquet, Feather, NPY, NPZ) or - for CSV from a pipe; settings
+    such as data.decimal=comma say how a text is written. Rows pass
     through in batches. Their labels and the columns that the model does not read come along.
 
     Exit status: 0, or 2 with one line that says why.
@@ -53,4 +56,4 @@ def encode(run: Path, data: str, output: str, std: bool, key: str | None) -> Non
             loc, scale = model.encode(rows, return_std=True)
             return others(model, rows, pd.concat([loc, scale.add_suffix("_std")], axis=1))
 
-        pass_through(model, data, output, key, codes, "encoded")
+        pass_through(model, data, output, key, settings, codes, "encoded")

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vae_lightning.cli.base import SETTINGS, key_option, load_model, note, one_line_errors, run_argument
+from vae_lightning.cli.base import (
+    SETTINGS,
+    key_option,
+    load_model,
+    note,
+    one_line_errors,
+    open_rows,
+    run_argument,
+    settings_argument,
+)
 
 if TYPE_CHECKING:
     from vae_lightning.data.batch import Batch
@@ -22,11 +31,14 @@ Examples:
 
 @click.command(epilog=EXAMPLES, context_settings=SETTINGS)
 @run_argument
+@settings_argument
 @click.option("--data", help="The file to evaluate on; by default the run's own test rows, read again.")
 @click.option("--samples", type=int, default=1000, show_default=True, help="Importance samples a row.")
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON.")
 @key_option
-def evaluate(run: Path, data: str | None, samples: int, as_json: bool, key: str | None) -> None:
+def evaluate(
+    run: Path, data: str | None, samples: int, as_json: bool, key: str | None, settings: tuple[str, ...]
+) -> None:
     """The test table again, on any file.
 
     NLL, NELBO = reconstruction + KL, active units: the table that training ended in.
@@ -44,7 +56,7 @@ def evaluate(run: Path, data: str | None, samples: int, as_json: bool, key: str 
         model = load_model(run)
         if data == "-":
             raise DataError("Rows are evaluated in several passes, and a pipe can be read only once: give a file.")
-        result = _on_test_rows(model, samples) if data is None else _on_file(model, data, key, samples)
+        result = _on_test_rows(model, samples) if data is None else _on_file(model, data, key, settings, samples)
         if as_json:
             click.echo(to_json(result.as_dict()))
         else:
@@ -56,11 +68,10 @@ def _on_test_rows(model: "VAEModel", samples: int) -> "Evaluation":
     return _evaluate(model, list(rows["test"].batches()), rows, samples)
 
 
-def _on_file(model: "VAEModel", data: str, key: str | None, samples: int) -> "Evaluation":
-    from vae_lightning.data.files.reading import RowReader
+def _on_file(model: "VAEModel", data: str, key: str | None, settings: tuple[str, ...], samples: int) -> "Evaluation":
     from vae_lightning.errors import DataError, UserError
 
-    batches = model.batches(RowReader(data, model.columns, key))
+    batches = model.batches(open_rows(model, data, key, settings))
     if next(iter(batches), None) is None:
         raise DataError(f"{data} holds no rows.")
     try:

@@ -16,6 +16,7 @@ from vae_lightning.cli.base import (
     output_option,
     pass_through,
     run_argument,
+    settings_argument,
 )
 
 if TYPE_CHECKING:
@@ -31,19 +32,28 @@ MEANINGS = {"elbo": "-ELBO", "nll": "-log p(x)", "reconstruction": "-E_q[log p(x
 @click.command(epilog=EXAMPLES, context_settings=SETTINGS)
 @run_argument
 @data_argument
+@settings_argument
 @output_option
 @click.option("--kind", type=click.Choice(list(MEANINGS)), default="elbo", show_default=True, help="Which score.")
 @click.option("--by-column", is_flag=True, help="Also what each column adds: kl + the sum of nats_NAME is the score.")
 @click.option("--threshold", type=float, help="Also is_anomaly: above this quantile of the validation rows' scores.")
 @key_option
 def score(
-    run: Path, data: str, output: str, kind: Any, by_column: bool, threshold: float | None, key: str | None
+    run: Path,
+    data: str,
+    output: str,
+    kind: Any,
+    by_column: bool,
+    threshold: float | None,
+    key: str | None,
+    settings: tuple[str, ...],
 ) -> None:
     """How unusual rows are.
 
     Column anomaly_score, nats per row in data units: HIGHER IS MORE ANOMALOUS, always.
 
-    RUN is a run directory, DATA a file (CSV, TSV, Parquet, Feather, NPY, NPZ) or - for CSV from a pipe. Scores are
+    RUN is a run directory, DATA a file (CSV, TSV, Parquet, Feather, NPY, NPZ) or - for CSV from a pipe; settings
+    such as data.decimal=comma say how a text is written. Scores are
     -ELBO, -log p(x) (nll) or -E_q[log p(x|z)] (reconstruction).
 
     Exit status: 0, or 2 with one line that says why.
@@ -54,15 +64,19 @@ def score(
         from vae_lightning.inference.model import SCORE
 
         model = load_model(run)
+        flag = "is_anomaly"
         limit = None if threshold is None else model.threshold(threshold, kind)
 
         def score_rows(rows: "pd.DataFrame") -> "pd.DataFrame":
             found = model.score_by_column(rows, kind) if by_column else pd.DataFrame({SCORE: model.score(rows, kind)})
+            nonlocal flag
             if limit is not None:
-                found.insert(1, "is_anomaly", found[SCORE] > limit)
+                if flag in rows.columns:  # what these rows say themselves stays
+                    flag = "is_anomaly_found"
+                found.insert(1, flag, found[SCORE] > limit)
             return others(model, rows, found)
 
-        pass_through(model, data, output, key, score_rows, "scored")
+        pass_through(model, data, output, key, settings, score_rows, "scored")
         note(f"anomaly_score is {MEANINGS[kind]}, nats per row in data units: higher is more anomalous.")
         if limit is not None:
-            note(f"is_anomaly: above {limit:.6g}, the {threshold:g} quantile of the validation rows.")
+            note(f"{flag}: above {limit:.6g}, the {threshold:g} quantile of the validation rows.")

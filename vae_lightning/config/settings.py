@@ -70,7 +70,7 @@ class RowOptions:
 
     batch_size: int | Literal["auto"] = AUTO
     preprocess: str | None = None
-    threshold: float = 0.5
+    threshold: float | None = None
     resample: bool = False
 
     def __post_init__(self) -> None:

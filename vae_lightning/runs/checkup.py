@@ -2,12 +2,14 @@
 
 import csv
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from vae_lightning.config.record import recorded_dataset
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.dataset import Dataset
+from vae_lightning.data.files.dialect import recorded_dialect
 from vae_lightning.data.scaled import scale_rows
 from vae_lightning.data.sources.table import Table
 from vae_lightning.data.store import RowsInMemory, RowStore
@@ -80,7 +82,8 @@ def _dataset(model: VAEModel, record: dict[str, Any], data: str | Path | None) -
     """
     names = [column.name for column in model.columns]
     if data is not None:
-        return Table(str(data), columns=names).load(), False
+        dialect = asdict(recorded_dialect(record, str(data)))
+        return Table(str(data), columns=names, **dialect).load(), False
     return recorded_dataset(record, names), True
 
 

@@ -1,10 +1,10 @@
 """Finding files, NPY files and NPZ archives, and saying what is wrong with any of them."""
 
+import math
 import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from math import prod
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -104,7 +104,7 @@ def _read_header(file: IO[bytes], size: int) -> Header:
     shape, _, dtype = read.get(version, read[2, 0])(file)
     if any(length < 0 for length in shape):
         raise ValueError(f"shape {shape}")
-    needed, given = prod(shape) * dtype.itemsize, size - file.tell()
+    needed, given = math.prod(shape) * dtype.itemsize, size - file.tell()
     if needed > given and not dtype.hasobject:
         raise ValueError(f"shape {shape} of {dtype} takes {needed:,} bytes, and it has {given:,}")
     return Header(shape, dtype)
@@ -122,9 +122,9 @@ def read_npy(path: Path, mapped: bool = False) -> np.ndarray:
             header = _read_header(file, path.stat().st_size)
             file.seek(0)
             if not header.dtype.hasobject:
-                if mapped and prod(header.shape):
+                if mapped and 0 not in header.shape:
                     return np.load(path, mmap_mode="r", allow_pickle=False)
-                check_memory(prod(header.shape), f"'{path}'")
+                check_memory(math.prod(header.shape), f"'{path}'")
                 return np.lib.format.read_array(file, allow_pickle=False)
     except DataError:
         raise
@@ -174,7 +174,7 @@ class Archive(Mapping[str, np.ndarray | None]):
         header = self.headers[key]
         if header.dtype.hasobject:
             return None
-        check_memory(prod(header.shape), f"The array '{key}' of '{self.path}'")
+        check_memory(math.prod(header.shape), f"The array '{key}' of '{self.path}'")
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open(f"{key}.npy") as file:
                 array = np.lib.format.read_array(file, allow_pickle=False)

@@ -1,13 +1,17 @@
 """How a delimited text is written, as far as somebody has said so; what nobody said is found out."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 from vae_lightning.errors import check_parameter, is_count
 
 DELIMITERS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
+PIPE = "-"
+TEXT_ENDINGS = (".csv", ".tsv", ".txt")
 MARKS = {"comma": ",", "point": ".", "space": " ", "apostrophe": "'"}
 MISSING = frozenset(
     ("", "NA", "N/A", "n/a", "na", "NaN", "nan", "NAN", "-NaN", "-nan", "NULL", "null", "None", "none", "<NA>", "#N/A")
@@ -38,6 +42,9 @@ class Dialect:
     header: bool | None = None
 
     def __post_init__(self) -> None:
+        for name in ("missing", "skip_rows"):  # a list of a configuration is the same as a tuple
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         one = self.separator is None or (len(self.separator) == 1 and self.separator not in '"\r\n')
         words = f"one character, or one of the words {', '.join(word for word in DELIMITERS if word.isalpha())}"
         check_parameter("Table", "delimiter", one, words, self.delimiter)
@@ -87,6 +94,26 @@ class Dialect:
         if isinstance(self.skip_rows, int):
             return self
         return replace(self, skip_rows=[line for line in self.skip_rows if line <= len(self.skip_rows) + 1])
+
+
+def is_text(path: str) -> bool:
+    """Whether a file of this name is delimited text."""
+    return path == PIPE or Path(path.lower().removesuffix(".gz")).suffix in TEXT_ENDINGS
+
+
+def recorded_dialect(record: Mapping[str, Any], path: str) -> Dialect:
+    """How the text was written that a model was trained on, as far as somebody said so.
+
+    Args:
+        record: what the model's checkpoint says of it.
+        path: the file that is to be read: of another one than that, no single lines are left out.
+    """
+    source = (record.get("data", {}).get("source") or {}) if is_text(path) else {}
+    found = {field.name: source[field.name] for field in fields(Dialect) if field.name in source}
+    is_same = Path(str(source.get("path"))).expanduser().resolve() == Path(path).expanduser().resolve()
+    if not is_same and (not isinstance(found.get("skip_rows"), int) or found.get("header") is False):
+        found.pop("skip_rows", None)
+    return Dialect(**found)
 
 
 def _is_encoding(name: str) -> bool:

@@ -105,7 +105,7 @@ def find_layout(sample: Sequence[Line], name: str, dialect: Dialect, expected: S
     """The layout of a text.
 
     Args:
-        sample: its first lines with their numbers, without those that the dialect skips.
+        sample: its first lines with their numbers.
         name: what to call it in messages.
         dialect: what is known.
         expected: names of columns that should be there, if any are known: a line that has them is the header.
@@ -113,7 +113,8 @@ def find_layout(sample: Sequence[Line], name: str, dialect: Dialect, expected: S
     Raises:
         DataError: There is nothing in it, it names a column twice, or its first line does not fit the others.
     """
-    lines, comments, told = _without_preamble(sample)
+    skipped = dialect.skipped_lines
+    lines, comments, told = _without_preamble([line for line in sample if line[0] not in skipped])
     if not lines:
         raise DataError(f"{name} is empty: there is no line with anything in it.")
     delimiter = dialect.separator or told or _sniff(lines)

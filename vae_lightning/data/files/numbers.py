@@ -105,6 +105,6 @@ def to_numpy(column: "pa.Array | pa.ChunkedArray") -> np.ndarray:
     import pyarrow as pa
 
     if pa.types.is_null(column.type) or (column.null_count and not pa.types.is_string(column.type)):
-        column = column.cast(pa.float64())
+        column = column.cast(pa.float64(), safe=False)
     values = column.to_numpy(zero_copy_only=False) if isinstance(column, pa.Array) else column.to_numpy()
     return values if values.flags.writeable else values.copy()

@@ -1,5 +1,6 @@
 """What passes through without being read by the model, and how it keeps its kind."""
 
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,11 @@ import pandas as pd
 
 from vae_lightning.errors import DataError
 
-PIPE = "-"
+READ: dict[str, tuple[type, str]] = {
+    "whole": (int, "Int64"),
+    "natural": (int, "UInt64"),
+    "fraction": (float, "Float64"),
+}
 
 
 def numbers_kept_whole(batch: Any, frame: pd.DataFrame, read: set[str]) -> pd.DataFrame:
@@ -53,8 +58,8 @@ class TextColumns:
             DataError: when they are not of the kind that the first batch had.
         """
         kind = self._kinds.setdefault(name, _kind(texts))
-        if kind == "text":
-            return texts.astype(object).mask(texts == "", None)
+        if kind in ("text", "nothing"):
+            return texts.astype("string").mask(texts == "")
         if _kind(texts) not in (kind, "nothing", "whole" if kind == "fraction" else kind):
             odd = next(text for text in texts if _kind(pd.Series([text])) not in (kind, "nothing"))
             raise DataError(
@@ -63,9 +68,8 @@ class TextColumns:
         empty = texts == ""
         if kind == "truth":
             return (texts == "True").astype(object).mask(empty, None) if empty.any() else texts == "True"
-        values = pd.to_numeric(texts.mask(empty, None), dtype_backend="numpy_nullable")
-        dtype = "Float64" if kind == "fraction" else "Int64"
-        values = values.astype(dtype)
+        read, dtype = READ[kind]
+        values = pd.Series(pd.array([read(text) if text else None for text in texts], dtype=dtype), texts.index)
         return values if empty.any() else values.astype(dtype.lower())
 
 
@@ -73,12 +77,19 @@ def _kind(texts: pd.Series) -> str:
     given = texts[texts != ""]
     if given.empty:
         return "nothing"
-    if given.str.fullmatch(r"-?(?:0|[1-9]\d{0,17})").all():
-        return "whole"
+    if given.str.fullmatch(r"0|-?[1-9]\d{0,19}").all():
+        low, high = min(map(int, given)), max(map(int, given))
+        return "whole" if low >= -(2**63) and high < 2**63 else "natural" if low >= 0 and high < 2**64 else "text"
     if given.isin(["True", "False"]).all():
         return "truth"
     fractions = given.str.fullmatch(r"-?(?:0|[1-9]\d*)?(?:\.\d*)?(?:[eE][-+]?\d+)?") & given.str.contains(r"\d")
-    return "fraction" if fractions.all() else "text"
+    return "fraction" if fractions.all() and all(map(_is_kept, given)) else "text"
+
+
+def _is_kept(text: str) -> bool:
+    """Whether the float64 nearest to a number is written with the same digits."""
+    written = repr(float(text))
+    return written == text or ("inf" not in written and Decimal(written) == Decimal(text))
 
 
 def common_dtype(frame: pd.DataFrame) -> np.dtype:

@@ -11,12 +11,12 @@ import pandas as pd
 
 from vae_lightning.data.columns import Column
 from vae_lightning.data.files.archives import UNREADABLE, Archive, existing_path, read_npy, unreadable
-from vae_lightning.data.files.dialect import Dialect
+from vae_lightning.data.files.dialect import PIPE, TEXT_ENDINGS, Dialect, is_text
 from vae_lightning.data.files.numbers import to_numpy
-from vae_lightning.data.files.passthrough import PIPE, TextColumns, numbers_kept_whole
+from vae_lightning.data.files.passthrough import TextColumns, numbers_kept_whole
 from vae_lightning.data.files.sheets import array_sheet, check_unique
 from vae_lightning.data.files.text import TextRows, find_encoding, readable_text, rows_in_block
-from vae_lightning.data.sources.table import ENDINGS, TEXT_ENDINGS
+from vae_lightning.data.sources.table import ENDINGS
 from vae_lightning.data.wording import count
 from vae_lightning.errors import DataError, Setting, did_you_mean
 
@@ -28,11 +28,6 @@ MAX_ELEMENTS = 2**24
 """Values of the model's columns held at once: 128 MiB in float64."""
 INDEX = "Unnamed: 0"
 """How a first column without a name is called: the row labels, as pandas writes them."""
-
-
-def is_text(path: str) -> bool:
-    """Whether a file of this name is delimited text."""
-    return path == PIPE or Path(path.lower().removesuffix(".gz")).suffix in TEXT_ENDINGS
 
 
 class RowReader:
@@ -48,7 +43,7 @@ class RowReader:
         columns: the model's columns; an array of as many columns is taken to hold these.
         key: which array of an NPZ archive.
         verbatim: leave the other columns of a text as text, even if they are numbers.
-        dialect: what is known of how a text is written.
+        dialects: what may be known of how a text is written, the likeliest first; see :class:`TextRows`.
 
     Raises:
         DataError: when the file cannot be read.
@@ -60,14 +55,14 @@ class RowReader:
         columns: Sequence[Column],
         key: str | None = None,
         verbatim: bool = True,
-        dialect: Dialect | None = None,
+        dialects: Sequence[Dialect] = (Dialect(),),
     ) -> None:
         self.path = path
         self.names = [column.name for column in columns]
         self.fractions = {column.name for column in columns if np.dtype(column.dtype).kind == "f"}
         self.key = key
         self.verbatim = verbatim
-        self.dialect = dialect or Dialect()
+        self.dialects = dialects
         #: What was found out of the layout of a text and is worth telling.
         self.notes: tuple[str, ...] = ()
         self.rows_at_once = max(1, min(MAX_ROWS, MAX_ELEMENTS // len(self.names)))
@@ -100,17 +95,17 @@ class RowReader:
     def _texts(self) -> Iterator[pd.DataFrame]:
         if self.path != PIPE:
             path = Path(self.path).expanduser()
-            with readable_text(path, self.dialect) as file:
-                yield from self._text(TextRows(file, f"'{self.path}'", self.dialect, self.names))
+            with readable_text(path, self.dialects[0]) as file:
+                yield from self._text(TextRows(file, f"'{self.path}'", self.dialects, self.names))
             return
         if self._used:
             raise DataError("A pipe can be read only once: give a file.")
         self._used = True
         binary: Any = io.BufferedReader(cast(Any, sys.stdin.buffer))  # for a look at its beginning
-        encoding = find_encoding(binary.peek(4)[:4], self.dialect)
+        encoding = find_encoding(binary.peek(4)[:4], self.dialects[0])
         try:
             file = io.TextIOWrapper(binary, encoding, newline="")
-            yield from self._text(TextRows(file, "The input", self.dialect, self.names))
+            yield from self._text(TextRows(file, "The input", self.dialects, self.names))
         except UnicodeError as error:
             raise DataError(f"The input cannot be read: {error}.", [Setting("data.encoding", "cp1252")]) from error
 

@@ -61,14 +61,14 @@ class TextRows:
     Args:
         file: the text.
         name: what to call it in messages.
-        dialect: what is known of how it is written.
+        dialects: what may be known of how it is written: the first that finds the expected columns, else the last.
         expected: names of columns that should be there.
 
     Raises:
         DataError: It is no text, or its layout cannot be found.
     """
 
-    def __init__(self, file: TextIO, name: str, dialect: Dialect, expected: Sequence[str] = ()) -> None:
+    def __init__(self, file: TextIO, name: str, dialects: Sequence[Dialect], expected: Sequence[str] = ()) -> None:
         self.name = name
         lines = _number_lines(file, name)
         sample, size = [], 0
@@ -82,9 +82,7 @@ class TextRows:
                 f"{name} is no text in {file.encoding}: it holds zero bytes.",
                 [Setting("data.encoding", "utf-16-le", "where it is text")],
             )
-        skipped = dialect.skipped_lines
-        known = [line for line in sample if line[0] not in skipped]
-        self.layout: Layout = find_layout(known, name, dialect, expected)
+        self.layout = _choose_layout(sample, name, dialects, expected)
         self.numbers = TextNumbers(self.layout.numbers, self.layout.missing)
         self._lines = _Pushed(line for line in chain(sample, lines) if _is_read(line[0], self.layout))
         if self.layout.header:
@@ -124,7 +122,8 @@ class TextRows:
 
         layout, missing = self.layout, self.numbers.words.to_pylist()
         joined = "".join(line for _, line in lines)
-        if QUOTE in joined or layout.numbers.thousands is not None:
+        # What Arrow reads otherwise: quoted fields of several lines, thousands, hexadecimal whole numbers.
+        if QUOTE in joined or layout.numbers.thousands is not None or "0x" in joined or "0X" in joined:
             return None
         delimiter = layout.delimiter
         if delimiter == " ":
@@ -177,6 +176,17 @@ class TextRows:
         columns = zip(self.layout.names, map(list, zip(*rows, strict=True)), strict=False)
         arrays = {name: pa.array(column, pa.string()) for name, column in columns}
         return {name: one if name in texts else self.numbers.column(one) for name, one in arrays.items()}
+
+
+def _choose_layout(sample: Sequence[Line], name: str, dialects: Sequence[Dialect], expected: Sequence[str]) -> Layout:
+    for dialect in dialects[:-1]:
+        try:
+            layout = find_layout(sample, name, dialect, expected)
+        except DataError:
+            continue
+        if set(expected) <= set(layout.names):
+            return layout
+    return find_layout(sample, name, dialects[-1], expected)
 
 
 def _is_read(number: int, layout: Layout) -> bool:
@@ -232,7 +242,7 @@ def read_text(path: Path, dialect: Dialect) -> Sheet:
     import pandas as pd
 
     with readable_text(path, dialect) as file:
-        rows = TextRows(file, f"'{path}'", dialect)
+        rows = TextRows(file, f"'{path}'", [dialect])
         names = rows.layout.names
         size = rows_in_block(len(names))
         blocks = list(rows.blocks(size))
@@ -244,7 +254,7 @@ def read_text(path: Path, dialect: Dialect) -> Sheet:
     mixed = [name for name in names if len(kinds[name]) > 1 and kinds[name] & {"string", "bool"}]
     if mixed:
         with readable_text(path, dialect) as file:
-            again = list(TextRows(file, f"'{path}'", dialect).blocks(size, mixed))
+            again = list(TextRows(file, f"'{path}'", [dialect]).blocks(size, mixed))
         columns |= {name: [block[name] for block in again] for name in mixed}
     layout, numbers = rows.layout, rows.numbers
     log.info(f"{path.name}: {describe(layout)}.")

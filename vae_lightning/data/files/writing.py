@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 
-from vae_lightning.data.files.passthrough import PIPE, common_dtype
+from vae_lightning.data.files.dialect import PIPE
+from vae_lightning.data.files.passthrough import common_dtype
 from vae_lightning.errors import DataError
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class RowWriter:
         path: .csv, .tsv, .txt (each also with .gz), .parquet, .feather, .arrow, .npy, or ``-``.
 
     Raises:
-        DataError: for another ending, a folder that does not exist, or batches that differ in their dtypes.
+        DataError: for another ending, a folder that does not exist, what is no file, or batches that differ in dtypes.
     """
 
     def __init__(self, path: str) -> None:
@@ -43,6 +44,10 @@ class RowWriter:
             raise DataError(f"There is no folder '{self.path.parent}' to write '{self.path.name}' into.")
         if path != PIPE and self.path.is_dir():
             raise DataError(f"'{path}' is a folder: name a file in it.")
+        if self.path.exists() and not self.path.is_file():
+            raise DataError(f"'{path}' is a pipe or a device: print to - instead.")
+        # Through a link, so that it stays one.
+        self.path = self.path.resolve()
         self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         self._file: Any = None
         self._arrow: Any = None

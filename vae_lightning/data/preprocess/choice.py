@@ -16,7 +16,7 @@ def fit_scaling(
     name: str | None,
     supports: Sequence[Support],
     data: Dataset,
-    threshold: float = 0.5,
+    threshold: float | None = None,
     resample: bool = False,
 ) -> tuple[Scaling, str]:
     """The scaling of a name, fitted on the training rows, and why it is this one.
@@ -26,7 +26,7 @@ def fit_scaling(
             on request.
         supports: of the columns.
         data: whose training rows are fitted to and whose declared range is used.
-        threshold: for ``binarize``.
+        threshold: for ``binarize``, in data units.
         resample: for ``binarize``.
 
     Returns:

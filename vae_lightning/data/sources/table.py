@@ -12,7 +12,7 @@ from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, Rows
 from vae_lightning.data.faults import Fault, find_infinite, find_nameless, find_tiny, read_numbers
 from vae_lightning.data.files.archives import Archive, existing_path, read_npy
-from vae_lightning.data.files.dialect import Dialect
+from vae_lightning.data.files.dialect import TEXT_ENDINGS, Dialect
 from vae_lightning.data.files.sheets import Sheet, array_sheet, check_unique, read_arrow
 from vae_lightning.data.files.text import read_text
 from vae_lightning.data.sources.base import Source
@@ -23,7 +23,6 @@ from vae_lightning.errors import DataError, Setting, did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
-TEXT_ENDINGS = (".csv", ".tsv", ".txt")
 ENDINGS = (*TEXT_ENDINGS, ".parquet", ".feather", ".arrow", ".npy", ".npz")
 PARTS = ("train", "valid", "test")
 TYPEABLE = 30  # Above this many column names, nobody types them

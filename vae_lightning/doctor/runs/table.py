@@ -101,24 +101,28 @@ def _sheet_of(data: Any) -> Sheet:
 
 def _usable_columns(sheet: Sheet) -> tuple["pd.DataFrame", list[Finding]]:
     """The columns that a run would train on, as float64, and what is wrong with the others: a run refuses them."""
-    names, out = list(sheet.frame.columns), list[str]()
-    findings = []
+    names = list(sheet.frame.columns)
+    faults = []
 
     def leave_out(fault: Fault | None) -> None:
-        if fault is None:
-            return
-        names[:] = [name for name in names if name not in fault.columns]
-        out.extend(fault.columns)
-        advice = "The others were judged without them." if names else ""
-        settings = (*fault.settings, Setting("data.drop", list(out)))
-        findings.append(Finding("COLUMNS", False, fault.says, advice, about="data", settings=settings))
+        if fault is not None:
+            faults.append(fault)
+            names[:] = [name for name in names if name not in fault.columns]
 
     leave_out(find_nameless(sheet, names))
     frame, texts = read_numbers(sheet, names)
     leave_out(texts)
     for find in (find_infinite, find_tiny):
         leave_out(find(sheet, frame[names].to_numpy(dtype=np.float64), names) if names else None)
-    return frame[names].astype(np.float64), findings
+    usable = frame[names].astype(np.float64)
+    if not faults:
+        return usable, []
+    out = [name for fault in faults for name in fault.columns]
+    says = f"{len(out)} of {count(sheet.frame.shape[1], 'column')} cannot be trained on. "
+    says += " ".join(fault.says for fault in faults)
+    advice = "The others were judged without them." if names else ""
+    settings = (*(setting for fault in faults for setting in fault.settings), Setting("data.drop", out))
+    return usable, [Finding("COLUMNS", False, says, advice, about="data", settings=settings)]
 
 
 def _split(usable: "pd.DataFrame") -> Dataset:

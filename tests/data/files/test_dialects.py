@@ -1,0 +1,250 @@
+"""Texts as people write them: training, the commands and the doctor see one and the same matrix."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from vae_lightning.data.columns import Column
+from vae_lightning.data.files.dialect import Dialect
+from vae_lightning.data.files.reading import RowReader
+from vae_lightning.data.sources.table import Table
+from vae_lightning.doctor import examine_data
+from vae_lightning.errors import ConfigError, DataError
+
+ROWS = np.array([[17.29, 4275.95, 1], [4.68, 508.09, 0], [15.2, 2760.57, 1], [3.5, 91.25, 0], [8.125, 1234567.5, 1]])
+NAMES = ["length", "price", "flag"]
+
+
+def european(value: float) -> str:
+    return f"{value:,.10g}".translate(str.maketrans(",.", ".,"))
+
+
+def text(delimiter: str = ",", header: str | None = "length,price,flag", end: str = "\n", write: object = repr) -> str:
+    lines = [delimiter.join(write(float(cell)) for cell in row) for row in ROWS]  # type: ignore[operator]
+    first = [] if header is None else [header.replace(",", delimiter)]
+    return end.join([*first, *lines]) + end
+
+
+def quoted(rows: str) -> str:
+    return "\n".join(",".join(f'"{field}"' for field in line.split(",")) for line in rows.splitlines()) + "\n"
+
+
+def labelled(rows: str, first: str = "") -> str:
+    head, *lines = rows.splitlines()
+    return "\n".join([f"{first}{head}", *(f"{number},{line}" for number, line in enumerate(lines, 1))]) + "\n"
+
+
+def framed(array: np.ndarray, **options: object) -> str:
+    file = io.StringIO()
+    pd.DataFrame(array).to_csv(file, **options)  # type: ignore[call-overload]
+    return file.getvalue()
+
+
+NUMBERED = ["0", "1", "2"]
+WAVES = np.random.default_rng(0).random((6, 7)).round(4)
+SALES = np.random.default_rng(0).integers(500, 5000, (9, 6))
+BITS = np.array([[0, 1, 1], [1, 0, 1], [0, 0, 0], [1, 1, 0], [0, 1, 0]])
+
+
+def ticked(ticks: list[object], rows: np.ndarray) -> tuple[str, list[str], np.ndarray]:
+    names = [str(tick) for tick in ticks]
+    return "\n".join([",".join(names), *(",".join(map(str, row)) for row in rows.tolist())]) + "\n", names, rows
+
+
+def numbers(rows: np.ndarray) -> str:
+    return "\n".join(",".join(map(str, row)) for row in rows.tolist()) + "\n"
+
+
+SAME: dict[str, tuple[str | bytes, list[str], np.ndarray]] = {
+    "plain": (text(), NAMES, ROWS),
+    "quoted header": ('"length","price","flag"\n' + text(header=None), NAMES, ROWS),
+    "everything quoted": (quoted(text()), NAMES, ROWS),
+    "spaces after commas": (text().replace(",", ", "), NAMES, ROWS),
+    "spaces around commas": (text().replace(",", " , "), NAMES, ROWS),
+    "byte order mark": (text().encode("utf-8-sig"), NAMES, ROWS),
+    "utf-16": (text("\t").encode("utf-16"), NAMES, ROWS),
+    "utf-32": (text("\t").encode("utf-32"), NAMES, ROWS),
+    "old line ends": (text(end="\r"), NAMES, ROWS),
+    "line ends of DOS": (text(end="\r\n"), NAMES, ROWS),
+    "no last line end": (text().rstrip("\n"), NAMES, ROWS),
+    "empty lines": ("\n\n" + text().replace("\n", "\n\n") + "\n  \n", NAMES, ROWS),
+    "tabs": (text("\t"), NAMES, ROWS),
+    "bars": (text("|"), NAMES, ROWS),
+    "aligned": ("\n".join("   ".join(line.split(",")) for line in text().splitlines()), NAMES, ROWS),
+    "tabs and spaces": (text().replace(",", " \t "), NAMES, ROWS),
+    "decimal commas": (text(";", write=lambda x: repr(x).replace(".", ",")), NAMES, ROWS),
+    "decimal commas, no header": (text(";", None, write=lambda x: repr(x).replace(".", ",")), NUMBERED, ROWS),
+    "decimal commas and thousands": (text(";", write=european), NAMES, ROWS),
+    "decimal commas between commas": (
+        quoted(text("#", write=european).replace(",", ";")).replace(";", ",").replace("#", '","'),
+        NAMES,
+        ROWS,
+    ),
+    "thousands": (text(";", write=lambda x: f"{x:,.10g}"), NAMES, ROWS),
+    "apostrophes": (text(",", write=lambda x: f"{x:,.10g}".replace(",", "'")), NAMES, ROWS),
+    "narrow spaces": (text(";", write=lambda x: f"{x:,.10g}".replace(",", "\u202f").replace(".", ",")), NAMES, ROWS),
+    "signs and exponents": (text(write=lambda x: f"{x:+.12E}"), NAMES, ROWS),
+    "each line ends in a comma": (text().replace("\n", ",\n"), NAMES, ROWS),
+    "each row ends in a comma": (text(header=None).replace("\n", ",\n").join(["length,price,flag\n", ""]), NAMES, ROWS),
+    "comments": ("# logger\n# station 12, hall\n" + text(), NAMES, ROWS),
+    "header in a comment": ("# length,price,flag\n" + text(header=None), NAMES, ROWS),
+    "numpy.savetxt": ("# length price flag\n" + text(" ", None), NAMES, ROWS),
+    "sep=": ("sep=;\n" + text(";"), NAMES, ROWS),
+    "first line of 0, 1, 2": (framed(ROWS, index=False), NUMBERED, ROWS),
+    "no header": (text(header=None), NUMBERED, ROWS),
+    "no header, whole numbers": (numbers(np.arange(30).reshape(10, 3) + 1), NUMBERED, np.arange(30).reshape(10, 3) + 1),
+    "no header, 0 and 1": (numbers(BITS), NUMBERED, BITS),
+    "wavelengths": ticked(list(range(400, 470, 10)), WAVES),
+    "falling wavelengths": ticked([1650.5, 1600.25, 1550.1, 1500.9, 1450.3, 1400.2, 1350.7], WAVES),
+    "wavelengths of rising spectra": ticked(list(range(400, 470, 10)), WAVES.cumsum(axis=1).round(4)),
+    "years": ticked([2019, 2020, 2021], WAVES[:, :3] * 100),
+    "years within the range of the values": ticked(list(range(2015, 2021)), SALES),
+    "rows that rise": (numbers(np.sort(WAVES, axis=1)), [str(i) for i in range(7)], np.sort(WAVES, axis=1)),
+    "one column": ("x\n" + "".join(f"{value}\n" for value in WAVES[:, 0]), ["x"], WAVES[:, :1]),
+    "one column without a header": ("".join(f"{value}\n" for value in WAVES[:, 0]), ["0"], WAVES[:, :1]),
+    "a column of one tab more": ("a\tb\n1\t2\n3\t4\n5\t6\n", ["a", "b"], np.array([[1, 2], [3, 4], [5, 6]])),
+    "truth values": ("a,b\nTrue,1\nFALSE,2\ntrue,3\n", ["a", "b"], np.array([[1, 1], [0, 2], [1, 3]])),
+    "more columns than fit into 131,072 characters": ticked(
+        [f"column_number_{i}" for i in range(11_000)], np.arange(33_000.0).reshape(3, 11_000) / 7
+    ),
+}
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def sort(rows: np.ndarray) -> np.ndarray:
+    return rows[np.lexsort(rows.T[:50])]
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_training_commands_and_doctor_read_the_same_matrix(case: str, tmp_path: Path) -> None:
+    content, names, rows = SAME[case]
+    path = write(tmp_path / "rows.csv", content)
+    data = Table(str(path)).load()
+    assert [column.name for column in data.columns] == names
+    trained = np.concatenate([data.train.x, data.valid.x, data.test.x]).astype(float)
+    np.testing.assert_array_equal(sort(trained), sort(rows.astype(float)))
+    # Twice: with what a run knows of its own columns, and for names that the file does not have.
+    columns = [Column(name, "float64") for name in names]
+    scored = pd.concat(list(RowReader(str(path), columns)))
+    np.testing.assert_array_equal(scored[names].to_numpy(float), rows)
+    others = pd.concat(list(RowReader(str(path), [Column("another", "float64")])))
+    assert (others.shape, list(others.columns)) == (rows.shape, names)
+    if len(names) < 1000:
+        measured = examine_data(path).measured
+        assert (measured["rows"], measured["columns"].split(":")[0]) == (len(rows), str(len(names)))
+
+
+LINES = text().splitlines()
+REFUSED: dict[str, tuple[str | bytes, str]] = {
+    "a row too short": ("\n".join([*LINES[:3], "1,2", *LINES[3:]]), "Line 4 of .* has 2 fields, the first line has 3"),
+    "a row too long": (
+        "\n".join([*LINES[:3], "1,2,3,4", *LINES[3:]]),
+        "Line 4 of .* has 4 fields, the first line has 3",
+    ),
+    "cut off": ("\n".join([*LINES, "1.5,2"]), "Line 7 of .* has 2 fields"),
+    "short by an empty field": ("\n".join([*LINES, "1.5,"]), "Line 7 of .* has 2 fields"),
+    "a title": ("Station 12\nHall\n" + text(), "has 3 fields, the first line has 1.*data.skip_rows=2"),
+    "units": ("\n".join([LINES[0], "m,EUR,-", *LINES[1:]]), "'m' .*line 2|must hold numbers.*'m' in row 1"),
+    "a total": ("\n".join([*LINES, "Total,5.5,2"]), "'Total' .*line 7|must hold numbers.*'Total' in row 6"),
+    "yes and no": (text().replace(",1.0", ",Yes").replace(",0.0", ",No"), "'Yes'"),
+    "decimal commas between commas": (text().replace(".", ","), "has 6 fields, the first line has 3"),
+    "decimal commas in one column": ("x\n1,5\n2,5\n3,5\n", "Line 2 of .* has 2 fields, the first line has 1"),
+    "points and commas": ("a;b\n1.5;1,25\n2.5;2,25\n3.5;3,5\n", "'1,25'"),
+    "thousands or decimals": ("a;b\n1.5;1,250\n2.5;2,250\n3.5;3,500\n", "'1,250'"),
+    "one name twice": (text(header="a,b,a"), "must name each column once"),
+    "latin-1": (text(header="länge,price,flag").encode("latin-1"), "line 1 holds the byte 0xe4.*data.encoding=cp1252"),
+    "utf-16 without its mark": (text().encode("utf-16-le"), "zero bytes.*data.encoding=utf-16-le"),
+    "a quote without an end": (text() + '1,"2,3\n' * 3, "in the record after line 6, .*quote|after line 6"),
+    "a field without an end": (text() + '1,"' + "x" * 200_000 + '",2\n', "field larger than field limit"),
+    "nothing": ("\n \n", "is empty"),
+    "only comments": ("# a\n# b\n", "is empty"),
+    "hexadecimal": ("a,b\n0x1A,1\n0x2B,2\n3,3\n", "'0x1A'"),
+    "digits in groups of Python": ("a,b\n1_000,1\n2_000,2\n3,3\n", "'1_000'"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_training_commands_and_doctor_refuse_the_same(case: str, tmp_path: Path) -> None:
+    content, told = REFUSED[case]
+    path = write(tmp_path / "rows.csv", content)
+    with pytest.raises(DataError, match=told) as refusal:
+        Table(str(path)).load()
+    assert "\n" not in str(refusal.value)
+    names = Table(str(path)).sheets()["train"].frame.columns if "line 7" in told or "Yes" in told else NAMES
+    given = (content if isinstance(content, bytes) else content.encode()).splitlines()
+    header = given[0].decode("latin-1").replace(";", ",").split(",") if given else NAMES
+    columns = [Column(name, "float64") for name in (names if case in ("a title",) else header)]
+    with pytest.raises(DataError, match=told if "'" not in told else "must hold numbers|" + told):
+        list(RowReader(str(path), columns))
+    report = examine_data(path)
+    assert report.exit_status != 0
+    assert any(finding.code in ("DATA", "COLUMNS") for finding in report)
+
+
+def test_a_first_row_with_a_missing_value_is_a_row(tmp_path: Path) -> None:
+    """A headerless table whose first row held NA, ? or - lost that row: it became the header."""
+    for word in ("NA", "?", "-", "", "nan"):
+        path = write(tmp_path / "rows.csv", f"7.5,{word},9\n1.5,2.25,1\n2.5,4.25,2\n3.5,6.25,3\n")
+        with pytest.raises(DataError, match=r"1 missing values: '1' \(1 of 4\).*row 1 \(line 1"):
+            Table(str(path)).load()
+        assert len(Table(str(path), columns=[0, 2]).load().columns) == 2
+
+
+OPTIONS = [
+    ("1,2\n3,4\n5,6\n7,8\n", {"header": True}, ["1", "2"], [[3, 4], [5, 6], [7, 8]]),
+    ("0,1\n3,4\n5,6\n7,8\n", {"header": False}, ["0", "1"], [[0, 1], [3, 4], [5, 6], [7, 8]]),
+    ("a;b\n1;1,250\n2;2,250\n3;3,500\n", {"decimal": "comma"}, ["a", "b"], [[1, 1.25], [2, 2.25], [3, 3.5]]),
+    ("a;b\n1;1,250\n2;2,250\n3;3,500\n", {"thousands": ","}, ["a", "b"], [[1, 1250], [2, 2250], [3, 3500]]),
+    ("a;b\n1;1.250\n2;22\n3;3.500\n", {"thousands": "point"}, ["a", "b"], [[1, 1250], [2, 22], [3, 3500]]),
+    ("a;b\n1;1 250\n2;22\n3;3 500\n", {"thousands": "space"}, ["a", "b"], [[1, 1250], [2, 22], [3, 3500]]),
+    ("t\nx\na,b\n1,2\n3,4\n5,6\n", {"skip_rows": 2}, ["a", "b"], [[1, 2], [3, 4], [5, 6]]),
+    ("a,b\nm,s\n1,2\n3,4\n5,6\nsum,12\n", {"skip_rows": [2, 6]}, ["a", "b"], [[1, 2], [3, 4], [5, 6]]),
+    ("größe,b\n1,2\n3,4\n5,6\n".encode("cp1252"), {"encoding": "cp1252"}, ["größe", "b"], [[1, 2], [3, 4], [5, 6]]),
+    ("a~b\n1~2\n3~4\n5~6\n", {"delimiter": "~"}, ["a", "b"], [[1, 2], [3, 4], [5, 6]]),
+]
+
+
+@pytest.mark.parametrize(("content", "options", "names", "rows"), OPTIONS, ids=lambda value: str(value)[:40])
+def test_what_is_said_of_a_text_goes_before_what_is_found(
+    content: str | bytes, options: dict[str, object], names: list[str], rows: list[list[float]], tmp_path: Path
+) -> None:
+    path = write(tmp_path / "rows.csv", content)
+    data = Table(str(path), **options).load()  # type: ignore[arg-type]
+    assert [column.name for column in data.columns] == names
+    trained = np.concatenate([data.train.x, data.valid.x, data.test.x]).astype(float)
+    np.testing.assert_array_equal(sort(trained), sort(np.array(rows, dtype=float)))
+    columns = [Column(name, "float64") for name in names]
+    found = pd.concat(list(RowReader(str(path), columns, dialects=[Dialect(**options)])))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found.to_numpy(float), rows)
+
+
+def test_words_and_codes_for_what_is_missing(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.csv", "a,b\n1,-999\n2,-999.0\n3,4\nnil,5\n")
+    with pytest.raises(
+        DataError, match=r"2 of 2 columns of rows.csv hold 3 missing values: 'a' \(1 of 4\), 'b' \(2 of 4"
+    ):
+        Table(str(path), missing=["nil", -999]).load()
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"decimal": "x"}, "'decimal' parameter of Table must be point or comma"),
+        ({"thousands": "1"}, "'thousands' parameter of Table must be one mark"),
+        ({"thousands": "comma", "decimal": "comma"}, "another mark than the decimal mark"),
+        ({"encoding": "utf-99"}, "'encoding' parameter of Table must be an encoding that Python knows"),
+        ({"skip_rows": -1}, "'skip_rows' parameter of Table must be a number of lines"),
+        ({"skip_rows": [0]}, "'skip_rows' parameter of Table must be a number of lines"),
+        ({"delimiter": "::"}, "'delimiter' parameter of Table must be one character"),
+    ],
+)
+def test_settings_that_make_no_sense(options: dict[str, object], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        Table("rows.csv", **options)  # type: ignore[arg-type]
