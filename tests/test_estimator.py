@@ -136,7 +136,7 @@ def test_a_search_over_a_pipeline_finds_what_helps_and_refits() -> None:
 def test_frames_keep_their_names_and_index(frame: pd.DataFrame) -> None:
     vae = VAEEstimator(**TINY).set_output(transform="pandas").fit(frame)
     codes = vae.transform(frame)
-    assert list(codes.columns) == list(vae.get_feature_names_out()) == ["vaeestimator0", "vaeestimator1"]
+    assert list(codes.columns) == list(vae.get_feature_names_out()) == ["z0", "z1"]
     pd.testing.assert_index_equal(codes.index, frame.index)
     assert list(vae.feature_names_in_) == list("abcde") == [column.name for column in vae.model_.columns]
     np.testing.assert_array_equal(vae.inverse_transform(codes), vae.inverse_transform(codes.to_numpy()))

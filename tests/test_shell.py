@@ -31,7 +31,7 @@ NAMES = [
     "back\\slash.csv",
     "end\\",
     "'quoted'.csv",
-    "it's ${x} \"y\".csv",
+    'it\'s ${x} "y".csv',
     "`date`.csv",
     "<a>.csv",
     "?*.csv",
@@ -70,8 +70,10 @@ def test_a_quoted_word_is_one_word_in_every_shell(name: str, shell: str) -> None
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-@pytest.mark.parametrize("name", [name for name in NAMES if not (set("'’") & set(name) and set("$\"`") & set(name))])
-def test_a_path_is_one_word_and_no_option(name: str, shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", [name for name in NAMES if not (set("'’") & set(name) and set('$"`') & set(name))])
+def test_a_path_is_one_word_and_no_option(
+    name: str, shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     (word,) = words_in(shell, shell_path(Path(name))) or [name]
     assert os.path.normpath(word) == name
@@ -133,7 +135,9 @@ def test_a_bare_word_is_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_word_that_is_neither_file_nor_setting_is_told() -> None:
-    with pytest.raises(ConfigError, match=r"There is no file gaussian; .* Try likelihood=gaussian or posterior=gaussian"):
+    with pytest.raises(
+        ConfigError, match=r"There is no file gaussian; .* Try likelihood=gaussian or posterior=gaussian"
+    ):
         read_words(["gaussian"])
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from vae_lightning.shell import type_setting
 
+
 class Setting(NamedTuple):
     """A setting that would help.
 

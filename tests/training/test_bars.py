@@ -1,13 +1,16 @@
 """The bar in a notebook: what it shows, and that a cell has one."""
 
+import io
+import re
 import sys
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 import vae_lightning.training.bars
-from vae_lightning.training.bars import NotebookBar
+from vae_lightning.training.bars import NotebookBar, TerminalBar
 
 
 class Notebook:
@@ -90,3 +93,18 @@ def test_what_was_never_drawn_is_not_closed_with_a_line(notebook: Notebook) -> N
 def test_words_are_no_markup(notebook: Notebook) -> None:
     NotebookBar(10).draw(1, "<b>", "&")
     assert "&lt;b&gt; &ensp; &amp;" in notebook.pages[0]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_a_terminal_of_any_width_keeps_the_bar_on_one_line(width: int) -> None:
+    """In 80 columns the bar was gone once an epoch's numbers stood beside it."""
+    file = io.StringIO()
+    console = Console(file=file, width=width, force_terminal=True, color_system=None, legacy_windows=False)
+    bar = TerminalBar(console, 400, 0, transient=False)
+    bar.draw(200, "epoch 200/400", "val nelbo 12345.67", "= reconstruction 12345.67 + kl 123.45", "12,345 rows/s")
+    bar.close()
+    (line,) = {line.strip() for line in re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "\n", file.getvalue()).split("\n")} - {""}
+    assert len(line) <= width
+    assert "epoch 200/400 ━━━━━━━━" in line
+    assert ("val nelbo" in line) == (width >= 80)
+    assert ("kl" in line) == (width >= 120)

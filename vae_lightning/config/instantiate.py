@@ -160,5 +160,12 @@ def _describe(hint: Any) -> str:
         return f"one of {', '.join(map(str, get_args(hint)))}"
     if inspect.isclass(origin) and issubclass(origin, Sequence):
         return f"a list, each item {_describe(get_args(hint)[0])}"
-    names = {int: "a whole number", float: "a number", bool: "true or false", str: "text", dict: "a dictionary", type(None): "null"}
+    names = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+        dict: "a dictionary",
+        type(None): "null",
+    }
     return names.get(origin or hint, getattr(hint, "__name__", str(hint)))

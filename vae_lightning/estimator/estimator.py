@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, DensityMixin, TransformerMixin
+from sklearn.base import BaseEstimator, DensityMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -46,9 +46,7 @@ PARAMETERS = {
 """The estimator's parameters by the settings that they stand for."""
 
 
-class VAEEstimator(
-    PagesMixin, DirectoryMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator
-):
+class VAEEstimator(PagesMixin, DirectoryMixin, TransformerMixin, DensityMixin, BaseEstimator):
     r"""A variational autoencoder as a scikit-learn transformer, density and anomaly score.
 
     It maximises the evidence lower bound, in nats per row,
@@ -247,9 +245,10 @@ class VAEEstimator(
         """Without the rows: a pickle is a model, not a table."""
         return {name: value for name, value in super().__getstate__().items() if name != "_kept_rows"}
 
-    @property
-    def _n_features_out(self) -> int:
-        return self.model_.vae.latent_dim
+    def get_feature_names_out(self, input_features: object = None) -> np.ndarray:
+        """Names of the codes: z0, z1, ..., as ``vae-lightning encode`` has them; ``input_features`` is ignored."""
+        check_is_fitted(self)
+        return np.array([f"z{i}" for i in range(self.model_.vae.latent_dim)], dtype=object)
 
     def _check_parameters(self) -> None:
         whole = "a whole number from 1 on"

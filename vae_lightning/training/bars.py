@@ -9,18 +9,21 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
+BAR_WIDTH, TIME_WIDTH = 20, 7
+
+
 class Bar(Protocol):
     """Something of ``total`` steps (None: nobody knows), of which some were taken before it began."""
 
-    def draw(self, completed: float, epoch: str, rest: str) -> None:
-        """Show how many steps are taken, the epoch, and what else there is to say."""
+    def draw(self, completed: float, epoch: str, *notes: str) -> None:
+        """Show how many steps are taken, the epoch, and what else there is to say, what matters most first."""
 
     def close(self) -> None:
         """Draw no more."""
 
 
 class TerminalBar:
-    """A bar of rich's; nothing is shown before it is first drawn.
+    """A bar of rich's; nothing is shown before it is first drawn. Notes that do not fit into its line are left out.
 
     Args:
         console: where.
@@ -32,7 +35,7 @@ class TerminalBar:
     def __init__(self, console: Console, total: float | None, completed: float, transient: bool) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=BAR_WIDTH),
             TextColumn("{task.fields[rest]}"),
             TimeRemainingColumn(),
             console=console,
@@ -42,10 +45,16 @@ class TerminalBar:
         )
         self._task = self._progress.add_task("epoch", total=total, completed=int(completed), rest="")
 
-    def draw(self, completed: float, epoch: str, rest: str) -> None:
+    def draw(self, completed: float, epoch: str, *notes: str) -> None:
         """As :class:`Bar`."""
+        room, fitting = self._progress.console.width - len(epoch) - BAR_WIDTH - TIME_WIDTH - 3, ""
+        for note in filter(None, notes):
+            longer = f"{fitting}{' ' if note.startswith('=') else '  '}{note}".strip()
+            if len(longer) > room:
+                break
+            fitting = longer
+        self._progress.update(self._task, completed=completed, description=epoch, rest=fitting)
         self._progress.start()  # once
-        self._progress.update(self._task, completed=completed, description=epoch, rest=rest)
         self._progress.refresh()
 
     def close(self) -> None:
@@ -69,9 +78,9 @@ class NotebookBar:
         #: Time and steps at the first drawing: the first steps take longest, and would foretell hours.
         self._first: tuple[float, float] | None = None
 
-    def draw(self, completed: float, epoch: str, rest: str) -> None:
+    def draw(self, completed: float, epoch: str, *notes: str) -> None:
         """As :class:`Bar`."""
-        self._words = [epoch, rest]
+        self._words = [epoch, *filter(None, notes)]
         now = time.monotonic()
         self._first = self._first or (now, completed)
         share = completed / self._total if self._total else None

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MAX_PANELS, PANELS_IN_ROW, MAX_MATRIX, MAX_NAMES, MAX_COLUMNS = 8, 4, 60, 12, 12
+MAX_PANELS, PANELS_IN_ROW, MAX_MATRIX, MAX_NAMES, MAX_COLUMNS = 8, 4, 60, 30, 12
+NAMES_POINTS = 150
+"""The side of a matrix, for the size of the names along it."""
 
 
 def draw_marginals(subject: Subject) -> "Figure":
@@ -75,17 +77,18 @@ def draw_correlations(subject: Subject) -> "Figure":
     worst = float(np.nanmax(np.abs(drawn - real), initial=0.0))
     many = f" ({len(shown)} of {len(subject.names)} columns)" if len(shown) < len(subject.names) else ""
     title = f"Do columns go together as in the data? The right should be blank; its largest is {worst:.2f}{many}"
-    names = [shorten(subject.names[i]) for i in shown] if len(shown) <= MAX_NAMES else []
-    figure = create_figure(WIDTH, 4.4 if names else 3.4, title)
+    named = np.arange(0, len(shown), -(-len(shown) // MAX_NAMES))
+    names = [shorten(subject.names[shown[i]]) for i in named]
+    figure = create_figure(WIDTH, 4.4, title)
     panels = figure.subplots(1, 3, sharey=True)
     colors = colormaps["RdBu_r"].with_extremes(bad=GREY)
     matrices = {"real rows": real, "drawn rows": drawn, "drawn − real": drawn - real}
     for axes, (name, matrix) in zip(panels, matrices.items(), strict=True):
         image = axes.imshow(matrix, cmap=colors, vmin=-1, vmax=1, interpolation="nearest", aspect="auto")
         axes.set_title(name)
-        axes.set_xticks(range(len(names)), names, rotation=90)
-        axes.set_yticks(range(len(names)), names)
-        axes.tick_params(length=0)
+        axes.set_xticks(named, names, rotation=90)
+        axes.set_yticks(named, names)
+        axes.tick_params(length=0, labelsize=min(8.5, NAMES_POINTS / len(names)))
         axes.spines[:].set_visible(False)
     figure.colorbar(image, ax=panels, ticks=[-1, 0, 1], aspect=30, label="correlation")
     return figure

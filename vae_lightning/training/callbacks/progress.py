@@ -38,7 +38,7 @@ class EpochProgress(ProgressBar):
         self._drawn = 0.0
         self._rows = 0
         self._started = 0.0
-        self._terms = ""
+        self._terms: tuple[str, ...] = ()
         self._enabled = True
 
     def disable(self) -> None:
@@ -73,14 +73,13 @@ class EpochProgress(ProgressBar):
             return
         metrics = trainer.callback_metrics
         values = {name: float(metrics[f"val/{name}"]) for name in ("nelbo", "reconstruction", "kl")}
-        self._terms = (
-            f"val nelbo {values['nelbo']:.2f} = reconstruction {values['reconstruction']:.2f} + kl {values['kl']:.2f}"
-        )
+        terms = f"= reconstruction {values['reconstruction']:.2f} + kl {values['kl']:.2f}"
+        self._terms = (f"val nelbo {values['nelbo']:.2f}", terms)
         epoch, last = trainer.current_epoch + 1, _last_epoch(trainer)
         # Of a run whose end nobody knows, the epochs 1, 2, 4, 8 ...
         every = -(-last // self.lines) if last else 1 << (epoch.bit_length() - 1)
         if self._bar is None and self._enabled and (epoch % every == 0 or epoch in (1, last)):
-            log.info(f"{_epoch(epoch, trainer)}  {self._rate()}  {self._terms}")
+            log.info(f"{_epoch(epoch, trainer)}  {self._rate()}  {' '.join(self._terms)}")
 
     def on_train_end(self, trainer: Trainer, pl_module: VAEModule) -> None:
         if self._bar is not None:
@@ -95,7 +94,7 @@ class EpochProgress(ProgressBar):
         assert self._bar is not None
         self._drawn = time.perf_counter()
         if self._drawn - self._started >= self.delay_seconds:
-            self._bar.draw(completed, _epoch(epoch, trainer), f"{self._rate()}  {self._terms}")
+            self._bar.draw(completed, _epoch(epoch, trainer), *self._terms, self._rate())
 
     def _rate(self) -> str:
         return f"{self._rows / (time.perf_counter() - self._started):,.0f} rows/s"
