@@ -64,6 +64,18 @@ def compare_terms(
     return balance
 
 
+def compare_blocks(readings: list[ReconstructionReading]) -> list[Finding]:
+    """Whether the blocks of a reconstruction of mixed columns are reduced alike; without a KL beside them."""
+    known = [one for one in readings if one.family and one.block is not None and one.term.reduction.regular]
+    if len({one.term.reduction.column_power for one in known}) < 2:
+        return []
+    parts = [f"{one.block.text}: {one.term.reduction.text('columns')}" for one in known if one.block is not None]
+    says = f"The blocks of columns are reduced differently ({'; '.join(parts)}): some count more than others."
+    return [
+        Finding("MEAN-SUM", False, says, "Sum over all columns, and average over rows only.", about="reconstruction")
+    ]
+
+
 def report_sign_flip(what: str, about: str) -> Finding:
     """The finding for a term of the wrong sign."""
     return Finding(

@@ -63,7 +63,7 @@ def diagnose(
     try:
         with keep_random_states():
             examination.read_rows(data)
-            examination.examine_whole_loss(loss, model, likelihood, given=(kl is not None, reconstruction is not None))
+            examination.examine_whole_loss(loss, model, likelihood)
             examination.examine_parts(kl, sample, reconstruction)
     finally:
         worker.close()

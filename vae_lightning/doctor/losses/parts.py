@@ -1,8 +1,9 @@
 """A loss of four arguments, ``loss(x, out, m, s)``, taken apart into its reconstruction and its KL by differences."""
 
 import inspect
-from collections.abc import Callable
-from typing import Any
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -13,14 +14,93 @@ from vae_lightning.doctor.losses.posterior.noise import LATENTS
 from vae_lightning.doctor.losses.reconstruction.layout import Layout, Term
 
 
+Order: TypeAlias = tuple[int, int, int, int]
+
+ORDERS: tuple[Order, ...] = (
+    *((0, 1, 2, 3), (1, 0, 2, 3), (2, 3, 0, 1), (3, 2, 0, 1), (0, 3, 1, 2), (3, 0, 1, 2)),
+    *((0, 2, 1, 3), (2, 0, 1, 3), (1, 2, 0, 3), (2, 1, 0, 3), (1, 3, 0, 2), (3, 1, 0, 2)),
+)
+"""Where x, out, m and s may stand among the four arguments of a loss; m before s, which values exchange later."""
+
+_OUTPUT = re.compile(r"rec|hat|pred|out|dec|logit|gen|prob|tilde|prime|_mean$|mean_x|x_mu|mu_x", re.IGNORECASE)
+_SECOND = re.compile(r"var|sig|std|sd|scale|prec", re.IGNORECASE)
+
+
 def count_arguments(function: Callable[..., Any]) -> int:
-    """The number of positional arguments that a function needs; 1 if it does not say."""
+    """The number of positional arguments that a function needs; 4 if it takes any, 1 if it does not say."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
         return 1
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(1 for one in parameters if one.kind in positional and one.default is inspect.Parameter.empty)
+    count = sum(1 for one in parameters if one.kind in positional and one.default is inspect.Parameter.empty)
+    return count or (4 if any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in parameters) else 0)
+
+
+def names_are_exchanged(function: Callable[..., Any], first: int, second: int, latent: bool) -> bool | None:
+    """Whether the names of two arguments say that they stand the other way round; None where they say nothing.
+
+    Names decide nothing by themselves; they tell an order that is meant from one that is a mistake.
+    """
+    try:
+        names = list(inspect.signature(function).parameters)
+        marked = [bool((_SECOND if latent else _OUTPUT).search(names[place])) for place in (first, second)]
+    except (TypeError, ValueError, IndexError):
+        return None
+    return None if marked[0] == marked[1] else marked[0]
+
+
+def exchange(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    """`function` with its two arguments the other way round."""
+    return lambda first, second: function(second, first)
+
+
+def arrange(loss: Callable[..., Any], order: Sequence[int]) -> Callable[[Any, Any, Any, Any], Any]:
+    """`loss` as a function of x, out, m and s, which stand at the places `order` among its arguments.
+
+    A fifth argument is a weight, and so is what a dictionary of options is asked for: both are 1. Of several numbers
+    handed back the one that depends on all four arguments is the loss.
+    """
+    more = [1.0] * max(0, count_arguments(loss) - 4)
+    options: dict[str, float] = {}
+    chosen: list[Any] = []
+
+    def call(*roles: Any) -> Any:
+        arguments: list[Any] = [None] * 4
+        for place, role in zip(order, roles, strict=True):
+            arguments[place] = role
+        while True:
+            try:
+                return loss(*arguments, *more, **options)
+            except KeyError as error:
+                name = error.args[0] if error.args else None
+                if not isinstance(name, str) or name in options or not _takes_options(loss):
+                    raise
+                options[name] = 1.0
+
+    def total(x: Any, out: Any, m: Any, s: Any) -> Any:
+        value = call(x, out, m, s)
+        if not isinstance(value, tuple | list | dict):
+            return value
+        if not chosen:
+            moved = tuple(part + 0.1 for part in out) if isinstance(out, tuple) else out + 0.1
+            others = call(x, moved, m, s), call(x, out, m + 1.7, s)
+            keys = value if isinstance(value, dict) else range(len(value))
+            chosen.extend(key for key in keys if all(_differ(value[key], one[key]) for one in others))
+        return value[chosen[0]] if chosen else value
+
+    return total
+
+
+def _takes_options(function: Callable[..., Any]) -> bool:
+    return any(one.kind is inspect.Parameter.VAR_KEYWORD for one in inspect.signature(function).parameters.values())
+
+
+def _differ(one: Any, other: Any) -> bool:
+    if not (isinstance(one, float) or hasattr(one, "shape")):
+        return False
+    difference = abs(one - other)
+    return bool((difference.sum() if hasattr(difference, "sum") else difference) > 0)
 
 
 def _full_like(template: Any, shape: tuple[int, ...], value: float) -> Any:

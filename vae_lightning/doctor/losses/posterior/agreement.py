@@ -18,7 +18,7 @@ def compare_with_kl(sampler: SamplerReading, kl: KLReading | None, verdict: KLVe
         return _judge_alone(sampler)
     if sampler.constant:
         if np.ptp(kl.values) < 1e-9:
-            return []
+            return [Finding("MISMATCH", True, "Neither the draw nor the KL depends on s.", about="sample and kl")]
         says = "The draw's standard deviation does not depend on s, while the KL does."
         return [Finding("MISMATCH", False, says, "Use the same σ(s) in sampler and KL.", about="sample and kl")]
     if verdict.by_sampler and verdict.reading is not None:
@@ -33,7 +33,10 @@ def compare_with_kl(sampler: SamplerReading, kl: KLReading | None, verdict: KLVe
 
 
 def _judge_alone(sampler: SamplerReading) -> list[Finding]:
-    if sampler.constant or sampler.label is None:
+    if sampler.constant:
+        says = f"The standard deviation of the draw is {float(np.median(sampler.sigma)):.4g} whatever s is."
+        return [Finding("MISMATCH", None, says, "Right if the KL has no s either: give it too.", about="sample")]
+    if sampler.label is None:
         return []
     if sampler.normal and sampler.label.canonical and abs(sampler.factor - 1) > max(0.01, 6 * sampler.error):
         return [_report_wrong_scale(sampler.factor)]

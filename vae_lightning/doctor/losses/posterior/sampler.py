@@ -3,6 +3,7 @@
 The sampler comes before everything else, because it alone defines what the second head s *is*.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +16,8 @@ from vae_lightning.doctor.report import Finding
 
 REFERENCE = 1.0  # the s at which the absolute scale is measured
 FEW = 20_000
+FAR: Array = np.array([-40.0, -20.0, -10.0, -6.0, 1e-6, 6.0, 10.0, 20.0, 40.0])
+"""Values of s beyond the grid, at which the range of σ is measured."""
 
 
 @dataclass
@@ -222,38 +225,29 @@ def _check_extremes(box: BlackBox, reading: SamplerReading, noise: Noise) -> lis
     if reading.sigma is None:
         return []
     if reading.constant:
-        says = f"The standard deviation of the draw is {float(np.median(reading.sigma)):.4g} whatever s is."
-        return [Finding("MISMATCH", None, says, "Use s, or drop it from the KL too.", about="sample")]
-    real = reading.grid[0] < 0
-    limit = 30.0 if box.single_precision else 100.0
-    extremes = [
-        _read_spread(box, s, noise) for s in ((-limit, -30.0, 1e-6, 30.0, limit) if real else (1e-3, 30.0, limit))
-    ]
-    if not all(np.isfinite(value) for value in extremes):
+        return []
+    limit = 40.0 if box.single_precision else 100.0
+    ends = FAR if reading.grid[0] < 0 else FAR[FAR > 0]
+    far = [_read_spread(box, float(s), noise) for s in (*ends, *([-limit, limit] if ends[0] < 0 else [limit]))]
+    if not all(np.isfinite(value) for value in far):
         says = f"Draws are not finite for s between -{limit:g} and {limit:g}."
         return [Finding("OVERFLOW", False, says, "Bound s by a smooth map before it is used.", about="sample")]
     at_reference = float(np.interp(REFERENCE, reading.grid, reading.sigma))
-    return check_range([*(value * at_reference for value in extremes), *reading.sigma], "sample")
+    return check_range([*(value * at_reference for value in far[: ends.size]), *reading.sigma], "sample")
 
 
-def check_range(sigma: list[float], about: str) -> list[Finding]:
-    """HEAD-ACT if these standard deviations, taken over all s, stay on one side of the prior's."""
-    low, high = float(min(sigma)), float(max(sigma))
-    if low <= 0.35 and high >= 0.9:
+def check_range(sigma: Sequence[float] | Array, about: str) -> list[Finding]:
+    """HEAD-ACT if these standard deviations, over s from −40 to 40, are bounded below or above near the prior's."""
+    low, high = float(np.min(sigma)), float(np.max(sigma))
+    if low <= 0.35 and high >= 1.2:
         return []
-    precision = abs(min(float(np.log(max(low, 1e-300))), 0.0))
-    where = f"never below {low:.3g}" if low > 0.35 else f"never above {high:.3g}"
-    return [
-        Finding(
-            "HEAD-ACT",
-            False,
-            f"Over all s, from very negative to very positive, σ is {where}: an activation on the second head cuts its "
-            f"range. A latent can then carry at most {precision:.2g} nats of precision.",
-            "Leave the second head linear, or bound it by a wide smooth map.",
-            {"least sigma": low, "greatest sigma": high},
-            about=about,
-        )
-    ]
+    bounds = [f"never below {low:.3g}"] * (low > 0.35) + [f"never above {high:.3g}"] * (high < 1.2)
+    says = f"For s from -40 to 40 σ is {' and '.join(bounds)}: an activation on the second head cuts its range."
+    if low > 0.35:
+        says += f" A latent can then carry at most {max(-np.log(low), 0.0):.2g} nats."
+    advice = "Leave the second head linear, or bound it by a wide smooth map."
+    evidence = {"least sigma": low, "greatest sigma": high}
+    return [Finding("HEAD-ACT", False, says, advice, evidence, about=about)]
 
 
 def _read_spread(box: BlackBox, s: float, noise: Noise) -> float:

@@ -46,47 +46,66 @@ def _sigmoid(s: Array) -> Array:
     return np.exp(-softplus(-s))
 
 
-LOG_VAR = Sigma("exp(s/2)", lambda s: np.exp(s / 2), "s is the log-variance", canonical=True)
-LOG_STD = Sigma("exp(s)", np.exp, "s is the log standard deviation", canonical=True)
-STD = Sigma("|s|", np.abs, "s is the standard deviation", canonical=True)
-VAR = Sigma("sqrt(s)", lambda s: np.sqrt(np.abs(s)), "s is the variance", canonical=True)
-SOFTPLUS_LOG_VAR = Sigma("exp(softplus(s)/2)", lambda s: np.sqrt(1 + np.exp(s)), "softplus on the log-variance")
+def _elu(s: Array) -> Array:
+    return np.where(s > 0, s + 1, np.exp(np.minimum(s, 0)))
+
+
+_Map = Callable[[Array], Array]
+
+_LOGARITHMS: dict[str, _Map] = {
+    "s": lambda s: s,
+    "-s": np.negative,
+    "softplus(s)": softplus,
+    "-softplus(s)": lambda s: -softplus(s),
+    "relu(s)": lambda s: np.maximum(s, 0),
+    "-relu(s)": lambda s: -np.maximum(s, 0),
+    "tanh(s)": np.tanh,
+    "sigmoid(s)": _sigmoid,
+    "-sigmoid(s)": lambda s: -_sigmoid(s),
+    "|s|": np.abs,
+    "-|s|": lambda s: -np.abs(s),
+    "s²": np.square,
+    "-s²": lambda s: -np.square(s),
+}
+_SIZES: dict[str, _Map] = {
+    "s": np.abs,
+    "softplus(s)": softplus,
+    "sigmoid(s)": _sigmoid,
+    "elu(s) + 1": _elu,
+    "1 + softplus(s)": lambda s: 1 + softplus(s),
+}
+
+
+def _of_logarithm(name: str, base: str = "exp({})", scale: float = 1.0) -> tuple[Sigma, Sigma]:
+    t, canonical = _LOGARITHMS[name], name in ("s", "-s") and scale == 1.0
+    half = base.format(f"{name}/2")
+    return (
+        Sigma(half, lambda s: np.exp(scale * t(s) / 2), f"{name} is the log-variance", canonical),
+        Sigma(base.format(name), lambda s: np.exp(scale * t(s)), f"{name} is the log standard deviation", canonical),
+    )
+
+
+def _of_size(name: str) -> tuple[Sigma, ...]:
+    size, canonical, plain = _SIZES[name], name == "s", "|s|" if name == "s" else name
+    return (
+        Sigma(plain, size, f"{name} is the standard deviation", canonical),
+        Sigma(f"sqrt({name})", lambda s: np.sqrt(size(s)), f"{name} is the variance", canonical),
+        Sigma(f"1/{plain}", lambda s: 1 / size(s), f"{name} is the inverse standard deviation"),
+        Sigma(f"1/sqrt({name})", lambda s: 1 / np.sqrt(size(s)), f"{name} is the precision"),
+    )
+
+
+LOG_VAR, LOG_STD = _of_logarithm("s")
+STD, VAR, *_INVERSE = _of_size("s")
 
 KNOWN: Sequence[Sigma] = (
-    LOG_VAR,
-    LOG_STD,
-    STD,
-    VAR,
-    Sigma("softplus(s)", softplus, "softplus makes the standard deviation"),
-    Sigma("sqrt(softplus(s))", lambda s: np.sqrt(softplus(s)), "softplus makes the variance"),
-    Sigma("exp(-s/2)", lambda s: np.exp(-s / 2), "s is the log-precision", canonical=True),
-    Sigma("exp(-s)", lambda s: np.exp(-s), "s is minus the log standard deviation", canonical=True),
-    Sigma("1/sqrt(s)", lambda s: 1 / np.sqrt(np.abs(s)), "s is the precision"),
-    Sigma("1/|s|", lambda s: 1 / np.abs(s), "s is the inverse standard deviation"),
-    Sigma("1/softplus(s)", lambda s: 1 / softplus(s), "softplus makes the inverse standard deviation"),
-    Sigma("1/sqrt(softplus(s))", lambda s: 1 / np.sqrt(softplus(s)), "softplus makes the precision"),
-    Sigma("sigmoid(s)", _sigmoid, "a sigmoid makes the standard deviation"),
-    Sigma("sqrt(sigmoid(s))", lambda s: np.sqrt(_sigmoid(s)), "a sigmoid makes the variance"),
-    Sigma("elu(s) + 1", lambda s: np.where(s > 0, s + 1, np.exp(np.minimum(s, 0))), "elu makes the standard deviation"),
-    Sigma(
-        "sqrt(elu(s) + 1)",
-        lambda s: np.sqrt(np.where(s > 0, s + 1, np.exp(np.minimum(s, 0)))),
-        "elu makes the variance",
-    ),
-    Sigma("2^s", lambda s: 2.0**s, "s is the binary logarithm of the standard deviation"),
-    Sigma("2^(s/2)", lambda s: 2.0 ** (s / 2), "s is the binary logarithm of the variance"),
-    Sigma("10^s", lambda s: 10.0**s, "s is the decimal logarithm of the standard deviation"),
-    SOFTPLUS_LOG_VAR,
-    Sigma("exp(relu(s)/2)", lambda s: np.exp(np.maximum(s, 0) / 2), "a ReLU on the log-variance"),
-    Sigma("exp(tanh(s)/2)", lambda s: np.exp(np.tanh(s) / 2), "a tanh on the log-variance"),
-    Sigma("exp(tanh(s))", lambda s: np.exp(np.tanh(s)), "a tanh on the log standard deviation"),
-    Sigma("exp(sigmoid(s)/2)", lambda s: np.exp(_sigmoid(s) / 2), "a sigmoid on the log-variance"),
-    Sigma("exp(sigmoid(s))", lambda s: np.exp(_sigmoid(s)), "a sigmoid on the log standard deviation"),
-    Sigma("1 + softplus(s)", lambda s: 1 + softplus(s), "one plus a softplus"),
-    Sigma("exp(softplus(s))", lambda s: 1 + np.exp(s), "softplus on the log standard deviation"),
-    Sigma("exp(-softplus(s)/2)", lambda s: np.exp(-softplus(s) / 2), "minus a softplus as log-variance"),
+    *(LOG_VAR, LOG_STD, STD, VAR, *_of_size("softplus(s)")[:2], *_of_logarithm("-s")),
+    *(*_INVERSE, *_of_size("softplus(s)")[2:]),
+    *(sigma for name in list(_SIZES)[2:] for sigma in _of_size(name)),
+    *(*_of_logarithm("s", "2^({})", float(np.log(2))), *_of_logarithm("s", "10^({})", float(np.log(10)))),
+    *(sigma for name in list(_LOGARITHMS)[2:] for sigma in _of_logarithm(name)),
 )
-"""The readings tried, the commonest first."""
+"""The readings tried, the commonest first: every way to make σ of a logarithm or of a size, behind every activation."""
 
 
 def identify_sigma(grid: Array, sigma: Array, tolerance: float) -> tuple[Sigma | None, float]:

@@ -1,7 +1,7 @@
 """The terms of a closed-form KL: coefficients read off by least squares, and what they should have been."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -33,6 +33,13 @@ class Reading:
     factors: dict[str, float]
     scale: float
     residual: float
+
+    def rescale(self) -> "Reading":
+        """The same with the σ that makes the variance term right, a multiple of the known one."""
+        assert self.sigma is not None
+        sigma, scale = self.sigma, float(np.sqrt(self.factors["variance"]))
+        scaled = Sigma(f"{scale:.4g} · {sigma.text}", lambda s: scale * sigma(s), sigma.reads)
+        return replace(self, text=scaled.text, sigma=scaled, factors=dict.fromkeys(self.factors, 1.0))
 
     def defects(self, tolerance: float = CLOSE) -> list[str]:
         """The terms whose coefficient is wrong."""

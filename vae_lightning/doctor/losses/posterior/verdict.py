@@ -16,7 +16,7 @@ from vae_lightning.doctor.losses.posterior.faults import (
     report_strange_terms,
     report_wrong_term,
 )
-from vae_lightning.doctor.losses.posterior.sampler import SamplerReading, check_range
+from vae_lightning.doctor.losses.posterior.sampler import FAR, SamplerReading, check_range
 from vae_lightning.doctor.losses.posterior.sigma import KNOWN, Sigma
 from vae_lightning.doctor.losses.posterior.terms import (
     CLOSE,
@@ -49,6 +49,8 @@ class KLVerdict:
 
 def judge_kl(kl: KLReading, sampler: SamplerReading | None, single_precision: bool = False) -> KLVerdict:
     """Read the terms of the KL and say which of them are wrong."""
+    if kl.errors is None and np.ptp(kl.values) <= 1e-9 * max(1.0, float(np.max(np.abs(kl.values)))):
+        return _judge_constant(kl, sampler)
     inside = find_unclamped(kl)
     grid, values = kl.grid[inside], kl.values[inside]
     errors = None if kl.errors is None else kl.errors[inside]
@@ -85,12 +87,41 @@ def judge_kl(kl: KLReading, sampler: SamplerReading | None, single_precision: bo
     return verdict
 
 
+def _judge_constant(kl: KLReading, sampler: SamplerReading | None) -> KLVerdict:
+    """A KL without s: that of a posterior whose σ is one number, w·½ Σ (m² + σ² − 1 − 2 log σ)."""
+    weight, value = 2 * float(np.median(kl.m_squared)), float(np.median(kl.values))
+    verdict = KLVerdict(weight)
+    if not _is_constant_parabola(kl) or abs(weight) < 1e-9:
+        return verdict
+    if sampler is not None and sampler.sigma is not None and not sampler.constant:
+        says = "The KL does not depend on s, while the draw's standard deviation does: nothing keeps σ near one."
+        verdict.findings.append(Finding("MISMATCH", False, says, "Use the same σ(s) in sampler and KL.", about="kl"))
+        return verdict
+    own = value / weight  # at least 0 for any σ
+    right, allowed, text = own > -1e-9, 0.0, "one number"
+    if sampler is not None and sampler.sigma is not None:
+        sigma = float(np.median(sampler.sigma))
+        text, expected = f"{sigma:.4g} whatever s is", 0.5 * (sigma**2 - 1) - float(np.log(sigma))
+        allowed = 6 * max(sampler.error, 0.002) * (abs(sigma**2 - 1) + 0.02)
+        right = abs(own - expected) < allowed
+    if right or kl.free_constant:
+        verdict.consistent = True
+        says = f"The KL is {weight:.6g} × ½ Σ (m² + σ² − 1 − 2 log σ) with a σ that is {text}."
+        verdict.findings.append(Finding("MIXED", True, says, about="kl"))
+        return verdict
+    says = f"Per latent dimension the KL holds the constant {own:.4g}; with a σ that is {text} it is "
+    says += f"{expected:.4g}." if sampler is not None else "at least 0."
+    advice = "No gradient sees it, but the loss is no bound: the KL is ½ Σ (m² + σ² − 1 − 2 log σ)."
+    verdict.findings.append(Finding("CONST", False, says, advice, {"constant": own}, about="kl"))
+    return verdict
+
+
 def _check_reach(sigma: Sigma, grid: Array, inside: Array) -> list[Finding]:
     """The range of σ over all s: to infinity, or to where a clamp ends it."""
-    ends = [grid[0] if not inside[0] else (-60.0 if grid[0] < 0 else 1e-6), grid[-1] if not inside[-1] else 60.0]
+    low, high = (-np.inf if grid[0] < 0 else 0.0) if inside[0] else grid[0], np.inf if inside[-1] else grid[-1]
+    far = FAR[(low < FAR) & (high > FAR)]
     with np.errstate(all="ignore"):
-        reached = sigma(np.array([*ends, *([1e-9] if inside.all() else []), *grid]))
-    return check_range([float(value) for value in reached], "kl")
+        return check_range(sigma(np.array([*far, *grid])), "kl")
 
 
 def find_unclamped(kl: KLReading) -> Array:
@@ -157,12 +188,13 @@ def _choose(readings: list[Reading], own: Reading | None, accepted: float, toler
     if (
         own is not None
         and own.residual < EXACT < best
-        and (not own.defects(tolerance) or _differs_by_scale(own, own.defects(tolerance)))
+        and (not own.defects(tolerance) or _differs_by_scale(own, own.defects(tolerance), by_sampler=True))
     ):
         return own  # σ = |s| + 0.001 is nearly |s|, and exactly the sampler's own
     # A consistent KL is a KL whatever the sampler does; only an inconsistent one is read with the sampler's σ.
     for reading in fitting:
-        if not reading.defects(tolerance) or find_prior_scale(reading) is not None:
+        defects = reading.defects(tolerance)
+        if not defects or find_prior_scale(reading) is not None or _differs_by_scale(reading, defects):
             return reading
     if own is not None and own.residual < accepted and own.weight and len(own.defects(tolerance)) <= 2:
         fitting.insert(0, own)
@@ -200,7 +232,9 @@ def _judge(reading: Reading, by_sampler: bool, tolerance: float) -> KLVerdict:
         says = f"An exact KL with σ = {reading.text} to a normal prior of standard deviation {scale:.4g}."
         verdict.findings.append(Finding("CONST", True, says, about="kl"))
         verdict.consistent = True
-    elif (by_sampler and _differs_by_scale(reading, defects)) or not defects:
+    elif not defects or _differs_by_scale(reading, defects, by_sampler):
+        if defects and reading.sigma is not None and not by_sampler:
+            reading = verdict.reading = reading.rescale()
         verdict.consistent = True
         verdict.findings.append(_report_right(reading))
     else:
@@ -216,9 +250,11 @@ def _round_weight(weight: float, tolerance: float) -> float:
     return next((number for number in plain if abs(weight / number - 1) < tolerance), weight)
 
 
-def _differs_by_scale(reading: Reading, defects: list[str]) -> bool:
+def _differs_by_scale(reading: Reading, defects: list[str], by_sampler: bool = False) -> bool:
     """Whether the terms are a KL with a σ that is a constant multiple of the one read: v and c then agree on it."""
     factors = reading.factors
+    if "constant" not in factors and not by_sampler:
+        return False
     if reading.weight == 0 or factors["variance"] <= 0 or "log" in defects or "m" in defects:
         return False
     scale = np.sqrt(factors["variance"])

@@ -1,7 +1,6 @@
-"""Reconstructions that are no sum over columns: scores of classes, one-hot rows, anything else."""
+"""Reconstructions that couple columns or scores: class numbers, one-hot rows, counts under a softmax, anything else."""
 
-from collections.abc import Callable, Sequence
-from itertools import product
+from collections.abc import Callable
 
 import numpy as np
 
@@ -15,7 +14,7 @@ Cost = Callable[[int, Array], float]
 """(class, scores of all classes) -> the value of one row and column; NaN where the function refuses."""
 
 
-def examine_classes(box: BlackBox, reading: ReconstructionReading, expected: Sequence[float]) -> None:
+def examine_classes(box: BlackBox, reading: ReconstructionReading) -> None:
     """A reconstruction of class numbers: Σ over the classes of exp(−reconstruction) must be one."""
     kind = reading.term.layout.kind
     columns = 1 if kind == "classes" else reading.term.columns
@@ -39,14 +38,11 @@ def examine_classes(box: BlackBox, reading: ReconstructionReading, expected: Seq
         value = box.attempt(*arguments(label, scores, ROWS, columns))
         return np.nan if value is None else float(np.mean(value)) / entries
 
-    for reading.sign in (1.0, -1.0):
-        if _read_categorical(reading, cost, CLASSES, expected):
-            return
-    reading.sign = 1.0
-    reading.likelihood = False
-    says = "Σ exp(−reconstruction) over the classes depends on the scores: probabilities that do not add up."
-    advice = "Give the categorical cross-entropy what it expects: logits, or log-probabilities that are normalised."
-    reading.findings.append(Finding("UNNORMALISED", False, says, advice, about="reconstruction"))
+    if not _read_categorical(reading, cost, CLASSES, reading.free_constant):
+        reading.likelihood = False
+        says = "Σ exp(−reconstruction) over the classes depends on the scores: probabilities that do not add up."
+        advice = "Give the categorical cross-entropy what it expects: logits, or log-probabilities that are normalised."
+        reading.findings.append(Finding("UNNORMALISED", False, says, advice, about="reconstruction"))
 
 
 def _read_power(doubled: Array, single: Array) -> int:
@@ -54,97 +50,91 @@ def _read_power(doubled: Array, single: Array) -> int:
     return 1 if abs(ratio - 2) < 0.01 else 0
 
 
-def _read_categorical(reading: ReconstructionReading, cost: Cost, count: int, expected: Sequence[float]) -> bool:
-    """Whether it is a likelihood of classes, given logits, probabilities or log-probabilities.
+def _read_categorical(reading: ReconstructionReading, cost: Cost, count: int, free_constant: bool) -> bool:
+    """Whether cost(k, t) = w·(log Σ exp t − t_k) + c, for t that are the scores, their logarithms or their softmax.
 
-    Nothing but its factor may be missing: Σ exp(−cost) over the classes is one, not only the same for all scores (a sum
-    of nearly linear functions of probabilities is that, too).
+    w is read off the differences between classes; then Σ exp(−cost/w) over the classes may not depend on the scores.
     """
     generator = np.random.default_rng(3)
     scores = [generator.uniform(0.05, 1.0, count) * scale for scale in (0.5, 1.0, 3.0, 8.0)]
     probabilities = [np.exp(one) / np.exp(one).sum() for one in scores]
-    inputs = {"logits": scores, "probabilities": probabilities, "log-probabilities": [np.log(p) for p in probabilities]}
-    for (name, vectors), weight in product(inputs.items(), expected):
-        log_z = np.array([_log_z(cost, vector, reading.sign / weight) for vector in vectors])
-        if np.all(np.isfinite(log_z)) and np.max(np.abs(log_z)) < 6e-3:
-            reading.family, reading.likelihood, reading.weight = "categorical", True, weight
-            reading.findings.append(_check_reach(cost, count, name))
-            return True
+    logarithms = [np.log(one) for one in probabilities]
+    kinds = {
+        "logits": (scores, scores),
+        "probabilities": (probabilities, logarithms),
+        "log-probabilities": (logarithms, logarithms),
+        "softmax of softmax": (scores, probabilities),
+    }
+    for name, (given, meant) in kinds.items():
+        costs = np.array([[cost(label, vector) for label in range(count)] for vector in given])
+        change, t = (table - table.mean(axis=1, keepdims=True) for table in (costs, np.array(meant)))
+        weight = -float(np.sum(change * t) / np.sum(t * t))
+        if not abs(weight) > 1e-12 or np.max(np.abs(change + weight * t)) > 1e-3 * np.max(np.abs(change)):
+            continue
+        log_z = np.log(np.sum(np.exp(-costs / weight), axis=1))
+        if np.ptp(log_z) > 6e-3 or (not free_constant and np.max(np.abs(log_z)) > 6e-3):
+            continue
+        reading.family, reading.likelihood = "categorical", True
+        reading.weight, reading.sign = abs(weight), float(np.sign(weight))
+        reading.findings.append(_report_categorical(name, np.array(meant)))
+        return True
     return False
 
 
-def _log_z(cost: Cost, scores: Array, factor: float) -> float:
-    return float(np.log(np.sum(np.exp([-factor * cost(label, scores) for label in range(scores.size)]))))
+def _report_categorical(name: str, meant: Array) -> Finding:
+    if name != "softmax of softmax":
+        says = f"Given {name}, the probabilities of the classes add up to one."
+        return Finding("UNNORMALISED", True, says, about="reconstruction")
+    least = np.log(np.e + meant.shape[1] - 1) - 1
+    says = f"However sure the decoder is, a class costs at least {least:.3g} nats: softmax of softmax."
+    return Finding(
+        "DOUBLE-SIGMOID", False, says, "Give the cross-entropy the scores as they are.", about="reconstruction"
+    )
 
 
-def _check_reach(cost: Cost, count: int, name: str) -> Finding:
-    best = min(cost(label, 40.0 * np.eye(count)[label]) for label in range(count)) if name == "logits" else 0.0
-    if best > 0.02:
-        says = f"However sure the decoder is, a class costs at least {best:.3g} nats: softmax of softmax."
-        advice = "Give the cross-entropy the scores as they are."
-        return Finding("DOUBLE-SIGMOID", False, says, advice, about="reconstruction")
-    says = f"Given {name}, the probabilities of the classes add up to one."
-    return Finding("UNNORMALISED", True, says, about="reconstruction")
+def read_one_hot(box: BlackBox, reading: ReconstructionReading, columns: int, coupled: bool) -> bool:
+    """Whether it is a categorical likelihood of one-hot rows or counts; if so, `reading` says it.
 
-
-def read_one_hot(box: BlackBox, reading: ReconstructionReading, columns: int, expected: Sequence[float]) -> bool:
-    """Whether it is a categorical likelihood of one-hot rows; if so, `reading` says it."""
-    if reading.term.layout.heads != 1:
+    Columns that are not coupled must cost nothing where the row is zero, as −Σ x log p does.
+    """
+    if reading.term.layout.heads != 1 or columns < 2:
         return False
-
-    def arguments(label: int, scores: Array, rows: int) -> tuple[Array, Array]:
-        x = np.zeros((rows, columns))
-        x[:, label] = 1.0
-        return x, np.tile(scores, (rows, 1))
-
-    scores = np.linspace(0.1, 0.9, columns) / columns
-    base, doubled = (box.attempt(*arguments(0, scores, rows)) for rows in (ROWS, 2 * ROWS))
-    if base is None or doubled is None:
+    values = box.attempt(np.eye(1, columns).repeat(ROWS, 0), np.full((ROWS, columns), 1 / columns))
+    doubled = box.attempt(np.eye(1, columns).repeat(2 * ROWS, 0), np.full((2 * ROWS, columns), 1 / columns))
+    if values is None or doubled is None:
         return False
-    form = "scalar" if base.size == 1 else "row" if base.shape[0] == ROWS and base.size == ROWS else "element"
-    power = _read_power(doubled, base) if form == "scalar" else 0
+    form = "scalar" if values.size == 1 else "row" if values.shape[0] == ROWS and values.size == ROWS else "element"
+    power = _read_power(doubled, values) if form == "scalar" else 0
 
     def cost(label: int, scores: Array) -> float:
-        value = box.attempt(*arguments(label, scores, ROWS))
+        row = np.eye(scores.size)[label]
+        value = box.attempt(np.tile(row, (ROWS, 1)), np.tile(scores, (ROWS, 1)))
+        if value is not None and not coupled:
+            nothing = box.attempt(np.tile(0 * row, (ROWS, 1)), np.tile(scores, (ROWS, 1)))
+            value = None if nothing is None else value - nothing
         if value is None:
             return np.nan
         return float(np.sum(value)) / ROWS if form == "element" else float(np.mean(value)) / ROWS**power
 
-    if not _takes_labels(box, arguments(0, scores, ROWS)) or not _read_categorical(reading, cost, columns, expected):
+    # Doubled one-hot rows cost twice as much (x · log p) or the same (their argmax).
+    scores = np.linspace(0.1, 0.9, columns) / columns
+    once, twice = (
+        box.attempt(np.tile(size * np.eye(1, columns), (ROWS, 1)), np.tile(scores, (ROWS, 1))) for size in (1.0, 2.0)
+    )
+    labels = twice is None or once is None or any(np.allclose(twice, factor * once, rtol=1e-4) for factor in (1.0, 2.0))
+    if not (labels or coupled) or not _read_categorical(reading, cost, columns, reading.free_constant and coupled):
         return False
-    reading.term.reduction = Reduction(form, power, 0)
+    weight = reading.weight
+    wider = ReconstructionReading(reading.term)
+    averaged = _read_categorical(wider, cost, 2 * columns, True) and abs((wider.weight or 0) / (weight or 1) - 0.5) < 1e-3
+    reading.term.reduction = Reduction(form, power, -1 if averaged else 0)
+    reading.weight = weight * columns if averaged and weight else weight
     return True
 
 
-def read_signed_one_hot(box: BlackBox, reading: ReconstructionReading, columns: int, expected: Sequence[float]) -> bool:
-    """Whether it is, with either sign, a categorical likelihood of one-hot rows."""
-    for reading.sign in (1.0, -1.0):
-        if read_one_hot(box, reading, columns, expected):
-            return True
-    reading.sign = 1.0
-    return False
-
-
-def _is_bounded(box: BlackBox, reading: ReconstructionReading, columns: int) -> bool:
-    """Whether real rows a thousand times as far out cost the same."""
-    if reading.term.layout.heads != 1:
-        return False
-    generator = np.random.default_rng(6)
-    x, out = generator.normal(size=(2, ROWS, columns))
-    near, far = box.attempt(1e3 * x, out), box.attempt(1e6 * x, out)
-    return near is not None and far is not None and bool(np.allclose(near, far, rtol=1e-3, atol=1e-3))
-
-
-def _takes_labels(box: BlackBox, arguments: tuple[Array, Array]) -> bool:
-    """Whether doubled one-hot rows cost twice as much (x · log p) or the same (their argmax); unlike counts."""
-    x, scores = arguments
-    once, twice = box(x, scores), box.attempt(2 * x, scores)
-    return twice is None or any(np.allclose(twice, factor * once, rtol=1e-4) for factor in (1.0, 2.0))
-
-
-def examine_coupled(box: BlackBox, reading: ReconstructionReading, columns: int, expected: Sequence[float]) -> None:
-    """A reconstruction that is no sum over columns: one-hot rows with a softmax, or something unknown."""
-    if read_signed_one_hot(box, reading, columns, expected):
+def examine_coupled(box: BlackBox, reading: ReconstructionReading, columns: int) -> None:
+    """A reconstruction that couples its columns: one-hot rows or counts under a softmax, or something unknown."""
+    if read_one_hot(box, reading, columns, coupled=True):
         return
     if _is_bounded(box, reading, columns):
         says = (
@@ -155,3 +145,13 @@ def examine_coupled(box: BlackBox, reading: ReconstructionReading, columns: int,
         return
     says = "The reconstruction is neither a sum nor a mean over rows and columns: it cannot be judged column by column."
     reading.findings.append(Finding("UNNORMALISED", None, says, about="reconstruction"))
+
+
+def _is_bounded(box: BlackBox, reading: ReconstructionReading, columns: int) -> bool:
+    """Whether real rows a thousand times as far out cost the same."""
+    if reading.term.layout.heads != 1:
+        return False
+    generator = np.random.default_rng(6)
+    x, out = generator.normal(size=(2, ROWS, columns))
+    near, far = box.attempt(1e3 * x, out), box.attempt(1e6 * x, out)
+    return near is not None and far is not None and bool(np.allclose(near, far, rtol=1e-3, atol=1e-3))

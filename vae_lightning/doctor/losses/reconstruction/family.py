@@ -6,14 +6,10 @@ import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.box import BlackBox
 from vae_lightning.doctor.losses.posterior.sigma import POSITIVE_GRID, identify_sigma
-from vae_lightning.doctor.losses.reconstruction.classes import (
-    examine_classes,
-    examine_coupled,
-    read_one_hot,
-    read_signed_one_hot,
-)
+from vae_lightning.doctor.losses.reconstruction.blocks import MOST, Block, BlockBox, find_blocks
+from vae_lightning.doctor.losses.reconstruction.classes import examine_classes, examine_coupled, read_one_hot
 from vae_lightning.doctor.losses.reconstruction.exponential import find_natural_family
-from vae_lightning.doctor.losses.reconstruction.layout import ORDINARY, ROWS, ReconstructionReading, Term
+from vae_lightning.doctor.losses.reconstruction.layout import ORDINARY, ROWS, ReconstructionReading, Term, replace_head
 from vae_lightning.doctor.losses.reconstruction.reach import check_bernoulli_reach, check_far_values, check_unit_reach
 from vae_lightning.doctor.losses.reconstruction.supports import Normalisation, normalise
 from vae_lightning.doctor.report import Finding
@@ -21,8 +17,8 @@ from vae_lightning.doctor.report import Finding
 
 def examine_reconstruction(
     box: BlackBox, columns: int, kl_weight: float | None = None, free_constant: bool = False
-) -> ReconstructionReading:
-    """Examine ``reconstruction(x, out)``.
+) -> list[ReconstructionReading]:
+    """Examine ``reconstruction(x, out)``: one reading, or one for each block of columns that are treated alike.
 
     Args:
         box: The function.
@@ -35,31 +31,85 @@ def examine_reconstruction(
     """
     term = Term(box, columns)
     reading = ReconstructionReading(term, free_constant=free_constant)
-    expected = [1.0] if kl_weight is None else list(dict.fromkeys([1.0, abs(kl_weight)]))
     if term.layout.kind.startswith("class"):
-        examine_classes(box, reading, expected)
-        return reading
+        examine_classes(box, reading)
+        return [reading]
     if _is_random(term):
         says = "Two calls with the same arguments differ: the reconstruction is random, so nothing can be read off it."
         advice = "Take dropout and noise out of the loss function."
         reading.findings.append(Finding("UNSEEDED", None, says, advice, about="reconstruction"))
-        return reading
+        return [reading]
+    # Equal values in all columns hide what the argmax of a one-hot row shows.
+    if not _ignores_x(term) and term.reduction.regular and _is_additive(term):
+        _examine_alike(reading, kl_weight)
+        return [reading]
+    blocks = [block for block in find_blocks(term) if not block.idle]
+    if not blocks and columns <= MOST:
+        reading.findings.append(_report_no_comparison())
+    elif len(blocks) < 2 and (not blocks or blocks[0].size == columns):
+        examine_coupled(box, reading, columns)
+    else:
+        return [_examine_block(term, block, kl_weight) for block in blocks]
+    return [reading]
+
+
+def _examine_block(whole: Term, block: Block, kl_weight: float | None) -> ReconstructionReading:
+    box = BlockBox(whole.box, whole.layout, block, whole.columns, whole.pair[0])
+    term = Term(box, block.size, whole.layout)
+    reading = ReconstructionReading(term, free_constant=True, block=block)
+    if block.coupled:
+        examine_coupled(box, reading, block.size)
+    else:
+        _examine_alike(reading, kl_weight)
+    if not block.open and block.size > 1:
+        _recognise_mean(reading, block.size, kl_weight or 1.0)
+    return reading
+
+
+def _recognise_mean(reading: ReconstructionReading, size: int, kl_weight: float) -> None:
+    """A factor of one over a number of columns that is typed into the code is a mean over them."""
+    weight, a = (None if one is None else one / abs(kl_weight) for one in (reading.weight, reading.curvature))
+    if weight is not None and abs(weight * size - 1) < 1e-4 and reading.weight is not None:
+        reading.weight *= size
+    elif a is not None and any(abs(a * size / one - 1) < 1e-4 for one in (0.5, 1.0) if abs(a / 0.5 - 1) > 1e-4):
+        reading.curvature = a * abs(kl_weight) * size
+    else:
+        return
+    reading.term.average_columns()
+
+
+def _examine_alike(reading: ReconstructionReading, kl_weight: float | None) -> None:
+    """Examine a reconstruction whose columns are all treated alike, each by itself."""
+    term = reading.term
+    expected = [1.0] if kl_weight is None else list(dict.fromkeys([1.0, abs(kl_weight)]))
     if _ignores_x(term):
-        # Equal values in all columns hide what the argmax of a one-hot row shows.
-        if not read_signed_one_hot(box, reading, columns, expected):
-            reading.findings.append(_report_no_comparison())
-        return reading
-    if not term.reduction.regular or not _is_additive(term):
-        examine_coupled(box, reading, columns, expected)
-        return reading
+        reading.findings.append(_report_no_comparison())
+        return
     if not _read_sign(reading):
-        return reading
+        return
     # Beside a rate, which falls where the mean rises, the crossed difference points the other way.
     known = any(_read_family(reading, sign, expected, kl_weight) for sign in (reading.sign, -reading.sign))
-    if not known and not read_one_hot(box, reading, columns, expected):
+    if not known and not read_one_hot(term.box, reading, term.columns, coupled=False):
         _judge_no_likelihood(reading, expected)
-    reading.findings += _check_gradient(box, reading)
-    return reading
+    reading.findings += [*_check_signs_of_heads(reading), *_check_gradient(term.box, reading)]
+
+
+def _check_signs_of_heads(reading: ReconstructionReading) -> list[Finding]:
+    """Whether heads beside a mean, which may be any number, may be negative, too: raw outputs are both."""
+    term = reading.term
+    usual = ORDINARY[: term.layout.heads]
+
+    def refuses(head: int) -> bool:
+        return not all(np.isfinite(term.value(x, replace_head(usual, head, -0.7))) for x in term.pair)
+
+    refused = [head for head in range(term.layout.heads) if refuses(head)]
+    if not refused or len(refused) == term.layout.heads:
+        return []  # heads that are all positive come from activations outside
+    names = " and ".join(f"out[{head}]" for head in refused)
+    says = f"The reconstruction is not finite for negative {names}, while the other output may be any number: a raw "
+    says += "output of the decoder, used as a scale or variance."
+    advice = "Make it positive first: the exponential of half a log-variance, or a softplus plus a small number."
+    return [Finding("OVERFLOW", False, says, advice, {"heads": refused}, about="reconstruction")]
 
 
 def _is_random(term: Term) -> bool:

@@ -1,7 +1,7 @@
 """What a reconstruction takes: how the decoder's output is laid out beside x, and its value entry by entry."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -61,6 +61,34 @@ def replace_head(heads: Sequence[float], index: int, value: float) -> tuple[floa
     return (*heads[:index], float(value), *heads[index + 1 :])
 
 
+@dataclass(frozen=True)
+class Block:
+    """Neighbouring columns that are treated alike.
+
+    Args:
+        first, size: Which columns.
+        coupled: Whether the value of one depends on the others (a softmax).
+        open: Whether it grows with the number of columns; sizes that are typed into the code do not.
+        idle: Whether neither x nor out has an effect there.
+    """
+
+    first: int
+    size: int
+    coupled: bool
+    open: bool
+    idle: bool
+
+    @property
+    def columns(self) -> slice:
+        """Them, as an index."""
+        return slice(self.first, None if self.open else self.first + self.size)
+
+    @property
+    def text(self) -> str:
+        """Which columns, counted from 1."""
+        return f"column {self.first + 1}" if self.size == 1 else f"columns {self.first + 1} to {self.first + self.size}"
+
+
 EDGES, INSIDE = (0.0, 1.0), (0.3, 0.8)
 """Two values of x that most likelihoods take, and two for densities on open intervals."""
 
@@ -71,6 +99,7 @@ class Term:
     Args:
         box: The user's function.
         columns: The number of columns to try it with.
+        layout: How the decoder's output is packed, where that is known.
 
     Attributes:
         layout: How the decoder's output is packed.
@@ -81,12 +110,12 @@ class Term:
         CallFailed: No layout gives a number, or none that is finite.
     """
 
-    def __init__(self, box: BlackBox, columns: int) -> None:
+    def __init__(self, box: BlackBox, columns: int, layout: Layout | None = None) -> None:
         self.box = box
         self.columns = columns
         self._known: dict[tuple[float, ...], float] = {}
         self.pair = EDGES
-        self.layout = self._find_layout()
+        self.layout = layout or self._find_layout()
         self.reduction = Reduction("scalar", 0, 0)
         if self.layout.kind in ("classes", "class columns", "class stack"):
             return
@@ -194,6 +223,11 @@ class Term:
             return np.nan
         return read_entry(result, self.reduction, ROWS, self.columns)
 
+    def average_columns(self) -> None:
+        """Take what was read as a sum for a mean over as many columns as there are."""
+        self.reduction = replace(self.reduction, columns=-1.0)
+        self._known.clear()
+
     def values(self, x: Array, heads: Sequence[float]) -> Array:
         """The values of many x beside the same heads, in one call where the form allows it."""
         if self.reduction.form in ("row", "element") and len(x) > 1 and len(x) not in (self.columns, 1):
@@ -224,6 +258,7 @@ class ReconstructionReading:
         likelihood: Whether it is a likelihood.
         log_z: log Z per entry: minus the constant that is missing.
         free_constant: Whether that constant is unknown.
+        block: The columns that it speaks of; None where it is all.
     """
 
     term: Term
@@ -235,4 +270,5 @@ class ReconstructionReading:
     likelihood: bool | None = None
     log_z: float = 0.0
     free_constant: bool = False
+    block: Block | None = None
     findings: list[Finding] = field(default_factory=list)

@@ -1,0 +1,236 @@
+"""A model's own step as a loss of (x, out, m, s): its layers with weights hand back what they are told.
+
+Layers are replaced, one call at a time, by what they returned once, so that only the code between them runs. The one
+input that is then still random is the draw; the layers before it that move it are the heads; the layers after it that
+move the loss are the decoder's outputs. No name is read, and neither is what the layers compute.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+import torch
+
+from vae_lightning.doctor.losses.blackbox.arrays import Array
+from vae_lightning.doctor.losses.blackbox.box import seed
+
+BATCH = 6
+SIZES = ((1, 28, 28), (3, 32, 32), (3, 64, 64), (28, 28))  # of images, where the first layer does not tell
+
+
+def is_model(value: Any) -> bool:
+    """Whether it is a module of torch or a layer of Keras."""
+    return isinstance(value, torch.nn.Module) or (hasattr(value, "weights") and hasattr(value, "_flatten_layers"))
+
+
+def find_models(function: Callable[..., Any], model: Any = None) -> list[Any]:
+    """The models that a function may call: handed over, its owner, in its closure or among its globals."""
+    plain = getattr(function, "__func__", function)
+    places = [model, getattr(function, "__self__", None)]
+    if isinstance(plain, FunctionType):
+        seen = inspect.getclosurevars(plain)
+        places += [*seen.nonlocals.values(), *seen.globals.values()]
+    return [one for place, one in enumerate(places) if is_model(one) and not any(one is other for other in places[:place])]
+
+
+def _list_layers(model: Any) -> list[Any]:
+    if isinstance(model, torch.nn.Module):
+        parts = [part for part in model.modules() if not list(part.children())]
+        return [part for part in parts if list(part.parameters())]
+    return [part for part in model._flatten_layers() if part.weights and not list(part._flatten_layers(include_self=False))]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Columns of what one call returns."""
+
+    call: int
+    columns: slice
+
+
+class Transplant:
+    """The parts of a step, if its draw and its heads can be found.
+
+    Args:
+        models: What it calls.
+        step: x -> loss.
+        x: Rows that it accepts.
+
+    Attributes:
+        found: Whether `loss` and `sample` can be called.
+    """
+
+    def __init__(self, models: list[Any], step: Callable[[Any], Any], x: Any) -> None:
+        self._layers = list(dict.fromkeys(layer for model in models for layer in _list_layers(model)))
+        self._step, self._x = step, x
+        self._torch = all(isinstance(layer, torch.nn.Module) for layer in self._layers)
+        self._recorded: list[Any] = []
+        self._inputs: list[Any] = []
+        self._modules = [part for model in models if self._torch for part in model.modules()]
+        self._run(x, None)
+        self._recorded = [_repeat(one, one.shape[0]) for one in self._outputs]
+        self._x = _repeat(x, x.shape[0])
+        self.found = self._find()
+
+    def loss(self, x: Any, out: Any, m: Any, s: Any) -> Any:
+        """The step's loss for these outputs of the decoder and heads."""
+        outs = out if isinstance(out, tuple) else (out,)
+        if len(outs) != len(self._outs):
+            raise TypeError(f"the decoder has {len(self._outs)} outputs")
+        given = {**self._place(m, s), **dict(zip(self._outs, outs, strict=True))}
+        return self._run(_shape(x, self._x), given)
+
+    def sample(self, m: Any, s: Any) -> Any:
+        """The draw that reaches the decoder."""
+        self._inputs = []
+        try:
+            self._run(_repeat(self._x, m.shape[0]), self._place(m, s))
+        except Exception:
+            if len(self._inputs) <= self._draw.call:
+                raise
+        z = self._inputs[self._draw.call]
+        start = self._draw.columns.start
+        return z[:, start : start + m.shape[1]]
+
+    def _run(self, x: Any, given: dict[int, Any] | None) -> Any:
+        """One step; without `given` the layers work, and what they return is kept."""
+        self._inputs, self._outputs = [], []
+        rows = x.shape[0]
+        with self._patched(lambda call, value: self._answer(call, value, given, rows)):
+            return self._step(x)
+
+    def _answer(self, call: int, work: Callable[[], Any], given: dict[int, Any] | None, rows: int) -> Any:
+        if given is None:
+            value = work()
+            self._outputs.append(value)
+            return value
+        value = given.get(call)
+        if value is None:
+            return _repeat(self._recorded[call], rows)
+        return _shape(self._convert(value), self._recorded[call])
+
+    def _convert(self, value: Any) -> Any:
+        return torch.as_tensor(value) if self._torch else importlib.import_module("keras").ops.convert_to_tensor(value)
+
+    @contextmanager
+    def _patched(self, answer: Callable[[int, Callable[[], Any]], Any]) -> Iterator[None]:
+        name = "forward" if self._torch else "call"
+
+        def replace(work: Callable[..., Any]) -> Callable[..., Any]:
+            def replaced(*arguments: Any, **options: Any) -> Any:
+                self._inputs.append(arguments[0] if arguments else next(iter(options.values())))
+                return answer(len(self._inputs) - 1, lambda: work(*arguments, **options))
+
+            return replaced
+
+        modes = [part.training for part in self._modules]
+        for part in self._modules:
+            part.training = not isinstance(part, torch.nn.modules.dropout._DropoutNd)
+        for layer in self._layers:
+            object.__setattr__(layer, name, replace(getattr(layer, name)))
+        try:
+            yield
+        finally:
+            for layer in self._layers:
+                object.__delattr__(layer, name)
+            for part, mode in zip(self._modules, modes, strict=True):
+                part.training = mode
+
+    def _look(self, changes: dict[int, Any], number: int = 1) -> tuple[float, list[Array]]:
+        """The loss and what reaches each layer, from one seed, where some calls return something else."""
+        seed(number)
+        given = {call: self._recorded[call] + change for call, change in changes.items()}
+        value = self._run(self._x, given)
+        value = next(iter(value.values())) if isinstance(value, dict) else value[0] if isinstance(value, tuple) else value
+        return float(_to_array(value).mean()), [_to_array(one) for one in self._inputs]
+
+    def _find(self) -> bool:
+        loss, inputs = self._look({})
+        _, others = self._look({}, 2)
+        random = [call for call, (one, other) in enumerate(zip(inputs, others, strict=True)) if not np.array_equal(one, other)]
+        if not random or inputs[random[0]].ndim != 2:
+            return False
+        draw = random[0]
+        columns = np.flatnonzero(np.any(inputs[draw] != others[draw], axis=0))
+        size = columns.size
+        self._draw = _Place(draw, slice(int(columns[0]), int(columns[0]) + size))
+        self._mean = self._second = None
+        for call in range(draw):
+            width = self._recorded[call].shape[-1]
+            halves = [slice(0, size)] if width == size else [slice(0, size), slice(size, 2 * size)] if width == 2 * size else []
+            for half in halves:
+                change = np.zeros(tuple(self._recorded[call].shape), dtype=np.float32)
+                change[..., half] = 1.0
+                moved = self._look({call: self._convert(change)})[1][draw] - inputs[draw]
+                moved = moved[:, self._draw.columns]
+                if np.allclose(moved, 1.0, atol=1e-4):
+                    self._mean = _Place(call, half)
+                elif np.any(moved != 0):
+                    self._second = _Place(call, half)
+        self._outs = [
+            call for call in range(draw, len(inputs)) if abs(self._look({call: 0.1})[0] - loss) > 1e-7 * max(1.0, abs(loss))
+        ]
+        return self._mean is not None and bool(self._outs)
+
+    def _place(self, m: Any, s: Any) -> dict[int, Any]:
+        mean, second = self._mean, self._second
+        assert mean is not None
+        if second is None or second.call != mean.call:
+            return {mean.call: m} if second is None else {mean.call: m, second.call: s}
+        first, last = (m, s) if mean.columns.start == 0 else (s, m)
+        if self._torch:
+            return {mean.call: torch.cat([torch.as_tensor(first), torch.as_tensor(last)], dim=1)}
+        return {mean.call: importlib.import_module("keras").ops.concatenate([first, last], axis=1)}
+
+
+def _to_array(value: Any) -> Array:
+    return value.detach().cpu().double().numpy() if isinstance(value, torch.Tensor) else np.asarray(value, dtype=np.float64)
+
+
+def _shape(value: Any, like: Any) -> Any:
+    """Rows of numbers in the shape of an image, where their number fits."""
+    same = value.ndim == like.ndim or np.prod(value.shape[1:]) != np.prod(like.shape[1:])
+    return value if same else value.reshape((value.shape[0], *like.shape[1:]))
+
+
+def _repeat(value: Any, rows: int) -> Any:
+    """As many rows as wanted, each the first."""
+    first = value[:1]
+    if isinstance(first, torch.Tensor):
+        return first.detach().double().expand(rows, *first.shape[1:])
+    return np.repeat(np.asarray(first), rows, axis=0)
+
+
+def transplant(function: Callable[..., Any], model: Any, rows: Array | None) -> Transplant | None:
+    """The parts of ``function(x)`` or ``function(model, x)``; None where they cannot be found.
+
+    Without rows some between 0 and 1 are made, of every width that a layer takes and of the usual sizes of images.
+    """
+    models = find_models(function, model)
+    step = function if model is None else partial(function, model)
+    weights = [weight for one in models for layer in _list_layers(one) for weight in _list_weights(layer)]
+    if not weights:
+        return None
+    native = isinstance(weights[0], torch.Tensor)
+    widths = dict.fromkeys((int(one.shape[1 if native else 0]),) for one in weights if len(one.shape) == 2)
+    generator = np.random.default_rng(0)
+    batches = [generator.uniform(0.1, 0.9, (BATCH, *shape)) for shape in (*widths, *SIZES)]
+    for batch in batches if rows is None else [rows[:BATCH]]:
+        x = torch.as_tensor(batch).to(weights[0].dtype) if native else batch.astype(np.float32)
+        try:
+            found = Transplant(models, step, x)
+        except Exception:  # whatever the user's code raises: these rows are not for it
+            continue
+        if found.found:
+            return found
+    return None
+
+
+def _list_weights(layer: Any) -> list[Any]:
+    return list(layer.parameters()) if isinstance(layer, torch.nn.Module) else list(layer.weights)
