@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.fuzz.fuzzing import attempt, budgets, empty_folder, files_in, fuzz
 from tests.fuzz.texts import Text, tables
 from vae_lightning.data.columns import Column
-from vae_lightning.data.files.dialect import Dialect
-from vae_lightning.data.files.reading import RowReader, is_text
+from vae_lightning.data.files.dialect import Dialect, is_text
+from vae_lightning.data.files.reading import RowReader
 from vae_lightning.data.files.writing import RowWriter
 from vae_lightning.data.sources.table import Table
 from vae_lightning.doctor.runs.table import examine_data
@@ -73,7 +73,7 @@ def _stream(path: Path, text: Text, output: str) -> None:
     """As score and encode do it: batch by batch into another file."""
     dtypes = {"whole": "int64", "fraction": "float64", "truth": "bool"}
     columns = [Column(name, dtypes[text.column(name).kind]) for name in text.measured]
-    reader = RowReader(str(path), columns, verbatim=is_text(output), dialect=Dialect(**text.told))
+    reader = RowReader(str(path), columns, verbatim=is_text(output), dialects=[Dialect(**text.told)])
     with RowWriter(str(path.parent / output)) as writer:
         batches = [writer.write(rows) for rows in reader]
         if not batches:
