@@ -5,8 +5,11 @@ from typing import NamedTuple
 
 from click.testing import CliRunner
 
-from tests.fuzz.fuzzing import assert_one_line, in_time
+from tests.fuzz.fuzzing import in_time
 from vae_lightning.cli.main import main
+
+NOTES = ("Passed through, ", "Read ")
+"""How what a command tells of the rows begins."""
 
 
 class Outcome(NamedTuple):
@@ -27,11 +30,15 @@ def command(*words: str) -> Outcome:
 
 
 def assert_told(outcome: Outcome, statuses: Sequence[int] = (2,)) -> None:
-    """A refusal is one line and a status that is none of success; of a usage error click tells how it is used, too."""
+    """A refusal is one line and a status that is none of success.
+
+    Notes on the rows may stand before it; of a usage error click tells how the command is used.
+    """
     assert outcome.status in statuses, outcome
     assert outcome.out == "", f"printed in spite of an error: {outcome.out!r}"
     lines = outcome.err.strip().splitlines()
-    if lines and lines[0].startswith("Usage: "):
+    if lines[0].startswith("Usage: "):
         assert lines[-1].startswith("Error: ")
-        lines = lines[-1:]
-    assert_one_line("\n".join(lines))
+    else:
+        assert lines[-1].startswith("error: "), outcome.err
+        assert all(line.startswith(NOTES) for line in lines[:-1]), outcome.err

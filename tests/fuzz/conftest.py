@@ -1,7 +1,6 @@
 """What the fuzzed runs and commands share."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd

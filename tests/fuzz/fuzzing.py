@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from vae_lightning.errors import UserError
 
 Case = TypeVar("Case")
-SECONDS = 10.0
+SECONDS, WAITING = 10.0, 60.0
 MOST_MEMORY = 2**30
 """Bytes that no input of a few kilobytes may cost."""
 SEED = int(os.environ.get("FUZZ_SEED", "0"))
@@ -73,20 +73,23 @@ def fuzz(kind: str, cases: st.SearchStrategy[Case], check: Callable[[Case], str]
 
 @contextmanager
 def in_time() -> Iterator[None]:
-    """HangError where what is inside takes too long; a process that cannot even be told so is ended."""
+    """HangError where what is inside works or waits for too long; a process that cannot be told so is ended."""
 
-    def stop(*_: Any) -> None:
-        raise HangError(f"not done after {SECONDS:g} s")
+    def stop(number: int, _: Any) -> None:
+        raise HangError(f"worked for {SECONDS:g} s" if number == signal.SIGPROF else f"not done after {WAITING:g} s")
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    faulthandler.dump_traceback_later(3 * SECONDS, exit=True)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGPROF, signal.SIGALRM)}
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)  # of this process: others may keep the machine busy
+    signal.setitimer(signal.ITIMER_REAL, WAITING)
+    faulthandler.dump_traceback_later(2 * WAITING, exit=True)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
         faulthandler.cancel_dump_traceback_later()
-        signal.signal(signal.SIGALRM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

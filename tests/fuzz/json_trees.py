@@ -10,7 +10,21 @@ FOREIGN = "foreign_code_of_a_record"
 """A module that no record may have imported."""
 SCALARS = [
     *(None, True, False, 0, -1, 1, 3, 2**70, 10**7, 10**12, 0.5, -0.0, 1e308, float("nan"), float("inf")),
-    *("", "x", "nan", "1", "none", "gaussian", "minmax", "\0", "é" * 200, "os.system", "../../x", "${oc.env:HOME}", "[x]"),
+    *(
+        "",
+        "x",
+        "nan",
+        "1",
+        "none",
+        "gaussian",
+        "minmax",
+        "\0",
+        "é" * 200,
+        "os.system",
+        "../../x",
+        "${oc.env:HOME}",
+        "[x]",
+    ),
 ]
 ODD = st.sampled_from(SCALARS) | st.sampled_from(
     [[], {}, [1], [[]], ["a", "b"], {"x": 1}, {"_target_": f"{FOREIGN}.run"}, {"name": "gaussian"}, [None], [1e400]]

@@ -125,7 +125,9 @@ def files(draw: st.DrawFn) -> Binary:
     elif damage == "header":
         content = draw(mutated(content[:128])) + content[128:]
     elif damage == "other":
-        content = draw(st.sampled_from([b"PK\x05\x06" + bytes(18), b"PAR1", b"ARROW1\0\0", b"\x93NUMPY", b"a,b\n1,2\n"]))
+        content = draw(
+            st.sampled_from([b"PK\x05\x06" + bytes(18), b"PAR1", b"ARROW1\0\0", b"\x93NUMPY", b"a,b\n1,2\n"])
+        )
     else:
         content = draw(mutated(content))
     return Binary(sound.name, content, sound.x, content != sound.content, sound.told)
@@ -178,7 +180,7 @@ def _read_otherwise(path: Path, binary: Binary) -> np.ndarray | None:
             x = feather.read_table(path).to_pandas().to_numpy()
         else:
             x = _read_npy(binary)
-    except (OSError, EOFError, ValueError, KeyError, SyntaxError, TypeError, pa.ArrowException, zipfile.BadZipFile):
+    except Exception:  # whatever they raise, they do not read it
         return None
     return x.reshape(len(x), -1) if x.ndim == 3 else x
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from tests.conftest import Run
 from tests.fuzz.commands import assert_told, command
 from tests.fuzz.fuzzing import attempt, budgets, empty_folder, files_in, fuzz
-from tests.fuzz.json_trees import FOREIGN, Path as Place
-from tests.fuzz.json_trees import documents
+from tests.fuzz.json_trees import FOREIGN, documents
+from tests.fuzz.json_trees import Path as Place
 from tests.fuzz.texts import mutated
 from vae_lightning.errors import UserError
 from vae_lightning.runs.loading import load
@@ -67,7 +67,11 @@ def changes(draw: st.DrawFn, record: Any, content: bytes, scores: bytes) -> Chan
     if what == "scores":
         return Changes(sound, None, scores=draw(mutated(scores)))
     at = draw(st.integers(0, len(content) - 1))
-    damaged = content[:at] if draw(st.booleans()) else content[:at] + draw(mutated(content[at : at + 40])) + content[at + 40 :]
+    damaged = (
+        content[:at]
+        if draw(st.booleans())
+        else content[:at] + draw(mutated(content[at : at + 40])) + content[at + 40 :]
+    )
     return Changes(sound, None, content=damaged)
 
 
@@ -85,7 +89,9 @@ def little_memory() -> Iterator[None]:
 @pytest.mark.parametrize("examples", budgets(200))
 def test_checkpoints(examples: int, tmp_path: Path, small_run: Run, little_memory: None) -> None:  # noqa: ARG001
     path = small_run.run_dir / "checkpoints" / "best.ckpt"
-    checkpoint = {key: value for key, value in small_run.checkpoint("best").items() if key not in ("loops", "callbacks")}
+    checkpoint = {
+        key: value for key, value in small_run.checkpoint("best").items() if key not in ("loops", "callbacks")
+    }
     small = tmp_path / "small.ckpt"
     torch.save(checkpoint, small)
     content = small.read_bytes()
@@ -117,7 +123,11 @@ def test_checkpoints(examples: int, tmp_path: Path, small_run: Run, little_memor
             if isinstance(found, UserError):
                 return "read, and of other columns"
             assert np.isfinite(found).all(), "codes that are no numbers"
-            is_same = change.place is None or change.place[:1] == ("config",) and change.place[1:2] in {(name,) for name in IRRELEVANT}
+            is_same = (
+                change.place is None
+                or (change.place[:1] == ("config",)
+                and change.place[1:2] in {(name,) for name in IRRELEVANT})
+            )
             if is_same and change.weights is None:
                 assert np.array_equal(found, codes), "another model than the one that was saved"
             return "read"

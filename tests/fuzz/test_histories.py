@@ -97,7 +97,7 @@ def damaged(draw: st.DrawFn) -> History:
     elif what == "cut":
         content = history.content[: draw(st.integers(0, len(history.content)))]
     elif what == "text":
-        content = draw(st.text(max_size=60) | st.text("0123456789.,;:=/- \nenaif\"lossepochvkl", max_size=80)).encode(
+        content = draw(st.text(max_size=60) | st.text('0123456789.,;:=/- \nenaif"lossepochvkl', max_size=80)).encode(
             "utf-8", "replace"
         )
     else:

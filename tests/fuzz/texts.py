@@ -154,7 +154,9 @@ def styles(draw: st.DrawFn) -> Style:
     """Any way to write a table whose marks do not collide."""
     delimiter = draw(st.sampled_from([",", ";", "\t", "|", " "]))
     decimal = draw(st.sampled_from([".", ".", ","]))
-    thousands = draw(st.sampled_from(["", "", "", ",", ".", " ", "'"]).filter(lambda mark: mark not in (decimal, delimiter)))
+    thousands = draw(
+        st.sampled_from(["", "", "", ",", ".", " ", "'"]).filter(lambda mark: mark not in (decimal, delimiter))
+    )
     quotes = draw(st.booleans()) or delimiter == decimal
     return Style(
         delimiter=delimiter,
