@@ -105,7 +105,7 @@ def test_only_the_columns_with_densities_gain_from_the_scaling() -> None:
         (Gaussian(2), Identity(2), "density, data units"),
         (Gaussian(2), Standardize(2), "density, data units"),
         (Gaussian(2), MinMax(2, (0, 16)), "density, data units"),
-        (Gaussian(2), Binarize(2), "density, rows binarized at 0.5"),
+        (Gaussian(2), Binarize(2), "density, rows binarized at half of the range"),
         (Bernoulli(2), Identity(2), "probability, rows as they are"),
         (Bernoulli(2), MinMax(2), "probability, rows scaled to [0, 1]"),
         (Bernoulli(2), Binarize(2, threshold=0.25), "probability, rows binarized at 0.25"),

@@ -117,14 +117,14 @@ def open_rows(
     from vae_lightning.data.files.dialect import Dialect, recorded_dialect
     from vae_lightning.data.files.reading import RowReader
 
-    given = read_settings(settings, Dialect)
+    given = read_settings(settings)
     recorded = recorded_dialect(model.record, data)
     dialects = [replace(recorded, **given), Dialect(**given)]
     return RowReader(data, model.columns, key, verbatim, dialects)
 
 
-def read_settings(words: Sequence[str], target: Callable[..., Any]) -> dict[str, Any]:
-    """``data.NAME=VALUE`` as arguments of ``target``.
+def read_settings(words: Sequence[str]) -> dict[str, Any]:
+    """``data.NAME=VALUE`` as arguments of :class:`Dialect`.
 
     Raises:
         ConfigError: for anything else.
@@ -134,7 +134,9 @@ def read_settings(words: Sequence[str], target: Callable[..., Any]) -> dict[str,
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    from vae_lightning.config.instantiate import check_arguments
+    from vae_lightning.config.instantiate import check_keys, check_types, legal_keys
+    from vae_lightning.data.files.dialect import Dialect
+    from vae_lightning.data.sources.table import Table
 
     found = {}
     for word in words:
@@ -145,7 +147,8 @@ def read_settings(words: Sequence[str], target: Callable[..., Any]) -> dict[str,
             found[name.removeprefix("data.")] = OverridesParser.create().parse_override(word).value()
         except HydraException:
             raise ConfigError(f"The value of {word!r} cannot be read: put it into quotes, {name}='\"...\"'.") from None
-    check_arguments(found, target, "data")
+    check_keys(found, legal_keys(Dialect), "data")
+    check_types(Table, found)
     return found
 
 

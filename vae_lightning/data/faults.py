@@ -5,7 +5,7 @@ One judgement for whoever reads a table; a training run refuses what the doctor 
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,8 @@ def find_nameless(sheet: Sheet, names: Sequence[str]) -> Fault | None:
 def read_numbers(sheet: Sheet, names: Sequence[str]) -> "tuple[pd.DataFrame, Fault | None]":
     """The columns of these names as numpy numbers, NaN where one is none; and those that hold text or dates."""
     frame = sheet.frame[list(names)]
+    if all(isinstance(dtype, np.dtype) and dtype.kind in "biuf" for dtype in frame.dtypes):
+        return frame, None
     converted, bad = {}, {}
     for name in names:
         series = frame[name]
@@ -62,17 +64,17 @@ def read_numbers(sheet: Sheet, names: Sequence[str]) -> "tuple[pd.DataFrame, Fau
         if numbers is not series:
             converted[name] = numbers
     numeric = frame.assign(**converted) if converted else frame
-    return numeric, _describe_texts(sheet, bad, len(names)) if bad else None
+    return numeric, _describe_texts(sheet, bad, numeric) if bad else None
 
 
-def _describe_texts(sheet: Sheet, bad: Mapping[str, np.ndarray], num_columns: int) -> Fault:
+def _describe_texts(sheet: Sheet, bad: Mapping[str, np.ndarray], numeric: "pd.DataFrame") -> Fault:
     def told(name: str) -> str:
         value = sheet.frame[name].iloc[int(bad[name].argmax())]
         kind = "dates" if hasattr(value, "year") or re.match(DATE, str(value)) else "text"
         return f"'{name}' ({kind}, {int(bad[name].sum()):,} of {count(len(sheet.frame), 'value')})"
 
     first, wrong = next(iter(bad.items()))
-    row = int(wrong.argmax())
+    row, num_columns = int(wrong.argmax()), numeric.shape[1]
     says = (
         f"{len(bad):,} of {count(num_columns, 'column')} of {sheet.name} hold no numbers: {shorten(map(told, bad))}. "
         f"The first is '{str(sheet.frame[first].iloc[row])[:60]}' in column '{first}', {sheet.place(row)}."
@@ -80,8 +82,11 @@ def _describe_texts(sheet: Sheet, bad: Mapping[str, np.ndarray], num_columns: in
     texts = {name: sheet.frame[name].to_numpy()[mask] for name, mask in bad.items()}
     lists = [f"in '{name}' {listed}" for name, values in texts.items() if (listed := _list_texts(values))]
     if lists:
-        says += f" There stand {shorten(lists, 3)}."
-    return Fault(tuple(bad), says, (*_skip(sheet, bad), *_marks(texts)))
+        says += f" There stand {'; '.join(lists[:3])}."
+    # The missing cells would be told of next.
+    bad_rows = [*bad.values(), numeric.drop(columns=list(bad)).isna().any(axis=1).to_numpy()]
+    bad_rows += [numeric[name].isna().to_numpy() for name in bad if numeric[name].dtype.kind == "f"]
+    return Fault(tuple(bad), says, (*_skip(sheet, bad_rows), *_marks(texts)))
 
 
 def _list_texts(values: np.ndarray) -> str:
@@ -92,12 +97,13 @@ def _list_texts(values: np.ndarray) -> str:
     return ", ".join(f"'{text}'" + (f" {number:,} times" if number > 1 else "") for text, number in times.most_common())
 
 
-def _skip(sheet: Sheet, bad: Mapping[str, np.ndarray]) -> list[Setting]:
+def _skip(sheet: Sheet, bad: Iterable[np.ndarray]) -> list[Setting]:
     """The lines of the bad cells, where these are few: units, totals, remarks."""
-    rows = np.flatnonzero(np.logical_or.reduce(list(bad.values())))
+    rows = np.flatnonzero(np.logical_or.reduce(list(bad)))
     if sheet.lines is None or len(rows) > min(MOST_ROWS, max(1, len(sheet.frame) // 10)) or len(sheet.frame) < 3:
         return []
-    return [Setting("data.skip_rows", sheet.lines(rows.tolist()), "these lines are left out")]
+    lines = sorted({*sheet.skipped, *sheet.lines(rows.tolist())})
+    return [Setting("data.skip_rows", lines, "these lines are left out")]
 
 
 def _marks(texts: Mapping[str, np.ndarray]) -> list[Setting]:
@@ -131,7 +137,7 @@ def find_infinite(sheet: Sheet, x: np.ndarray, names: Sequence[str]) -> Fault | 
         f"{shorten(found)}. The first is {x[row, column]} in column '{names[column]}', {sheet.place(row)}. "
         "Missing values are not supported yet: drop those rows or columns."
     )
-    return Fault(tuple(names[i] for i in where), says, tuple(_skip(sheet, {"": bad.any(axis=1)})))
+    return Fault(tuple(names[i] for i in where), says, tuple(_skip(sheet, [bad.any(axis=1)])))
 
 
 def find_tiny(sheet: Sheet, x: np.ndarray, names: Sequence[str]) -> Fault | None:

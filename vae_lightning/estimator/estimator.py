@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from vae_lightning.config.settings import AUTO
 from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, Rows
+from vae_lightning.data.frames import check_not_masked
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.split import split_off
 from vae_lightning.errors import Setting, UserError, check_parameter, is_count
@@ -175,6 +176,7 @@ class VAEEstimator(PagesMixin, DirectoryMixin, TransformerMixin, DensityMixin, B
                 other one ends training with a ``ConvergenceWarning``, and the best weights so far are the model.
         """
         self._check_parameters()
+        check_not_masked(X)
         rows = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         seed = _seed(self.random_state)
         dataset = self._dataset(rows, self._columns(X), seed)
@@ -338,6 +340,7 @@ class VAEEstimator(PagesMixin, DirectoryMixin, TransformerMixin, DensityMixin, B
 
     def _rows(self, X: ArrayLike | pd.DataFrame) -> np.ndarray:
         check_is_fitted(self)
+        check_not_masked(X)
         rows: np.ndarray = validate_data(self, X, dtype=np.float64, reset=False)
         return rows
 

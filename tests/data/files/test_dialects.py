@@ -1,6 +1,7 @@
 """Texts as people write them: training, the commands and the doctor see one and the same matrix."""
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -248,3 +249,80 @@ def test_words_and_codes_for_what_is_missing(tmp_path: Path) -> None:
 def test_settings_that_make_no_sense(options: dict[str, object], told: str) -> None:
     with pytest.raises(ConfigError, match=told):
         Table("rows.csv", **options)  # type: ignore[arg-type]
+
+
+def test_lines_that_are_no_rows_can_be_left_out_as_the_message_says(tmp_path: Path) -> None:
+    """Units, a total and cells of other words ended in the advice to drop whole columns."""
+    content = ["a,b", "m,s", *(f"{i},{i * i}" for i in range(60)), "n/k,7", "5,", "Total,99", "1,2,3"]
+    path = write(tmp_path / "rows.csv", "\n".join(content))
+    lines: list[int] = []
+    for told in ([66], [2, 63, 64, 65, 66]):
+        with pytest.raises(DataError, match=re.escape(f"data.skip_rows=[{','.join(map(str, told))}]")):
+            Table(str(path), skip_rows=lines).load()
+        lines = told
+    assert len(Table(str(path), skip_rows=lines).sheets()["train"].frame) == 60
+
+
+TEXTS = [
+    "x",
+    "a b",
+    'say "no"',
+    "1,5",
+    "semi;colon",
+    "tab\tin",
+    "two\nlines",
+    "007",
+    "NA",
+    "",
+    "#tag",
+    "'",
+    "ünï",
+    "0x1F",
+]
+
+
+def draw_text(seed: int) -> tuple[str, list[str], np.ndarray, list[str]]:
+    """A text in a drawn dialect, its columns of numbers and its column of texts, "note"."""
+    draws = np.random.default_rng(seed)
+    comma, groups = draws.random(2) < 0.4
+    decimal, mark = (",", ".") if comma else (".", ",")
+    choices = [";", "\t", "|"] if comma or groups else [",", ";", "\t", "|"]
+    delimiter, end = str(draws.choice(choices)), str(draws.choice(["\n", "\r\n", "\r"]))
+    num_rows, width = int(draws.integers(3, 400)), int(draws.integers(2, 7))
+    rows = draws.normal(0, 10.0 ** draws.integers(-2, 7), (num_rows, width)).round(int(draws.integers(2, 6)))
+    whole = draws.random(width) < 0.3
+    rows[:, whole] = rows[:, whole].round()
+    if groups:
+        rows[0, 0] = 1234567.25  # that no other reading is possible
+    notes = [str(draws.choice(TEXTS)) if draws.random() < draws.choice([0.0, 0.5]) else "plain" for _ in rows]
+
+    def number(value: float, is_whole: bool) -> str:
+        told = f"{value:,}" if groups else repr(value)
+        told = told.removesuffix(".0") if is_whole else told
+        return told.translate(str.maketrans(".,", f"{decimal}{mark}"))
+
+    def field(told: str) -> str:
+        quote = told.startswith((" ", '"')) or any(mark in told for mark in (delimiter, '"', "\n", "\r"))
+        return '"' + told.replace('"', '""') + '"' if quote or draws.random() < 0.02 else told
+
+    names = [f"c{i}" for i in range(width)]
+    lines = [[*map(number, row.tolist(), whole), note] for row, note in zip(rows, notes, strict=True)]
+    lines = [[field(told) for told in line] for line in lines]
+    told = end.join(delimiter.join(line) for line in [[*names, "note"], *lines]) + end * int(draws.integers(0, 3))
+    return told, names, rows, notes
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_drawn_texts(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content, names, rows, notes = draw_text(seed)
+    monkeypatch.setattr("vae_lightning.data.files.text.CELLS_AT_ONCE", 1)  # 64 rows at once
+    monkeypatch.setattr("vae_lightning.data.files.reading.MAX_ROWS", 17)
+    path = write(tmp_path / "rows.csv", content)
+    data = Table(str(path), label="note").load()
+    trained = np.concatenate([data.train.x, data.valid.x, data.test.x]).astype(float)
+    np.testing.assert_array_equal(sort(trained), sort(rows))
+    found = pd.concat(list(RowReader(str(path), [Column(name, "float64") for name in names])))
+    np.testing.assert_array_equal(found[names].to_numpy(float), rows)
+    assert found["note"].tolist() == notes
+    labels = [part.labels for part in (data.train, data.valid, data.test)]
+    assert sorted(np.concatenate(labels)) == sorted(notes)  # type: ignore[arg-type]

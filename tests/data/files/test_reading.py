@@ -175,7 +175,7 @@ def test_arrays_hold_the_columns_of_the_model(shape: tuple[int, ...], tmp_path: 
         assert found.columns.tolist() == ["a", "b"]
         assert found.index.tolist() == list(range(7))
         np.testing.assert_array_equal(found.to_numpy(), array.reshape(7, 2))
-    with pytest.raises(DataError, match=r"holds the arrays train, test: name one of them with --key"):
+    with pytest.raises(DataError, match=r"holds the arrays train \(.*\), test \(.*\): name one of them with --key"):
         read(tmp_path / "two.npz")
     with pytest.raises(DataError, match=r"no array of numbers 'tset' in .* Did you mean 'test'"):
         read(tmp_path / "two.npz", key="tset")
@@ -194,10 +194,10 @@ def test_wide_rows_come_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> N
         ("rows.xlsx", b"x", "has no known ending"),
         ("rows.csv", b"", "is empty"),
         ("rows.csv", b"\n\n", "is empty: there is no line"),
-        ("rows.csv", b"a,b\n1,2\n1,2,3\n", r"rows\.csv' cannot be read: .* line 3, saw 3"),
-        ("rows.csv", b"a,b\n1,2,3\n1,2,3\n", "cannot be read: Length of header or names does not match"),
+        ("rows.csv", b"a,b\n1,2\n1,2,3\n", r"Line 3 of .*rows\.csv' has 3 fields, the first line has 2"),
+        ("rows.csv", b"a,b\n1,2,3\n1,2,3\n", "Line 2 of .* has 3 fields, the first line has 2"),
         ("rows.csv", b"a,a\n1,2\n", "must name each column once"),
-        ("rows.csv", b"a,b\n1,\xff2\n", r"cannot be read: .*0xff"),
+        ("rows.csv", b"a,b\n1,\xff2\n", r"is not UTF-8 text: line 2 holds the byte 0xff"),
         ("rows.csv.gz", gzip.compress(b"a,b\n" + b"1,2\n" * 99, mtime=0)[:-20], "truncated, damaged"),
         ("rows.parquet", b"PAR1 and no more", "cannot be read as Parquet"),
         ("rows.feather", b"ARROW1 and no more", "cannot be read as Feather"),

@@ -162,7 +162,7 @@ class TestBinarize:
         x = torch.tensor([[0.0], [8.0], [8.1], [16.0], [20.0]])
         scaling = Binarize(1, (0, 16))
         assert scaling.transform(x).flatten().tolist() == [0, 0, 1, 1, 1]
-        assert Binarize(1, (0, 16), threshold=0.25).transform(x).flatten().tolist() == [0, 1, 1, 1, 1]
+        assert Binarize(1, (0, 16), threshold=4).transform(x).flatten().tolist() == [0, 1, 1, 1, 1]
         assert scaling.num_clipped(x) == 1
         assert scaling.inverse(torch.tensor([[0.0], [0.25], [1.0]])).flatten().tolist() == [0, 4, 16]
 
@@ -184,7 +184,19 @@ class TestBinarize:
         fixed = Binarize(1, (0, 4))
         assert fixed.transform(torch.full((50, 1), 3.0), torch.Generator()).unique().tolist() == [1]
 
-    @pytest.mark.parametrize("threshold", [-0.1, 1, float("nan")])
+    def test_a_threshold_is_in_data_units(self) -> None:
+        """Of counts up to 50, a threshold of 0.5 meant 25: half of each column's range."""
+        x = torch.tensor([[0.0, 3.0], [1.0, 0.0], [50.0, 900.0]])
+        scaling = Binarize(2, threshold=0.5).fit(Rows(x.numpy()))
+        assert scaling.transform(x).tolist() == [[0, 1], [1, 0], [1, 1]]
+        assert scaling.description == "binarized at 0.5"
+
+    @pytest.mark.parametrize("threshold", [float("nan"), float("inf")])
     def test_illegal_thresholds(self, threshold: float) -> None:
-        with pytest.raises(DataError, match="The 'threshold' parameter of Binarize must be at least 0 and below 1"):
+        with pytest.raises(DataError, match="The 'threshold' parameter of Binarize must be a finite number"):
             Binarize(1, threshold=threshold)
+
+    @pytest.mark.parametrize("threshold", [-0.1, 50, 1e9])
+    def test_a_threshold_beyond_the_data_is_refused(self, threshold: float) -> None:
+        with pytest.raises(DataError, match=r"must lie within the data, 0 to 50: it is in their units\. Got"):
+            Binarize(1, threshold=threshold).fit(Rows(np.array([[0.0], [50.0]])))

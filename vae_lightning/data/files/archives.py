@@ -2,6 +2,8 @@
 
 import math
 import os
+import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -26,6 +28,7 @@ UNREADABLE = (
     RecursionError,
     SyntaxError,
     RuntimeError,
+    tokenize.TokenError,
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -101,7 +104,9 @@ def _read_header(file: IO[bytes], size: int) -> Header:
     """
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     version = np.lib.format.read_magic(file)
-    shape, _, dtype = read.get(version, read[2, 0])(file)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that Python 2 wrote it
+        shape, _, dtype = read.get(version, read[2, 0])(file)
     if any(length < 0 for length in shape):
         raise ValueError(f"shape {shape}")
     needed, given = math.prod(shape) * dtype.itemsize, size - file.tell()

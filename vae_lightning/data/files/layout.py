@@ -68,7 +68,7 @@ class Layout:
         if len(fields) == width + 1 and self.trailing and not fields[-1].strip():
             return fields[:-1]
         if len(fields) != width:
-            raise _ragged(record, width, where)
+            raise _ragged(record, width, where, self.skipped)
         return fields
 
 
@@ -226,12 +226,12 @@ def _check_width(records: Sequence[Record], delimiter: str, name: str) -> tuple[
     return False, False  # a record of another length is told where it is read
 
 
-def _ragged(record: Record, width: int, where: str) -> DataError:
+def _ragged(record: Record, width: int, where: str, skipped: Iterable[int] = ()) -> DataError:
     number, fields = record
     shown = shorten([repr(field[:20]) for field in fields], 4)
     return DataError(
         f"Line {number} of {where} has {count(len(fields), 'field')}, the first line has {width}. The line is {shown}.",
-        [Setting("data.skip_rows", [number], "where it is no row")],
+        [Setting("data.skip_rows", sorted({*skipped, number}), "where it is no row")],
     )
 
 

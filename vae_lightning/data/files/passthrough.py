@@ -58,8 +58,10 @@ class TextColumns:
             DataError: when they are not of the kind that the first batch had.
         """
         kind = self._kinds.setdefault(name, _kind(texts))
-        if kind in ("text", "nothing"):
-            return texts.astype("string").mask(texts == "")
+        if kind == "nothing":
+            return texts.astype("string").mask(texts == "")  # a kind, which None alone has not
+        if kind == "text":
+            return texts.astype(object).mask(texts == "", None)
         if _kind(texts) not in (kind, "nothing", "whole" if kind == "fraction" else kind):
             odd = next(text for text in texts if _kind(pd.Series([text])) not in (kind, "nothing"))
             raise DataError(

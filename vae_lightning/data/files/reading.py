@@ -180,6 +180,7 @@ class RowReader:
     def _arrow_frames(self, batches: Iterator["pa.RecordBatch"]) -> Iterator[pd.DataFrame]:
         done = 0
         for batch in batches:
+            batch.validate(full=True)  # what is damaged inside must not be looked at
             frame = numbers_kept_whole(batch, batch.to_pandas(), set(self.names))
             frame.columns = frame.columns.map(str)
             if isinstance(frame.index, pd.RangeIndex):

@@ -29,6 +29,7 @@ class Sheet:
         image_shape: height and width, if a row is an image.
         numbers: a column as numbers, and which of its values are none.
         lines: the numbers of the lines that rows stand in, where the file has lines.
+        skipped: the numbers of those that are left out already.
     """
 
     frame: "pd.DataFrame"
@@ -37,6 +38,7 @@ class Sheet:
     image_shape: tuple[int, int] | None = None
     numbers: Callable[["pd.Series"], tuple["pd.Series", np.ndarray]] = as_numbers
     lines: Callable[[Sequence[int]], list[int]] | None = None
+    skipped: frozenset[int] = frozenset()
 
 
 def check_unique(names: Sequence[str], where: str) -> None:

@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SAMPLE_LINES = 200  # from which the layout of a text is found out
-SAMPLE_CHARACTERS = 2**24
+SAMPLE_CHARACTERS = 2**20
+LEAST_LINES = 8
 MAX_LINE = 2**26
 """Characters: a longer line, or a pipe without any line ends, is no row of a table."""
 CELLS_AT_ONCE = 2**20
+WIDE = 2000
+"""Columns above which time goes by their number, not by that of the cells."""
 BYTE_ORDER_MARKS = {
     b"\xff\xfe\0\0": "utf-32",
     b"\0\0\xfe\xff": "utf-32",
@@ -75,7 +78,7 @@ class TextRows:
         for line in lines:
             sample.append(line)
             size += len(line[1])
-            if len(sample) >= SAMPLE_LINES or size > SAMPLE_CHARACTERS:
+            if len(sample) >= SAMPLE_LINES or (size > SAMPLE_CHARACTERS and len(sample) >= LEAST_LINES):
                 break
         if any("\0" in line for _, line in sample):
             raise DataError(
@@ -84,9 +87,13 @@ class TextRows:
             )
         self.layout = _choose_layout(sample, name, dialects, expected)
         self.numbers = TextNumbers(self.layout.numbers, self.layout.missing)
-        self._lines = _Pushed(line for line in chain(sample, lines) if _is_read(line[0], self.layout))
+        start, skipped = self.layout.start, self.layout.skipped
+        known = (line for line in sample if line[0] >= start)
+        self._lines: Iterator[Line] = chain(known, lines)
+        if skipped:
+            self._lines = (line for line in chain(known, lines) if line[0] not in skipped)
         if self.layout.header:
-            next(self._records(), None)
+            next(self._records(self._lines), None)
 
     def blocks(self, rows_at_once: int, as_text: Iterable[str] = ()) -> Iterator[dict[str, "pa.Array"]]:
         """Columns by name, at most ``rows_at_once`` rows at a time.
@@ -97,21 +104,21 @@ class TextRows:
         Raises:
             DataError: A row has too many or too few fields, or a quoted field has no end.
         """
-        texts = set(as_text)
-        while lines := list(islice(self._lines, rows_at_once)):
-            block = self._parse(lines, texts)
+        texts, left = set(as_text), list[Line]()
+        while lines := [*left, *islice(self._lines, rows_at_once - len(left))]:
+            block, left = self._parse(lines, texts), []
             if block is None:
-                self._lines.push(lines)
-                records = islice(self._records(), rows_at_once)
-                rows = [self.layout.check(record, self.name) for record in records]
-                block = self._convert(rows, texts)
+                rest = iter(lines)
+                records = islice(self._records(chain(rest, self._lines)), rows_at_once)
+                block = self._convert([self.layout.check(record, self.name) for record in records], texts)
+                left = list(rest)
             if block and len(next(iter(block.values()))):
                 yield block
                 texts |= {name for name, column in block.items() if _is_text(column)}
 
-    def _records(self) -> Iterator[Record]:
+    def _records(self, lines: Iterable[Line]) -> Iterator[Record]:
         try:
-            yield from read_records(self._lines, self.layout.delimiter)
+            yield from read_records(lines, self.layout.delimiter)
         except csv.Error as error:
             raise DataError(f"{self.name} cannot be read as delimited text: {error}.") from error
 
@@ -121,6 +128,8 @@ class TextRows:
         from pyarrow import csv as arrow
 
         layout, missing = self.layout, self.numbers.words.to_pylist()
+        if len(layout.names) > WIDE:  # it takes its time for every column, however few the rows
+            return None
         joined = "".join(line for _, line in lines)
         # What Arrow reads otherwise: quoted fields of several lines, thousands, hexadecimal whole numbers.
         if QUOTE in joined or layout.numbers.thousands is not None or "0x" in joined or "0X" in joined:
@@ -173,9 +182,31 @@ class TextRows:
     def _convert(self, rows: list[list[str]], texts: set[str]) -> dict[str, "pa.Array"]:
         import pyarrow as pa
 
+        if len(self.layout.names) > WIDE and not texts:
+            block = self._convert_wide(rows)
+            if block is not None:
+                return block
         columns = zip(self.layout.names, map(list, zip(*rows, strict=True)), strict=False)
         arrays = {name: pa.array(column, pa.string()) for name, column in columns}
         return {name: one if name in texts else self.numbers.column(one) for name, one in arrays.items()}
+
+    def _convert_wide(self, rows: list[list[str]]) -> dict[str, "pa.Array"] | None:
+        """All cells at once, where all of them are numbers as Arrow reads them."""
+        import pyarrow as pa
+
+        numbers, names = self.numbers, self.layout.names
+        if not rows or numbers.format.decimal != "." or numbers.format.thousands is not None or numbers.codes:
+            return None
+        try:
+            values = pa.array(chain.from_iterable(rows), pa.string()).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        except pa.ArrowInvalid:
+            return None
+        matrix = np.ascontiguousarray(values.reshape(len(rows), -1).T)
+        whole = (matrix == np.rint(matrix)).all(axis=1)
+        block = {name: pa.array(column) for name, column in zip(names, matrix, strict=True)}
+        for index in whole.nonzero()[0].tolist():  # fractions too, if they are written so
+            block[names[index]] = numbers.column(pa.array([row[index] for row in rows], pa.string()))
+        return block
 
 
 def _choose_layout(sample: Sequence[Line], name: str, dialects: Sequence[Dialect], expected: Sequence[str]) -> Layout:
@@ -189,10 +220,6 @@ def _choose_layout(sample: Sequence[Line], name: str, dialects: Sequence[Dialect
     return find_layout(sample, name, dialects[-1], expected)
 
 
-def _is_read(number: int, layout: Layout) -> bool:
-    return number >= layout.start and number not in layout.skipped
-
-
 def _is_text(column: "pa.Array") -> bool:
     import pyarrow as pa
 
@@ -203,21 +230,6 @@ def _is_number(kind: "pa.DataType") -> bool:
     import pyarrow as pa
 
     return pa.types.is_int64(kind) or pa.types.is_float64(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)
-
-
-class _Pushed(Iterator[Line]):
-    """Lines, of which some can be given back."""
-
-    def __init__(self, lines: Iterable[Line]) -> None:
-        self._rest = iter(lines)
-        self._back: list[Line] = []
-
-    def __next__(self) -> Line:
-        return self._back.pop() if self._back else next(self._rest)
-
-    def push(self, lines: Sequence[Line]) -> None:
-        """Give lines back, to be read again."""
-        self._back += reversed(lines)
 
 
 def _number_lines(file: TextIO, name: str) -> Iterator[Line]:
@@ -267,13 +279,13 @@ def read_text(path: Path, dialect: Dialect) -> Sheet:
     def place(row: int) -> str:
         return f"row {row + 1} (line {lines([row])[0]} of {path.name})"
 
-    frame = pd.DataFrame({name: _join(parts) for name, parts in columns.items()}, copy=False)
-    return Sheet(frame, path.name, place, numbers=numbers, lines=lines)
+    frame = pd.DataFrame({name: _join(parts) for name, parts in columns.items()}, copy=len(names) > WIDE)
+    return Sheet(frame, path.name, place, numbers=numbers, lines=lines, skipped=layout.skipped)
 
 
 def rows_in_block(num_columns: int) -> int:
     """How many rows are read at once."""
-    return max(16, CELLS_AT_ONCE // num_columns)
+    return max(64, CELLS_AT_ONCE // num_columns)
 
 
 def describe(layout: Layout) -> str:
