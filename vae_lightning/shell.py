@@ -21,6 +21,7 @@ PATHS = {
 """The settings that are paths: read as they stand, whatever characters they have."""
 SWEPT_PATHS = ("data.path", "data.valid_path", "data.test_path")
 SWEEP = re.compile(r"(choice|glob|shuffle|sort|range)\(.*\)", re.DOTALL)
+INTERPOLATION = re.compile(r"(?<!\\)\$\{")
 ITEM = re.compile(r"""(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^,])+""", re.DOTALL)
 """What stands between two commas, those in quotes left alone."""
 

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import resource
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import yaml
 from click.testing import CliRunner
 
 from vae_lightning.cli import main as cli
+from vae_lightning.config.build import _check_processes
 from vae_lightning.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -183,3 +186,133 @@ def test_help_is_quick_and_lists_what_can_be_chosen(here: Path) -> None:
     assert "likelihood: bernoulli, continuous_bernoulli, gaussian" in done.stdout
     assert "torch" not in done.stderr.replace("vae_lightning", "")
     assert seconds < 3, "1.5 s are promised; this bound leaves room for a slow machine"
+
+
+# --- groups that are taken away, values of any kind, paths of any name -----------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["{}=null", "~{}"])
+def test_a_group_that_nothing_needs_can_be_taken_away(here: Path, word: str) -> None:
+    """`logger=null` and `~logger` ended in tracebacks."""
+    words = [word.format(group) for group in ("logger", "callbacks", "scheduler", "launcher")]
+    words += ["experiment=null", "sweep=null"]
+    tiny = [word for word in DRAWN if not word.startswith("callbacks.")]
+    cli.train([*tiny, "data=synthetic", "likelihood=gaussian", "report=false", "hydra.run.dir=run", *words])
+    assert json.loads((here / "run" / "summary.json").read_text())["epochs"] == 2
+    assert not (here / "run" / "tensorboard").exists()
+
+
+@pytest.mark.parametrize(
+    "group", ["model", "likelihood", "posterior", "prior", "objective", "optimizer", "trainer", "hydra"]
+)
+@pytest.mark.parametrize("word", ["{}=null", "~{}"])
+def test_a_group_that_is_needed_is_told_by_its_name(
+    here: Path,  # noqa: ARG001
+    capsys: pytest.CaptureFixture[str],
+    group: str,
+    word: str,
+) -> None:
+    with pytest.raises(SystemExit):
+        cli.train([word.format(group)])
+    says = f"error: A run needs the group {group}, which was taken away. Leave it out for the default."
+    assert capsys.readouterr().err.strip() == says
+
+
+@pytest.mark.parametrize(
+    ("argument", "says"),
+    [
+        ("trainer.profiler='5 '", "error:"),
+        ("trainer.profiler=nan", "The 'profiler' parameter of Trainer must be Profiler or text or null. Got nan"),
+        (
+            "trainer.max_time=-1",
+            "The 'max_time' parameter of Trainer must be text or timedelta or a dictionary or null.",
+        ),
+        ("trainer.num_nodes=2", "trainer.num_nodes=2 trains on 2 machines, and nothing says which"),
+        (
+            "torch.threads=1000000000",
+            "The 'threads' parameter of torch must be a whole number from 1 to 1024, or null.",
+        ),
+        ("data.resample=no", "The 'resample' parameter of data must be true or false. Got 'no' instead."),
+        ("debug=perhaps", "The 'debug' parameter of train.py must be true or false. Got 'perhaps' instead."),
+        ("sweep.on_error=halt", "The 'on_error' parameter of sweep must be continue or stop. Got 'halt' instead."),
+        ("++test=5", "The 'test' parameter of train.py must be a group of settings. Got 5 instead."),
+        ("callbacks.last.dirpath={}", "The 'dirpath' parameter of ModelCheckpoint must be"),
+        ("hydra=0", "error:"),
+        ("a b=1", "There is no file a b=1; settings are typed NAME=VALUE."),
+    ],
+)
+def test_a_wrong_value_of_any_setting_is_one_line(
+    here: Path,  # noqa: ARG001
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    argument: str,
+    says: str,
+) -> None:
+    """Some ended in tracebacks of Lightning's, one waited for ever for a machine that nobody had started."""
+    for name in ("MASTER_ADDR", "SLURM_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    error = refused(capsys, argument)
+    assert says in error
+    assert len(error.splitlines()) == 1
+
+
+def test_two_machines_are_for_whoever_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MASTER_ADDR", "10.0.0.1")
+    _check_processes({"num_nodes": 2})
+    with pytest.raises(ConfigError, match="starts 100000 processes on a CPU of"):
+        _check_processes({"devices": 100_000, "accelerator": "cpu"})
+
+
+def test_what_nobody_foresaw_is_one_line_with_the_traceback_in_the_log(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise AttributeError("'float' object has no attribute 'profile'")
+
+    monkeypatch.setattr("vae_lightning.runs.train._fit", fail)
+    error = refused(capsys, "hydra.run.dir=run", "report=false")
+    assert error == "error: AttributeError: 'float' object has no attribute 'profile'. debug=true shows where.\n"
+    assert "Traceback" in (here / "run" / "train.log").read_text()
+
+
+@pytest.mark.parametrize("name", ["a (1)", "[x] {y}", "a=b,c;d&e", "#1! it's", "größe ~ ${x}"])
+def test_a_run_in_a_directory_of_any_name_is_trained_told_and_resumed(
+    here: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """13 of 24 directory names could not be resumed, and what stood in brackets vanished from printed paths."""
+    data = here / f"{name}.csv"
+    data.write_text("x,y\n" + "".join(f"{i},{i % 7}\n" for i in range(60)))
+    tiny = [
+        "likelihood=gaussian",
+        "model.hidden_dims=[4]",
+        "trainer.max_epochs=1",
+        "test.num_samples=2",
+        "report=false",
+    ]
+    place = name.replace("${", "$ {")  # which in a directory that is still to be made would be filled in
+    cli.train([str(data), f"hydra.run.dir={place}", *tiny, "callbacks.figures=null"])
+    said = capsys.readouterr().out
+    assert f"Everything is in {place}:" in said
+    (Path(place)).rename(name)
+    (logdir,) = [line for line in said.splitlines() if line.startswith("tensorboard --logdir")]
+    assert os.path.normpath(shlex.split(logdir)[2]) == place
+    cli.train([f"resume={name}", "trainer.max_epochs=2"])
+    assert json.loads((here / name / "summary.json").read_text())["epochs"] == 2
+
+
+def test_a_missing_table_is_told_before_torch_is_imported(here: Path) -> None:
+    code = "import sys; from vae_lightning.cli.main import train\ntry: train()\nfinally: print('torch' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "no such.csv"], cwd=here, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stderr.startswith("error: There is no file 'no such.csv'")
+    assert done.stdout == "False\n"
+
+
+def test_help_lists_every_setting_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.train(["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    for setting in ("model.residual=false", "posterior.log_var_bound=30.0", "likelihood.momentum=0.1"):
+        assert any(re.match(rf"  {re.escape(setting)} +\S", line) for line in lines)
+    for name in ("likelihood.max_logit", "model.decoder_dims", "data.image_shape", "trainer.max_time", "seed"):
+        assert any(re.match(rf"  {re.escape(name)}=\S+ +\S", line) for line in lines)

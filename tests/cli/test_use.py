@@ -350,3 +350,19 @@ def test_options_that_make_no_sense_end_in_one_line(
 def test_a_column_of_the_rows_is_not_overwritten_by_a_code(trained: Trained, tmp_path: Path) -> None:
     table().assign(z1=1).to_csv(tmp_path / "rows.csv", index=False)
     one_line(trained("encode", str(tmp_path / "rows.csv")), "already have a column 'z1'")
+
+
+# --- what a spreadsheet makes of it ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("output", ["codes.csv", "-", "codes.parquet"])
+def test_formulas_are_told_of_and_stay_what_they_are(trained: Trained, tmp_path: Path, output: str) -> None:
+    """Names and texts such as =cmd|... went into CSV files without a word."""
+    rows = table().assign(**{"=1+1": "x", "said": ["=cmd|' /C calc'!A0", "-0.5"] * 30, "level": ["-", "+1e5"] * 30})
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    path = output if output == "-" else str(tmp_path / output)
+    result = ended_well(trained("encode", str(tmp_path / "rows.csv"), "-o", path))
+    told = "A spreadsheet would run names or texts of 2 columns as formulas: =1+1, said." in result.stderr
+    assert told == (output != "codes.parquet")
+    if output == "codes.csv":
+        assert pd.read_csv(path)[["=1+1", "said"]].equals(rows[["=1+1", "said"]])

@@ -1,6 +1,7 @@
 """Any text as a path, a label or a word of a command: it arrives, or is refused in one line."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -49,10 +50,8 @@ def test_a_list_of_texts_arrives(texts: list[str]) -> None:
 
 @given(st.lists(TEXTS, max_size=4))
 def test_any_words_are_read_or_refused(words: list[str]) -> None:
-    try:
+    with suppress(UserError):
         read_words(words)
-    except UserError as error:
-        assert str(error)
 
 
 @pytest.mark.parametrize("folder", ["[x]", "a (1)"])

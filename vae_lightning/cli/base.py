@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from vae_lightning.data.files.reading import RowReader
+    from vae_lightning.data.files.writing import RowWriter
     from vae_lightning.inference.model import VAEModel
     from vae_lightning.runs.loading import Loaded
 
@@ -100,6 +101,7 @@ def pass_through(
             count(len(rows))
         if first:
             raise DataError(f"{'The input' if data == '-' else data} holds no rows.")
+    note_formulas(writer)
 
 
 def open_rows(
@@ -177,6 +179,17 @@ def _note_unknown(model: "VAEModel", rows: "pd.DataFrame") -> None:
     unknown = [name for name in rows.columns if name not in known]
     if unknown:
         note(f"Passed through, as the model does not know them: {count(len(unknown), 'column')}, {shorten(unknown)}.")
+
+
+def note_formulas(writer: "RowWriter") -> None:
+    """Say which columns of a text a spreadsheet would run: they are written as they are, for they are data."""
+    from vae_lightning.data.wording import count, shorten
+
+    if writer.formulas:
+        note(
+            f"A spreadsheet would run names or texts of {count(len(writer.formulas), 'column')} as formulas: "
+            f"{shorten(writer.formulas)}. They are written as they are: import the file as text, or write .parquet."
+        )
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -14,6 +15,7 @@ from vae_lightning.cli.doctor import doctor
 from vae_lightning.cli.encode import encode
 from vae_lightning.cli.evaluate import evaluate
 from vae_lightning.cli.export import export
+from vae_lightning.cli.help import describe_settings
 from vae_lightning.cli.info import info
 from vae_lightning.cli.reconstruct import reconstruct
 from vae_lightning.cli.report import report
@@ -21,7 +23,7 @@ from vae_lightning.cli.sample import sample
 from vae_lightning.cli.score import score
 from vae_lightning.config.overrides import CONF, is_sweep, prepare_overrides
 from vae_lightning.errors import ConfigError, InterruptedRun, RunError, UserError
-from vae_lightning.shell import quote_items
+from vae_lightning.shell import INTERPOLATION, QUOTED, SWEPT_PATHS, quote_items, read_hydra_text
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -75,12 +77,17 @@ def train(arguments: Sequence[str] | None = None) -> None:
         words, task = read_words(arguments), _job
         if words[:2] in (["--cfg", "job"], ["-c", "job"]) and not any(word.startswith("-") for word in words[2:]):
             words, task = [*words[2:], *LOOKING], _show
+        _check_files(words)
         sys.argv = [program, *words]
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(task)()
+        with suppress(SystemExit) if {"--help", "-h"} & set(words) else nullcontext():
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(task)()
+        if {"--help", "-h"} & set(words):
+            print(describe_settings())
     except Exception as error:
         _fail(_with_hint(error), wants_traceback)
     except KeyboardInterrupt:
-        _fail(RunError("Interrupted. The same command with the sweep's directory, sweep.dir=..., goes on."), False)
+        again = " The same command with the sweep's directory, sweep.dir=..., goes on." if is_sweep(arguments) else ""
+        _fail(RunError(f"Interrupted.{again}"), False)
     finally:
         sys.argv = [program, *arguments]
         os.environ.pop("HYDRA_FULL_ERROR")
@@ -113,6 +120,17 @@ def read_words(arguments: Sequence[str]) -> list[str]:
         return f"{name}={quote_items(value, lambda item: is_readable(f'x={item}'), sweeps)}"
 
     return [read(word) for word in prepare_overrides(arguments)]
+
+
+def _check_files(words: Sequence[str]) -> None:
+    """Tell at once of a table that is not there: what reads tables takes seconds to import."""
+    from vae_lightning.data.files.archives import existing_path
+
+    named = dict(word.lstrip("+").split("=", 1) for word in words if "=" in word)
+    for key in SWEPT_PATHS if named.get("data") == "table" else ():
+        value = named.get(key, "null")
+        if QUOTED.fullmatch(value) and not INTERPOLATION.search(value):
+            existing_path(read_hydra_text(value), "Table", "a file", parameter=key.removeprefix("data."))
 
 
 def _job(config: "DictConfig") -> float | None:
@@ -165,7 +183,8 @@ def _job_of_a_sweep(config: "DictConfig", settings: "Settings", job: "Job") -> f
 
     from vae_lightning.console import one_job_of_many
     from vae_lightning.runs.run import run
-    from vae_lightning.sweeps.launch import began, keep_composition
+    from vae_lightning.sweeps.base import began
+    from vae_lightning.sweeps.launch import keep_composition
     from vae_lightning.sweeps.work import work_on
 
     run_dir, hydra_config = Path(settings.run_dir), HydraConfig.get()
@@ -185,7 +204,8 @@ def _job_of_a_sweep(config: "DictConfig", settings: "Settings", job: "Job") -> f
 
     try:
         since = began(run_dir.parent) if config.sweep.on_error == "stop" else None
-        return work_on(run_dir, job, work, stop_since=since, repeat=not sweeper["_target_"].startswith(SWEEPERS))
+        repeat = not sweeper["_target_"].startswith(SWEEPERS)
+        return work_on(run_dir, job, work, stop_since=since, repeat=repeat, total=sweeper.get("n_trials"))
     except InterruptedRun:
         raise KeyboardInterrupt from None  # Hydra would go on with the next job
 

@@ -11,7 +11,7 @@ EXAMPLES = """\b
 Examples:
   vae-lightning report outputs/mine
   vae-lightning report outputs/copied -o mine.html
-  python train.py -m model.latent_dim=2,8 seed=0,1 sweep.dir=multirun/first
+  python train.py -m 'model.latent_dim=2,8' 'seed=0,1' sweep.dir=multirun/first
   vae-lightning report multirun/first"""
 
 

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import click
 
-from vae_lightning.cli.base import SETTINGS, counting, load_model, one_line_errors, output_option, run_argument
+from vae_lightning.cli.base import (
+    SETTINGS,
+    counting,
+    load_model,
+    note_formulas,
+    one_line_errors,
+    output_option,
+    run_argument,
+)
 
 EXAMPLES = """\b
 Example:
@@ -40,6 +48,7 @@ def sample(
             for rows in model.sample_batches(num_rows, _seed(seed), mean, temperature, prior):
                 writer.write(rows)
                 count(len(rows))
+        note_formulas(writer)
 
 
 def _seed(seed: int | None) -> int:

@@ -23,7 +23,6 @@ from vae_lightning.training.checkpoints import AtomicCheckpointIO
 from vae_lightning.training.datamodule import VectorDataModule
 from vae_lightning.training.module import VAEModule
 
-
 STARTERS = {"MASTER_ADDR", "NODE_RANK", "GROUP_RANK", "SLURM_JOB_ID", "LSB_JOBID"}
 """Variables of which whoever starts a process on each of several machines sets one."""
 

@@ -17,6 +17,10 @@ CONF = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "conf"
 OWN_CONF = {"--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn"}
 VALUED = {*OWN_CONF, "--cfg", "-c", "--package", "-p", "--info", "-i", "--experimental-rerun"}
 """Hydra's flags that a word may follow."""
+NEEDED = ("model", "likelihood", "posterior", "prior", "objective", "optimizer", "trainer", "hydra")
+"""The groups without which nothing runs."""
+ABSENT = ("experiment", "sweep")
+"""The groups of which nothing is chosen by default."""
 MAYBE_VALUED = {"--info", "-i"}
 SWEEPING = re.compile(r"\+*(sweep=(?!null$)|hydra\.mode=MULTIRUN$)")
 RESUME = re.compile(r"resume=(?!null$)")
@@ -46,7 +50,8 @@ def prepare_overrides(arguments: Sequence[str], conf: Path = CONF, *, sweeps: bo
     if OWN_CONF & set(flags):
         return [*flags, *overrides]
     settings = _flatten(yaml.safe_load((conf / "train.yaml").read_text(encoding="utf-8")))
-    return [*flags, *(_check(override, groups, settings, conf) for override in _choose_table(overrides))]
+    checked = [_check(override, groups, settings, conf) for override in _choose_table(overrides)]
+    return [*flags, *filter(None, checked)]
 
 
 def is_sweep(arguments: Sequence[str]) -> bool:
@@ -113,6 +118,11 @@ def _check(argument: str, groups: set[str], settings: set[str], conf: Path) -> s
             else groups | settings
         )
         raise ConfigError(f"There is no setting {key}. {suggest(key if candidates is settings else first, candidates)}")
+    is_taken_away = key in groups and (sign == "~" or (not sign and value == "=null"))
+    if is_taken_away:
+        if key in NEEDED:
+            raise ConfigError(f"A run needs the group {key}, which was taken away. Leave it out for the default.")
+        return "" if key in ABSENT else f"~{key}{value if sign and value else ''}"  # Hydra knows no group=null
     if first == "hydra" or value is None or sign:
         return argument
     if key in groups:
@@ -145,7 +155,7 @@ def _check_choices(group: str, value: str, conf: Path) -> None:
     if not re.fullmatch(r"[\w\-]+(,[\w\-]+)*", value):
         return  # a list, a sweep function or an interpolation: Hydra's to read
     for choice in value.split(","):
-        if choice not in choices | {"null"}:
+        if choice not in choices:
             raise ConfigError(f"There is no {group}={choice}. {suggest(choice, choices)}")
 
 

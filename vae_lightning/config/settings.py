@@ -66,7 +66,14 @@ MAX_THREADS = 1024
 
 @dataclass(frozen=True)
 class RowOptions:
-    """The settings of the group ``data`` that are not the source's own."""
+    """The settings of the group ``data`` that are not the source's own.
+
+    Args:
+        batch_size: rows a step
+        preprocess: how columns are scaled: none, standardize, minmax or binarize; by default as the likelihood wants it
+        threshold: what binarize takes for the border between 0 and 1
+        resample: draw the bits of binarize anew whenever a row is read, each value being the share of ones
+    """
 
     batch_size: int | Literal["auto"] = AUTO
     preprocess: str | None = None

@@ -23,6 +23,7 @@ from vae_lightning.model.parts import build_part
 from vae_lightning.objectives.base import Objective, final_beta
 from vae_lightning.runs.conclusion import read_summary, recorded_course, recorded_table
 from vae_lightning.runs.loading import load_recorded
+from vae_lightning.shell import type_command
 from vae_lightning.training.module import MONITOR
 
 RECOMPUTED = 2_000_000
@@ -48,7 +49,7 @@ def examine_run(run_dir: str | Path, data: str | Path | None = None) -> Report:
     try:
         dataset, again = _dataset(model, record, data)
     except UserError as error:
-        advice = f"Give rows with the model's columns: vae-lightning doctor {run_dir} --data FILE."
+        advice = f"Give rows with the model's columns: {type_command('vae-lightning', 'doctor', run_dir)} --data FILE."
         return Report([Finding("DATA", None, str(error), advice, about="data"), *history])
     seed = int(record.get("seed", 0))
     rows = scale_rows(dataset, model.scaling, seed)

@@ -1,7 +1,6 @@
 """From a run directory to the trained model, whoever made the directory."""
 
 import csv
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vae_lightning.console import display_path
-from vae_lightning.errors import RunError, Setting, on_the_command_line
+from vae_lightning.errors import RunError
 from vae_lightning.export.card import CARD, WEIGHTS, read_module
 from vae_lightning.files import write_whole
 from vae_lightning.inference.checkpoint import (
@@ -23,6 +22,7 @@ from vae_lightning.inference.checkpoint import (
 )
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.inference.scoring import SCORE_KINDS
+from vae_lightning.shell import type_command, type_setting
 
 CHECKPOINTS = ("best.ckpt", "last.ckpt")
 VALID_SCORES = "valid_scores.csv"
@@ -111,8 +111,7 @@ def _read_valid_scores(path: Path) -> dict[str, np.ndarray]:
 
 def resume_advice(run_dir: Path) -> str:
     """A sentence that says how to go on with an unfinished run."""
-    resume = on_the_command_line(Setting("resume", display_path(run_dir)))
-    return f"python train.py {resume} goes on after the last finished epoch."
+    return f"python train.py {type_setting('resume', display_path(run_dir))} goes on after the last finished epoch."
 
 
 def epochs_of(checkpoint: Mapping[str, Any]) -> int:
@@ -124,7 +123,7 @@ def report_advice(run_dir: Path) -> str:
     """A sentence that says how to see what an unfinished run has learned; nothing where there is nothing to see."""
     if not holds_model(run_dir):
         return ""
-    return f"vae-lightning report {shlex.quote(display_path(run_dir))} shows what was learned so far."
+    return f"{type_command('vae-lightning', 'report', run_dir)} shows what was learned so far."
 
 
 def describe_epoch(epoch: int) -> str:

@@ -42,6 +42,7 @@ from vae_lightning.runs.loading import (
     resume_advice,
     write_valid_scores,
 )
+from vae_lightning.shell import type_command
 from vae_lightning.training.callbacks.course import CourseRecorder, describe_beta
 from vae_lightning.training.callbacks.guard import LossGuard
 from vae_lightning.training.datamodule import EVALUATION_BATCH
@@ -244,7 +245,7 @@ def _summarise(
     parts = [part for part in (*PARTS, f"checkpoints/{CHECKPOINTS[0]}") if (run_dir / part).exists()]
     say(f"Everything is in {display_path(run_dir)}: {', '.join(parts)}.")
     if (run_dir / "tensorboard").exists():
-        say(f"tensorboard --logdir {display_path(run_dir)}")
+        say(type_command("tensorboard", "--logdir", run_dir))
 
 
 def _versions() -> dict[str, str]:

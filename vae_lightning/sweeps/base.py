@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from vae_lightning.version import __version__
 
 Status = Literal["planned", "running", "finished", "failed", "pruned"]
 ENDED = ("finished", "failed", "pruned")
-RECORD, LOCK = "job.json", ".job.lock"
+RECORD, LOCK, COMPOSED = "job.json", ".job.lock", "multirun.yaml"
 LOOKING_SECONDS = 2.0
 """A claim waits as long: whoever only looks whether a job is at work holds its lock for an instant."""
 
@@ -88,6 +89,29 @@ def jobs_of(sweep_dir: Path) -> dict[int, Job]:
     )
     found = {number: read_job(sweep_dir / str(number)) for number in numbers}
     return {number: job for number, job in found.items() if job is not None}
+
+
+def began(sweep_dir: Path) -> float:
+    """When the sweep was last begun, in seconds since the epoch; 0 where that is not known."""
+    path = sweep_dir / COMPOSED
+    return path.stat().st_mtime if path.exists() else 0.0
+
+
+def describe_progress(sweep_dir: Path, total: int | None = None) -> str:
+    """How many jobs have ended, and how long the others may take at the pace of those that ended since it was begun.
+
+    Args:
+        sweep_dir: the sweep's directory.
+        total: how many there will be; None: those that are recorded.
+    """
+    jobs, since, now = jobs_of(sweep_dir).values(), began(sweep_dir), time.time()
+    ended = [job for job in jobs if job.status in ENDED]
+    left = (total or len(jobs)) - len(ended)
+    recent = sum(job.started >= since for job in ended)
+    if left <= 0 or not recent or not since:
+        return ""
+    seconds = round((now - since) / recent * left)
+    return f"{len(ended)} of {left + len(ended)} done, about {timedelta(seconds=seconds)} left."
 
 
 def has_failed_since(sweep_dir: Path, began: float) -> bool:

@@ -151,7 +151,7 @@ def results_of(sweep_dir: Path) -> list[Result]:
     state = "holds no jobs" if sweep_dir.is_dir() else "is no directory"
     raise RunError(
         f"{sweep_dir} {state}. A sweep's directory holds numbered ones with a {RECORD} each; "
-        "`python train.py -m seed=0,1 sweep.dir=DIR` makes one."
+        "`python train.py -m 'seed=0,1' sweep.dir=DIR` makes one."
     )
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from vae_lightning.console import console
+from vae_lightning.console import console, display_path
 from vae_lightning.errors import RunError
+from vae_lightning.shell import type_command, type_setting
 from vae_lightning.sweeps.base import ENDED, at_work, jobs_of
 from vae_lightning.sweeps.report import report_on
 
@@ -24,8 +25,8 @@ def conclude(sweep_dir: Path, wanted: Sequence[int], repeats_failed: bool = True
         report_on(sweep_dir)
     except Exception as error:  # hours of training are over and recorded: nothing about the report may hide that
         console.print(
-            f"The report could not be written: {type(error).__name__}: {error}. vae-lightning report {sweep_dir} "
-            "tries again.",
+            f"The report could not be written: {type(error).__name__}: {error}. "
+            f"{type_command('vae-lightning', 'report', sweep_dir)} tries again.",
             style="yellow",
         )
     jobs = jobs_of(sweep_dir)
@@ -35,7 +36,8 @@ def conclude(sweep_dir: Path, wanted: Sequence[int], repeats_failed: bool = True
     if elsewhere:
         console.print(f"Still at work in another process: job {', '.join(map(str, elsewhere))}.")
     idle = len(left) - len(elsewhere)
-    again = f" The same command with sweep.dir={sweep_dir} runs only what has not finished."
+    place = type_setting("sweep.dir", display_path(sweep_dir))
+    again = f" The same command with {place} runs only what has not finished."
     not_run = f" {idle} of the jobs {'were' if idle > 1 else 'was'} not run." if idle else ""
     if failed:
         job = jobs[failed[0]]

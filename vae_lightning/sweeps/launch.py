@@ -19,10 +19,18 @@ from vae_lightning.config.settings import Settings
 from vae_lightning.console import console
 from vae_lightning.errors import ConfigError, RunError, check_parameter
 from vae_lightning.shell import hydra_text
-from vae_lightning.sweeps.base import Job, at_work, describe_error, has_failed_since, read_job, write_job
+from vae_lightning.sweeps.base import (
+    COMPOSED,
+    Job,
+    at_work,
+    began,
+    describe_error,
+    has_failed_since,
+    read_job,
+    write_job,
+)
 from vae_lightning.sweeps.configuration import job_of
 
-COMPOSED = "multirun.yaml"
 LOST = "Its process ended without a word, as when the system kills it for want of memory."
 UNSWEPT = ("sweep", "launcher", "resume", "run_dir", "debug", "hydra")
 
@@ -165,12 +173,6 @@ class Launch:
         run_dir = self.sweep_dir / str(number)
         job = read_job(run_dir)
         return job is not None and job.status == "running" and not at_work(run_dir)
-
-
-def began(sweep_dir: Path) -> float:
-    """When the sweep was last begun, in seconds since the epoch; 0 where that is not known."""
-    path = sweep_dir / COMPOSED
-    return path.stat().st_mtime if path.exists() else 0.0
 
 
 def keep_composition(config: DictConfig, run_dir: Path) -> None:

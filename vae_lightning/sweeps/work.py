@@ -18,6 +18,7 @@ from vae_lightning.sweeps.base import (
     PrunedError,
     claim,
     describe_error,
+    describe_progress,
     has_failed_since,
     read_job,
     write_job,
@@ -29,7 +30,9 @@ Work = Callable[[bool], float]
 """Trains; told whether to go on from a checkpoint; returns val/nelbo of the best epoch."""
 
 
-def work_on(run_dir: Path, job: Job, work: Work, *, stop_since: float | None, repeat: bool) -> float | None:
+def work_on(
+    run_dir: Path, job: Job, work: Work, *, stop_since: float | None, repeat: bool, total: int | None = None
+) -> float | None:
     """Do one job unless it is done, or another process is at it.
 
     Args:
@@ -38,6 +41,7 @@ def work_on(run_dir: Path, job: Job, work: Work, *, stop_since: float | None, re
         work: does it.
         stop_since: not when a job of the sweep that was started later has failed; seconds since the epoch.
         repeat: do a failed or pruned job again, too; a sweeper that keeps records has said so in them.
+        total: how many jobs there will be, where that is not how many are recorded.
 
     Returns:
         The job's value; None where there is none.
@@ -61,10 +65,11 @@ def work_on(run_dir: Path, job: Job, work: Work, *, stop_since: float | None, re
             raise RunError(f"{run_dir} holds {others[0]}, but no {RECORD}: it is no job's. Nothing is run.")
         if stop_since is not None and has_failed_since(run_dir.parent, stop_since):
             return None
-        return _record(run_dir, known if known is not None and known.fingerprint == job.fingerprint else job, work)
+        job = known if known is not None and known.fingerprint == job.fingerprint else job
+        return _record(run_dir, job, work, total)
 
 
-def _record(run_dir: Path, job: Job, work: Work) -> float | None:
+def _record(run_dir: Path, job: Job, work: Work, total: int | None) -> float | None:
     if job.status == "running" and (value := _summarize(run_dir)) is not None:
         job.status, job.value = "finished", value  # killed after its summary, which a run writes last
         write_job(run_dir, job)
@@ -94,7 +99,7 @@ def _record(run_dir: Path, job: Job, work: Work) -> float | None:
         if job.status in ENDED:  # else it was interrupted, and can be gone on with
             job.seconds = time.time() - job.started
             write_job(run_dir, job)
-            _tell(run_dir.name, job)
+            _tell(run_dir.name, job, describe_progress(run_dir.parent, total))
     return job.value
 
 
@@ -117,11 +122,11 @@ def _clear(run_dir: Path) -> None:
             path.unlink()
 
 
-def _tell(number: str, job: Job) -> None:
+def _tell(number: str, job: Job, progress: str) -> None:
     if job.status == "finished":
         line = f"Job {number}: validation NELBO {job.value:.3f}, {job.seconds:.1f} s."
     elif job.status == "pruned":
         line = f"Job {number}: pruned after {job.seconds:.1f} s. {job.error}"
     else:
         line = f"Job {number} failed: {job.error}"
-    console.print(line, style="red" if job.status == "failed" else None)
+    console.print(f"{line} {progress}".rstrip(), style="red" if job.status == "failed" else None)

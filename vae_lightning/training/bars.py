@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-
 BAR_WIDTH, TIME_WIDTH = 20, 7
 
 

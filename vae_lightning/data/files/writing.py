@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 ENDINGS = (*DELIMITERS, *(f"{ending}.gz" for ending in DELIMITERS), ".parquet", ".feather", ".arrow", ".npy")
+FORMULA = r"[=@\t\r]|[+-](?![\d.,eE+-]*$)"
+"""How a text begins that a spreadsheet runs; a signed number is none."""
 
 
 class RowWriter:
@@ -29,6 +32,10 @@ class RowWriter:
 
     Args:
         path: .csv, .tsv, .txt (each also with .gz), .parquet, .feather, .arrow, .npy, or ``-``.
+
+    Attributes:
+        formulas: columns of a text whose name or values a spreadsheet would run as formulas; they are written as they
+            are, for whoever reads them as data must get them unchanged.
 
     Raises:
         DataError: for another ending, a folder that does not exist, what is no file, or batches that differ in dtypes.
@@ -49,6 +56,7 @@ class RowWriter:
         # Through a link, so that it stays one.
         self.path = self.path.resolve()
         self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        self.formulas: list[str] = []
         self._file: Any = None
         self._arrow: Any = None
         self._array: _ArrayFile | None = None
@@ -67,6 +75,7 @@ class RowWriter:
             self._write_text(frame)
 
     def _write_text(self, frame: pd.DataFrame) -> None:
+        self.formulas += [n for n in _find_formulas(frame) if n not in self.formulas]
         first = self._file is None
         if first:
             self._file = _utf8_output() if self.ending == PIPE else self._open_text()
@@ -169,3 +178,9 @@ class _ArrowFile:
     def close(self) -> None:
         """Write what ends the file."""
         self._writer.close()
+
+
+def _find_formulas(frame: pd.DataFrame) -> list[str]:
+    texts = [values.dropna().astype(str) for _, values in frame.items() if not pd.api.types.is_numeric_dtype(values)]
+    found = {str(values.name) for values in texts if values.str.match(FORMULA).any()}
+    return [str(name) for name in frame.columns if str(name) in found or re.match(FORMULA, str(name))]
