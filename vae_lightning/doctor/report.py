@@ -201,6 +201,24 @@ class Report(Sequence[Finding]):
             return f"No law is broken as far as can be judged; {len(self.unjudged)} point(s) could not be decided."
         return "No law is broken."
 
+    @classmethod
+    def from_json(cls, text: str) -> "Report":
+        """The report that `to_json` has written."""
+        content = json.loads(text)
+        findings = [
+            Finding(
+                one["code"],
+                one["ok"],
+                one["says"],
+                one["advice"],
+                one["evidence"],
+                tuple(one["alternatives"]),
+                one["about"],
+            )
+            for one in content["findings"]
+        ]
+        return cls(findings, content["measured"])
+
     def to_json(self) -> str:
         """The report as a JSON object with the keys ``ok``, ``verdict``, ``measured`` and ``findings``."""
         findings = [

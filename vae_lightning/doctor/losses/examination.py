@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,7 +31,7 @@ from vae_lightning.doctor.losses.posterior.verdict import KLVerdict, judge_kl
 from vae_lightning.doctor.losses.reconstruction.family import examine_reconstruction
 from vae_lightning.doctor.losses.reconstruction.layout import Block, ReconstructionReading, Term
 from vae_lightning.doctor.losses.rows import as_rows, check_rows, count_surviving_latents
-from vae_lightning.doctor.losses.transplant import transplant
+from vae_lightning.doctor.losses.transplant import find_models, transplant
 from vae_lightning.doctor.losses.whole import examine_whole
 from vae_lightning.doctor.report import Finding
 
@@ -111,7 +112,9 @@ class Examination:
             if model is None and count_arguments(loss) in (4, 5):
                 self._take_apart(loss)
                 return
-            graft = self.run_timed(lambda: transplant(loss, model, self.rows))
+            step = loss if model is None else partial(loss, model)
+            graft = self.run_timed(lambda: transplant(step, find_models(loss, model), self.rows))
+            graft = graft if graft is not None and graft.is_loss else None
             if graft is not None:
                 self._take_apart(graft.loss)
                 self.derived["sample"] = graft.sample
@@ -131,7 +134,7 @@ class Examination:
                 continue  # x is named first
             whole = arrange(loss, order)
             try:
-                readings = self.retry_with_columns(lambda whole=whole: self.run_timed(lambda: self._separate(whole)))
+                readings = self.retry_with_columns(partial(self.run_timed, partial(self._separate, whole)))
             except CallFailed as failure:
                 failures.append(failure)
                 if failure.code == "SLOW":
@@ -216,7 +219,8 @@ class Examination:
         """Compare the KL with the reconstruction, block by block."""
         if kl is None and len(readings) > 1:
             self.findings += compare_blocks(readings)
-        for reading in readings or [None]:
+        every: list[ReconstructionReading | None] = [*readings] or [None]
+        for reading in every:
             block = None if reading is None else reading.block
             columns = self.known_columns
             if block is not None:

@@ -1,20 +1,24 @@
-"""`examine_file`: the functions of a user's file. The file is run, and only here, because its path was given."""
+"""`examine_file`: the functions of a user's file, which is run in a process of its own because its path was given."""
 
-import importlib.util
+import json
+import os
+import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from vae_lightning.doctor.losses.blackbox.box import keep_random_states
-from vae_lightning.doctor.losses.blackbox.deadline import OutOfTimeError, Worker
-from vae_lightning.doctor.losses.functions import SECONDS, diagnose
-from vae_lightning.doctor.report import Finding, Report
+import numpy as np
 
-ROLES = ("kl", "sample", "reconstruction", "loss")
-IMPORT_SECONDS = 60.0  # TensorFlow alone takes ten
+from vae_lightning.doctor.losses.functions import SECONDS
+from vae_lightning.doctor.losses.rows import as_rows
+from vae_lightning.doctor.report import Finding, Report, check_parameter
+
+START_SECONDS = 60.0  # for importing the file; TensorFlow alone takes ten
+PRINTED = 100_000  # bytes of what the file prints that are passed on
+_CODE = "from vae_lightning.doctor.losses.child import main; main()"
 
 
 def examine_file(
@@ -31,10 +35,14 @@ def examine_file(
 ) -> Report:
     """Examine the functions that a Python file defines; see `diagnose`.
 
+    The file runs in a process of its own, with a deadline and a limit of its memory. That keeps an accident from doing
+    harm here; it is no sandbox, and the file may do whatever its user may.
+
     Args:
         path: The file.
-        kl, sample, reconstruction, loss: The names of the functions in it. A function called ``kl``, ``sample``,
-            ``reconstruction`` or ``loss`` is taken without being named, if no name at all was given.
+        kl, sample, reconstruction, loss: The names of the functions in it, or ``Class.method``. Without any, functions
+            of just these names are taken; where there are none, what the functions, methods and models of the file do
+            tells which is which.
         data: As for `diagnose`.
         likelihood: As for `diagnose`.
         beta: As for `diagnose`.
@@ -43,48 +51,62 @@ def examine_file(
     Returns:
         The report; its ``exit_status`` is 0 clean, 1 findings, 2 cannot judge.
     """
-    named = dict(zip(ROLES, (kl, sample, reconstruction, loss), strict=True))
-    module = _load(Path(path))
-    if isinstance(module, Finding):
-        return Report([module])
-    wanted = {role: name for role, name in named.items() if name is not None}
-    if not wanted:
-        wanted = {role: role for role in ROLES if callable(getattr(module, role, None))}
-    missing = [name for name in wanted.values() if not callable(getattr(module, name, None))]
-    if missing or not wanted:
-        have = ", ".join(name for name, value in vars(module).items() if callable(value) and not name.startswith("_"))
-        says = f"{path} has no function {' or '.join(missing or ROLES)}. It has: {have or 'none'}."
-        advice = "Say which function is which: --kl NAME, --sample NAME, --reconstruction NAME or --loss NAME."
-        return Report([Finding("NOTHING", None, says, advice, about=str(path))])
-    functions: dict[str, Callable[..., Any]] = {role: getattr(module, name) for role, name in wanted.items()}
-    return diagnose(**functions, data=data, likelihood=likelihood, beta=beta, seconds=seconds)
-
-
-def _load(path: Path) -> ModuleType | Finding:
+    check_parameter("diagnose", "beta", beta > 0, "positive", beta)
+    check_parameter("diagnose", "seconds", seconds > 0, "positive", seconds)
+    path = Path(path).resolve()
     if not path.is_file():
-        return Finding("NOTHING", None, f"There is no file {path}.", about=str(path))
-    name = f"_examined_{abs(hash(path.resolve()))}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        return Finding("NOTHING", None, f"{path} is no Python file.", about=str(path))
-    module = importlib.util.module_from_spec(spec)
-    loader = spec.loader
-    worker = Worker()
-    # The file's neighbours are importable from it, as they are when it is run; only while it is imported.
-    sys.path.insert(0, str(path.resolve().parent))
-    sys.modules[name] = module  # dataclasses and pickles look their module up
-    try:
-        with keep_random_states():
-            worker.run(lambda: loader.exec_module(module), IMPORT_SECONDS)
-    except OutOfTimeError:
-        return Finding("SLOW", False, f"Importing {path} takes more than {IMPORT_SECONDS:g} seconds.", about=str(path))
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # SystemExit too
-        says = f"Importing {path} raises {type(error).__name__}: {error}"
-        return Finding("RAISES", False, says, "Put training under `if __name__ == '__main__':`.", about=str(path))
-    finally:
-        sys.path.remove(str(path.resolve().parent))
-        sys.modules.pop(name, None)
-        worker.close()
-    return module
+        return Report([Finding("NOTHING", None, f"There is no file {path}.", about=str(path))])
+    named = {"kl": kl, "sample": sample, "reconstruction": reconstruction, "loss": loss}
+    options = {"likelihood": likelihood, "beta": beta, "seconds": seconds}
+    with tempfile.TemporaryDirectory() as folder:
+        job = {"path": str(path), "named": named, "options": options}
+        if data is not None:
+            np.save(Path(folder) / "rows.npy", as_rows(data))
+        Path(folder, "job.json").write_text(json.dumps(job), encoding="utf-8")
+        outcome = _run(Path(folder), START_SECONDS + 6 * (seconds + 1))
+        try:
+            return Report.from_json(Path(folder, "report.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError, TypeError, KeyError):
+            doing = _read(Path(folder, "doing"))
+            code, says = outcome
+            advice = "Put training under `if __name__ == '__main__':`." if doing.startswith("importing") else ""
+            return Report([Finding(code, False, f"While {doing or 'starting'}: {says}.", advice, about=str(path))])
+
+
+def _run(folder: Path, seconds: float) -> tuple[str, str]:
+    """Run the child, and say how it ended."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-c", _CODE, str(folder)]
+    with tempfile.TemporaryFile() as printed:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=printed,
+            stderr=printed,
+            env=environment,
+            start_new_session=True,
+        )
+        try:
+            status = child.wait(seconds)
+            outcome = "RAISES", f"the process ended with status {status} and without a report"
+        except subprocess.TimeoutExpired:
+            outcome = "SLOW", f"no answer within {seconds:g} seconds; the process was ended"
+        finally:
+            _end(child)
+        printed.seek(0)
+        sys.stderr.write(printed.read(PRINTED).decode(errors="replace"))
+    return outcome
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    """End the process and what it has started."""
+    with suppress(OSError):  # it may have ended by itself
+        if hasattr(os, "killpg"):
+            os.killpg(child.pid, 9)
+        else:
+            child.kill()
+    child.wait()
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

@@ -3,16 +3,16 @@
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
-from vae_lightning.doctor.losses.blackbox.box import BlackBox
+from vae_lightning.doctor.losses.blackbox.box import BlackBox, seed
 from vae_lightning.doctor.losses.posterior.noise import LATENTS
 from vae_lightning.doctor.losses.reconstruction.layout import Layout, Term
-
 
 Order: TypeAlias = tuple[int, int, int, int]
 
@@ -118,15 +118,20 @@ def _is_finite(value: Any) -> bool:
 def extract_reconstruction(loss: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     """(x, out) -> loss at m = 0, s = 1, less its value at x = 0 and an output of 0.35: the KL drops out.
 
-    Where the loss is not finite at x = 0 (a density of positive numbers), x = 0.3 serves.
+    Where the loss is not finite at x = 0 (a density of positive numbers), x = 0.3 serves. Both calls draw the same
+    noise, so that a sampled KL drops out, too; each pair draws its own.
     """
+    numbers = count(1)
 
     def reconstruction(x: Any, out: Any) -> Any:
+        number = next(numbers)
+        seed(number)
         m, s = _full_like(x, (x.shape[0], LATENTS), 0.0), _full_like(x, (x.shape[0], LATENTS), 1.0)
         usual = tuple(part * 0 + 0.35 for part in out) if isinstance(out, tuple) else out * 0 + 0.35
         value = loss(x, out, m, s)
         if isinstance(value, tuple | list | dict):
             return value  # which is refused by its name
+        seed(number)
         base = loss(x * 0, usual, m, s)
         return value - (base if _is_finite(base) else loss(x * 0 + 0.3, usual, m, s))
 
@@ -135,16 +140,20 @@ def extract_reconstruction(loss: Callable[..., Any]) -> Callable[[Any, Any], Any
 
 def extract_kl(loss: Callable[..., Any], layout: Layout, columns: int, zero: float) -> Callable[[Any, Any], Any]:
     """(m, s) -> loss at x = `zero` and an output of 0.35, less that at m = 0, s = 1: the reconstruction drops out."""
+    numbers = count(1)
 
     def kl(m: Any, s: Any) -> Any:
-        rows = m.shape[0]
+        rows, number = m.shape[0], next(numbers)
         x = _full_like(m, (rows, columns), zero)
         shapes = {"plain": (rows, columns), "concat": (rows, columns * layout.heads)}
         if layout.kind == "tuple":
             out: Any = tuple(_full_like(m, (rows, columns), 0.35) for _ in range(layout.heads))
         else:
             out = _full_like(m, shapes.get(layout.kind, (rows, columns, layout.heads)), 0.35)
-        return loss(x, out, m, s) - loss(x, out, m * 0, s * 0 + 1.0)
+        seed(number)
+        value = loss(x, out, m, s)
+        seed(number)
+        return value - loss(x, out, m * 0, s * 0 + 1.0)
 
     return kl
 
@@ -158,6 +167,7 @@ def is_separable(box: BlackBox, term: Term) -> bool:
         x = np.asarray(term.pair)[(np.arange(rows * term.columns).reshape(rows, -1) % (2 + which)) % 2]
         heads = [np.full(x.shape, 0.3 + 0.2 * which + 0.05 * i) for i in range(term.layout.heads)]
         m: Array = latents[other]
+        seed(3)
         return float(np.mean(box(x, term.layout.out(heads), m, np.abs(m) + 0.3)))
 
     latents = generator.normal(size=(2, rows, LATENTS))

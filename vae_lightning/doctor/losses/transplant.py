@@ -10,7 +10,6 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from types import FunctionType
 from typing import Any
 
@@ -36,14 +35,18 @@ def find_models(function: Callable[..., Any], model: Any = None) -> list[Any]:
     if isinstance(plain, FunctionType):
         seen = inspect.getclosurevars(plain)
         places += [*seen.nonlocals.values(), *seen.globals.values()]
-    return [one for place, one in enumerate(places) if is_model(one) and not any(one is other for other in places[:place])]
+    return [
+        one for place, one in enumerate(places) if is_model(one) and not any(one is other for other in places[:place])
+    ]
 
 
 def _list_layers(model: Any) -> list[Any]:
     if isinstance(model, torch.nn.Module):
         parts = [part for part in model.modules() if not list(part.children())]
         return [part for part in parts if list(part.parameters())]
-    return [part for part in model._flatten_layers() if part.weights and not list(part._flatten_layers(include_self=False))]
+    return [
+        part for part in model._flatten_layers() if part.weights and not list(part._flatten_layers(include_self=False))
+    ]
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Transplant:
 
     Attributes:
         found: Whether `loss` and `sample` can be called.
+        is_loss: Whether the step returns a number, or one for each row.
     """
 
     def __init__(self, models: list[Any], step: Callable[[Any], Any], x: Any) -> None:
@@ -72,6 +76,7 @@ class Transplant:
         self._torch = all(isinstance(layer, torch.nn.Module) for layer in self._layers)
         self._recorded: list[Any] = []
         self._inputs: list[Any] = []
+        self._outputs: list[Any] = []
         self._modules = [part for model in models if self._torch for part in model.modules()]
         self._run(x, None)
         self._recorded = [_repeat(one, one.shape[0]) for one in self._outputs]
@@ -147,13 +152,19 @@ class Transplant:
         seed(number)
         given = {call: self._recorded[call] + change for call, change in changes.items()}
         value = self._run(self._x, given)
-        value = next(iter(value.values())) if isinstance(value, dict) else value[0] if isinstance(value, tuple) else value
-        return float(_to_array(value).mean()), [_to_array(one) for one in self._inputs]
+        values = (
+            list(value.values()) if isinstance(value, dict) else [value] if hasattr(value, "shape") else list(value)
+        )
+        self.is_loss = np.prod(values[0].shape) in (1, len(self._x))
+        total = sum(float(_to_array(one).mean()) for one in values if hasattr(one, "shape"))
+        return total, [_to_array(one) for one in self._inputs]
 
     def _find(self) -> bool:
         loss, inputs = self._look({})
         _, others = self._look({}, 2)
-        random = [call for call, (one, other) in enumerate(zip(inputs, others, strict=True)) if not np.array_equal(one, other)]
+        random = [
+            call for call, (one, other) in enumerate(zip(inputs, others, strict=True)) if not np.array_equal(one, other)
+        ]
         if not random or inputs[random[0]].ndim != 2:
             return False
         draw = random[0]
@@ -163,7 +174,13 @@ class Transplant:
         self._mean = self._second = None
         for call in range(draw):
             width = self._recorded[call].shape[-1]
-            halves = [slice(0, size)] if width == size else [slice(0, size), slice(size, 2 * size)] if width == 2 * size else []
+            halves = (
+                [slice(0, size)]
+                if width == size
+                else [slice(0, size), slice(size, 2 * size)]
+                if width == 2 * size
+                else []
+            )
             for half in halves:
                 change = np.zeros(tuple(self._recorded[call].shape), dtype=np.float32)
                 change[..., half] = 1.0
@@ -174,7 +191,9 @@ class Transplant:
                 elif np.any(moved != 0):
                     self._second = _Place(call, half)
         self._outs = [
-            call for call in range(draw, len(inputs)) if abs(self._look({call: 0.1})[0] - loss) > 1e-7 * max(1.0, abs(loss))
+            call
+            for call in range(draw, len(inputs))
+            if abs(self._look({call: 0.1})[0] - loss) > 1e-7 * max(1.0, abs(loss))
         ]
         return self._mean is not None and bool(self._outs)
 
@@ -190,7 +209,11 @@ class Transplant:
 
 
 def _to_array(value: Any) -> Array:
-    return value.detach().cpu().double().numpy() if isinstance(value, torch.Tensor) else np.asarray(value, dtype=np.float64)
+    return (
+        value.detach().cpu().double().numpy()
+        if isinstance(value, torch.Tensor)
+        else np.asarray(value, dtype=np.float64)
+    )
 
 
 def _shape(value: Any, like: Any) -> Any:
@@ -207,13 +230,11 @@ def _repeat(value: Any, rows: int) -> Any:
     return np.repeat(np.asarray(first), rows, axis=0)
 
 
-def transplant(function: Callable[..., Any], model: Any, rows: Array | None) -> Transplant | None:
-    """The parts of ``function(x)`` or ``function(model, x)``; None where they cannot be found.
+def transplant(step: Callable[[Any], Any], models: list[Any], rows: Array | None) -> Transplant | None:
+    """The parts of ``step(x)``, which calls these models; None where they cannot be found.
 
     Without rows some between 0 and 1 are made, of every width that a layer takes and of the usual sizes of images.
     """
-    models = find_models(function, model)
-    step = function if model is None else partial(function, model)
     weights = [weight for one in models for layer in _list_layers(one) for weight in _list_weights(layer)]
     if not weights:
         return None

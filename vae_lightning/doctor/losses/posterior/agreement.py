@@ -33,7 +33,7 @@ def compare_with_kl(sampler: SamplerReading, kl: KLReading | None, verdict: KLVe
 
 
 def _judge_alone(sampler: SamplerReading) -> list[Finding]:
-    if sampler.constant:
+    if sampler.sigma is not None and sampler.constant:
         says = f"The standard deviation of the draw is {float(np.median(sampler.sigma)):.4g} whatever s is."
         return [Finding("MISMATCH", None, says, "Right if the KL has no s either: give it too.", about="sample")]
     if sampler.label is None:

@@ -126,7 +126,9 @@ def read_one_hot(box: BlackBox, reading: ReconstructionReading, columns: int, co
         return False
     weight = reading.weight
     wider = ReconstructionReading(reading.term)
-    averaged = _read_categorical(wider, cost, 2 * columns, True) and abs((wider.weight or 0) / (weight or 1) - 0.5) < 1e-3
+    averaged = (
+        _read_categorical(wider, cost, 2 * columns, True) and abs((wider.weight or 0) / (weight or 1) - 0.5) < 1e-3
+    )
     reading.term.reduction = Reduction(form, power, -1 if averaged else 0)
     reading.weight = weight * columns if averaged and weight else weight
     return True

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vae_lightning.doctor.losses.blackbox.box import BlackBox
+from vae_lightning.doctor.losses.blackbox.box import BlackBox, seed
 from vae_lightning.doctor.losses.posterior.sigma import POSITIVE_GRID, identify_sigma
 from vae_lightning.doctor.losses.reconstruction.blocks import MOST, Block, BlockBox, find_blocks
 from vae_lightning.doctor.losses.reconstruction.classes import examine_classes, examine_coupled, read_one_hot
@@ -35,9 +35,7 @@ def examine_reconstruction(
         examine_classes(box, reading)
         return [reading]
     if _is_random(term):
-        says = "Two calls with the same arguments differ: the reconstruction is random, so nothing can be read off it."
-        advice = "Take dropout and noise out of the loss function."
-        reading.findings.append(Finding("UNSEEDED", None, says, advice, about="reconstruction"))
+        reading.findings.append(_report_random(term, free_constant))
         return [reading]
     # Equal values in all columns hide what the argmax of a one-hot row shows.
     if not _ignores_x(term) and term.reduction.regular and _is_additive(term):
@@ -113,7 +111,32 @@ def _check_signs_of_heads(reading: ReconstructionReading) -> list[Finding]:
 
 
 def _is_random(term: Term) -> bool:
-    return any(term.evaluate(term.pair[1], ORDINARY) != term.evaluate(term.pair[1], ORDINARY) for _ in range(2))
+    values = [term.evaluate(term.pair[1], ORDINARY) for _ in range(3)]
+    return bool(np.ptp(values) > 1e-10 * max(1.0, abs(values[0])))
+
+
+def _report_random(term: Term, taken_out: bool) -> Finding:
+    low, high = term.pair
+
+    def compare(number: int) -> float:
+        """How x and another x differ, beside one noise."""
+        values = []
+        for x in (low, high):
+            seed(number)
+            values.append(term.evaluate(x, ORDINARY))
+        return values[1] - values[0]
+
+    differences = [compare(number) for number in (1, 1, 2, 3)]
+    governed = taken_out or differences[0] == differences[1]
+    if governed and np.ptp(differences) > 1e-6 * max(1.0, abs(differences[0])):
+        says = (
+            "The output is drawn at random before it is compared with x: what is compared is a sample, no likelihood."
+        )
+        advice = "Give the decoder's mean and variance to −log p(x|z) as they are."
+        return Finding("UNNORMALISED", False, says, advice, about="reconstruction")
+    says = "Two calls with the same arguments differ: the reconstruction is random, so nothing can be read off it."
+    advice = "Take dropout and noise out of the loss function."
+    return Finding("UNSEEDED", None, says, advice, about="reconstruction")
 
 
 def _is_additive(term: Term) -> bool:
