@@ -123,10 +123,8 @@ def test_checkpoints(examples: int, tmp_path: Path, small_run: Run, little_memor
             if isinstance(found, UserError):
                 return "read, and of other columns"
             assert np.isfinite(found).all(), "codes that are no numbers"
-            is_same = (
-                change.place is None
-                or (change.place[:1] == ("config",)
-                and change.place[1:2] in {(name,) for name in IRRELEVANT})
+            is_same = change.place is None or (
+                change.place[:1] == ("config",) and change.place[1:2] in {(name,) for name in IRRELEVANT}
             )
             if is_same and change.weights is None:
                 assert np.array_equal(found, codes), "another model than the one that was saved"
