@@ -149,3 +149,15 @@ def test_types_of_all_settings_of_rows_are_checked(
     config = compose_config(tmp_path, "data=table")
     with pytest.raises(ConfigError, match=f"The '{name}' parameter of .* must be"):
         Settings.parse({**config, "data": {**config["data"], name: value}})
+
+
+def test_the_doctor_is_told_how_a_table_is_written(tmp_path: Path) -> None:
+    path = write(tmp_path / "new.csv", ROWS.assign(d=1.5))
+    told = CliRunner().invoke(main, ["doctor", "--data", str(path)])
+    assert "data.skip_rows=[2]" in told.output
+    result = CliRunner().invoke(main, ["doctor", "--data", str(path), "data.skip_rows=[2]", "data.decimal=comma"])
+    assert "cannot be trained on" not in result.output
+    assert "4: " in result.output
+    wrong = CliRunner().invoke(main, ["doctor", "data.decimal=comma"])
+    assert wrong.exit_code == 2
+    assert "give it alone, with --data FILE" in wrong.output

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vae_lightning.cli.base import SETTINGS
+from vae_lightning.cli.base import SETTINGS, read_settings, settings_argument
 from vae_lightning.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,11 +19,13 @@ Examples:
   vae-lightning doctor losses.py --kl my_kl --sample draw --data my.csv
   vae-lightning doctor --history losses.csv --columns 224 --likelihood bernoulli
   vae-lightning doctor --data my.csv --likelihood gaussian
+  vae-lightning doctor --data my.csv data.decimal=comma
   vae-lightning doctor outputs/first"""
 
 
 @click.command(epilog=EXAMPLES, context_settings=SETTINGS)
 @click.argument("target", required=False, type=click.Path(path_type=Path))
+@settings_argument
 @click.option("--history", help="A CSV of losses or a Keras or Lightning log; - reads what is pasted.")
 @click.option("--data", help="A table: judged by itself, or beside the target.")
 @click.option("--likelihood", help="The likelihood that is meant, e.g. bernoulli or gaussian.")
@@ -46,22 +48,28 @@ def doctor(
     loss: str | None,
     beta: float,
     as_json: bool,
+    settings: tuple[str, ...],
 ) -> None:
     """Say what is wrong with a VAE loss.
 
     TARGET is a Python file with the functions kl, sample, reconstruction or loss (it is run), or a run directory. A
-    history or a table is examined without one.
+    history or a table is examined without one. Settings such as data.decimal=comma say how the table of --data is
+    written, where it is judged by itself.
 
     Exit status: 0 nothing is wrong, 1 something is, 2 it cannot be judged.
     """
     names = {"kl": kl, "sample": sample, "reconstruction": reconstruction, "loss": loss}
+    if str(target).startswith("data.") and "=" in str(target):
+        target, settings = None, (str(target), *settings)
+    if settings and (data is None or target is not None or history is not None):
+        raise click.UsageError(f"{settings[0]} says how a table is written: give it alone, with --data FILE.")
     _check_usage(target, history, data, names, columns)
     try:
         with redirect_stdout(sys.stderr):  # what the user's own code prints is no part of the report
             if history is not None:
                 report = _history(history, columns, likelihood, data)
             elif target is None:
-                report = _table(str(data), likelihood)
+                report = _table(str(data), likelihood, settings)
             elif target.is_dir():
                 report = _run(target, data)
             else:
@@ -101,10 +109,10 @@ def _history(history: str, columns: int | None, likelihood: str | None, data: st
     return examine_history(pasted, columns, likelihood, data=rows)
 
 
-def _table(data: str, likelihood: str | None) -> "Report":
+def _table(data: str, likelihood: str | None, settings: tuple[str, ...]) -> "Report":
     from vae_lightning.doctor.runs.table import examine_data
 
-    return examine_data(data, likelihood)
+    return examine_data(data, likelihood, read_settings(settings))
 
 
 def _run(run_dir: Path, data: str | None) -> "Report":

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from vae_lightning.data.columns import Column
-from vae_lightning.data.files import archives, text
+from vae_lightning.data.files import archives, lines
 from vae_lightning.data.files.archives import Archive, read_npy
 from vae_lightning.data.files.reading import RowReader
 from vae_lightning.data.files.writing import RowWriter
@@ -152,7 +152,7 @@ class Endless(io.RawIOBase):
 
 
 def test_a_pipe_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "MAX_LINE", 2**16)
+    monkeypatch.setattr(lines, "MAX_LINE", 2**16)
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(Endless())))
     told = refusal(lambda: list(RowReader("-", [Column("a", "float64")])))
     assert told == "The input is no table: line 1 is longer than 65,536 characters."

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from itertools import chain, pairwise
 
 from vae_lightning.data.files.dialect import Dialect, NumberFormat
+from vae_lightning.data.files.headers import is_header
+from vae_lightning.data.files.lines import Line
 from vae_lightning.data.files.sheets import check_unique
 from vae_lightning.data.wording import count, shorten
 from vae_lightning.errors import DataError, Setting
@@ -17,7 +19,6 @@ CANDIDATES = ("\t", ";", "|", ",", " ")
 NEARLY = 0.9  # of the lines of a table, which may have a few bad ones
 MOST_CELLS = 20_000  # that are looked at for marks in numbers
 QUOTE = '"'
-Line = tuple[int, str]
 Record = tuple[int, list[str]]
 WORDS = {"\t": "tab", " ": "space", ",": "comma", ";": "semicolon", "|": "pipe", ".": "point", "'": "apostrophe"}
 GROUPS = r"[-+]?[1-9]\d{0,2}"  # what stands before the first thousands separator
@@ -130,7 +131,7 @@ def find_layout(sample: Sequence[Line], name: str, dialect: Dialect, expected: S
     numbers, found = _find_numbers(rows or [first], dialect)
     header = dialect.header
     if header is None:
-        header = named is not None or labelled or _is_header(first, rows, numbers, dialect.missing_words, expected)
+        header = named is not None or labelled or is_header(first, rows, numbers, dialect.missing_words, expected)
         if all(numbers.is_number(text.strip()) for text in first[not first[0].strip() :]):
             kind, other = ("names", "false: a row") if header else ("a row", "true: names")
             notes.append(f"the first line, {shorten(first, 3)}, taken for {kind} (data.header={other})")
@@ -268,72 +269,3 @@ def _find_numbers(rows: Sequence[Sequence[str]], dialect: Dialect) -> tuple[Numb
     if thousands not in (None, dialect.thousands_mark):
         notes.append(f"{thousands!r} between thousands")
     return NumberFormat(point or ".", thousands), notes
-
-
-def _is_header(
-    first: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    numbers: NumberFormat,
-    missing: frozenset[str],
-    expected: Sequence[str],
-) -> bool:
-    """Whether a first line holds names: texts as a rule, and numbers that are no values of their columns."""
-    cells = [text.strip() for text in first]
-    if expected and set(expected) <= set(cells):
-        return True
-    # A column of row numbers has no name; elsewhere an empty cell among numbers is a missing one.
-    start = int(len(cells) > 1 and not cells[0])
-    if [str(index) for index in range(len(cells) - start)] == cells[start:]:
-        return True
-    if list(expected) == [str(index) for index in range(len(cells))] and all(map(numbers.is_number, cells)):
-        return False  # what was trained on had no names either
-    values = [_value(numbers, text) for text in cells]
-    texts = [text for text, value in zip(cells, values, strict=True) if value is None and text not in missing]
-    columns = list(zip(*(row for row in rows if len(row) == len(cells)), strict=True)) or [()] * len(cells)
-    below = [[_value(numbers, text.strip()) for text in column] for column in columns]
-    measured = [i for i, column in enumerate(below) if column and None not in column and i >= start]
-    if texts:
-        # A row, where its texts stand below again or its fractions are among those of their columns.
-        if not measured or any(values[i] is None and cells[i] not in missing for i in measured):
-            return True
-        seen = [set(map(str.strip, column)) for column in columns]
-        again = any(text in column for text, column in zip(cells, seen, strict=True) if text in texts)
-        fractions = any("." in cells[i] or "," in cells[i] for i in measured)
-        return not again and not (fractions and not _are_ticks(values, below, measured))
-    if None in values[start:]:
-        return False
-    return _are_ticks(values, below, range(start, len(cells)))
-
-
-def _are_ticks(values: Sequence[float | None], below: Sequence[Sequence[float | None]], which: Iterable[int]) -> bool:
-    """Whether numbers are years, wavelengths and the like: rising or falling, and not as the rows below them are."""
-    which = list(which)
-    ticks = [value for i in which if (value := values[i]) is not None]
-    rows = list(zip(*(below[i] for i in which), strict=True))
-    if len(ticks) < 3 or not _is_monotonic(ticks) or len(rows) < 2:
-        return False
-    steps = {round(b - a, 9) for a, b in pairwise(ticks)}
-    others = [row for row in rows if None not in row]
-    if len(steps) == 1 and len(ticks) > 4 and sum(map(_is_monotonic, others)) < len(others) / 2:
-        return True
-    gaps, spreads = [], []
-    for tick, i in zip(ticks, which, strict=True):
-        column = [value for value in below[i] if value is not None]
-        if not column:
-            return False
-        low, high = min(column), max(column)
-        gaps.append(max(low - tick, tick - high))
-        spreads.append(high - low)
-    if min(gaps) <= 0:
-        return False
-    unlike = sum(map(_is_monotonic, others)) < len(others) / 2
-    return unlike or all(gap > spread for gap, spread in zip(gaps, spreads, strict=True))
-
-
-def _is_monotonic(values: Sequence[float | None]) -> bool:
-    signs = {(b > a) - (b < a) for a, b in pairwise(values) if a is not None and b is not None}
-    return signs in ({1}, {-1})
-
-
-def _value(numbers: NumberFormat, text: str) -> float | None:
-    return float(numbers.plain(text)) if numbers.is_number(text) else None

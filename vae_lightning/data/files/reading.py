@@ -12,10 +12,11 @@ import pandas as pd
 from vae_lightning.data.columns import Column
 from vae_lightning.data.files.archives import UNREADABLE, Archive, existing_path, read_npy, unreadable
 from vae_lightning.data.files.dialect import PIPE, TEXT_ENDINGS, Dialect, is_text
+from vae_lightning.data.files.lines import find_encoding, readable_text
 from vae_lightning.data.files.numbers import to_numpy
 from vae_lightning.data.files.passthrough import TextColumns, numbers_kept_whole
 from vae_lightning.data.files.sheets import array_sheet, check_unique
-from vae_lightning.data.files.text import TextRows, find_encoding, readable_text, rows_in_block
+from vae_lightning.data.files.text import TextRows, rows_in_block
 from vae_lightning.data.sources.table import ENDINGS
 from vae_lightning.data.wording import count
 from vae_lightning.errors import DataError, Setting, did_you_mean

@@ -1,20 +1,17 @@
 """Rows of delimited text, a block at a time: the one reader that training, the commands and the doctor share."""
 
 import csv
-import gzip
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 
 from vae_lightning.console import log
-from vae_lightning.data.files.archives import unreadable
 from vae_lightning.data.files.dialect import Dialect
-from vae_lightning.data.files.layout import QUOTE, WORDS, Layout, Line, Record, find_layout, read_records
+from vae_lightning.data.files.layout import QUOTE, WORDS, Layout, Record, find_layout, read_records
+from vae_lightning.data.files.lines import Line, number_lines, readable_text
 from vae_lightning.data.files.numbers import FALSE, TRUE, TextNumbers, to_numpy
 from vae_lightning.data.files.sheets import Sheet
 from vae_lightning.data.wording import count
@@ -26,36 +23,9 @@ if TYPE_CHECKING:
 SAMPLE_LINES = 200  # from which the layout of a text is found out
 SAMPLE_CHARACTERS = 2**20
 LEAST_LINES = 8
-MAX_LINE = 2**26
-"""Characters: a longer line, or a pipe without any line ends, is no row of a table."""
 CELLS_AT_ONCE = 2**20
 WIDE = 2000
 """Columns above which time goes by their number, not by that of the cells."""
-BYTE_ORDER_MARKS = {
-    b"\xff\xfe\0\0": "utf-32",
-    b"\0\0\xfe\xff": "utf-32",
-    b"\xff\xfe": "utf-16",
-    b"\xfe\xff": "utf-16",
-}
-GZIP = b"\x1f\x8b"
-
-
-def find_encoding(start: bytes, dialect: Dialect) -> str:
-    """The encoding of a text that begins with ``start``: what was said, or what a byte order mark says, or UTF-8."""
-    if dialect.encoding is not None:
-        return "utf-8-sig" if dialect.encoding.lower().replace("-", "") == "utf8" else dialect.encoding
-    # Excel's "Unicode text" is UTF-16, its "CSV UTF-8" starts with a byte order mark.
-    return next((name for mark, name in BYTE_ORDER_MARKS.items() if start.startswith(mark)), "utf-8-sig")
-
-
-def open_text(path: Path, dialect: Dialect) -> TextIO:
-    """Open plain or gzipped text."""
-    with path.open("rb") as file:
-        is_gzip = path.suffix.lower() == ".gz" or file.read(2) == GZIP
-    opened: Callable[..., object] = gzip.open if is_gzip else open
-    with cast(TextIO, opened(path, "rb")) as file:
-        encoding = find_encoding(cast(bytes, file.read(4)), dialect)
-    return cast(TextIO, opened(path, "rt", encoding=encoding, newline=""))
 
 
 class TextRows:
@@ -73,7 +43,7 @@ class TextRows:
 
     def __init__(self, file: TextIO, name: str, dialects: Sequence[Dialect], expected: Sequence[str] = ()) -> None:
         self.name = name
-        lines = _number_lines(file, name)
+        lines = number_lines(file, name)
         sample, size = [], 0
         for line in lines:
             sample.append(line)
@@ -232,15 +202,6 @@ def _is_number(kind: "pa.DataType") -> bool:
     return pa.types.is_int64(kind) or pa.types.is_float64(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind)
 
 
-def _number_lines(file: TextIO, name: str) -> Iterator[Line]:
-    number = 0
-    while line := file.readline(MAX_LINE):
-        number += 1
-        if len(line) == MAX_LINE:
-            raise DataError(f"{name} is no table: line {number} is longer than {MAX_LINE:,} characters.")
-        yield number, line
-
-
 def read_text(path: Path, dialect: Dialect) -> Sheet:
     """Read delimited text, plain or gzipped.
 
@@ -273,7 +234,7 @@ def read_text(path: Path, dialect: Dialect) -> Sheet:
 
     def lines(wanted: Sequence[int]) -> list[int]:
         with readable_text(path, dialect) as file:
-            found = [line for line, _ in islice(layout.records(_number_lines(file, path.name)), max(wanted) + 1)]
+            found = [line for line, _ in islice(layout.records(number_lines(file, path.name)), max(wanted) + 1)]
         return [found[row] for row in wanted]
 
     def place(row: int) -> str:
@@ -301,39 +262,3 @@ def _join(parts: Sequence["pa.Array"]) -> np.ndarray:
     kinds = {array.dtype.kind for array in values}
     # Truth values of which some are missing are numbers, as fractions are.
     return np.concatenate([array.astype(np.float64) for array in values] if kinds == {"b", "f"} else values)
-
-
-@contextmanager
-def readable_text(path: Path, dialect: Dialect) -> Iterator[TextIO]:
-    """An open text.
-
-    Raises:
-        DataError: It cannot be decoded, or its archive is damaged.
-    """
-    try:
-        with open_text(path, dialect) as file:
-            yield file
-    except UnicodeError as error:
-        where = _first_bad_byte(path, dialect)
-        encoding = dialect.encoding or "UTF-8"
-        raise DataError(
-            f"'{path}' is not {encoding} text{where}. Save it as UTF-8, or name its encoding.",
-            [Setting("data.encoding", "cp1252", "Western Europe, Windows"), Setting("data.encoding", "utf-16")],
-        ) from error
-    except (OSError, EOFError, zlib.error) as error:  # a damaged archive
-        raise unreadable(path, "delimited text", error) from error
-
-
-def _first_bad_byte(path: Path, dialect: Dialect) -> str:
-    if dialect.encoding is not None:
-        return ""
-    with open_text(path, Dialect(encoding="latin-1")) as file:
-        for number, line in enumerate(file, 1):
-            content = line.encode("latin-1")
-            try:
-                content.decode()
-            except UnicodeDecodeError as error:
-                if number == 1 and content.startswith(tuple(BYTE_ORDER_MARKS)):
-                    break  # It is no UTF-8 to begin with.
-                return f": line {number} holds the byte 0x{content[error.start]:02x}"
-    return ""

@@ -1,5 +1,6 @@
 """`examine_data`: which likelihoods can take a table, what stands in the way, and what its losses will be."""
 
+from collections.abc import Mapping
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,11 @@ NARROW = 0.5  # of the mean: no variance of a Poisson
 DEPENDENT = 1e-13  # of the greatest eigenvalue of the correlations: rounding, not variation
 
 
-def examine_data(data: "str | PathLike[str] | pd.DataFrame | Array", likelihood: str | None = None) -> Report:
+def examine_data(
+    data: "str | PathLike[str] | pd.DataFrame | Array",
+    likelihood: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Report:
     """Say which likelihoods can take a table, and what its losses will be.
 
     The rows are split and preprocessed as ``python train.py data=table data.path=FILE`` does it with its defaults, so
@@ -40,6 +45,7 @@ def examine_data(data: "str | PathLike[str] | pd.DataFrame | Array", likelihood:
     Args:
         data: A file (CSV, TSV, Parquet, Feather, NPY, NPZ), a data frame or an array (N, C).
         likelihood: The one that is meant: ``bernoulli``, ``gaussian``, ...; None judges the one that suits best.
+        settings: How a text is written, as a training run is told under ``data``: ``{"decimal": "comma"}``.
 
     Returns:
         The report. Values outside the support of the likelihood meant, and columns that no likelihood can take, are
@@ -52,12 +58,16 @@ def examine_data(data: "str | PathLike[str] | pd.DataFrame | Array", likelihood:
     legal = f"one of {', '.join(known)} or None"
     check_parameter("examine_data", "likelihood", likelihood in (None, *known), legal, likelihood)
     try:
-        sheets = Table(str(data)).sheets() if isinstance(data, str | PathLike) else None
+        table = Table(str(data), **(settings or {})) if isinstance(data, str | PathLike) else None
+        sheets = None if table is None else table.sheets()
         sheet = _sheet_of(data) if sheets is None else sheets["train"]
         usable, findings = _usable_columns(sheet)
         if usable.shape[1] == 0:
             return Report([*findings, Finding("DATA", None, "No column of numbers is left to judge.", about="data")])
-        dataset = _split(usable) if sheets is None else Table(str(data), columns=list(usable.columns)).load(sheets)
+        if table is None:
+            dataset = _split(usable)
+        else:
+            dataset = Table(str(data), columns=list(usable.columns), **(settings or {})).load(sheets)
     except UserError as error:
         return Report([Finding("DATA", None, str(error), about="data")])
     findings += examine_cells(usable.to_numpy(dtype=np.float64), list(usable.columns), sheet.place)
