@@ -1,12 +1,36 @@
 """A job's record and its lock."""
 
 import multiprocessing
+import os
 import signal
 import time
 from pathlib import Path
 from typing import Any
 
-from vae_lightning.sweeps.base import Job, at_work, claim, jobs_of, next_number, read_job, write_job
+from vae_lightning.sweeps.base import (
+    COMPOSED,
+    Job,
+    at_work,
+    claim,
+    describe_progress,
+    jobs_of,
+    next_number,
+    read_job,
+    write_job,
+)
+
+
+def test_a_sweep_says_how_many_jobs_are_done_and_how_long_the_others_may_take(tmp_path: Path) -> None:
+    """A sweep's console told of each job, and nothing of the whole."""
+    now = time.time()
+    for number, status in enumerate(["finished", "failed", "running", "planned"]):
+        write_job(tmp_path / str(number), Job("abc", [], [], {}, status, started=now - 10))  # type: ignore[arg-type]
+    assert describe_progress(tmp_path) == ""  # nobody knows when it was begun
+    (tmp_path / COMPOSED).touch()
+    os.utime(tmp_path / COMPOSED, (now - 20, now - 20))
+    assert describe_progress(tmp_path) == "2 of 4 done, about 0:00:20 left."
+    assert describe_progress(tmp_path, 12) == "2 of 12 done, about 0:01:40 left."
+    assert describe_progress(tmp_path, 2) == ""
 
 
 def test_a_record_comes_back_as_it_went(tmp_path: Path) -> None:

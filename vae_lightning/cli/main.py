@@ -77,7 +77,8 @@ def train(arguments: Sequence[str] | None = None) -> None:
         words, task = read_words(arguments), _job
         if words[:2] in (["--cfg", "job"], ["-c", "job"]) and not any(word.startswith("-") for word in words[2:]):
             words, task = [*words[2:], *LOOKING], _show
-        _check_files(words)
+        if not is_sweep(arguments):  # whose jobs fail one by one
+            _check_files(words)
         sys.argv = [program, *words]
         with suppress(SystemExit) if {"--help", "-h"} & set(words) else nullcontext():
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(task)()

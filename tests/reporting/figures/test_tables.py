@@ -1,6 +1,9 @@
 """Tables: real rows beside drawn ones, and what the code says of each column."""
 
+import itertools
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -62,6 +65,20 @@ def test_a_column_of_one_value_has_no_correlation(table: Subject) -> None:
     real = np.asarray(tables.draw_correlations(subject).axes[0].images[0].get_array())
     assert np.isnan(real[1]).all()
     assert np.isfinite(np.delete(np.delete(real, 1, 0), 1, 1)).all()
+
+
+@pytest.mark.parametrize(("columns", "named"), [(12, 12), (24, 24), (30, 30), (60, 30)])
+def test_many_columns_have_names_that_do_not_touch(columns: int, named: int) -> None:
+    """From 13 columns on the axes had no names."""
+    draws = np.random.default_rng(0)
+    rows, samples = draws.normal(size=(2, 50, columns))
+    subject: Any = SimpleNamespace(rows=rows, samples=samples, names=[f"column{i}" for i in range(columns)])
+    figure = tables.draw_correlations(subject)
+    figure.canvas.draw()
+    for labels in (figure.axes[0].get_xticklabels(), figure.axes[0].get_yticklabels()):
+        assert len([label for label in labels if label.get_text()]) == named
+        boxes = [label.get_window_extent() for label in labels]
+        assert not any(a.overlaps(b) for a, b in itertools.pairwise(boxes))
 
 
 def test_bars_are_nats_gained_over_an_independent_column(table: Subject) -> None:
