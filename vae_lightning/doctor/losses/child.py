@@ -15,7 +15,7 @@ from vae_lightning.doctor.losses.discover import find_functions, resolve
 from vae_lightning.doctor.losses.functions import diagnose
 from vae_lightning.doctor.report import Finding, Report
 
-MEMORY = 8 * 2**30  # bytes beyond what Python and torch have mapped
+MEMORY = 4 * 2**30  # bytes beyond what Python and torch have mapped
 WRITTEN = 2**28  # bytes of one file, what is printed among them
 ROLES = ("kl", "sample", "reconstruction", "loss")
 

@@ -63,7 +63,7 @@ def examine_file(
         if data is not None:
             np.save(Path(folder) / "rows.npy", as_rows(data))
         Path(folder, "job.json").write_text(json.dumps(job), encoding="utf-8")
-        outcome = _run(Path(folder), START_SECONDS + 6 * (seconds + 1))
+        outcome = _run(Path(folder), 6 * (seconds + 1))
         try:
             return Report.from_json(Path(folder, "report.json").read_text(encoding="utf-8"))
         except (OSError, ValueError, TypeError, KeyError):
@@ -74,7 +74,8 @@ def examine_file(
 
 
 def _run(folder: Path, seconds: float) -> tuple[str, str]:
-    """Run the child, and say how it ended."""
+    """Run the child, and say how it ended; `seconds` are for the examination once the file is imported."""
+    left = 0.0
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", _CODE, str(folder)]
     with tempfile.TemporaryFile() as printed:
@@ -87,10 +88,13 @@ def _run(folder: Path, seconds: float) -> tuple[str, str]:
             start_new_session=True,
         )
         try:
-            status = child.wait(seconds)
+            with suppress(subprocess.TimeoutExpired):  # then it may be examining already
+                child.wait(START_SECONDS)
+            left = seconds if _read(folder / "doing").startswith("examining") else 0.0
+            status = child.wait(left)
             outcome = "RAISES", f"the process ended with status {status} and without a report"
         except subprocess.TimeoutExpired:
-            outcome = "SLOW", f"no answer within {seconds:g} seconds; the process was ended"
+            outcome = "SLOW", f"no answer within {START_SECONDS + left:g} seconds; the process was ended"
         finally:
             _end(child)
         printed.seek(0)

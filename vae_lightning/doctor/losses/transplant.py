@@ -137,13 +137,18 @@ class Transplant:
         modes = [part.training for part in self._modules]
         for part in self._modules:
             part.training = not isinstance(part, torch.nn.modules.dropout._DropoutNd)
+        specs = [getattr(layer, "input_spec", None) for layer in self._layers]  # Keras refuses other widths
         for layer in self._layers:
             object.__setattr__(layer, name, replace(getattr(layer, name)))
+            if not self._torch:
+                layer.input_spec = None
         try:
             yield
         finally:
-            for layer in self._layers:
+            for layer, spec in zip(self._layers, specs, strict=True):
                 object.__delattr__(layer, name)
+                if not self._torch:
+                    layer.input_spec = spec
             for part, mode in zip(self._modules, modes, strict=True):
                 part.training = mode
 
@@ -235,16 +240,18 @@ def transplant(step: Callable[[Any], Any], models: list[Any], rows: Array | None
 
     Without rows some between 0 and 1 are made, of every width that a layer takes and of the usual sizes of images.
     """
-    weights = [weight for one in models for layer in _list_layers(one) for weight in _list_weights(layer)]
-    if not weights:
+    if not models:
         return None
-    native = isinstance(weights[0], torch.Tensor)
-    widths = dict.fromkeys((int(one.shape[1 if native else 0]),) for one in weights if len(one.shape) == 2)
+    native = all(isinstance(one, torch.nn.Module) for one in models)
+    shapes = dict.fromkeys([*((width,) for one in models for width in _list_widths(one)), *SIZES])
     generator = np.random.default_rng(0)
-    batches = [generator.uniform(0.1, 0.9, (BATCH, *shape)) for shape in (*widths, *SIZES)]
-    for batch in batches if rows is None else [rows[:BATCH]]:
-        x = torch.as_tensor(batch).to(weights[0].dtype) if native else batch.astype(np.float32)
+    for batch in (generator.uniform(0.1, 0.9, (BATCH, *shape)) for shape in shapes) if rows is None else [rows[:BATCH]]:
         try:
+            x: Any = batch.astype(np.float32)
+            if native:
+                x = torch.as_tensor(x).to(next(weight.dtype for one in models for weight in one.parameters()))
+            else:
+                step(x)  # only then Keras makes the weights
             found = Transplant(models, step, x)
         except Exception:  # whatever the user's code raises: these rows are not for it
             continue
@@ -253,5 +260,8 @@ def transplant(step: Callable[[Any], Any], models: list[Any], rows: Array | None
     return None
 
 
-def _list_weights(layer: Any) -> list[Any]:
-    return list(layer.parameters()) if isinstance(layer, torch.nn.Module) else list(layer.weights)
+def _list_widths(model: Any) -> list[int]:
+    """The widths that its layers take; those that they give, the last first, where they do not say."""
+    if isinstance(model, torch.nn.Module):
+        return [int(weight.shape[1]) for weight in model.parameters() if weight.ndim == 2]
+    return [int(layer.units) for layer in reversed(list(model._flatten_layers())) if hasattr(layer, "units")]

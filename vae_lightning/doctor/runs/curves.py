@@ -37,12 +37,14 @@ class Curves:
         validation: The validation loss; empty if there is none.
         kl: The KL; empty if it was not logged.
         names: Where they were read from.
+        assumed: What was taken for granted about a curve's sign, if anything.
     """
 
     train: Array
     validation: Array
     kl: Array
     names: tuple[str, ...]
+    assumed: str = ""
 
     @property
     def main(self) -> Array:
@@ -196,13 +198,25 @@ def _from_table(table: Mapping[str, Array]) -> Curves:
         raise _unreadable(f"the columns {', '.join(map(repr, list(table)[:8])) or 'none'}")
     empty = np.array([])
     curves = {role: np.asarray(table[name], dtype=np.float64) for role, name in chosen.items()}
-    for role, name in chosen.items():
-        # An ELBO is maximised; its negative is the loss.
-        if re.search(r"(?<!n)elbo", name.lower()) and "neg" not in name.lower() and "loss" not in name.lower():
-            curves[role] = -curves[role]
-    return Curves(
-        curves.get("train", empty), curves.get("validation", empty), curves.get("kl", empty), tuple(chosen.values())
-    )
+    bounds = [role for role, name in chosen.items() if re.search(r"(?<!n)elbo", name.lower())]
+    bounds = [role for role in bounds if not re.search("neg|loss", chosen[role].lower())]
+    assumed = ""
+    if bounds:
+        # What is called ELBO is either maximised or, as minus the ELBO, minimised: its direction tells.
+        rises = _rises(curves[bounds[0]])
+        words = "rises: taken for the ELBO itself" if rises else "falls: taken for minus the ELBO"
+        assumed = f"{chosen[bounds[0]]} {words}"
+        curves.update({role: -curves[role] for role in bounds if rises})
+    train, validation, kl = (curves.get(role, empty) for role in ("train", "validation", "kl"))
+    return Curves(train, validation, kl, tuple(chosen.values()), assumed)
+
+
+def _rises(values: Array) -> bool:
+    """Whether a curve rises on the whole; one that does not move rises if it is below zero, as ELBOs mostly are."""
+    finite = values[np.isfinite(values)]
+    third = max(1, finite.size // 3)
+    change = float(np.median(finite[-third:]) - np.median(finite[:third])) if finite.size else 0.0
+    return change > 0 or (change == 0 and bool(finite.size) and float(finite[0]) < 0)
 
 
 def first_bad(values: Array) -> int | None:

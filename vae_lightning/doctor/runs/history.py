@@ -68,6 +68,8 @@ def examine_history(
     check_parameter("examine_history", "least_sigma", least_sigma is None or least_sigma > 0, "positive", least_sigma)
     curves = read_curves(history)
     measured: dict[str, Any] = {"curves": ", ".join(curves.names), "epochs": int(curves.main.size)}
+    if curves.assumed:
+        measured["assumed"] = curves.assumed
     findings: list[Finding] = []
     if data is not None:
         try:

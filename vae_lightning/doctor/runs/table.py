@@ -1,6 +1,6 @@
 """`examine_data`: which likelihoods can take a table, what stands in the way, and what its losses will be."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,9 @@ from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.doctor.runs.cells import examine_cells
 from vae_lightning.doctor.runs.fits import Fit, fit_likelihood, to_matrix
-from vae_lightning.errors import Setting, UserError, check_parameter
+from vae_lightning.errors import Setting, UserError, check_parameter, on_the_command_line
 from vae_lightning.likelihoods.base import Likelihood
-from vae_lightning.likelihoods.support import BINARY, REAL, UNIT, narrowest
+from vae_lightning.likelihoods.support import BINARY, COUNT, REAL, UNIT, narrowest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,6 +74,8 @@ def examine_data(
     fits = {name: fit_likelihood(family, dataset) for name, family in known.items()}
     x = to_matrix(dataset)
     suggested = narrowest(torch.from_numpy(x))
+    if _suits_better(fits[REAL.likelihood], fits[suggested.likelihood], x):
+        suggested = REAL
     fit = fits[likelihood or suggested.likelihood]
     measured: dict[str, Any] = {
         "rows": len(x),
@@ -84,7 +86,10 @@ def examine_data(
     if not fit.accepts:
         findings.append(_describe_refusal(fit, x, list(usable.columns)))
     else:
-        findings += [_describe_acceptance(fit, None if likelihood else suggested.noun), *_check_grey(fit, x)]
+        command = [Setting("data.path", str(data))] if sheets is not None else []
+        command += [setting for finding in findings for setting in finding.settings if setting.key == "data.drop"]
+        noun = None if likelihood else suggested.noun
+        findings += [_describe_acceptance(fit, noun, command), *_check_grey(fit, x)]
         names = list(usable.columns)
         findings += [*_check_degenerate(x, names, fit), *_check_tails(x, names, fit), *_check_spread(x, names, fit)]
     return Report(findings, measured)
@@ -147,7 +152,7 @@ def _describe_columns(x: Array) -> str:
         "constant": (x == x[:1]).all(axis=0),
         "0 and 1": ((x == 0) | (x == 1)).all(axis=0),
         "within [0, 1]": (x.min(axis=0) >= 0) & (x.max(axis=0) <= 1),
-        "counts": whole & (x.min(axis=0) >= 0),
+        "whole numbers from 0": whole & (x.min(axis=0) >= 0),
         "whole numbers": whole,
         "positive": x.min(axis=0) > 0,
         "real": np.ones(x.shape[1], dtype=bool),
@@ -168,7 +173,18 @@ def _describe(fit: Fit) -> str:
     return f"{words}, floor {fit.floor + 0.0:.4g}"
 
 
-def _describe_acceptance(fit: Fit, noun: str | None) -> Finding:
+def _suits_better(real: Fit, narrow: Fit, x: Array) -> bool:
+    """Whether independent normal columns are likelier than those of the narrowest support that suits all values.
+
+    Densities compare as they are; counts, whose grid has steps of one, where they vary by more than their mean.
+    """
+    wide = float(np.median(x.var(axis=0)[np.ptp(x, axis=0) > 0], axis=0)) if np.ptp(x) > 0 else 0.0
+    comparable = UNIT in narrow.supports or (COUNT in narrow.supports and wide > max(1.0, float(x.mean())))
+    clear = (2.0 if COUNT in narrow.supports else 0.1) * x.shape[1]
+    return comparable and narrow.accepts and real.accepts and real.baseline < narrow.baseline - clear
+
+
+def _describe_acceptance(fit: Fit, noun: str | None, command: Sequence[Setting]) -> Finding:
     """What the likelihood makes of the rows; ``noun``, what all values are, where that suggested it."""
     name = fit.likelihood.name()
     says = f"All {count(len(fit.refused), 'column')} lie in the support of likelihood={name} after "
@@ -176,7 +192,8 @@ def _describe_acceptance(fit: Fit, noun: str | None) -> Finding:
     says += f"to beat. No model goes below {fit.floor + 0.0:.4f}."
     if noun is None:
         return Finding("SUPPORT", True, says, about="data")
-    advice = f"All values are {noun}, which likelihood={name} is made for: python train.py data=table likelihood={name}"
+    typed = " ".join(on_the_command_line(setting) for setting in (*command, Setting("likelihood", name)))
+    advice = f"All values are {noun}, which likelihood={name} is made for: python train.py data=table {typed}"
     return Finding("SUPPORT", True, says, advice, about="data")
 
 
