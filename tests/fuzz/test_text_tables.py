@@ -23,7 +23,7 @@ from vae_lightning.errors import DataError, UserError
 OUTPUTS = ["out.csv", "out.tsv", "out.csv.gz", "out.parquet", "out.feather", "out.npy"]
 
 
-@pytest.mark.parametrize("examples", budgets(250))
+@pytest.mark.parametrize("examples", budgets(200))
 def test_text_tables(examples: int, tmp_path: Path) -> None:
     cases = st.tuples(tables(), st.sampled_from(OUTPUTS))
 
