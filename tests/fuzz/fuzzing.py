@@ -1,4 +1,8 @@
-"""What is asked of every fuzzed input: a right result, or one line that says why not; in time, nothing left behind."""
+"""What is asked of every fuzzed input: a right result, or one line that says why not; in time, nothing left behind.
+
+Ten thousand inputs of each kind, elsewhere than on each push: ``FUZZ=10000 FUZZ_SEED=7 pytest -m long tests/fuzz -rP``,
+which prints how many of them came to what.
+"""
 
 import faulthandler
 import os
@@ -31,9 +35,12 @@ class HangError(BaseException):
     """An input has taken longer than any may; no ``except Exception`` stops it."""
 
 
-def budgets(short: int) -> list[Any]:
-    """How many inputs: ``short`` on each push; where ``-m long`` asks for it FUZZ=10000 of them, or as many as said."""
-    at_length = int(os.environ.get("FUZZ", "10000"))
+def budgets(short: int, share: int = 1) -> list[Any]:
+    """How many inputs: ``short`` on each push; where ``-m long`` asks for it as many as FUZZ says, by default 1000.
+
+    ``share`` is how many times as long as others an input of this kind takes: so many times fewer are drawn at length.
+    """
+    at_length = max(short, int(os.environ.get("FUZZ", "1000")) // share)
     return [short, pytest.param(at_length, marks=pytest.mark.long, id="at length")]
 
 

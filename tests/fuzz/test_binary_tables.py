@@ -133,7 +133,7 @@ def files(draw: st.DrawFn) -> Binary:
     return Binary(sound.name, content, sound.x, content != sound.content, sound.told)
 
 
-@pytest.mark.parametrize("examples", budgets(400))
+@pytest.mark.parametrize("examples", budgets(300))
 def test_binary_tables(examples: int, tmp_path: Path) -> None:
     def check(binary: Binary) -> str:
         with empty_folder(tmp_path) as folder:

@@ -86,7 +86,7 @@ def little_memory() -> Iterator[None]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="only Linux says how much memory is in use")
-@pytest.mark.parametrize("examples", budgets(200))
+@pytest.mark.parametrize("examples", budgets(150))
 def test_checkpoints(examples: int, tmp_path: Path, small_run: Run, little_memory: None) -> None:  # noqa: ARG001
     path = small_run.run_dir / "checkpoints" / "best.ckpt"
     checkpoint = {

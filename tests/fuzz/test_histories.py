@@ -113,7 +113,7 @@ def damaged(draw: st.DrawFn) -> History:
     return replace(history, content=content, damaged=True)
 
 
-@pytest.mark.parametrize("examples", budgets(400))
+@pytest.mark.parametrize("examples", budgets(300))
 def test_histories(examples: int, tmp_path: Path) -> None:
     options = st.lists(
         st.sampled_from([("--columns", "7"), ("--likelihood", "bernoulli"), ("--likelihood", "gaussian"), ("--json",)]),

@@ -52,7 +52,7 @@ def _job(number: int) -> Job:
     return Job(f"{number:016x}", overrides, overrides[:2], settings, "finished", VALUES[number], seconds=1.5)
 
 
-@pytest.mark.parametrize("examples", budgets(120))
+@pytest.mark.parametrize("examples", budgets(80))
 def test_jobs(examples: int, tmp_path: Path, small_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     summaries = [{**small_run.summary, "val/nelbo": value} for value in VALUES]
     trees = {"job.json": asdict(_job(2)), "summary.json": summaries[2]}

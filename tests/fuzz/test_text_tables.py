@@ -23,7 +23,7 @@ from vae_lightning.errors import DataError, UserError
 OUTPUTS = ["out.csv", "out.tsv", "out.csv.gz", "out.parquet", "out.feather", "out.npy"]
 
 
-@pytest.mark.parametrize("examples", budgets(250))
+@pytest.mark.parametrize("examples", budgets(200))
 def test_text_tables(examples: int, tmp_path: Path) -> None:
     cases = st.tuples(tables(), st.sampled_from(OUTPUTS))
 
@@ -63,7 +63,7 @@ def _matrix_to_train(path: Path, text: Text) -> np.ndarray:
     """All rows to train on in their order: companions of its own take none of them away."""
     drop = [name for name in text.labels if name in text.names]
     dataset = Table(str(path), drop=drop, valid_path=str(path), test_path=str(path), **text.told).load()
-    if text.damage != "bytes":
+    if text.damage not in ("bytes", "cut"):
         assert [column.name for column in dataset.columns] == text.measured
     assert np.array_equal(dataset.train.x, dataset.valid.x)
     return dataset.train.x
@@ -87,7 +87,7 @@ def _judge(text: Text, trained: np.ndarray | UserError, written: Path | None, ou
         assert isinstance(trained, UserError), f"trained on a table with a bad row: {trained}"
         assert written is None, "scored a table with a bad row"
     elif text.damage == "cut":
-        if isinstance(trained, np.ndarray):
+        if isinstance(trained, np.ndarray) and len(trained) > 1:  # of one row nobody knows how wide it was
             _check_matrix(text, trained, cut=len(trained))
     elif text.damage == "":
         if not text.has_missing:

@@ -203,7 +203,7 @@ def tables(draw: st.DrawFn) -> Text:
         place, row = draw(st.integers(0, len(columns) - 1)), draw(st.integers(0, rows * times - 1))
         word = draw(st.sampled_from([*MISSING, "-999", "fehlt"]))
         clash = word == "-999" and any(value == -999 for column in columns for value in column.values)
-        if columns[place].kind != "label" and not clash and (word or style.delimiter != " "):
+        if columns[place].kind != "label" and not clash and (word or (len(columns) > 1 and style.delimiter != " ")):
             columns[place].values[row], columns[place].texts[row] = None, word
             told_missing = word if word in ("-999", "fehlt") else ""
     return draw(written(Text("", b"", {}, names, columns, []), style, told_missing))
