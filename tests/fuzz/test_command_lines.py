@@ -123,7 +123,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("examples", budgets(24, share=10))
+@pytest.mark.parametrize("examples", budgets(20, share=10))
 def test_command_lines_of_training(examples: int, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 3)).round(2), columns=["a", "b", "c"])
 

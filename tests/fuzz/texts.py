@@ -294,7 +294,8 @@ def _is_ambiguous(table: Text, style: Style, lines: list[str], rows: list[list[s
         return True
     if style.decimal == ",":
         clear = [text for row in rows for text in row if re.fullmatch(r"-?\d+,(\d{1,2}|\d{4,})", text)]
-        if not clear or style.delimiter in ", ":
+        points = any(re.fullmatch(r"-?\d*\.\d+", text) for row in rows for text in row)
+        if not clear or points or style.delimiter in ", ":
             return True
     others = [mark for mark in ";\t|, " if mark not in (style.delimiter, style.decimal if style.decimal != "." else "")]
     if any(2 * sum(mark in line for line in lines) >= len(lines) for mark in others if not style.padded or mark != " "):
