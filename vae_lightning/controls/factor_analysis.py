@@ -14,7 +14,7 @@ from vae_lightning.controls.covariance import Moments
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.store import RowsInMemory
 from vae_lightning.likelihoods.bounds import REACHABLE
-from vae_lightning.likelihoods.moments import RowBatch, RowBatches, Together, held_variances
+from vae_lightning.likelihoods.moments import RowBatch, RowBatches, SomeColumns, Together, held_variances
 
 LEAST_NOISE = 1e-5 ** (2 * REACHABLE)
 """Floor under the noise variances, model units: what a Gaussian likelihood can be started at."""
@@ -23,7 +23,11 @@ PSEUDO_ROWS = (0.0, *(10.0**power for power in range(-6, 3)))
 ENOUGH_ROWS, MOST_ROWS = 30, 2048
 """With fewer validation rows the choice is made by cross-validation within the training rows; more are not needed."""
 FOLDS = 5
-MOST_STEPS = 300
+MOST_STEPS, FEWEST_STEPS = 300, 10
+MOST_PRODUCTS = 1e11
+"""Multiply-adds of a fit to columns whose covariance is of low rank."""
+CHOOSING = 1024
+"""Columns that imagined rows and factors are chosen on where there are too many."""
 TOLERANCE = 1e-5
 """Nats per column and row that a step must gain."""
 SPARE = 8
@@ -99,7 +103,8 @@ def fit_factor_analysis(
     number of factors may be lower: how many, the validation rows decide, or cross-validation where these are few. A
     gain over no factors at all that is within one standard error is none.
 
-    Cost: ``O(N C²)`` for the covariance, ``O(N C L)`` above 2,048 columns, and some hundred products of C x C with L.
+    Cost: ``O(N C²)`` for the covariance and some hundred products of C x C with L; above 2,048 columns ``O(N C L)`` and
+    at most ``MOST_PRODUCTS`` multiply-adds, as the choice is made on 1,024 columns.
 
     Args:
         train: the training rows.
@@ -115,33 +120,49 @@ def fit_factor_analysis(
     held = held_variances(train if valid is None else Together(train, valid)) if held is None else held
     size = 2 * latent_dim + 4 * SPARE
     moments = replace(Moments.of(train, size), held=held)
-    rank = min(latent_dim, len(moments.mean))
-    folds = list(_folds(train, valid, moments, size))
+    rank = min(latent_dim, len(held))
+    start = None
+    if moments.vectors is None:
+        folds = list(_folds(train, valid, moments, size))
+        pseudo_rows, chosen, noise = _choose(folds, rank, fit_variances)
+        start = noise if folds[0][0] is moments else None
+    else:  # every fit takes seconds to minutes: the choice is made on some of the columns, as free as any
+        some = torch.linspace(0, len(held) - 1, min(CHOOSING, len(held)), dtype=torch.float64).round().long()
+        narrow = SomeColumns(train, some.tolist())
+        judges = None if valid is None else SomeColumns(valid, some.tolist())
+        folds = list(_folds(narrow, judges, replace(Moments.of(narrow, size), held=held[some]), size))
+        pseudo_rows, chosen, _ = _choose(folds, rank, torch.maximum)
+    model = _fit(moments, chosen, pseudo_rows, fit_variances, start)
+    missing = latent_dim - model.loadings.shape[1]
+    return replace(model, loadings=torch.nn.functional.pad(model.loadings, (0, missing)))
+
+
+def _choose(
+    folds: Sequence[tuple[Moments, Sequence[RowBatch]]], rank: int, fit_variances: FitVariances
+) -> tuple[float, int, Tensor]:
+    """How many rows to imagine and how many factors to keep, and the noise of the first fold with nothing imagined."""
+    # Which is where every other search begins.
+    starts = [_fit(moments, rank, 0.0, fit_variances).noise for moments, _ in folds]
 
     def log_probs(pseudo_rows: float, rank: int) -> Tensor:
         """Log-densities of rows that were not fitted."""
-        models = (_fit(folds[i][0], rank, pseudo_rows, fit_variances, start) for i, start in enumerate(starts))
         return torch.cat(
-            [model.log_prob(batch) for model, fold in zip(models, folds, strict=True) for batch in fold[1]]
+            [
+                _fit(moments, rank, pseudo_rows, fit_variances, start).log_prob(batch)
+                for (moments, rows), start in zip(folds, starts, strict=True)
+                for batch in rows
+            ]
         )
 
     def score(pseudo_rows: float, rank: int) -> float:
         return float(log_probs(pseudo_rows, rank).mean())
 
-    # The noise that was found without imagined rows is where every other search begins.
-    starts = [_fit(fitted, rank, 0.0, fit_variances).noise for fitted, _ in folds]
     pseudo_rows = _climb(PSEUDO_ROWS, lambda value: score(value, rank))
     ranks = [rank >> halvings for halvings in range(rank.bit_length())] + [0]
     chosen = _climb(ranks, lambda value: score(pseudo_rows, value))
     gain = log_probs(pseudo_rows, chosen) - log_probs(pseudo_rows, 0)
-    if gain.mean() < gain.std(correction=0) / math.sqrt(
-        len(gain)
-    ):  # columns with nothing in common, as far as can be told
-        chosen = 0
-    start = starts[0] if folds[0][0] is moments else None
-    model = _fit(moments, chosen, pseudo_rows, fit_variances, start)
-    missing = latent_dim - model.loadings.shape[1]
-    return replace(model, loadings=torch.nn.functional.pad(model.loadings, (0, missing)))
+    error = gain.std(correction=0) / math.sqrt(len(gain))
+    return pseudo_rows, chosen if gain.mean() >= error else 0, starts[0]
 
 
 def _climb(values: Sequence[Value], score: Callable[[Value], float]) -> Value:
@@ -217,7 +238,7 @@ def _fit(
     generator = torch.Generator().manual_seed(0)
     basis = torch.linalg.qr(free * torch.randn(num_columns, size, generator=generator, dtype=torch.float64))[0]
     loadings, last = variance.new_zeros(num_columns, rank), -math.inf
-    for step in range(MOST_STEPS):
+    for step in range(_most_steps(moments, size)):
         root = noise.sqrt()[:, None]
         for _ in range(SPARE if step == 0 else 2):
             basis = torch.linalg.qr(multiply(basis / root) / root)[0]
@@ -231,6 +252,14 @@ def _fit(
         last = likelihood
         noise = noise_of(variance - loadings.square().sum(1))
     return FactorAnalysis(moments.mean, _rotate(loadings, noise), noise)
+
+
+def _most_steps(moments: Moments, size: int) -> int:
+    if moments.vectors is None:
+        return MOST_STEPS
+    num_columns, rank = moments.vectors.shape
+    step = 3 * num_columns * size * (2 * rank + size)  # three products, and as many decompositions
+    return min(MOST_STEPS, max(FEWEST_STEPS, int(MOST_PRODUCTS / step)))
 
 
 def _rotate(loadings: Tensor, noise: Tensor) -> Tensor:
