@@ -17,6 +17,9 @@ USUAL_LATENTS, MOST_LATENTS = 16, 64
 """Latent dimensions: real columns get as many as they are, up to the most, for factor analysis says which are needed;
 others, which start without it, a quarter of that, but at least the usual number where there are as many columns."""
 LEAST_BATCH, MOST_BATCH = 16, 256
+WIDE = 1_000
+"""Columns above which the step size falls as 1 / C: each of Adam's steps moves every weight by as much, and what they
+move together, a code of a row, by C times that."""
 LEAST_STEPS, MOST_STEPS = 4_000, 20_000
 MOST_CELLS = 1e9
 """Of the table, a cell counting each time that a step sees it: some 5,000 steps of 256 rows and 784 columns."""
@@ -78,7 +81,7 @@ class Recipe:
         return cls(
             latent_dim=min(latent_dim, MOST_LATENTS),
             activation="elu" if support == REAL else "relu",
-            lr=5e-3 if support in (BINARY, UNIT) else 2e-3,
+            lr=(5e-3 if support in (BINARY, UNIT) else 2e-3) * min(1.0, WIDE / num_columns),
             batch_size=batch_size,
             max_epochs=max_epochs,
             patience=max(LEAST_PATIENCE, math.ceil(PATIENCE * max_epochs)),
