@@ -158,6 +158,16 @@ def test_a_pipe_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
     assert told == "The input is no table: line 1 is longer than 65,536 characters."
 
 
+def test_an_archive_that_is_cut_off_and_holds_no_utf_8(tmp_path: Path) -> None:
+    """Looking for the first bad byte met the end of the archive: EOFError."""
+    lines = [f"{row},{row * row}" for row in range(3000)]
+    whole = gzip.compress("\n".join(["0,1", *lines, "\xe4" * 50_000, *lines]).encode("latin-1"))
+    for size in range(20, len(whole), 499):
+        (tmp_path / "rows.csv.gz").write_bytes(whole[:size])
+        for told in both(tmp_path / "rows.csv.gz"):
+            assert "is not UTF-8 text" in told or "cannot be read" in told or "may hold names" in told
+
+
 def test_an_archive_that_is_not_called_one(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_bytes(gzip.compress(b"a,b\n1,2\n3,4\n5,6\n"))
     assert len(Table(str(tmp_path / "rows.csv")).load().columns) == 2
