@@ -232,8 +232,8 @@ def _check_degenerate(x: Array, names: list[str], fit: Fit) -> list[Finding]:
     if fit.likelihood.is_probability:
         return []
     shares = [float(np.unique(column, return_counts=True)[1].max()) / len(column) for column in x.T]
-    repeated = [f"'{name}' ({share:.0%})" for name, share in zip(names, shares, strict=True) if share > REPEATED]
-    often = [f"'{name}' ({share:.0%})" for name, share in zip(names, shares, strict=True) if OFTEN < share <= REPEATED]
+    repeated = [f"{name!r} ({share:.0%})" for name, share in zip(names, shares, strict=True) if share > REPEATED]
+    often = [f"{name!r} ({share:.0%})" for name, share in zip(names, shares, strict=True) if OFTEN < share <= REPEATED]
     findings = []
     if often:
         says = f"{count(len(often), 'column')} of {len(names)} have one and the same value in about half their rows: "
@@ -270,7 +270,7 @@ def _check_tails(x: Array, names: list[str], fit: Fit) -> list[Finding]:
     skewed = (np.mean(centred**3, axis=0) > SKEWED) & (x.min(axis=0) >= 0)
     if not skewed.any():
         return []
-    chosen = [f"'{name}'" for name, bent in zip(names, skewed, strict=True) if bent]
+    chosen = [repr(name) for name, bent in zip(names, skewed, strict=True) if bent]
     says = (
         f"{count(len(chosen), 'column')} of {len(names)} are never negative and have a long upper tail (skewness above "
     )
@@ -285,7 +285,7 @@ def _check_spread(x: Array, names: list[str], fit: Fit) -> list[Finding]:
     narrow = x.var(axis=0) < NARROW * x.mean(axis=0)
     if not narrow.any():
         return []
-    chosen = [f"'{name}'" for name, small in zip(names, narrow, strict=True) if small]
+    chosen = [repr(name) for name, small in zip(names, narrow, strict=True) if small]
     says = f"{count(len(chosen), 'column')} of {len(names)} vary less than half as much as a Poisson of their mean: "
     says += f"{shorten(chosen)}. Its variance is its mean, and no z makes it less."
     settings = (Setting("likelihood", REAL.likelihood, "its variance is learned"),)
