@@ -178,7 +178,8 @@ def _suits_better(real: Fit, narrow: Fit, x: Array) -> bool:
 
     Densities compare as they are; counts, whose grid has steps of one, where they vary by more than their mean.
     """
-    wide = float(np.median(x.var(axis=0)[np.ptp(x, axis=0) > 0], axis=0)) if np.ptp(x) > 0 else 0.0
+    varying = x[:, np.ptp(x, axis=0) > 0]
+    wide = float(np.median(varying.var(axis=0))) if varying.size else 0.0
     comparable = UNIT in narrow.supports or (COUNT in narrow.supports and wide > max(1.0, float(x.mean())))
     clear = (2.0 if COUNT in narrow.supports else 0.1) * x.shape[1]
     return comparable and narrow.accepts and real.accepts and real.baseline < narrow.baseline - clear
