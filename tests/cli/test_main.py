@@ -136,6 +136,19 @@ def test_looking_at_a_configuration_runs_and_changes_nothing(here: Path, capsys:
     assert [path.name for path in here.iterdir()] == ["run"]
 
 
+@pytest.mark.parametrize("mistake", ["seed=null", "~seed", "seed=${none}"])
+def test_a_mistake_in_what_is_looked_at_is_told_once(
+    mistake: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Hydra printed "Error executing job with overrides" before it."""
+    with pytest.raises(SystemExit):
+        cli.train(["--cfg", "job", mistake])
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert len(error.splitlines()) == 1
+    assert not list(here.iterdir())
+
+
 def test_multirun_trains_every_job_and_a_failing_one_is_told(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli.train(["-m", *TINY, "likelihood=bernoulli,gaussian", "seed=0,1", "hydra.sweep.dir=sweep"])
     assert len(list(here.glob("sweep/*/summary.json"))) == 4

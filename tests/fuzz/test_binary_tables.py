@@ -1,6 +1,7 @@
 """NPY, NPZ, Parquet and Feather: built right and perhaps damaged; read as another reader reads them, or refused."""
 
 import io
+import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,7 +191,9 @@ def _read_npy(binary: Binary) -> np.ndarray:
     if binary.name.endswith(".npz"):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             content = archive.read(f"{binary.told['key']}.npy")
-    return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of what Python 2 may have written, which numpy reads
+        return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
 
 
 def _check_equal(found: np.ndarray | UserError, x: np.ndarray) -> None:

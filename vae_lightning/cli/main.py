@@ -227,8 +227,12 @@ def _show(config: "DictConfig") -> None:
 
     from vae_lightning.config.settings import Settings
 
-    plain: Any = OmegaConf.to_container(config, resolve=True)
-    print(yaml.safe_dump(Settings.parse(plain).in_full(), sort_keys=False, allow_unicode=True), end="")
+    try:
+        plain: Any = OmegaConf.to_container(config, resolve=True)
+        settings = Settings.parse(plain).in_full()
+    except Exception as error:  # ended here, or Hydra prints a line of its own before ours
+        _fail(error, config.get("debug") is True or _user_wants_tracebacks)
+    print(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), end="")
 
 
 def _job_of_a_sweep(config: "DictConfig", settings: "Settings", job: "Job") -> float | None:

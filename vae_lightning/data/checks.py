@@ -53,10 +53,10 @@ def check_support(
         return
     row, column = divmod(int(bad.flatten().byte().argmax()), u.shape[1])
     where = bad.any(dim=0).nonzero().flatten().tolist()
-    names = [f"'{columns[index].name}'" for index in where]
+    names = [repr(columns[index].name) for index in where]
     low, high = u[bad].min().item(), u[bad].max().item()
     where_it_is = f"row {first_row + row}" if place is None else place(row)
-    first = f"{u[row, column].item():.6g} in {where_it_is}, column '{columns[column].name}'"
+    first = f"{u[row, column].item():.6g} in {where_it_is}, column {columns[column].name!r}"
     share = f"in {count(len(names), 'column')} of {len(columns):,}" if len(columns) > 1 else "in the only column"
     raise DataError(
         f"The data do not fit the {likelihood} likelihood, whose values must be {supports[column].words}: {num_bad:,} "

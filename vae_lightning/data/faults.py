@@ -71,16 +71,16 @@ def _describe_texts(sheet: Sheet, bad: Mapping[str, np.ndarray], numeric: "pd.Da
     def told(name: str) -> str:
         value = sheet.frame[name].iloc[int(bad[name].argmax())]
         kind = "dates" if hasattr(value, "year") or re.match(DATE, str(value)) else "text"
-        return f"'{name}' ({kind}, {int(bad[name].sum()):,} of {count(len(sheet.frame), 'value')})"
+        return f"{name!r} ({kind}, {int(bad[name].sum()):,} of {count(len(sheet.frame), 'value')})"
 
     first, wrong = next(iter(bad.items()))
     row, num_columns = int(wrong.argmax()), numeric.shape[1]
     says = (
         f"{len(bad):,} of {count(num_columns, 'column')} of {sheet.name} hold no numbers: {shorten(map(told, bad))}. "
-        f"The first is '{str(sheet.frame[first].iloc[row])[:60]}' in column '{first}', {sheet.place(row)}."
+        f"The first is {str(sheet.frame[first].iloc[row])[:60]!r} in column {first!r}, {sheet.place(row)}."
     )
     texts = {name: sheet.frame[name].to_numpy()[mask] for name, mask in bad.items()}
-    lists = [f"in '{name}' {listed}" for name, values in texts.items() if (listed := _list_texts(values))]
+    lists = [f"in {name!r} {listed}" for name, values in texts.items() if (listed := _list_texts(values))]
     if lists:
         says += f" There stand {'; '.join(lists[:3])}."
     # The missing cells would be told of next.
@@ -94,7 +94,7 @@ def _list_texts(values: np.ndarray) -> str:
     times = Counter(str(value)[:30] for value in values)
     if len(times) > MOST_TEXTS:
         return ""
-    return ", ".join(f"'{text}'" + (f" {number:,} times" if number > 1 else "") for text, number in times.most_common())
+    return ", ".join(repr(text) + (f" {number:,} times" if number > 1 else "") for text, number in times.most_common())
 
 
 def _skip(sheet: Sheet, bad: Iterable[np.ndarray]) -> list[Setting]:
@@ -129,12 +129,12 @@ def find_infinite(sheet: Sheet, x: np.ndarray, names: Sequence[str]) -> Fault | 
     if not len(where):
         return None
     row, column = divmod(int(bad.argmax()), x.shape[1])
-    found = [f"'{names[index]}' ({int(bad[:, index].sum()):,} of {len(x):,})" for index in where]
+    found = [f"{names[index]!r} ({int(bad[:, index].sum()):,} of {len(x):,})" for index in where]
     missing = int(np.isnan(x).sum())
     kinds = [f"{size:,} {kind}" for size, kind in ((missing, "missing"), (bad.sum() - missing, "infinite")) if size]
     says = (
         f"{len(where):,} of {count(len(names), 'column')} of {sheet.name} hold {' and '.join(kinds)} values: "
-        f"{shorten(found)}. The first is {x[row, column]} in column '{names[column]}', {sheet.place(row)}. "
+        f"{shorten(found)}. The first is {x[row, column]} in column {names[column]!r}, {sheet.place(row)}. "
         "Missing values are not supported yet: drop those rows or columns."
     )
     return Fault(tuple(names[i] for i in where), says, tuple(_skip(sheet, [bad.any(axis=1)])))
@@ -150,7 +150,7 @@ def find_tiny(sheet: Sheet, x: np.ndarray, names: Sequence[str]) -> Fault | None
     where = ((spread > 0) & (spread < tiny) | np.isinf(spread)).nonzero()[0]
     if not len(where):
         return None
-    found = [f"'{names[index]}' ({x[:, index].min():.6g} to {x[:, index].max():.6g})" for index in where]
+    found = [f"{names[index]!r} ({x[:, index].min():.6g} to {x[:, index].max():.6g})" for index in where]
     says = (
         f"{len(where):,} of {count(len(names), 'column')} of {sheet.name} hold values that differ by less than "
         f"{tiny:.3g} or by more than {np.finfo(x.dtype).max:.3g}, which {x.dtype} arithmetic cannot tell apart: "

@@ -95,6 +95,8 @@ SAME: dict[str, tuple[str | bytes, list[str], np.ndarray]] = {
     "numpy.savetxt": ("# length price flag\n" + text(" ", None), NAMES, ROWS),
     "sep=": ("sep=;\n" + text(";"), NAMES, ROWS),
     "first line of 0, 1, 2": (framed(ROWS, index=False), NUMBERED, ROWS),
+    "two columns of pandas": (framed(WAVES[:, :2], index=False), ["0", "1"], WAVES[:, :2]),
+    "one column of pandas": (framed(WAVES[:, :1], index=False), ["0"], WAVES[:, :1]),
     "no header": (text(header=None), NUMBERED, ROWS),
     "no header, whole numbers": (numbers(np.arange(30).reshape(10, 3) + 1), NUMBERED, np.arange(30).reshape(10, 3) + 1),
     "no header, 0 and 1": (numbers(BITS), NUMBERED, BITS),
@@ -166,6 +168,27 @@ REFUSED: dict[str, tuple[str | bytes, str]] = {
     "a field without an end": (text() + '1,"' + "x" * 200_000 + '",2\n', "field larger than field limit"),
     "nothing": ("\n \n", "is empty"),
     "only comments": ("# a\n# b\n", "is empty"),
+    "a row too short of lines that end in the delimiter": (
+        "a0,a1,\n-5,0,\n9,2,\n0,\n-7,0,",
+        "Line 4 of .* has 1 field, the first line has 2. The line is '0'",
+    ),
+    "a row too short before a text, each line ends in the delimiter": (
+        "a0,note,\n-5,x,\n9,y,\n0,\n-7,x,",
+        "Line 4 of .* has 1 field, the first line has 2",
+    ),
+    "a row too long of lines that end in the delimiter": (
+        "a0,a1,\n0,5,\n0,0,\n0,0,\n0,0,\n0,7,0,\n0,0,",
+        "Line 6 of .* has 3 fields, the first line has 2",
+    ),
+    "a row whose word for a missing value stands after the last delimiter": (
+        "a0,a1,\n" + "0,5,\n" * 250 + "0,0,NA\n0,0,",
+        "Line 252 of .* has 3 fields, the first line has 2",
+    ),
+    "a line break in a quoted cell": (text() + '"two\nlines",2,1\n', r"'two\\nlines'"),
+    "0 and 1 above whole numbers": ("0,1\n5,7\n6,0\n0,1\n", "The first line of .*, 0, 1, may hold names or be a row"),
+    "0 above whole numbers": ("0\n5\n6\n0\n3\n", "The first line of .*, 0, .*data.header=false .*data.header=true"),
+    "0 above fractions and whole numbers": ("0\n0.5\n1\n0.25\n", "The first line of .*, 0, may hold names"),
+    "a time from 0 and its cosine": ("0,1\n0.1,0.995\n0.2,0.98\n0.3,0.955\n", "The first line of .*, 0, 1, may hold"),
     "hexadecimal": ("a,b\n0x1A,1\n0x2B,2\n3,3\n", "'0x1A'"),
     "digits in groups of Python": ("a,b\n1_000,1\n2_000,2\n3,3\n", "'1_000'"),
 }
@@ -334,15 +357,16 @@ def test_drawn_texts(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         '"a" "b"\n"1" 1.5 2\n"2" 3 4.5\n"3" 5 6\n',
         '"a","b"\n"x",1.5,2\n"y",3,4.5\n"z",5,6\n',
         ",a,b\n0,1.5,2\n1,3,4.5\n2,5,6\n",
+        "a,b,\nx,1.5,2,\ny,3,4.5,\nz,5,6,\n",
     ],
-    ids=["row.names of R", "labels of R", "row numbers of pandas"],
+    ids=["row.names of R", "labels of R", "row numbers of pandas", "each line ends in a comma"],
 )
 def test_row_labels_are_no_column_to_train_on(content: str, tmp_path: Path) -> None:
     """The doctor passed a table whose row numbers training refuses."""
     path = write(tmp_path / "rows.csv", content)
     with pytest.raises(DataError, match="1 column without a name, Unnamed: 0: row numbers") as refused:
         Table(str(path)).load()
-    assert """'data.drop=["Unnamed: 0"]'""" in str(refused.value)
+    assert "\"data.drop=['Unnamed: 0']\"" in str(refused.value)
     (finding,) = [one for one in examine_data(path) if one.code == "COLUMNS"]
     assert "1 column without a name, Unnamed: 0" in finding.says
     assert len(Table(str(path), drop="Unnamed: 0").load().columns) == 2
@@ -358,3 +382,15 @@ def test_a_table_that_grows_row_by_row_loses_none(seed: int, tmp_path: Path) -> 
     rows = draws.random((int(draws.integers(5, 30)), int(draws.integers(1, 7)))).cumsum(axis=0).round(3)
     frame = Table(str(write(tmp_path / "rows.csv", numbers(rows)))).sheets()["train"].frame
     np.testing.assert_array_equal(frame.to_numpy(), rows)
+
+
+def test_a_row_of_positions_is_not_taken_for_names_of_columns(tmp_path: Path) -> None:
+    """A file without a header, whose first row was 1,0, lost that row, and its two columns changed places."""
+    columns = [Column("0", "float64"), Column("1", "float64")]
+    path = write(tmp_path / "rows.csv", "1,0\n0,0\n1,1\n")
+    assert pd.concat(list(RowReader(str(path), columns))).to_numpy().tolist() == [[1, 0], [0, 0], [1, 1]]
+    for content in ("0,1\n0,0\n1,1\n", "1,0,1\n0,0,1\n1,1,0\n"):
+        with pytest.raises(DataError, match="may hold names or be a row of values: say which"):
+            list(RowReader(str(write(path, content)), columns))
+    rows = pd.concat(list(RowReader(str(path), columns, dialects=[Dialect(header=False)])))
+    assert rows[["0", "1"]].to_numpy().tolist() == [[1, 0], [0, 0], [1, 1]]

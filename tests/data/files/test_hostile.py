@@ -93,6 +93,20 @@ def test_damaged_headers_of_arrays(content: bytes, tmp_path: Path) -> None:
             assert "cannot be read as an NP" in told
 
 
+@pytest.mark.filterwarnings("error")
+def test_arrays_that_python_2_wrote(tmp_path: Path) -> None:
+    """Their shapes are written as 3L, which numpy reads, and warned of on the screen, twice for each file."""
+    content = header("(9L, 2L)") + np.arange(18.0).tobytes()
+    (tmp_path / "rows.npy").write_bytes(content)
+    with zipfile.ZipFile(tmp_path / "rows.npz", "w") as archive:
+        archive.writestr("x.npy", content)
+    for name in ("rows.npy", "rows.npz"):
+        path = str(tmp_path / name)
+        assert len(Table(path).load().columns) == 2
+        (found,) = RowReader(path, [Column("0", "float64"), Column("1", "float64")])
+        np.testing.assert_array_equal(found.to_numpy(), np.arange(18.0).reshape(9, 2))
+
+
 def test_of_an_archive_the_array_that_is_wanted_is_read(tmp_path: Path, memory: Callable[[], int]) -> None:
     """3 MB of zeros beside the rows became 3.4 GB."""
     path = tmp_path / "rows.npz"
@@ -156,6 +170,16 @@ def test_a_pipe_without_an_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BufferedReader(Endless())))
     told = refusal(lambda: list(RowReader("-", [Column("a", "float64")])))
     assert told == "The input is no table: line 1 is longer than 65,536 characters."
+
+
+def test_an_archive_that_is_cut_off_and_holds_no_utf_8(tmp_path: Path) -> None:
+    """Looking for the first bad byte met the end of the archive: EOFError."""
+    lines = [f"{row},{row * row}" for row in range(3000)]
+    whole = gzip.compress("\n".join(["0,1", *lines, "\xe4" * 50_000, *lines]).encode("latin-1"))
+    for size in range(20, len(whole), 499):
+        (tmp_path / "rows.csv.gz").write_bytes(whole[:size])
+        for told in both(tmp_path / "rows.csv.gz"):
+            assert "is not UTF-8 text" in told or "cannot be read" in told or "may hold names" in told
 
 
 def test_an_archive_that_is_not_called_one(tmp_path: Path) -> None:

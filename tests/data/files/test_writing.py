@@ -64,6 +64,19 @@ def test_an_array_holds_truth_values_as_numbers_and_no_texts(tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == ["rows.npy"]
 
 
+def test_an_array_has_nan_where_whole_numbers_are_missing(tmp_path: Path) -> None:
+    """A column with gaps that was passed through ended in a traceback."""
+    gaps = pd.DataFrame({"id": pd.array([1, None, 3, 4], "Int64")})
+    for numbers in (gaps, gaps.assign(x=np.float32(0.5)), gaps.assign(big=pd.array([2**63] * 4, "UInt64"))):
+        write(tmp_path / "rows.npy", numbers, 2)
+        found = np.load(tmp_path / "rows.npy", allow_pickle=False)
+        np.testing.assert_array_equal(found, numbers.astype("float64").to_numpy())
+    (tmp_path / "rows.npy").unlink()
+    with pytest.raises(DataError, match="fractions or missing values came after whole numbers"):
+        write(tmp_path / "rows.npy", gaps.iloc[::-1], 2)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_pipe_gets_csv(capsys: pytest.CaptureFixture[str]) -> None:
     with RowWriter("-") as writer:
         writer.write(frame().iloc[:1])

@@ -176,7 +176,7 @@ class TestText:
         frame[["a", "n"]].to_csv(tmp_path / "my.csv")
         text = message(tmp_path / "my.csv")
         assert "1 column without a name, Unnamed: 0" in text
-        assert """'data.drop=["Unnamed: 0"]'""" in text
+        assert "\"data.drop=['Unnamed: 0']\"" in text
         assert len(Table(str(tmp_path / "my.csv"), drop="Unnamed: 0").load().columns) == 2
         assert len(Table(str(tmp_path / "my.csv"), columns=["Unnamed: 0", "a"]).load().columns) == 2
 

@@ -283,6 +283,13 @@ def test_numbers_decide_between_counts_and_pictures() -> None:
     assert examine_data(picture).measured["suggested"] == REAL.likelihood
 
 
+@pytest.mark.filterwarnings("error")
+def test_constant_columns_and_nothing_else() -> None:
+    """The median of no column's variance was a warning of numpy's on the screen."""
+    report = examine_data(pd.DataFrame({"one": np.ones(9), "none": np.zeros(9)}))
+    assert report.measured["columns"] == "2: 2 constant"
+
+
 def test_command_can_be_pasted(tmp_path: Path) -> None:
     """The advised command named neither the file nor the columns to leave out."""
     path = tmp_path / "my table.csv"

@@ -7,6 +7,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -96,6 +97,14 @@ class Header(NamedTuple):
         return "objects" if self.dtype.hasobject else str(self.shape)
 
 
+@contextmanager
+def _old_arrays_too() -> Iterator[None]:
+    """Without numpy's warning, each time that it reads a header, that Python 2 wrote the file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
 def _read_header(file: IO[bytes], size: int) -> Header:
     """The header of an NPY file of ``size`` bytes.
 
@@ -104,8 +113,7 @@ def _read_header(file: IO[bytes], size: int) -> Header:
     """
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     version = np.lib.format.read_magic(file)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that Python 2 wrote it
+    with _old_arrays_too():
         shape, _, dtype = read.get(version, read[2, 0])(file)
     if any(length < 0 for length in shape):
         raise ValueError(f"shape {shape}")
@@ -123,7 +131,7 @@ def read_npy(path: Path, mapped: bool = False) -> np.ndarray:
         mapped: leave the values in the file until they are looked at.
     """
     try:
-        with path.open("rb") as file:
+        with _old_arrays_too(), path.open("rb") as file:
             header = _read_header(file, path.stat().st_size)
             file.seek(0)
             if not header.dtype.hasobject:
@@ -181,7 +189,7 @@ class Archive(Mapping[str, np.ndarray | None]):
             return None
         check_memory(math.prod(header.shape), f"The array '{key}' of '{self.path}'")
         try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(f"{key}.npy") as file:
+            with _old_arrays_too(), zipfile.ZipFile(self.path) as archive, archive.open(f"{key}.npy") as file:
                 array = np.lib.format.read_array(file, allow_pickle=False)
                 file.read()  # to its end, where the checksum is
                 return array

@@ -12,21 +12,28 @@ def is_header(
     numbers: NumberFormat,
     missing: frozenset[str],
     expected: Sequence[str],
-) -> bool:
-    """Whether a first line holds names: texts as a rule, and numbers that are no values of their columns."""
+) -> bool | None:
+    """Whether a first line holds names: texts as a rule, and numbers that are no values of their columns.
+
+    None where it cannot be told.
+    """
     cells = [text.strip() for text in first]
-    if expected and set(expected) <= set(cells):
-        return True
     # A column of row numbers has no name; elsewhere an empty cell among numbers is a missing one.
     start = int(len(cells) > 1 and not cells[0])
-    if [str(index) for index in range(len(cells) - start)] == cells[start:]:
-        return True
-    if list(expected) == [str(index) for index in range(len(cells))] and all(map(numbers.is_number, cells)):
-        return False  # what was trained on had no names either
     values = [_value(numbers, text) for text in cells]
     texts = [text for text, value in zip(cells, values, strict=True) if value is None and text not in missing]
     columns = list(zip(*(row for row in rows if len(row) == len(cells)), strict=True)) or [()] * len(cells)
     below = [[_value(numbers, text.strip()) for text in column] for column in columns]
+    if [str(index) for index in range(len(cells) - start)] == cells[start:]:
+        if start or len(cells) > 2:
+            return True
+        return _are_positions(columns, below, numbers, missing)
+    positions = set() if texts else {str(index) for index in range(len(cells))}
+    if expected and set(expected) == positions:
+        return False  # what was trained on had no names either
+    if expected and set(expected) <= set(cells):
+        # Names that are positions may stand in a row of values by chance.
+        return True if not set(expected) < positions or _are_ticks(values, below, range(start, len(cells))) else None
     measured = [i for i, column in enumerate(below) if column and None not in column and i >= start]
     if texts:
         # A row, where its texts stand below again or its fractions are among those of their columns.
@@ -39,6 +46,28 @@ def is_header(
     if None in values[start:]:
         return False
     return _are_ticks(values, below, range(start, len(cells)))
+
+
+def _are_positions(
+    columns: Sequence[Sequence[str]],
+    below: Sequence[Sequence[float | None]],
+    numbers: NumberFormat,
+    missing: frozenset[str],
+) -> bool | None:
+    """Whether 0, or 0 and 1, are the names that pandas gives to the columns of an array; None where it is open.
+
+    pandas writes fractions as such, every one of them: 1.0 and not 1. Whole numbers may be more rows like 0 and 1, and
+    a time may go on from 0.
+    """
+
+    def is_other(text: str) -> bool:
+        fraction = numbers.is_number(text) and not numbers.plain(text).lstrip("+-").isdecimal()
+        return fraction or text.lower() in ("true", "false")
+
+    given = [[text for text in map(str.strip, column) if text not in missing] for column in columns]
+    differ = all(column and all(map(is_other, column)) for column in given)
+    goes_on = any(_is_monotonic([float(index), *column]) for index, column in enumerate(below))
+    return True if differ and not goes_on else None
 
 
 def _are_ticks(values: Sequence[float | None], below: Sequence[Sequence[float | None]], which: Iterable[int]) -> bool:

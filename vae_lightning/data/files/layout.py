@@ -64,12 +64,11 @@ class Layout:
         Raises:
             DataError: It has more or fewer.
         """
-        fields = record[1]
-        width = len(self.names)
-        if len(fields) == width + 1 and self.trailing and not fields[-1].strip():
-            return fields[:-1]
-        if len(fields) != width:
-            raise _ragged(record, width, where, self.skipped)
+        number, fields = record
+        if self.trailing:
+            fields = _without_end(fields)
+        if len(fields) != len(self.names):
+            raise _ragged((number, fields), len(self.names), where, self.skipped)
         return fields
 
 
@@ -128,16 +127,22 @@ def find_layout(sample: Sequence[Line], name: str, dialect: Dialect, expected: S
         records, notes = [named, *records], ["names taken from the comment above the rows"]
     first, rows = records[0][1], [fields for _, fields in records[1:]]
     trailing, labelled = _check_width(records, delimiter, name)
+    if trailing:
+        first, rows = _without_end(first), [_without_end(fields) for fields in rows]
     numbers, found = _find_numbers(rows or [first], dialect)
     header = dialect.header
     if header is None:
-        header = named is not None or labelled or is_header(first, rows, numbers, dialect.missing_words, expected)
+        found_out = named is not None or labelled or is_header(first, rows, numbers, dialect.missing_words, expected)
+        if found_out is None:
+            raise DataError(
+                f"The first line of {name}, {shorten(first, 3)}, may hold names or be a row of values: say which.",
+                [Setting("data.header", False, "a row"), Setting("data.header", True, "names")],
+            )
+        header = found_out
         if all(numbers.is_number(text.strip()) for text in first[not first[0].strip() :]):
             kind, other = ("names", "false: a row") if header else ("a row", "true: names")
             notes.append(f"the first line, {shorten(first, 3)}, taken for {kind} (data.header={other})")
     fields = ["", *first] if labelled else first
-    if trailing and len(first) == max(map(len, rows)):
-        fields = fields[:-1]
     names = [(text.strip() if header else str(i)) or f"Unnamed: {i}" for i, text in enumerate(fields)]
     if trailing:
         notes.append("the delimiter that ends each line makes no column")
@@ -194,6 +199,11 @@ def _commented_header(comments: Sequence[Line], records: Sequence[Record], delim
     return (number, fields) if is_row and len(fields) == len(first) > 1 else None
 
 
+def _without_end(fields: list[str]) -> list[str]:
+    """The fields before the delimiter that ends a record."""
+    return fields if fields[-1].strip() else fields[:-1]
+
+
 def _check_width(records: Sequence[Record], delimiter: str, name: str) -> tuple[bool, bool]:
     """Whether every record ends in a delimiter, and whether every row has a label that the header does not name.
 
@@ -205,17 +215,20 @@ def _check_width(records: Sequence[Record], delimiter: str, name: str) -> tuple[
         return False, False
     width = Counter(map(len, rows)).most_common(1)[0][0]
     same = [fields for fields in rows if len(fields) == width]
-    ends = len(first) == width - 1 or (len(first) == width and not first[-1].strip())
-    if ends and width > 1 and not any(fields[-1].strip() for fields in same):
-        return True, False
-    if len(first) == width - 1 and len(same) == len(rows):
+    # Named and empty throughout, the last column is one without values.
+    named = bool(first[-1].strip())
+    trailing = width > 1 and not any(fields[-1].strip() for fields in same) and not (named and len(first) == width)
+    columns, names = width - trailing, len(first) - (trailing and not named)
+    if columns == names:
+        return trailing, False
+    if names == columns - 1 and len(same) == len(rows):
         labels = [fields[0].strip() for fields in rows]
         counted = all(text.isdecimal() for text in labels)
         steps = [int(b) - int(a) for a, b in pairwise(labels)] if counted else []
         texts = not any(map(NumberFormat().is_number, labels))
         # Two fields for one name may be a decimal comma.
-        if (texts or (len(rows) > 1 and set(steps) == {1})) and (len(first) > 1 or delimiter != ","):
-            return False, True
+        if (texts or (len(rows) > 1 and set(steps) == {1})) and (names > 1 or delimiter != ","):
+            return trailing, True
     start = next(index for index, (_, fields) in enumerate(records) if len(fields) == width)
     if start and len(same) >= NEARLY * (len(records) - start):
         told = _ragged(next(one for one in records[1:] if len(one[1]) != len(first)), len(first), name)
@@ -224,7 +237,7 @@ def _check_width(records: Sequence[Record], delimiter: str, name: str) -> tuple[
             comma = "where commas are decimal marks"
             advice = [*advice[: width > len(first)], Setting("data.delimiter", "semicolon", comma)]
         raise DataError(told.message, advice)
-    return False, False  # a record of another length is told where it is read
+    return trailing, False  # a record of another length is told where it is read
 
 
 def _ragged(record: Record, width: int, where: str, skipped: Iterable[int] = ()) -> DataError:

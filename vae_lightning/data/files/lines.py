@@ -3,7 +3,7 @@
 import gzip
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO, cast
 
@@ -66,8 +66,9 @@ def readable_text(path: Path, dialect: Dialect) -> Iterator[TextIO]:
 def _first_bad_byte(path: Path, dialect: Dialect) -> str:
     if dialect.encoding is not None:
         return ""
-    with open_text(path, Dialect(encoding="latin-1")) as file:
-        for number, line in enumerate(file, 1):
+    # A damaged archive may end before that byte comes again.
+    with suppress(OSError, EOFError, zlib.error), open_text(path, Dialect(encoding="latin-1")) as file:
+        for number, line in number_lines(file, f"'{path}'"):
             content = line.encode("latin-1")
             try:
                 content.decode()

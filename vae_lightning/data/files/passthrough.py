@@ -95,7 +95,7 @@ def _is_kept(text: str) -> bool:
 
 
 def common_dtype(frame: pd.DataFrame) -> np.dtype:
-    """The dtype of an array that holds all columns; truth values count as 0 and 1.
+    """The dtype of an array that holds all columns; truth values count as 0 and 1, what is missing is NaN.
 
     Raises:
         DataError: when a column holds no numbers.
@@ -105,4 +105,5 @@ def common_dtype(frame: pd.DataFrame) -> np.dtype:
     text = next((name for name, kind in kinds.items() if kind not in "iuf"), None)
     if text is not None:
         raise DataError(f"An .npy file holds numbers only, and the column {text!r} holds none. Write .csv or .parquet.")
-    return np.result_type(*(getattr(dtype, "numpy_dtype", dtype) for dtype in dtypes))
+    found = np.result_type(*(getattr(dtype, "numpy_dtype", dtype) for dtype in dtypes))
+    return np.result_type(found, np.float64) if found.kind in "iu" and frame.isna().any(axis=None) else found

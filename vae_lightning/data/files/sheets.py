@@ -43,7 +43,7 @@ class Sheet:
 
 def check_unique(names: Sequence[str], where: str) -> None:
     """Raise a DataError that counts the names that occur more than once ``where``."""
-    twice = [f"'{name}' ({times} times)" for name, times in Counter(names).items() if times > 1]
+    twice = [f"{name!r} ({times} times)" for name, times in Counter(names).items() if times > 1]
     if twice:
         raise DataError(f"{where} must name each column once. Got {shorten(twice)} instead.")
 

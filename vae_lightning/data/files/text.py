@@ -120,7 +120,7 @@ class TextRows:
                 arrow.ReadOptions(column_names=names, use_threads=False, block_size=len(content) + 2),
                 arrow.ParseOptions(delimiter=delimiter, quote_char=False),
                 arrow.ConvertOptions(
-                    column_types=dict.fromkeys(as_text, pa.string()),
+                    column_types=dict.fromkeys([*as_text, "\0"], pa.string()),
                     null_values=missing,
                     true_values=TRUE,
                     false_values=FALSE,
@@ -132,9 +132,10 @@ class TextRows:
 
         try:
             table = read(names, texts & set(names))
-            if layout.trailing and table.column("\0").null_count < len(table):
+            known = {*texts, "\0"}
+            if layout.trailing and set(table.column("\0").unique().to_pylist()) - {""}:
                 return None
-            odd = [field.name for field in table.schema if field.name not in texts and not _is_number(field.type)]
+            odd = [field.name for field in table.schema if field.name not in known and not _is_number(field.type)]
             again = read(odd, odd) if odd else None
         except pa.ArrowInvalid:
             return None

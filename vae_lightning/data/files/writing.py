@@ -143,8 +143,13 @@ class _ArrayFile:
 
     def write(self, frame: pd.DataFrame) -> None:
         """Add rows."""
-        common_dtype(frame)
-        self._file.write(np.ascontiguousarray(frame.to_numpy(dtype=self.dtype)).tobytes())
+        if not np.can_cast(common_dtype(frame), self.dtype, "same_kind"):
+            raise DataError(
+                "An .npy file has one dtype, and fractions or missing values came after whole numbers only. "
+                "Write .csv or .parquet."
+            )
+        missing = {"na_value": np.nan} if self.dtype.kind == "f" else {}
+        self._file.write(np.ascontiguousarray(frame.to_numpy(dtype=self.dtype, **missing)).tobytes())
         self.rows += len(frame)
 
     def close(self) -> None:

@@ -249,7 +249,7 @@ class Table(Source):
             for name in wanted:
                 if name not in present:
                     hint = did_you_mean(name, present) or f"Its columns are {shorten(present, 10)}."
-                    raise DataError(f"data.{parameter}: there is no column '{name}' in {sheet.name}. {hint}")
+                    raise DataError(f"data.{parameter}: there is no column {name!r} in {sheet.name}. {hint}")
         check_unique(self.columns or [], "data.columns")
         kept = present if self.columns is None else self.columns
         names = [name for name in kept if name not in self.drop and name != self.label]
@@ -275,11 +275,11 @@ class Table(Source):
         return Setting("data.columns", kept if len(kept) <= TYPEABLE else ["NAMES", "TO", "KEEP"], effect)
 
     def _other_columns(self, sheet: Sheet, names: list[str], train: Sheet, wanted: list[str]) -> DataError:
-        lacking = [f"'{name}'" for name in wanted if name not in names]
+        lacking = [repr(name) for name in wanted if name not in names]
         extra = [name for name in names if name not in wanted]
         parts = [f"lacks {shorten(lacking)}"] if lacking else []
         if extra:
-            more = ", ".join([shorten([f"'{name}'" for name in extra])])
+            more = ", ".join([shorten([repr(name) for name in extra])])
             parts.append(f"also has {more}")
         return DataError(
             f"{sheet.name} must have the same columns as {train.name}, but {' and '.join(parts)}.",

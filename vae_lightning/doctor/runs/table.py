@@ -178,7 +178,8 @@ def _suits_better(real: Fit, narrow: Fit, x: Array) -> bool:
 
     Densities compare as they are; counts, whose grid has steps of one, where they vary by more than their mean.
     """
-    wide = float(np.median(x.var(axis=0)[np.ptp(x, axis=0) > 0], axis=0)) if np.ptp(x) > 0 else 0.0
+    varying = x[:, np.ptp(x, axis=0) > 0]
+    wide = float(np.median(varying.var(axis=0))) if varying.size else 0.0
     comparable = UNIT in narrow.supports or (COUNT in narrow.supports and wide > max(1.0, float(x.mean())))
     clear = (2.0 if COUNT in narrow.supports else 0.1) * x.shape[1]
     return comparable and narrow.accepts and real.accepts and real.baseline < narrow.baseline - clear
@@ -232,8 +233,8 @@ def _check_degenerate(x: Array, names: list[str], fit: Fit) -> list[Finding]:
     if fit.likelihood.is_probability:
         return []
     shares = [float(np.unique(column, return_counts=True)[1].max()) / len(column) for column in x.T]
-    repeated = [f"'{name}' ({share:.0%})" for name, share in zip(names, shares, strict=True) if share > REPEATED]
-    often = [f"'{name}' ({share:.0%})" for name, share in zip(names, shares, strict=True) if OFTEN < share <= REPEATED]
+    repeated = [f"{name!r} ({share:.0%})" for name, share in zip(names, shares, strict=True) if share > REPEATED]
+    often = [f"{name!r} ({share:.0%})" for name, share in zip(names, shares, strict=True) if OFTEN < share <= REPEATED]
     findings = []
     if often:
         says = f"{count(len(often), 'column')} of {len(names)} have one and the same value in about half their rows: "
@@ -270,7 +271,7 @@ def _check_tails(x: Array, names: list[str], fit: Fit) -> list[Finding]:
     skewed = (np.mean(centred**3, axis=0) > SKEWED) & (x.min(axis=0) >= 0)
     if not skewed.any():
         return []
-    chosen = [f"'{name}'" for name, bent in zip(names, skewed, strict=True) if bent]
+    chosen = [repr(name) for name, bent in zip(names, skewed, strict=True) if bent]
     says = (
         f"{count(len(chosen), 'column')} of {len(names)} are never negative and have a long upper tail (skewness above "
     )
@@ -285,7 +286,7 @@ def _check_spread(x: Array, names: list[str], fit: Fit) -> list[Finding]:
     narrow = x.var(axis=0) < NARROW * x.mean(axis=0)
     if not narrow.any():
         return []
-    chosen = [f"'{name}'" for name, small in zip(names, narrow, strict=True) if small]
+    chosen = [repr(name) for name, small in zip(names, narrow, strict=True) if small]
     says = f"{count(len(chosen), 'column')} of {len(names)} vary less than half as much as a Poisson of their mean: "
     says += f"{shorten(chosen)}. Its variance is its mean, and no z makes it less."
     settings = (Setting("likelihood", REAL.likelihood, "its variance is learned"),)
