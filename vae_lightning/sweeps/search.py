@@ -1,6 +1,5 @@
 """``hydra/sweeper=optuna``: a search by Optuna, through any of Hydra's launchers."""
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from vae_lightning.console import console, display_path
 from vae_lightning.errors import ConfigError, RunError, UserError, check_parameter, suggest
+from vae_lightning.files import parse_json
 from vae_lightning.inference.evaluation import Evaluation
 from vae_lightning.sweeps.base import ENDED, Job, at_work, planning, read_job, write_job
 from vae_lightning.sweeps.comparison import measure_of, metrics_of
@@ -261,10 +261,10 @@ class Search:
 
     def _tell_values(self, trial: FrozenTrial, run_dir: Path) -> None:
         try:
-            summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+            summary = parse_json((run_dir / "summary.json").read_bytes())
             flat, data = metrics_of(summary), summary["data"]
             measured = f"{measure_of(summary)}, of {data['name']} rows {data['rows_fingerprint']}"
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             self._tell_failure(trial, f"Its summary.json cannot be read: {error}")
             return
         values = [flat.get(metric, math.nan) for metric in self.metrics]
