@@ -87,6 +87,7 @@ class Search:
         self.sampler, self.sampler_options, self.seed = sampler, dict(sampler_options or {}), seed
         self.pruner, self.pruner_options = pruner, dict(pruner_options or {})
         self.storage, self.study_name = storage_of(storage, launch.sweep_dir), study_name
+        self._storage_words = storage
         self._check()
 
     def _check(self) -> None:
@@ -126,6 +127,7 @@ class Search:
         if self.sampler == "grid":
             self.n_trials = min(self.n_trials, math.prod(len(axis.grid()) for axis in self.space.values()))
         self.launch.begin()
+        self.storage = storage_of(self._storage_words, self.launch.sweep_dir)  # which may have got another name
         with planning(self.launch.sweep_dir):
             mend(self.storage)
             self.study = open_study(self.storage, self.study_name, self.directions)
