@@ -391,4 +391,4 @@ def test_a_measure_that_is_no_text_is_an_unknown_one(make_job: MakeJob, sweep_di
     summary["reference_measure"][part] = value
     path.write_text(json.dumps(summary))
     rankings = rankings_of(results_of(sweep_dir))
-    assert [ranking.reference_measure for ranking in rankings] == [DENSITY, None]
+    assert [ranking.reference_measure for ranking in rankings] == [ReferenceMeasure("density", None), None]

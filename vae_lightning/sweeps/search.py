@@ -220,7 +220,7 @@ class Search:
         if known is not None and known.fingerprint == job.fingerprint:
             # How far it has come; what is run is what was typed and drawn, whatever the directory says.
             job = replace(job, status=known.status, attempts=known.attempts, started=known.started)
-        else:
+        if known is None or (known.fingerprint, known.swept) != (job.fingerprint, job.swept):
             write_job(run_dir, job)
         return {trial.number: job}
 
