@@ -1,5 +1,6 @@
-"""Files that are never half there, and JSON that every program reads."""
+"""Files that are never half there, JSON that every program reads, and files that anybody may have written."""
 
+import csv
 import itertools
 import json
 import math
@@ -9,6 +10,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+DEEPEST, MOST_DIGITS = 100, 300
 
 
 def write_whole(path: Path, content: bytes) -> Path:
@@ -73,6 +76,49 @@ def free_directory(path: str) -> str:
             continue
         return name
     raise AssertionError("there is no end to numbers")
+
+
+def parse_json(text: str | bytes) -> dict[str, Any]:
+    """The JSON object of a file that may be anybody's.
+
+    Raises:
+        ValueError: for anything else, and for what no program of ours writes and few can work with: values within more
+            than a hundred others, whole numbers beyond the range of floats.
+    """
+    try:
+        content = json.loads(text, parse_int=_to_int)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(content, dict):
+        raise ValueError("it is no JSON object")
+    level: list[Any] = [content]
+    for _ in range(DEEPEST):
+        parts = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        if not parts:
+            return content
+        level = list(itertools.chain.from_iterable(parts))
+    raise ValueError("it is nested too deeply")
+
+
+def _to_int(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"it holds a number of {len(digits)} digits")
+    return int(digits)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV that may be anybody's; cells that are missing are empty, surplus ones are left out.
+
+    Raises:
+        OSError: when it cannot be read.
+        ValueError: when it is no CSV.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, restval=""))
+    except csv.Error as error:
+        raise ValueError(str(error)) from None
+    return [{name: cell for name, cell in row.items() if name is not None} for row in rows]
 
 
 def to_json(content: Any) -> str:

@@ -178,3 +178,12 @@ def test_our_own_messages_are_not_wrapped(error: Exception) -> None:
 def test_a_missing_argument_is_one_sentence() -> None:
     with pytest.raises(ConfigError, match="missing 1 required positional argument: 'size'"):
         instantiate(node(), "thing")
+
+
+@pytest.mark.parametrize("value", [None, 1, "x", {"a": 1}])
+def test_where_anything_is_legal_anything_is_taken(value: Any) -> None:
+    """A search could train nothing: Any passes for a class, of which nothing can be an instance."""
+
+    def build(options: Any) -> None: ...
+
+    check_types(build, {"options": value})

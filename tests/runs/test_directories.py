@@ -1,5 +1,6 @@
 """No run is lost, mixed with another, or worse for having been moved."""
 
+import errno
 import json
 import os
 import shutil
@@ -20,8 +21,10 @@ from click.testing import CliRunner
 from vae_lightning.cli import main as cli
 from vae_lightning.errors import RunError
 from vae_lightning.files import free_directory, write_whole
+from vae_lightning.runs.conclusion import read_summary
 from vae_lightning.runs.directory import LOCK, clear, occupy
 from vae_lightning.runs.loading import load
+from vae_lightning.sweeps.base import read_job
 
 ROOT = Path(__file__).parents[2]
 WORDS = ["data.batch_size=256", "model.hidden_dims=[8]", "model.latent_dim=2", "test.num_samples=2", "report=false"]
@@ -235,21 +238,20 @@ def test_weights_that_are_no_numbers_are_one_line(
 
 def test_two_processes_do_not_train_in_one_directory(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = content(here / "run")
-    holder = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", f"import fcntl, time; f = open({str(here / 'run' / LOCK)!r}, 'a'); "
          "fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); time.sleep(100)"],
         stdout=subprocess.PIPE,
-    )  # fmt: skip
-    assert holder.stdout is not None
-    holder.stdout.readline()
-    try:
-        for words in (["resume=run"], [*WORDS, "hydra.run.dir=run", "overwrite=true"]):
-            assert "Another process trains in run" in refused(capsys, *words, "trainer.max_epochs=3").replace(
-                str(here) + "/", ""
-            )
-    finally:
-        holder.kill()
-        holder.wait()
+    ) as holder:  # fmt: skip
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        try:
+            for words in (["resume=run"], [*WORDS, "hydra.run.dir=run", "overwrite=true"]):
+                assert "Another process trains in run" in refused(capsys, *words, "trainer.max_epochs=3").replace(
+                    str(here) + "/", ""
+                )
+        finally:
+            holder.kill()
     assert content(here / "run") == before
     cli.train(["resume=run", "trainer.max_epochs=3"])  # the lock ended with its process
     assert last_epoch(here / "run") == 3
@@ -342,3 +344,78 @@ def test_a_signal_loses_at_most_an_epoch(here: Path, number: signal.Signals) -> 
     rows = len(pd.read_csv(log))
     assert last_epoch(here / "new") >= rows - 1
     assert last_epoch(here / "new") >= 4
+
+
+# --- callbacks and full disks -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("here")
+def test_two_callbacks_that_a_checkpoint_cannot_tell_apart_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Lightning's own refusal was a traceback."""
+    again = "+callbacks.again={_target_:lightning.pytorch.callbacks.EarlyStopping,monitor:val/nelbo}"
+    assert "could not tell apart: EarlyStopping" in refused(capsys, *WORDS, "hydra.run.dir=new", again)
+
+
+def test_a_disk_that_is_full_before_training_begins_is_begun_anew(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The advice was to resume a directory in which nothing said what to resume."""
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    typed = [*WORDS, "hydra.run.dir=new", "trainer.max_epochs=1"]
+    with monkeypatch.context() as patch:
+        patch.setattr("vae_lightning.sweeps.launch.write_whole", full)
+        error = refused(capsys, *typed)
+    assert "The disk is full" in error
+    assert "resume=" not in error
+    cli.train(typed)
+    assert last_epoch(here / "new") == 1
+
+
+# --- what strangers have written ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("data", 5), ("data", ["a"]), ("model", "x"), ("likelihood", 1), ("seed", "x"), ("seed", 2**70), ("prior", None)],
+)
+def test_a_record_of_another_shape_is_one_line(here: Path, key: str, value: Any) -> None:
+    """info ended in a traceback where config.data was a number."""
+    path = here / "run" / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    record = json.loads(checkpoint["vae_lightning"])
+    record["config"][key] = value
+    torch.save({**checkpoint, "vae_lightning": json.dumps(record)}, path)
+    for words in (["info", "run"], ["sample", "run", "-n", "1", "-o", "x.csv"]):
+        done = CliRunner().invoke(cli.main, words)
+        assert done.exit_code == 2, done.output
+        assert "does not say how its model is built" in done.output
+        assert len(done.output.splitlines()) == 1
+
+
+def test_weights_that_are_complex_are_one_line(here: Path) -> None:
+    """Their imaginary parts were dropped, with torch's warning alone."""
+    path = here / "run" / "checkpoints" / "best.ckpt"
+    checkpoint = torch.load(path, weights_only=True)
+    name = next(iter(checkpoint["state_dict"]))
+    checkpoint["state_dict"][name] = checkpoint["state_dict"][name] + 1j
+    torch.save(checkpoint, path)
+    done = CliRunner().invoke(cli.main, ["info", "run"])
+    assert done.exit_code == 2
+    assert "holds complex numbers in" in done.output
+    assert len(done.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["[" * 20_000, '{"a":' * 15_000, '{"a":' * 400 + "1" + "}" * 400])
+def test_json_that_is_nested_without_end_is_one_line(here: Path, text: str) -> None:
+    """It was a RecursionError."""
+    path = here / "run" / "checkpoints" / "best.ckpt"
+    torch.save({**torch.load(path, weights_only=True), "vae_lightning": text}, path)
+    with pytest.raises(RunError, match="does not say how its model is built"):
+        load("run")
+    (here / "run" / "summary.json").write_text(text)
+    assert read_summary(here / "run") == {}
+    (here / "run" / "job.json").write_text(text)
+    assert read_job(here / "run") is None

@@ -476,6 +476,8 @@ def test_a_full_disk_is_one_message_that_names_the_way_on(
     def full(*_: Any, **__: Any) -> None:
         raise OSError(code, "no room")
 
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "overrides.yaml").write_text("[]")  # as the command line leaves it where a run has begun
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(RunError, match=r"The disk is full: .* python train\.py resume="):
         train(tmp_path)

@@ -189,3 +189,46 @@ def test_mistakes_are_said_in_one_line_before_anything_runs(
     assert says in error
     assert len(error.splitlines()) == 1
     assert not Path("s").exists()
+
+
+@pytest.mark.parametrize("sweeper", ["grid", "optuna"])
+def test_what_goes_on_runs_what_was_typed_whatever_a_record_asks_for(
+    sweep: Sweep, monkeypatch: pytest.MonkeyPatch, sweeper: str
+) -> None:
+    """A job.json may be anybody's: its overrides could name a class that runs anything."""
+    typed = [f"hydra/sweeper={sweeper}", "seed=0,1", "trainer.max_epochs=1", "sweep.dir=s"]
+    typed += ["hydra.sweeper.n_trials=2"] if sweeper == "optuna" else []
+
+    def interrupted(*_: Any) -> None:
+        raise InterruptedRun("Interrupted.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "_fit", interrupted)
+        assert sweep(*typed) == 1
+    evil = ["+callbacks.evil._target_=os.mkdir", "+callbacks.evil.path=evil", "hydra.run.dir=evil"]
+    for path in Path("s").glob("*/job.json"):
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps({**record, "overrides": [*record["overrides"], *evil], "swept": evil}))
+    assert sweep(*typed) == 0
+    jobs = jobs_of(Path("s"))
+    assert [job.status for job in jobs.values()] == ["finished"] * 2
+    assert not any(word in job.overrides + job.swept for job in jobs.values() for word in evil)
+    assert not Path("evil").exists()
+
+
+@pytest.mark.parametrize("sweeper", ["grid", "optuna"])
+def test_two_sweeps_of_the_same_second_have_two_directories(sweep: Sweep, sweeper: str) -> None:
+    """They mixed their jobs in one. A year stands for the second; a directory that is typed stays what it is."""
+    typed = [f"hydra/sweeper={sweeper}", "seed=0,1", "trainer.max_epochs=1"]
+    typed += ["hydra.sweeper.n_trials=2"] if sweeper == "optuna" else []
+    for _ in range(2):
+        assert sweep(*typed, "sweep.dir=m/${now:%Y}") == 0
+    first, second = sorted(Path("m").iterdir())
+    assert second.name == f"{first.name}_2"
+    before = contents(first)
+    assert len(list(second.glob("*/summary.json"))) == len(list(first.glob("*/summary.json"))) == 2
+    assert sweep(*typed, f"sweep.dir={first}") == 0
+    assert sorted(Path("m").iterdir()) == [first, second]
+    assert {name: what for name, what in contents(first).items() if "summary" in name} == {
+        name: what for name, what in before.items() if "summary" in name
+    }

@@ -379,3 +379,16 @@ def test_a_real_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert [ranking["val/nelbo"][0].split(" ± ")[0] for ranking in tables(text)] == [f"{mean:.3f}" for mean in means]
     assert all(f"{mean:.3f}" in said for mean in means)
     assert "grey levels" in text
+
+
+@pytest.mark.parametrize("part", ["kind", "rows"])
+@pytest.mark.parametrize("value", [{"a": 1}, [1], 5])
+def test_a_measure_that_is_no_text_is_an_unknown_one(make_job: MakeJob, sweep_dir: Path, part: str, value: Any) -> None:
+    """A dictionary there was a TypeError."""
+    for number in range(2):
+        path = make_job(number, {"seed": number}, 1.5) / "summary.json"
+    summary = json.loads(path.read_text())
+    summary["reference_measure"][part] = value
+    path.write_text(json.dumps(summary))
+    rankings = rankings_of(results_of(sweep_dir))
+    assert [ranking.reference_measure for ranking in rankings] == [ReferenceMeasure("density", None), None]

@@ -174,7 +174,8 @@ def _note_unknown(model: "VAEModel", rows: "pd.DataFrame") -> None:
     from vae_lightning.data.wording import count, shorten
 
     source = model.record.get("data", {}).get("source") or {}
-    left_out = {str(name) for name in (source.get("label"), *source.get("drop", []))}
+    drop = source.get("drop", [])
+    left_out = {str(name) for name in (source.get("label"), *(drop if isinstance(drop, list) else [drop]))}
     known = left_out | {column.name for column in model.columns}
     unknown = [name for name in rows.columns if name not in known]
     if unknown:

@@ -1,6 +1,5 @@
 """``vae-lightning info``: what a run directory holds."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +41,7 @@ def info(run: Path, as_json: bool) -> None:
 def _outcome(run: Path, loaded: "Loaded") -> dict[str, Any]:
     """What came of the run, from summary.json: written last, so that a run without one has not finished."""
     from vae_lightning.errors import RunError
+    from vae_lightning.files import parse_json
 
     best: dict[str, Any] = {"best epoch": loaded.epoch + 1}
     path = run / "summary.json"
@@ -49,7 +49,7 @@ def _outcome(run: Path, loaded: "Loaded") -> dict[str, Any]:
         # A model of rows from memory was no run, and has nothing to finish.
         return {**best, "finished": False} if loaded.config.get("data", {}).get("source") else best
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        summary = parse_json(path.read_bytes())
         test = summary["test"]
         return {
             **best,

@@ -2,13 +2,15 @@
 
 import functools
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ProgressBar
+from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from vae_lightning.config.instantiate import Node, arguments_of, call, import_class, instantiate
 from vae_lightning.config.prepare import Prepared, load_dataset, prepare
@@ -86,6 +88,7 @@ def build_trainer(settings: Settings) -> Trainer:
         node["accelerator"] = "cpu"
     callbacks, loggers = _instantiate_all(settings.callbacks, "callbacks"), _instantiate_all(settings.logger, "logger")
     callbacks = [CourseRecorder(), *callbacks]
+    _check_differ(callbacks)
     # Left alone, Lightning would add a bar and a checkpoint folder of its own.
     node.setdefault("enable_progress_bar", any(isinstance(callback, ProgressBar) for callback in callbacks))
     node.setdefault("enable_checkpointing", any(isinstance(callback, Checkpoint) for callback in callbacks))
@@ -95,6 +98,17 @@ def build_trainer(settings: Settings) -> Trainer:
     keepers = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
     plugins = [AtomicCheckpointIO(keepers)]
     return instantiate(node, "trainer", callbacks=callbacks, logger=loggers or False, plugins=plugins)
+
+
+def _check_differ(callbacks: Iterable[Callback]) -> None:
+    """Lightning keeps the callbacks' states by these keys, and refuses two of one key with a traceback."""
+    keys = Counter(callback.state_key for callback in callbacks if is_overridden("state_dict", callback, Callback))
+    for key, number in keys.items():
+        if number > 1:
+            raise ConfigError(
+                f"callbacks holds {number} that a checkpoint could not tell apart: {key}. Take one away, or set it "
+                "otherwise."
+            )
 
 
 def _check_processes(node: Node) -> None:

@@ -146,7 +146,7 @@ def _matches(value: Any, hint: Any) -> bool:
     if hint in (int, float):
         return isinstance(value, (int, float) if hint is float else int) and not isinstance(value, bool)
     kind = origin or hint
-    if not inspect.isclass(kind) or issubclass(kind, enum.Enum) or getattr(kind, "_is_protocol", False):
+    if kind is Any or not inspect.isclass(kind) or issubclass(kind, enum.Enum) or getattr(kind, "_is_protocol", False):
         return True
     return isinstance(value, kind) or (isinstance(value, str) and issubclass(kind, os.PathLike))
 

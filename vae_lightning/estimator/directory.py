@@ -11,7 +11,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from vae_lightning.errors import ConfigError, RunError
-from vae_lightning.files import write_whole
+from vae_lightning.files import parse_json, write_whole
 from vae_lightning.inference.checkpoint import AGGREGATE, RECORD, WEIGHTS_PREFIX, aggregate_of, record_text
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.reporting.figures.training import read_history
@@ -129,10 +129,10 @@ def _read_about(path: Path, legal: list[str]) -> _About:
     if not path.is_file():
         raise RunError(f"{path.parent} holds no saved estimator: expected {path}. vae_lightning.load reads runs.")
     try:
-        about = json.loads(path.read_bytes())
+        about = parse_json(path.read_bytes())
         parameters, warnings = dict(about["parameters"]), list(map(str, about["warnings"]))
         read = _About(parameters, about["named"] is True, float(about["best_nelbo"]), warnings)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} cannot be read: it is damaged.") from error
     if unknown := [name for name in parameters if name not in legal]:
         raise RunError(f"{path} has a parameter {unknown[0]!r}, which this version does not know.")

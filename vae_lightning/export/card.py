@@ -14,7 +14,8 @@ from torch import Tensor
 
 from vae_lightning.errors import ConfigError, RunError
 from vae_lightning.export.graphs import Graph
-from vae_lightning.files import write_whole
+from vae_lightning.files import parse_json, write_whole
+from vae_lightning.inference.checkpoint import check_record
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.inference.scoring import NUM_SAMPLES, SCORE_KINDS, ScoreKind
 from vae_lightning.version import __version__
@@ -142,10 +143,9 @@ def _same(one: Tensor, other: Tensor) -> bool:
 def holds_card(directory: Path) -> bool:
     """Whether a model was exported to a directory."""
     try:
-        content = json.loads((directory / CARD).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        return {"vae_lightning", "format"} <= parse_json((directory / CARD).read_bytes()).keys()
+    except (OSError, ValueError):
         return False
-    return isinstance(content, dict) and {"vae_lightning", "format"} <= content.keys()
 
 
 def read_module(directory: Path) -> Contents:
@@ -157,21 +157,18 @@ def read_module(directory: Path) -> Contents:
     """
     path = directory / CARD
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
         written = str(content["format"])
         version = str(content["vae_lightning"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} is no card of vae_lightning, or it is damaged.") from error
     if written != "safetensors":
         raise RunError(
             f"{directory} holds graphs ({written}), which no module can be rebuilt from. Export the run again with "
             "--format safetensors, or load the run itself."
         )
-    try:
-        found = content["record"]
-        record = {"version": version, "config": dict(found["config"]), "columns": list(found["columns"])}
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} does not say how its model is built: it is damaged.") from error
+    found = content.get("record")
+    record = check_record({**(found if isinstance(found, dict) else {}), "version": version}, path)
     return Contents(record, *_read_tensors(directory / WEIGHTS))
 
 

@@ -15,8 +15,8 @@ from vae_lightning.data.columns import Column
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.seeds import random_stream
 from vae_lightning.data.wording import shorten
-from vae_lightning.errors import RunError, UserError
-from vae_lightning.files import write_whole
+from vae_lightning.errors import RunError, UserError, is_count
+from vae_lightning.files import parse_json, write_whole
 from vae_lightning.inference.aggregate import AggregatePosterior
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.model.parts import build_part, build_vae
@@ -27,6 +27,8 @@ RECORD = "vae_lightning"
 WEIGHTS_PREFIX = "model."
 AGGREGATE = "aggregate_posterior"
 """The key under which the density that new rows are drawn from stands, where the run has come to its end."""
+GROUPS = ("data", "model", "likelihood", "posterior", "prior", "objective", "preprocess", "optimizer", "scheduler")
+"""Parts of a record's ``config`` that have names and options of their own."""
 
 
 class MisfitError(RunError):
@@ -69,13 +71,38 @@ def read_record(checkpoint: dict[str, Any], path: Path) -> dict[str, Any]:
         RunError: when it says nothing that can be read.
     """
     try:
-        record = json.loads(checkpoint[RECORD])
-        version, config, columns = str(record["version"]), dict(record["config"]), list(record["columns"])
-        if not re.match(r"\d", version):
-            raise ValueError(version)
-        return {"version": version, "config": config, "columns": columns}
-    except (TypeError, ValueError, KeyError) as error:
+        record = parse_json(checkpoint[RECORD])
+    except (TypeError, ValueError) as error:
         raise RunError(f"{path} does not say how its model is built: it is damaged.") from error
+    return check_record(record, path)
+
+
+def check_record(record: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """``version``, ``config`` and ``columns`` of a record, in the shape in which they are written.
+
+    What is read once here need not be doubted where it is used. Values are held against their families' constructors
+    as the model is built.
+
+    Raises:
+        RunError: when they have another shape.
+    """
+    version, config, columns = record.get("version"), record.get("config"), record.get("columns")
+    is_ours = isinstance(version, str) and re.match(r"\d", version)
+    if not is_ours or not isinstance(columns, list) or not isinstance(config, dict) or not _is_shaped(config):
+        raise RunError(f"{path} does not say how its model is built: it is damaged.")
+    return {"version": version, "config": config, "columns": columns}
+
+
+def _is_shaped(config: Mapping[str, Any]) -> bool:
+    """Whether every part of a configuration has the type that it is written with; a part may be missing."""
+    data = config.get("data", {})
+    return (
+        all(isinstance(config.get(group, {}), dict) for group in GROUPS)
+        and is_count(config.get("seed", 0), 0)
+        and config.get("seed", 0) < 2**63
+        and isinstance(data.get("source", {}), dict | None)
+        and all(isinstance(data.get(name, ""), str) for name in ("name", "fingerprint"))
+    )
 
 
 def rebuild_model(record: Mapping[str, Any], path: Path) -> VAEModel:
@@ -134,6 +161,10 @@ def fill_model(model: VAEModel, weights: dict[str, Any], path: Path) -> None:
     Raises:
         RunError: when they do not fit, or are no numbers.
     """
+    # torch would drop what is imaginary in them.
+    unreal = [name for name, value in weights.items() if isinstance(value, Tensor) and value.is_complex()]
+    if unreal:
+        raise RunError(f"{path} holds complex numbers in {shorten(unreal)}: it is damaged.")
     try:
         model.load_state_dict(weights)
     except (RuntimeError, AttributeError, TypeError) as error:

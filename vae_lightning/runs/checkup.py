@@ -1,6 +1,5 @@
 """`examine_run`: a run directory before the doctor, with the rows it was trained on or others."""
 
-import csv
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,7 @@ from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.doctor.runs.history import examine_history
 from vae_lightning.doctor.runs.trained import Record, Trained, examine_model
 from vae_lightning.errors import UserError
+from vae_lightning.files import read_rows
 from vae_lightning.inference.evaluation import evaluate
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.model.parts import build_part
@@ -102,8 +102,7 @@ def _read_recorded_nelbo(run_dir: Path, summary: dict[str, Any], epoch: int) -> 
     if isinstance(recorded, float):
         return recorded
     try:
-        with (run_dir / "metrics.csv").open(newline="", encoding="utf-8") as file:
-            found = [row for row in csv.DictReader(file) if row.get("epoch") == str(epoch)]
+        found = [row for row in read_rows(run_dir / "metrics.csv") if row.get("epoch") == str(epoch)]
         value = float(found[-1][MONITOR]) if found else math.nan
     except (OSError, ValueError, KeyError):
         return None

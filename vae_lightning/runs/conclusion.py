@@ -1,13 +1,12 @@
 """What a run came to; and the same read back from ``summary.json`` and ``metrics.csv``."""
 
-import csv
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from vae_lightning.errors import Notice
+from vae_lightning.files import parse_json, read_rows
 from vae_lightning.inference.evaluation import Evaluation
 from vae_lightning.inference.verdict import Course, Verdict
 
@@ -35,10 +34,9 @@ class Conclusion(NamedTuple):
 def read_summary(run_dir: Path) -> dict[str, Any]:
     """What ``summary.json`` holds; empty where there is none, as of a run that has not finished, or it is damaged."""
     try:
-        summary = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
+        return parse_json((run_dir / SUMMARY).read_bytes())
     except (OSError, ValueError):
         return {}
-    return summary if isinstance(summary, dict) else {}
 
 
 def recorded_table(summary: Mapping[str, Any]) -> Evaluation | None:
@@ -60,8 +58,7 @@ def recorded_course(run_dir: Path, summary: Mapping[str, Any], num_valid: int, f
         final_beta: the weight of the KL that the objective was to end with.
     """
     try:
-        with (run_dir / "metrics.csv").open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_rows(run_dir / "metrics.csv")
         validated = [row for row in rows if row["val/nelbo"]]
         return Course(
             valid=[float(row["val/nelbo"]) for row in validated],

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vae_lightning.config.strangers import RECORDED
 from vae_lightning.console import display_path
 from vae_lightning.errors import RunError
 from vae_lightning.export.card import CARD, WEIGHTS, read_module
@@ -110,7 +111,9 @@ def _read_valid_scores(path: Path) -> dict[str, np.ndarray]:
 
 
 def resume_advice(run_dir: Path) -> str:
-    """A sentence that says how to go on with an unfinished run."""
+    """A sentence that says how to go on with an unfinished run, or that it has to begin anew."""
+    if not (run_dir / RECORDED).is_file():
+        return "Training had not begun: the same command begins anew."
     return f"python train.py {type_setting('resume', display_path(run_dir))} goes on after the last finished epoch."
 
 

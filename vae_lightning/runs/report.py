@@ -1,6 +1,5 @@
 """``report.html`` of a run directory, at any time: also while it trains, after Ctrl-C, and of a copy."""
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -14,6 +13,7 @@ from vae_lightning.config.record import recorded_dataset
 from vae_lightning.data.scaled import scale_rows
 from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.errors import RunError, UserError
+from vae_lightning.files import parse_json
 from vae_lightning.inference.evaluation import Evaluation
 from vae_lightning.inference.verdict import Course
 from vae_lightning.objectives.base import final_beta
@@ -74,14 +74,14 @@ def _read_summary(run_dir: Path) -> _Summary:
     if not path.is_file():
         return _Summary()
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        summary = parse_json(path.read_bytes())
         test: dict[str, Any] = {name: math.nan if value is None else value for name, value in summary["test"].items()}
         # Another version may have measured other things: they are measured again.
         is_ours = test.keys() == {field.name for field in fields(Evaluation)}
         warnings = tuple(map(str, summary["warnings"]))
         verdict = str(summary["verdict"]["words"])
         return _Summary(True, Evaluation(**test) if is_ours else None, float(summary[MONITOR]), warnings, verdict)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(f"{path} cannot be read: it is damaged.") from error
 
 

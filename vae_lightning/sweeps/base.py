@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from filelock import FileLock, Timeout
 
 from vae_lightning.errors import UserError, is_count
-from vae_lightning.files import write_whole
+from vae_lightning.files import parse_json, write_whole
 from vae_lightning.runs.directory import JOB, LOCK
 from vae_lightning.version import __version__
 
@@ -78,9 +78,9 @@ def write_job(run_dir: Path, job: Job) -> None:
 def read_job(run_dir: Path) -> Job | None:
     """The record of a directory; None where there is none that this version understands."""
     try:
-        content = json.loads((run_dir / RECORD).read_text(encoding="utf-8"))
+        content = parse_json((run_dir / RECORD).read_bytes())
         job = Job(**{name: content[name] for name in Job.__dataclass_fields__})
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError):
         return None
     return job if _is_sound(job) else None
 

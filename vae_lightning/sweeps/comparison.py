@@ -13,6 +13,7 @@ import numpy as np
 
 from vae_lightning.errors import RunError
 from vae_lightning.inference.reference import ReferenceMeasure
+from vae_lightning.runs.conclusion import read_summary
 from vae_lightning.sweeps.base import RECORD, Job, at_work, jobs_of, read_job
 
 
@@ -134,10 +135,10 @@ def metrics_of(summary: Mapping[str, Any]) -> dict[str, float]:
 def measure_of(summary: Mapping[str, Any]) -> ReferenceMeasure | None:
     """The reference measure that a ``summary.json`` records; None where it records none."""
     measure = summary.get("reference_measure")
-    try:
-        return ReferenceMeasure(**measure) if isinstance(measure, Mapping) else None
-    except (TypeError, ValueError):
+    if not isinstance(measure, Mapping):
         return None
+    kind, rows = measure.get("kind"), measure.get("rows", "")
+    return ReferenceMeasure(kind, rows) if isinstance(kind, str) and isinstance(rows, str | None) else None
 
 
 def results_of(sweep_dir: Path) -> list[Result]:
@@ -240,11 +241,7 @@ def _result(number: int, job: Job, run_dir: Path) -> Result:
     if job.status == "running" and not at_work(run_dir):
         job = read_job(run_dir) or job  # it may have ended between the two looks
         status = "killed" if job.status == "running" else job.status
-    try:
-        summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        summary = {}
-    return Result(number, job, status, summary if isinstance(summary, dict) and status == "finished" else {})
+    return Result(number, job, status, read_summary(run_dir) if status == "finished" else {})
 
 
 def _numbers(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, float]]:

@@ -20,7 +20,7 @@ from vae_lightning.config.settings import Settings
 from vae_lightning.config.strangers import RECORDED, refuse_links
 from vae_lightning.console import console
 from vae_lightning.errors import ConfigError, RunError, check_parameter
-from vae_lightning.files import write_whole
+from vae_lightning.files import free_directory, write_whole
 from vae_lightning.shell import hydra_text
 from vae_lightning.sweeps.base import (
     COMPOSED,
@@ -52,6 +52,8 @@ class Launch:
         # Absolute and fixed now: a worker would read the time of ${now:...} anew.
         check_parameter("sweep", "dir", bool(config.hydra.sweep.dir), "a directory", config.hydra.sweep.dir)
         self.sweep_dir = Path(config.hydra.sweep.dir).absolute()
+        hydras, ours = (_as_written(node, "dir") for node in (config.hydra.sweep, config.sweep))
+        self._is_named_by_the_time = "${now:" in hydras.replace("${sweep.dir}", ours)
         self._launcher = Plugins.instance().instantiate_launcher(
             hydra_context=context, task_function=task, config=config
         )
@@ -63,8 +65,10 @@ class Launch:
         Raises:
             RunError: when it cannot be written, or holds links that lead out of it.
         """
-        refuse_links(self.sweep_dir)
         try:
+            if self._is_named_by_the_time:  # else it was chosen, perhaps to go on there, and stays what it is
+                self.sweep_dir = Path(free_directory(str(self.sweep_dir)))
+            refuse_links(self.sweep_dir)
             self.sweep_dir.mkdir(parents=True, exist_ok=True)
             OmegaConf.save(self.config, self.sweep_dir / COMPOSED)  # as Hydra's own sweeper does
         except OSError as error:
@@ -182,6 +186,12 @@ class Launch:
         run_dir = self.sweep_dir / str(number)
         job = read_job(run_dir)
         return job is not None and job.status == "running" and not at_work(run_dir)
+
+
+def _as_written(node: DictConfig, key: str) -> str:
+    """An entry with its interpolations."""
+    plain: Any = OmegaConf.to_container(node, resolve=False)
+    return str(plain[key])
 
 
 def keep_composition(config: DictConfig, run_dir: Path, typed: Sequence[str]) -> None:

@@ -1,6 +1,5 @@
 """``hydra/sweeper=optuna``: a search by Optuna, through any of Hydra's launchers."""
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from vae_lightning.console import console, display_path
 from vae_lightning.errors import ConfigError, RunError, UserError, check_parameter, suggest
+from vae_lightning.files import parse_json
 from vae_lightning.inference.evaluation import Evaluation
 from vae_lightning.sweeps.base import ENDED, Job, at_work, planning, read_job, write_job
 from vae_lightning.sweeps.comparison import measure_of, metrics_of
@@ -87,6 +87,7 @@ class Search:
         self.sampler, self.sampler_options, self.seed = sampler, dict(sampler_options or {}), seed
         self.pruner, self.pruner_options = pruner, dict(pruner_options or {})
         self.storage, self.study_name = storage_of(storage, launch.sweep_dir), study_name
+        self._storage_words = storage
         self._check()
 
     def _check(self) -> None:
@@ -126,6 +127,7 @@ class Search:
         if self.sampler == "grid":
             self.n_trials = min(self.n_trials, math.prod(len(axis.grid()) for axis in self.space.values()))
         self.launch.begin()
+        self.storage = storage_of(self._storage_words, self.launch.sweep_dir)  # which may have got another name
         with planning(self.launch.sweep_dir):
             mend(self.storage)
             self.study = open_study(self.storage, self.study_name, self.directions)
@@ -218,7 +220,7 @@ class Search:
         if known is not None and known.fingerprint == job.fingerprint:
             # How far it has come; what is run is what was typed and drawn, whatever the directory says.
             job = replace(job, status=known.status, attempts=known.attempts, started=known.started)
-        else:
+        if known is None or (known.fingerprint, known.swept) != (job.fingerprint, job.swept):
             write_job(run_dir, job)
         return {trial.number: job}
 
@@ -261,10 +263,10 @@ class Search:
 
     def _tell_values(self, trial: FrozenTrial, run_dir: Path) -> None:
         try:
-            summary = json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))
+            summary = parse_json((run_dir / "summary.json").read_bytes())
             flat, data = metrics_of(summary), summary["data"]
             measured = f"{measure_of(summary)}, of {data['name']} rows {data['rows_fingerprint']}"
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             self._tell_failure(trial, f"Its summary.json cannot be read: {error}")
             return
         values = [flat.get(metric, math.nan) for metric in self.metrics]

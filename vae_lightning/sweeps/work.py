@@ -1,6 +1,5 @@
 """One job of a sweep in its own process: claim, recorded from start to end, never run over a finished one."""
 
-import json
 import math
 import shutil
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 from vae_lightning.config.strangers import refuse_links
 from vae_lightning.console import console
 from vae_lightning.errors import InterruptedRun, RunError, UserError
+from vae_lightning.runs.conclusion import read_summary
 from vae_lightning.runs.directory import LOCK
 from vae_lightning.sweeps.base import (
     ENDED,
@@ -109,8 +109,8 @@ def _record(run_dir: Path, job: Job, work: Work, total: int | None) -> float | N
 
 def _summarize(run_dir: Path) -> float | None:
     try:
-        value = float(json.loads((run_dir / "summary.json").read_text(encoding="utf-8"))["val/nelbo"])
-    except (OSError, ValueError, TypeError, KeyError):
+        value = float(read_summary(run_dir)["val/nelbo"])
+    except (ValueError, TypeError, KeyError):
         return None
     return value if math.isfinite(value) else None
 

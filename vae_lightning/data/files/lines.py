@@ -80,6 +80,7 @@ def _first_bad_byte(path: Path, dialect: Dialect) -> str:
 
 
 def number_lines(file: TextIO, name: str) -> Iterator[Line]:
+    """The lines of an open text with their numbers, from 1; ``name`` is what messages call it."""
     number = 0
     while line := file.readline(MAX_LINE):
         number += 1

@@ -15,14 +15,15 @@ import numpy as np
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.errors import DataError
 
-NUMBER = r"[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf(?:inity)?)"
+# No digit or space belongs to two repetitions: a thousand of them would be tried in a million ways.
+NUMBER = r"[-+]?(?:(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?|nan|inf(?:inity)?)"
 _NAMED = re.compile(
     rf"(?<![\w/.])((?:(?:val|valid|validation|train|training|test)[ -])?[A-Za-z_][\w/.]*)"
     rf"\s*[:=]\s*({NUMBER})(?![\w:/])",
     re.IGNORECASE,
 )
-_PAIR = re.compile(rf"({NUMBER})\s*/\s*({NUMBER})", re.IGNORECASE)
-_EPOCH = re.compile(r"\bepoch\s*[:=]?\s*\[?(\d+)", re.IGNORECASE)
+_PAIR = re.compile(rf"(?<![\d.])({NUMBER})\s*/\s*({NUMBER})", re.IGNORECASE)
+_EPOCH = re.compile(r"\bepoch\s*(?:[:=]\s*)?\[?(\d+)", re.IGNORECASE)
 _COUNTERS = re.compile(
     r"^(epoch|step|global_step|batch|iteration|lr|learning_rate|v_num|time|.*_?ms|.*/step|accuracy.*)$"
 )
@@ -118,22 +119,28 @@ def _from_text(text: str) -> Curves:
 
 
 def _csv_table(text: str) -> dict[str, Array]:
-    """Columns of a CSV with a header; rows of the same epoch are averaged, as loggers write several."""
+    """Columns of a CSV with a header; rows of the same epoch are averaged, as loggers write several.
+
+    A row whose epoch is no number is an epoch of its own, after the one before it.
+    """
     lines = [line for line in text.splitlines() if line.strip()]
     single = all(_number(line.strip()) is not None for line in lines[1:])  # one column needs no delimiter
     if len(lines) < 2 or not (single or any(mark in lines[0] for mark in ",;\t")):
         return {}
     mark = max(",;\t", key=lines[0].count)
-    rows = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=mark))
+    try:
+        rows = list(csv.reader(io.StringIO("\n".join(lines)), delimiter=mark))
+    except csv.Error:  # a cell of more than a hundred thousand characters
+        return {}
     header = [name.strip() for name in rows[0]]
     if not any(_role(name) for name in header) or len(header) < 1:
         return {}
-    columns: dict[str, dict[int, list[float]]] = {name: {} for name in header}
+    columns: dict[str, dict[tuple[float, int], list[float]]] = {name: {} for name in header}
     epoch_column = next((index for index, name in enumerate(header) if name.lower() == "epoch"), None)
-    for number, row in enumerate(rows[1:]):
-        epoch = number
-        if epoch_column is not None and epoch_column < len(row) and _number(row[epoch_column]) is not None:
-            epoch = int(_number(row[epoch_column]) or 0)
+    epoch = (-math.inf, 0)
+    for number, row in enumerate(rows[1:], start=1):
+        told = _number(row[epoch_column]) if epoch_column is not None and epoch_column < len(row) else None
+        epoch = (epoch[0], number) if told is None or not math.isfinite(told) else (told // 1, 0)
         for name, cell in zip(header, row, strict=False):
             value = _number(cell)
             if value is not None:
@@ -155,11 +162,11 @@ def _number(cell: str) -> float | None:
 def _log_table(text: str) -> dict[str, Array]:
     """Values named in a pasted log. Of several lines of one epoch (a progress bar's) the last one counts."""
     epochs: list[dict[str, float]] = []
-    current: int | None = None
+    current: str | None = None
     for line in re.split(r"[\r\n]+", text):
         mark = _EPOCH.search(line)
-        if mark and (current is None or int(mark.group(1)) != current or not epochs):
-            current = int(mark.group(1))
+        if mark and (current is None or mark.group(1) != current or not epochs):
+            current = mark.group(1)
             epochs.append({})
         named = {
             name.replace(" ", "_"): float(value)

@@ -1,12 +1,12 @@
 """How training went: the loss and its two terms, epoch by epoch."""
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vae_lightning.files import read_rows
 from vae_lightning.reporting.figures.plot import Plot
 from vae_lightning.reporting.figures.style import BLUE, DARK, ORANGE, WIDTH, add_legend, create_figure
 
@@ -15,16 +15,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TERMS = {"nelbo": "NELBO = reconstruction + KL", "reconstruction": "reconstruction", "kl": "KL"}
-WORST = 0.97
-"""Share of the epochs that the axis must hold: the first ones may be far above all others."""
+WORST, MOST_EPOCHS = 0.97, 1e9
+"""Share of the epochs that the axis must hold, as the first may be far above all others; no run has more epochs."""
 
 
 def read_history(path: Path) -> dict[str, np.ndarray]:
     """The columns of ``metrics.csv``; values that are missing are NaN. Empty where there is no such file."""
     if not path.is_file():
         return {}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(path)
     names = rows[0].keys() if rows else ()
     return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
 
@@ -32,7 +31,9 @@ def read_history(path: Path) -> dict[str, np.ndarray]:
 def has_terms(history: Mapping[str, np.ndarray]) -> bool:
     """Whether there is a curve to draw."""
     needed = {f"{stage}/{term}" for stage in ("train", "val") for term in TERMS} | {"epoch"}
-    return needed <= history.keys() and bool(np.isfinite(history["val/nelbo"]).any())
+    if not needed <= history.keys() or not (np.abs(history["epoch"]) < MOST_EPOCHS).all():
+        return False
+    return bool(np.isfinite(history["val/nelbo"]).any())
 
 
 def draw_terms(history: Mapping[str, np.ndarray], start_is_best: bool = False) -> "Figure":
