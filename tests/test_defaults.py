@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
@@ -88,3 +89,17 @@ def test_a_small_table_is_learned_in_the_default_steps() -> None:
     result = model.evaluate(rows[:60], rows[60:], num_samples=200)
     assert result.nll < 0.05 + 3 * result.nll_standard_error
     assert result.nll <= result.control + 6 * 0.02
+
+
+@pytest.mark.parametrize("num_rows", [12, 25])
+def test_a_dozen_rows_of_columns_that_go_together_are_learned(num_rows: int) -> None:
+    """Few rows are no rare events: each column was held to be one, and the model said what independent columns say."""
+    draws = np.random.default_rng(0)
+
+    def draw(size: int) -> np.ndarray:
+        return draws.normal(size=(size, 1)) + 0.3 * draws.normal(size=(size, 5))
+
+    x, test = draw(num_rows), draw(500)
+    model = VAEEstimator("gaussian", random_state=0, verbose=False).fit(x)
+    alone = scipy.stats.norm(x.mean(0), x.std(0)).logpdf(test).sum(1).mean()
+    assert model.score(test) > alone + 2

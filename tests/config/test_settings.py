@@ -41,7 +41,7 @@ def config(compose_config: Compose, tmp_path: Path) -> dict[str, Any]:
 def test_every_default_is_filled_in(config: dict[str, Any]) -> None:
     settings = Settings.parse(config)
     assert settings.source["noise_scale"] == 0.5
-    assert (settings.rows.threshold, settings.rows.batch_size) == (0.5, 32)
+    assert (settings.rows.threshold, settings.rows.batch_size) == (None, 32)
     assert settings.model["activation"] == "auto"
     assert settings.model["decoder_dims"] is None
     assert "posterior" not in settings.model

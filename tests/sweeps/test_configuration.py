@@ -95,7 +95,7 @@ def test_settings_name_choices_and_defaults() -> None:
     assert settings["likelihood.variance"] == "per_column"
     assert settings["objective.beta"] == 1.0
     assert settings["posterior.log_var_bound"] == 30.0
-    assert settings["data.threshold"] == 0.5
+    assert settings["data.threshold"] is None
     assert settings["seed"] == 3
     assert not [name for name in settings if "somewhere" in str(settings[name])]
     assert not {"run_dir", "launcher", "sweep", "sweep.dir", "hydra"} & set(settings)

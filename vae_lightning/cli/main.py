@@ -72,8 +72,7 @@ def train(arguments: Sequence[str] | None = None) -> None:
     import hydra
     from omegaconf import OmegaConf
 
-    # Of one path the same directory, however often Hydra asks.
-    OmegaConf.register_new_resolver("free_directory", functools.cache(free_directory), replace=True)
+    OmegaConf.register_new_resolver("free_directory", _run_directory, replace=True)
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     wants_traceback = _user_wants_tracebacks or "debug=true" in [a.lower() for a in arguments]
     program, full_error = sys.argv[0], os.environ.get("HYDRA_FULL_ERROR")
@@ -90,8 +89,6 @@ def train(arguments: Sequence[str] | None = None) -> None:
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")(task)()
         if {"--help", "-h"} & set(words):
             print(describe_settings())
-    except OSError as error:
-        _fail(_worded(error), wants_traceback)
     except Exception as error:
         _fail(_with_hint(error), wants_traceback)
     except KeyboardInterrupt:
@@ -102,6 +99,12 @@ def train(arguments: Sequence[str] | None = None) -> None:
         os.environ.pop("HYDRA_FULL_ERROR")
         if full_error is not None:
             os.environ["HYDRA_FULL_ERROR"] = full_error
+
+
+@functools.cache  # and a module's function: launchers pickle it
+def _run_directory(path: str) -> str:
+    """Of one path the same free directory, however often Hydra asks."""
+    return free_directory(path)
 
 
 def read_words(arguments: Sequence[str]) -> list[str]:
@@ -269,10 +272,12 @@ def _job_of_a_sweep(config: "DictConfig", settings: "Settings", job: "Job") -> f
 
 
 def _with_hint(error: Exception) -> Exception:
-    """What to install, where a launcher's package is not there."""
+    """What to install, where a launcher's package is not there; the system's errors in words."""
+    from hydra.errors import HydraException
+
     missing = getattr(error, "missing_cfg_file", None) or ""
     if not missing.startswith("hydra/launcher/"):
-        return error
+        return _worded(error) if isinstance(error, OSError) and not isinstance(error, HydraException) else error
     launcher = missing.rpartition("/")[2]
     extra = launcher.partition("_")[0]
     return ConfigError(f"launcher={launcher} needs a package more: pip install 'vae-lightning[{extra}]'")

@@ -7,13 +7,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vae_lightning.data.files.sheets import Sheet
 from vae_lightning.data.wording import count, shorten
-from vae_lightning.errors import Setting
+from vae_lightning.errors import DataError, Setting
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,3 +157,14 @@ def find_tiny(sheet: Sheet, x: np.ndarray, names: Sequence[str]) -> Fault | None
         f"{shorten(found)}. Write them in another unit."
     )
     return Fault(tuple(names[i] for i in where), says)
+
+
+def check_not_masked(rows: Any) -> None:
+    """Raises:
+    DataError: when cells are masked, whose values would be taken for measured ones.
+    """
+    if np.ma.is_masked(rows):
+        raise DataError(
+            f"{int(np.ma.count_masked(rows)):,} cells are masked, and the values behind the mask are no data: fill "
+            "them, or leave those rows or columns out."
+        )

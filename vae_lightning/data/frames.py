@@ -8,6 +8,7 @@ import pandas as pd
 from torch import Tensor
 
 from vae_lightning.data.columns import Column
+from vae_lightning.data.faults import check_not_masked
 from vae_lightning.data.files.numbers import as_numbers
 from vae_lightning.data.wording import count, shorten
 from vae_lightning.errors import DataError, did_you_mean
@@ -38,17 +39,6 @@ def to_matrix(rows: np.ndarray | pd.DataFrame, columns: Sequence[Column], noun: 
             f"{row_namer(rows)(int(row))}, column {names[column]!r}. Drop those rows or fill them first."
         )
     return values
-
-
-def check_not_masked(rows: Any) -> None:
-    """Raises:
-    DataError: when cells are masked, whose values would be taken for measured ones.
-    """
-    if np.ma.is_masked(rows):
-        raise DataError(
-            f"{int(np.ma.count_masked(rows)):,} cells are masked, and the values behind the mask are no data: fill "
-            "them, or leave those rows or columns out."
-        )
 
 
 def check_not_empty(rows: Any) -> None:

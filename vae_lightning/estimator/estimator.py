@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from vae_lightning.config.settings import AUTO
 from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, Rows
-from vae_lightning.data.frames import check_not_masked
+from vae_lightning.data.faults import check_not_masked
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.split import split_off
 from vae_lightning.errors import Setting, UserError, check_parameter, is_count

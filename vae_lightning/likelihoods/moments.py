@@ -91,6 +91,8 @@ def column_medians(rows: RowBatches, passes: int = 45) -> Tensor:
 
 RARE = 10.0
 """Rows that a column's variance must come from before anything can be learned of it."""
+PLAIN = 6.0
+"""The kurtosis of a Laplace: a column with no more is an ordinary one, however few the rows."""
 
 
 def held_variances(rows: RowBatches) -> Tensor:
@@ -99,8 +101,9 @@ def held_variances(rows: RowBatches) -> Tensor:
     A column that differs from its mean in a handful of rows can be learned by heart, and its scale then vanishes: the
     next row that differs costs millions of nats. How many rows its variance comes from is
     ``n_eff = (Σ d²)² / Σ d⁴`` with deviations d (N / kurtosis; N / 3 for a normal, k for k equal events). Below
-    ``RARE`` the whole variance is held. Of a constant column, one that never differed here, as much is held as such
-    columns vary on average: those that differed at times, and those that did not; at least as if one row more had
+    ``RARE`` the whole variance is held, unless it is only that the rows are few, though as many: kurtosis at most
+    ``PLAIN``. Of a constant column, one that never differed here, as much is held as such columns vary on average:
+    those that differed at times, and those that did not; at least as if one row more had
     differed by 1, ``1 / (N + 1)``.
     """
     mean = column_means(rows)
@@ -108,7 +111,8 @@ def held_variances(rows: RowBatches) -> Tensor:
     fourth, _ = column_sums(rows, lambda x: (x - mean) ** 4)
     variance = square / cells.clamp_min(1)
     is_constant = variance <= CONSTANT * (1 + mean.square())
-    is_rare = ~is_constant & (square.square() < RARE * fourth)
+    most = torch.where(cells < RARE, RARE, (cells / PLAIN).clamp(max=RARE))
+    is_rare = ~is_constant & (square.square() < most * fourth)
     usual = variance[is_rare].sum() / (is_rare | is_constant).sum().clamp_min(1)
     return torch.where(is_constant, torch.maximum(1 / (cells + 1), usual), torch.where(is_rare, variance, 0.0))
 

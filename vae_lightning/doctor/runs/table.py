@@ -9,9 +9,8 @@ import torch
 
 from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, Rows
-from vae_lightning.data.faults import Fault, find_infinite, find_nameless, find_tiny, read_numbers
+from vae_lightning.data.faults import Fault, check_not_masked, find_infinite, find_nameless, find_tiny, read_numbers
 from vae_lightning.data.files.sheets import Sheet, array_sheet
-from vae_lightning.data.frames import check_not_masked
 from vae_lightning.data.sources.table import Table
 from vae_lightning.data.split import split_rows
 from vae_lightning.data.wording import count, shorten
