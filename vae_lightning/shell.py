@@ -120,6 +120,15 @@ def read_hydra_text(value: str) -> str:
     return re.sub(r"(\\*)\\\$\{", lambda m: m[1][: len(m[1]) // 2] + "${", text)
 
 
+def group_of(override: str) -> str:
+    """The first part of the name that an override sets.
+
+    >>> group_of("++hydra.run.dir=x"), group_of("hydra/launcher=joblib"), group_of("~logger")
+    ('hydra', 'hydra', 'logger')
+    """
+    return re.split(r"[./@=]", override.lstrip("+~"), maxsplit=1)[0]
+
+
 def is_plain_path(text: str) -> bool:
     """Whether :func:`quote_path` takes the text for what it is, on a machine where no such file is."""
     return text not in ("", "null") and "${" not in text and not QUOTED.fullmatch(text)

@@ -195,6 +195,14 @@ def test_empty_directories_and_earlier_exports_are_replaced(safe: Path, tmp_path
     assert load(tmp_path / "empty").columns == load(safe).columns
 
 
+def test_what_a_killed_export_left_is_removed(safe: Path, tmp_path: Path) -> None:
+    for name in (".out.4999999", ".out.4999999.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "card.json").touch()
+    export(load(safe), tmp_path / "out", "safetensors")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "safe"]
+
+
 def test_an_old_export_survives_where_the_new_one_cannot_take_its_place(
     safe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,6 @@
 
 import functools
 import os
-import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from vae_lightning.cli.score import score
 from vae_lightning.config.overrides import AGAIN, CONF, is_sweep, prepare_overrides
 from vae_lightning.errors import ConfigError, InterruptedRun, RunError, UserError, check_parameter
 from vae_lightning.files import free_directory
-from vae_lightning.shell import INTERPOLATION, QUOTED, SWEPT_PATHS, quote_items, read_hydra_text
+from vae_lightning.shell import INTERPOLATION, QUOTED, SWEPT_PATHS, group_of, quote_items, read_hydra_text
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -174,7 +173,7 @@ def _job(config: "DictConfig") -> float | None:
             if log_file.is_file():
                 with log_file.open("a", encoding="utf-8") as file:
                     file.write(traceback.format_exc())
-        _fail(_worded(error) if isinstance(error, OSError) else error, config.debug is True or _user_wants_tracebacks)
+        _fail(error, config.debug is True or _user_wants_tracebacks)
 
 
 def _typed_words(hydra_config: Any) -> list[str]:
@@ -183,10 +182,6 @@ def _typed_words(hydra_config: Any) -> list[str]:
 
     words: Any = OmegaConf.to_container(hydra_config.overrides.task, resolve=False)
     return [str(word) for word in words]
-
-
-def _worded(error: OSError) -> RunError:
-    return RunError(f"{error.filename}: {error.strerror}." if error.filename else f"{error}.")
 
 
 def _single(config: "DictConfig", settings: "Settings", job: "Job") -> float:
@@ -201,7 +196,7 @@ def _single(config: "DictConfig", settings: "Settings", job: "Job") -> float:
     check_parameter("train.py", "overwrite", isinstance(overwrite, bool), "true or false", overwrite)
     keys = {override.lstrip("+").partition("=")[0] for override in job.overrides}
     hparams = {name: value for name, value in job.settings.items() if name in keys | IDENTITY}
-    overrides = [word for word in job.overrides if re.split(r"[.=]", word.lstrip("+~"))[0] not in HOW_AND_WHERE]
+    overrides = [word for word in job.overrides if group_of(word) not in HOW_AND_WHERE]
     if is_helper():
         return run(settings, overrides, hparams)
     refuse_links(run_dir)
@@ -272,12 +267,10 @@ def _job_of_a_sweep(config: "DictConfig", settings: "Settings", job: "Job") -> f
 
 
 def _with_hint(error: Exception) -> Exception:
-    """What to install, where a launcher's package is not there; the system's errors in words."""
-    from hydra.errors import HydraException
-
+    """What to install, where a launcher's package is not there."""
     missing = getattr(error, "missing_cfg_file", None) or ""
     if not missing.startswith("hydra/launcher/"):
-        return _worded(error) if isinstance(error, OSError) and not isinstance(error, HydraException) else error
+        return error
     launcher = missing.rpartition("/")[2]
     extra = launcher.partition("_")[0]
     return ConfigError(f"launcher={launcher} needs a package more: pip install 'vae-lightning[{extra}]'")
@@ -294,7 +287,10 @@ def _fail(error: Exception, wants_traceback: bool) -> NoReturn:
     else:
         lines = [line for line in str(error).splitlines() if line.strip() and "HYDRA_FULL_ERROR" not in line]
         words = lines[0] if lines else "no word"
-        if not isinstance(error, (HydraException, OmegaConfBaseException)):
+        own_words = isinstance(error, (HydraException, OmegaConfBaseException))  # of which some are an OSError
+        if isinstance(error, OSError) and not own_words:
+            words = f"{error.filename}: {error.strerror}." if error.filename else f"{error}."
+        elif not own_words:
             words = f"{type(error).__name__}: {words}. debug=true shows where."
         print(f"error: {words}", file=sys.stderr)
     raise SystemExit(1)

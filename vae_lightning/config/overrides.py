@@ -10,7 +10,7 @@ import yaml
 
 from vae_lightning.config.strangers import recorded_overrides
 from vae_lightning.errors import ConfigError, Setting, suggest
-from vae_lightning.shell import PATHS, SWEPT_PATHS, hydra_text, quote_path, read_hydra_text
+from vae_lightning.shell import PATHS, SWEPT_PATHS, group_of, hydra_text, quote_path, read_hydra_text
 
 _PACKAGED = Path(__file__).parents[1] / "conf"
 CONF = _PACKAGED if _PACKAGED.is_dir() else Path(__file__).parents[2] / "conf"
@@ -75,7 +75,7 @@ def _as_setting(word: str, groups: set[str], conf: Path) -> str:
     """A word of the command line as a setting: a bare word is the table to train on."""
     match = OVERRIDE.match(word)
     exists = os.path.lexists(word)
-    if match and (match["sign"] or match["value"]) and (not exists or re.split(r"[./@=]", word)[0] in groups):
+    if match and (match["sign"] or match["value"]) and (not exists or group_of(word) in groups):
         return word
     if exists and (Path(word) / ".hydra").is_dir():
         raise ConfigError(f"{word} is the directory of a run.", [Setting("resume", word, "goes on with it")])
@@ -110,7 +110,7 @@ def _check(argument: str, groups: set[str], settings: set[str], conf: Path) -> s
     if match is None:
         raise ConfigError(f"{argument} is no setting: settings are typed NAME=VALUE.")
     sign, key, value = match["sign"], match["key"], match["value"]
-    first = re.split(r"[./@]", key)[0]
+    first = group_of(key)
     if key.startswith("hydra.sweeper.") and not sign:
         _check_sweeper(key, conf)
     if first not in groups | settings | {"hydra"} and key not in settings and not sign.startswith("+"):

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from vae_lightning.errors import ConfigError, RunError
+from vae_lightning.shell import group_of
 
 HOW_AND_WHERE = ("run_dir", "resume", "overwrite", "typed", "debug", "sweep", "launcher", "hydra")
 """Top-level entries that say how and where something is run, not what it computes; no directory decides these."""
@@ -21,7 +22,6 @@ RECORDED = Path(".hydra", "overrides.yaml")
 WORD = re.compile(r"(?P<sign>\+{0,2}|~)(?P<key>[A-Za-z_]\w*(\.[\w-]+)*)(=(?P<value>.*))?", re.DOTALL)
 REFERENCE = re.compile(r"\$\{[A-Za-z_][\w.]*\}")
 """An interpolation that names a setting; the others call functions, such as the one that reads the environment."""
-CHOICE = re.compile(r"\w[\w-]*")
 NODES = ("callbacks", "logger")
 """Groups of named nodes, each with a class of its own."""
 WHOLE = (*NODES, "trainer")
@@ -89,7 +89,7 @@ def recorded_overrides(run_dir: Path, typed: Sequence[str], groups: Mapping[str,
         raise ConfigError(f"resume={run_dir} is no run directory, or was killed before it began: {path} says nothing.")
     kept = []
     for word in words:
-        if re.split(r"[./@=]", str(word).lstrip("+~"), maxsplit=1)[0] in HOW_AND_WHERE:
+        if group_of(str(word)) in HOW_AND_WHERE:
             continue
         match = WORD.fullmatch(word) if isinstance(word, str) else None
         if match is not None and any(_covers(key, match["key"]) for key in typed):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 from typing import TypeVar
 
@@ -144,6 +145,7 @@ def _choose(
     # Which is where every other search begins.
     starts = [_fit(moments, rank, 0.0, fit_variances).noise for moments, _ in folds]
 
+    @cache
     def log_probs(pseudo_rows: float, rank: int) -> Tensor:
         """Log-densities of rows that were not fitted."""
         return torch.cat(

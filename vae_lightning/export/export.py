@@ -20,6 +20,7 @@ from vae_lightning.export.card import (
 )
 from vae_lightning.export.files import Agreement, agreement, run_onnx, run_torch, write_onnx, write_torch
 from vae_lightning.export.graphs import graphs
+from vae_lightning.files import partial_beside
 from vae_lightning.inference.checkpoint import record_of
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.inference.scoring import ScoreKind, check_kind
@@ -110,7 +111,8 @@ def _check_target(target: Path) -> None:
 def _appearing(target: Path) -> Iterator[Path]:
     """A directory beside ``target`` that takes its place in the end, or is gone when something went wrong."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial, old = (target.with_name(f".{target.name}.{os.getpid()}{ending}") for ending in ("", ".old"))
+    partial = partial_beside(target)
+    old = partial.with_name(f"{partial.name}.old")
     partial.mkdir()
     try:
         yield partial

@@ -103,8 +103,8 @@ def held_variances(rows: RowBatches) -> Tensor:
     ``n_eff = (Σ d²)² / Σ d⁴`` with deviations d (N / kurtosis; N / 3 for a normal, k for k equal events). Below
     ``RARE`` the whole variance is held, unless it is only that the rows are few, though as many: kurtosis at most
     ``PLAIN``. Of a constant column, one that never differed here, as much is held as such columns vary on average:
-    those that differed at times, and those that did not; at least as if one row more had
-    differed by 1, ``1 / (N + 1)``.
+    those that differed at times, and those that did not; at least as if one row more had differed by 1,
+    ``1 / (N + 1)``.
     """
     mean = column_means(rows)
     square, cells = column_sums(rows, lambda x: (x - mean).square())

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vae_lightning.data.batch import Batch
 from vae_lightning.likelihoods.moments import RowBatches, column_means
-from vae_lightning.likelihoods.support import Support
+from vae_lightning.likelihoods.support import REAL, Support
 
 
 class Features(nn.Module):
@@ -24,11 +24,11 @@ class Features(nn.Module):
 
     Attributes:
         size: H.
-        shown: (C,), 1 for the columns that the encoder sees; the others are 0 for it.
+        shown: (C,), 1 for the columns that the encoder sees; the others are 0 for it. None where no column is real.
     """
 
     fill: Tensor
-    shown: Tensor
+    shown: Tensor | None
     mean: Tensor
     scale: Tensor
 
@@ -43,7 +43,7 @@ class Features(nn.Module):
         for number, kind in enumerate(self.changed):
             self.register_buffer(f"kind_{number}", torch.tensor([one == kind for one in supports]), persistent=False)
         self.register_buffer("fill", torch.tensor([support.fill for support in supports]), persistent=False)
-        self.register_buffer("shown", torch.ones(len(supports)))
+        self.register_buffer("shown", torch.ones(len(supports)) if REAL in supports else None)
         self.register_buffer("mean", torch.zeros(len(supports)) if self.changed else None)
         self.register_buffer("scale", torch.ones(len(supports)) if self.changed else None)
 
@@ -62,7 +62,8 @@ class Features(nn.Module):
             u = (self._show(u) - self.mean) / self.scale
             if batch.mask is not None:
                 u = torch.where(batch.mask, u, 0.0)
-        u = torch.where(self.shown > 0, u, 0.0)
+        if self.shown is not None:
+            u = torch.where(self.shown > 0, u, 0.0)
         parts = [u]
         if self.sees_mask:
             parts.append(torch.ones_like(u) if batch.mask is None else batch.mask.to(u.dtype))
@@ -78,7 +79,7 @@ class Features(nn.Module):
     @torch.no_grad()
     def fit(self, rows: RowBatches, hidden: Tensor | None = None) -> None:
         """Take the mean and scale of the features that want it from training rows (N, C), and which to hide (C,)."""
-        if hidden is not None:
+        if self.shown is not None and hidden is not None:
             self.shown.copy_(~hidden)
         if not self.changed:
             return

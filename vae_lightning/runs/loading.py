@@ -23,6 +23,7 @@ from vae_lightning.inference.checkpoint import (
 )
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.inference.scoring import SCORE_KINDS
+from vae_lightning.runs.directory import LAST
 from vae_lightning.shell import type_command, type_setting
 
 CHECKPOINTS = ("best.ckpt", "last.ckpt")
@@ -112,7 +113,7 @@ def _read_valid_scores(path: Path) -> dict[str, np.ndarray]:
 
 def resume_advice(run_dir: Path) -> str:
     """A sentence that says how to go on with an unfinished run, or that it has to begin anew."""
-    if not (run_dir / RECORDED).is_file() and not (run_dir / "checkpoints" / CHECKPOINTS[1]).is_file():
+    if not (run_dir / RECORDED).is_file() and not (run_dir / LAST).is_file():
         return "Training had not begun: the same command begins anew."
     return f"python train.py {type_setting('resume', display_path(run_dir))} goes on after the last finished epoch."
 

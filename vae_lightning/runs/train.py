@@ -31,6 +31,7 @@ from vae_lightning.reporting.hparams import log_hparams
 from vae_lightning.reporting.table import evaluate_with_bar, plain_zero, print_results
 from vae_lightning.runs.closing import PAGE, present
 from vae_lightning.runs.conclusion import Conclusion
+from vae_lightning.runs.directory import LAST
 from vae_lightning.runs.draws import fit_draws, state_draws
 from vae_lightning.runs.loading import (
     CHECKPOINTS,
@@ -138,7 +139,7 @@ def _fit(built: Built, run_dir: Path, resume_from: Path | None) -> None:
 
 
 def _resume_point(built: Built, run_dir: Path) -> Path | None:
-    path = run_dir / "checkpoints" / "last.ckpt"
+    path = run_dir / LAST
     if not path.exists():
         log.info(f"{run_dir} holds no checkpoint yet: starting from the beginning.")
         return None

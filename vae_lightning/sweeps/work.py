@@ -12,7 +12,7 @@ from vae_lightning.config.strangers import refuse_links
 from vae_lightning.console import console
 from vae_lightning.errors import InterruptedRun, RunError, UserError
 from vae_lightning.runs.conclusion import read_summary
-from vae_lightning.runs.directory import LOCK
+from vae_lightning.runs.directory import LAST, LOCK
 from vae_lightning.sweeps.base import (
     ENDED,
     RECORD,
@@ -78,7 +78,7 @@ def _record(run_dir: Path, job: Job, work: Work, total: int | None) -> float | N
         job.status, job.value = "finished", value  # killed after its summary, which a run writes last
         write_job(run_dir, job)
         return value
-    resumes = job.status == "running" and (run_dir / "checkpoints" / "last.ckpt").exists()
+    resumes = job.status == "running" and (run_dir / LAST).exists()
     if not resumes:
         _clear(run_dir)
     job = Job(job.fingerprint, job.overrides, job.swept, job.settings, "running", attempts=job.attempts + 1)

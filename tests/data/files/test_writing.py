@@ -1,5 +1,6 @@
 """Batches that are written, read back by pandas and numpy."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -112,3 +113,12 @@ def test_a_column_that_changes_its_kind_is_named(tmp_path: Path) -> None:
 def test_where_nothing_can_be_written_is_known_before_anything_is_read(path: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         RowWriter(str(tmp_path / path))
+
+
+def test_what_killed_commands_left_half_written_is_removed(tmp_path: Path) -> None:
+    """A process number that no process has; what a living one, such as this one's parent, writes is left alone."""
+    dead, living = tmp_path / ".out.csv.4999999", tmp_path / f".out.csv.{os.getppid()}"
+    dead.touch()
+    living.touch()
+    write(tmp_path / "out.csv", frame())
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([living.name, "out.csv"])

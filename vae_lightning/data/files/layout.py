@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 
-from vae_lightning.data.files.dialect import Dialect, NumberFormat
+from vae_lightning.data.files.dialect import DELIMITERS, MARKS, Dialect, NumberFormat
 from vae_lightning.data.files.headers import is_header
 from vae_lightning.data.files.lines import Line
 from vae_lightning.data.files.sheets import check_unique
@@ -20,7 +20,7 @@ NEARLY = 0.9  # of the lines of a table, which may have a few bad ones
 MOST_CELLS = 20_000  # that are looked at for marks in numbers
 QUOTE = '"'
 Record = tuple[int, list[str]]
-WORDS = {"\t": "tab", " ": "space", ",": "comma", ";": "semicolon", "|": "pipe", ".": "point", "'": "apostrophe"}
+WORDS = {mark: word for word, mark in (DELIMITERS | MARKS).items() if word.isalpha()}
 GROUPS = r"[-+]?[1-9]\d{0,2}"  # what stands before the first thousands separator
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from vae_lightning.data.files.dialect import PIPE
 from vae_lightning.data.files.passthrough import common_dtype
 from vae_lightning.errors import DataError
+from vae_lightning.files import partial_beside
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,7 +56,7 @@ class RowWriter:
             raise DataError(f"'{path}' is a pipe or a device: print to - instead.")
         # Through a link, so that it stays one.
         self.path = self.path.resolve()
-        self._partial = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        self._partial = partial_beside(self.path)
         self.formulas: list[str] = []
         self._file: Any = None
         self._arrow: Any = None

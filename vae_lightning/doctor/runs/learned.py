@@ -22,7 +22,7 @@ ERRORS = 2.0  # standard errors
 LEAST = 0.02  # nats per row: a gain that is surely smaller is none
 ROWS = 2048  # training rows that variances are held against
 DRAWS = 8
-CELLS = 20_000_000  # most that one tensor of these holds: fewer rows of wide tables
+CELLS = 20_000_000  # most that one tensor holds: fewer rows, draws or nodes of wide tables
 FAR = 2.0  # a σ² this many times greater or smaller than it should be
 NEAR_FLOOR = 1.5  # as the likelihood counts it
 

@@ -16,7 +16,13 @@ from vae_lightning.data.seeds import random_stream
 from vae_lightning.data.store import RowsInMemory, RowStore
 from vae_lightning.data.wording import count
 from vae_lightning.doctor.report import Finding, Report
-from vae_lightning.doctor.runs.learned import check_activity, check_training, check_variances, compare_with_controls
+from vae_lightning.doctor.runs.learned import (
+    CELLS,
+    check_activity,
+    check_training,
+    check_variances,
+    compare_with_controls,
+)
 from vae_lightning.inference.evaluation import Evaluation, evaluate
 from vae_lightning.inference.importance import log_prob
 from vae_lightning.inference.metrics import ELBOMeter
@@ -29,7 +35,6 @@ from vae_lightning.objectives.base import Objective
 ROWS = 512  # rows that are judged; every tenth of a nat of a mean over them is beyond doubt
 SAMPLES = 500
 ERRORS = 6.0  # standard errors: a false alarm in some 10^8 examinations
-CELLS = 20_000_000  # most that one tensor holds: fewer rows, draws or nodes of wide tables
 NODES = 4001  # most that a column is integrated with
 ENUMERABLE = 10  # binary columns whose rows can all be listed
 EVALUATION_BATCH = 4096  # as in training: the same draws for the same rows
