@@ -57,6 +57,12 @@ WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
 }
 
 
+def arrow_file() -> bytes:
+    file = io.BytesIO()
+    feather.write_feather(pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]}), file)
+    return file.getvalue()
+
+
 @pytest.mark.parametrize("ending", WRITERS)
 def test_what_is_read_in_batches_is_what_pandas_reads_at_once(ending: str, tmp_path: Path) -> None:
     path = tmp_path / f"rows.{ending}"
@@ -201,6 +207,7 @@ def test_wide_rows_come_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> N
         ("rows.csv.gz", gzip.compress(b"a,b\n" + b"1,2\n" * 99, mtime=0)[:-20], "truncated, damaged"),
         ("rows.parquet", b"PAR1 and no more", "cannot be read as Parquet"),
         ("rows.feather", b"ARROW1 and no more", "cannot be read as Feather"),
+        ("rows.feather", b"?" + arrow_file()[1:], "cannot be read as Feather: .* it does not begin with ARROW1"),
         ("rows.npy", b"\x93NUMPY", "cannot be read as an NPY array"),
         ("wide.npy", npy(np.zeros((4, 5))), r"must have shape \(N, 2\).* Got shape \(4, 5\)"),
         ("flat.npy", npy(np.zeros(4)), r"Got shape \(4,\)"),

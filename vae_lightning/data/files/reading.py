@@ -29,6 +29,8 @@ MAX_ELEMENTS = 2**24
 """Values of the model's columns held at once: 128 MiB in float64."""
 INDEX = "Unnamed: 0"
 """How a first column without a name is called: the row labels, as pandas writes them."""
+ARROW = b"ARROW1"
+"""What a Feather file begins and ends with."""
 
 
 class RowReader:
@@ -154,6 +156,8 @@ class RowReader:
                     yield from self._arrow_frames(file.iter_batches(self.rows_at_once))
                 return
             with pa.memory_map(str(path)) as source:
+                if source.read(len(ARROW)) != ARROW:  # pyarrow looks at the file's end only
+                    raise pa.ArrowInvalid(f"it does not begin with {ARROW.decode()}")
                 stored = pa.ipc.open_file(source)
                 check_unique(stored.schema.names, f"'{path}'")
                 batches = (stored.get_batch(number) for number in range(stored.num_record_batches))
