@@ -68,7 +68,7 @@ def test_how_much_it_still_improves_is_the_slope() -> None:
     falling = 12 - 0.002 * 10 * np.arange(1, 101)  # 2 nats a thousand steps
     verdict = judge(replace(RESULT, nll=10.0, control=11.0), course_of(list(falling)))
     assert verdict.code == "improving"
-    assert "by 2 nats a thousand steps" in verdict.words
+    assert "by 2 nats a thousand steps of full size" in verdict.words
 
 
 def test_a_run_that_was_stopped_early_is_not_improving() -> None:

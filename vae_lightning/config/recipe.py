@@ -21,8 +21,9 @@ WIDE = 1_000
 """Columns above which the step size falls as 1 / C: each of Adam's steps moves every weight by as much, and what they
 move together, a code of a row, by C times that."""
 LEAST_STEPS, MOST_STEPS = 4_000, 20_000
-MOST_CELLS = 1e9
-"""Of the table, a cell counting each time that a step sees it: some 5,000 steps of 256 rows and 784 columns."""
+MOST_CELLS, MOST_OTHER_CELLS = 1e9, 2.5e9
+"""Of a table of real columns and of others, whose steps have no linear path, a cell counting each time that a step sees
+it: some 5,000 and 12,500 steps of 256 rows and 784 columns."""
 LEAST_EPOCHS, MOST_EPOCHS = 10, 400
 PATIENCE, LEAST_PATIENCE = 0.25, 10
 """Share of the epochs, and least number, without a better validation NELBO after which training ends."""
@@ -62,18 +63,19 @@ class Recipe:
         ``support``: of the columns.
 
         A sixteenth of the rows a step, from 16 to 256. Steps: 4,000, growing as √N above 2,000 rows to 20,000 at most,
-        in no fewer than 10 epochs and no more than 400, and no more than see 10⁹ cells.
+        in no fewer than 10 epochs and no more than 400, and no more than see 10⁹ cells, 2.5·10⁹ of columns that are not real.
 
         >>> Recipe.of(300, 6)
         Recipe(latent_dim=6, activation='elu', lr=0.002, batch_size=16, max_epochs=211, patience=53)
         >>> Recipe.of(48_000, 784, support=BINARY)
-        Recipe(latent_dim=64, activation='relu', lr=0.005, batch_size=256, max_epochs=27, patience=10)
+        Recipe(latent_dim=64, activation='relu', lr=0.005, batch_size=256, max_epochs=67, patience=17)
         """
         if batch_size is None:
             wanted = 2 ** round(math.log2(max(num_rows / 16, 1)))
             batch_size = min(max(LEAST_BATCH, min(MOST_BATCH, wanted)), num_rows)
         if max_epochs is None:
-            most = min(MOST_STEPS, MOST_CELLS / (batch_size * num_columns))
+            most_cells = MOST_CELLS if support == REAL else MOST_OTHER_CELLS
+            most = min(MOST_STEPS, most_cells / (batch_size * num_columns))
             steps = min(most, max(LEAST_STEPS, LEAST_STEPS * math.sqrt(num_rows / 2_000)))
             epochs = math.ceil(steps / math.ceil(num_rows / batch_size))
             max_epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, epochs))

@@ -112,7 +112,7 @@ def judge(result: Evaluation, course: Course | None) -> Verdict:
             "row has the same code.",
         )
     if course is not None and (fall := remaining_fall(result, course)):
-        how = f"Still improving when training ended, by {two_digits(fall)} nats a thousand steps"
+        how = f"Still improving when training ended, by {two_digits(fall)} nats a thousand steps of full size"
         return Verdict("improving", f"{how}; so far {comparison.words}.")
     return Verdict(comparison.code, comparison.words[0].upper() + comparison.words[1:] + ".")
 

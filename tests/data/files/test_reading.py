@@ -207,7 +207,7 @@ def test_wide_rows_come_in_smaller_batches(monkeypatch: pytest.MonkeyPatch) -> N
         ("rows.csv.gz", gzip.compress(b"a,b\n" + b"1,2\n" * 99, mtime=0)[:-20], "truncated, damaged"),
         ("rows.parquet", b"PAR1 and no more", "cannot be read as Parquet"),
         ("rows.feather", b"ARROW1 and no more", "cannot be read as Feather"),
-        ("rows.feather", b"?" + arrow_file()[1:], "cannot be read as Feather: .* it does not begin with ARROW1"),
+        ("rows.feather", b"?" + arrow_file()[1:], r"cannot be read as Feather: .*it does not begin with ARROW1"),
         ("rows.npy", b"\x93NUMPY", "cannot be read as an NPY array"),
         ("wide.npy", npy(np.zeros((4, 5))), r"must have shape \(N, 2\).* Got shape \(4, 5\)"),
         ("flat.npy", npy(np.zeros(4)), r"Got shape \(4,\)"),
