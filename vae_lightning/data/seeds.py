@@ -22,10 +22,15 @@ def generator(device: torch.device | str, seed: int, *purpose: int | str) -> tor
     return torch.Generator(device=device).manual_seed(stream_seed(seed, *purpose))
 
 
+def seed_global_stream(seed: int) -> None:
+    """``torch.manual_seed``; without an accelerator that would keep a stack trace of each call for the day of one."""
+    (torch.manual_seed if torch.accelerator.is_available() else torch.default_generator.manual_seed)(seed)
+
+
 @contextmanager
 def random_stream(seed: int | None) -> Iterator[None]:
     """Draws inside repeat for the same ``seed`` and leave the global stream untouched; None changes nothing."""
     with torch.random.fork_rng(enabled=seed is not None):
         if seed is not None:
-            torch.manual_seed(seed)
+            seed_global_stream(seed)
         yield

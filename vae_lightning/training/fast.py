@@ -14,6 +14,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor
 
 from vae_lightning.data.batch import Batch
+from vae_lightning.training.adam import direct_step
 from vae_lightning.training.datamodule import VectorDataModule
 
 EPOCH_CALLBACKS = (EarlyStopping, ModelSummary, RichModelSummary)
@@ -63,11 +64,14 @@ def take_steps(
     optimizer = trainer.optimizers[0]
     loop = trainer.fit_loop.epoch_loop
     steps = loop.automatic_optimization.optim_progress.optimizer.step
+    direct = direct_step(optimizer)
+    params = [one for group in optimizer.param_groups for one in group["params"]]
     for batch in batches:
 
         def closure(batch: Batch = batch) -> Tensor:
             value = loss(batch)
-            optimizer.zero_grad()
+            for one in params:
+                one.grad = None
             value.backward()
             if trainer.gradient_clip_val:
                 module.configure_gradient_clipping(
@@ -75,7 +79,11 @@ def take_steps(
                 )
             return value
 
-        optimizer.step(closure)  # type: ignore[arg-type]  # torch's stubs want numbers
+        if direct is None:
+            optimizer.step(closure)  # type: ignore[arg-type]  # torch's stubs want numbers
+        else:
+            closure()
+            direct()
         steps.increment_ready()
         steps.increment_completed()
         loop._batches_that_stepped += 1
