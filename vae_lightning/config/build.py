@@ -74,7 +74,7 @@ def build_module(settings: Settings, model: VAEModel) -> VAEModule:
     trial = call(optimizer, "optimizer", [torch.zeros(1, requires_grad=True)])
     if scheduler is not None:
         call(scheduler, "scheduler", trial)
-    return VAEModule(model, objective, optimizer, scheduler, settings.seed, settings.fast)
+    return VAEModule(model, objective, optimizer, scheduler, settings.seed, settings.fast, settings.compile)
 
 
 def build_trainer(settings: Settings) -> Trainer:

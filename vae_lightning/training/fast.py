@@ -58,9 +58,21 @@ def _looks_at_epochs_only(callback: Callback) -> bool:
 
 
 def take_steps(
-    trainer: Trainer, module: LightningModule, loss: Callable[[Batch], Tensor], batches: Sequence[Batch]
+    trainer: Trainer,
+    module: LightningModule,
+    loss: Callable[[Batch], Tensor],
+    batches: Sequence[Batch],
+    take_compiled: Callable[[Batch], bool],
 ) -> None:
-    """One step of the optimiser for each batch, as Lightning would take it, and its counters moved on alike."""
+    """One step of the optimiser for each batch, as Lightning would take it, and its counters moved on alike.
+
+    Args:
+        trainer: that fits.
+        module: what it fits.
+        loss: of a batch.
+        batches: one after the other.
+        take_compiled: takes a batch's whole step, or says that it does not.
+    """
     optimizer = trainer.optimizers[0]
     loop = trainer.fit_loop.epoch_loop
     steps = loop.automatic_optimization.optim_progress.optimizer.step
@@ -79,7 +91,9 @@ def take_steps(
                 )
             return value
 
-        if direct is None:
+        if take_compiled(batch):
+            pass
+        elif direct is None:
             optimizer.step(closure)  # type: ignore[arg-type]  # torch's stubs want numbers
         else:
             closure()
