@@ -1,7 +1,7 @@
 """One examination: the order in which the parts of a loss are measured and compared."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -238,6 +238,10 @@ class Examination:
             self.findings += [finding for finding in found if finding not in self.findings]
             self._record_balance(balance, block)
 
+    def _add(self, findings: Sequence[Finding], about: str) -> None:
+        """Keep findings about one part."""
+        self.findings += [replace(finding, about=finding.about or about) for finding in findings]
+
     def _examine_sampler(self, sample: Callable[..., Any] | None) -> SamplerReading | None:
         if sample is None:
             return None
@@ -251,7 +255,7 @@ class Examination:
             return None
         finally:
             self._report_mutation(box)
-        self.findings += reading.findings
+        self._add(reading.findings, "sample")
         if reading.sigma is not None:
             self.measured["sampler: σ(s)"] = "constant" if reading.constant else reading.text
         self._record_skipped_gradients(box, "sample")
@@ -278,12 +282,12 @@ class Examination:
             return None, None
         finally:
             self._report_mutation(box)
-        self.findings += reading.findings
+        self._add(reading.findings, "kl")
         self.measured["KL: reduction"] = reading.reduction.text("latent dimensions")
         if reading.errors is not None:
             self.measured["KL: random"] = "a Monte-Carlo estimate; its mean was judged, to a few per cent"
         if verdict is not None:
-            self.findings += verdict.findings
+            self._add(verdict.findings, "kl")
             if verdict.reading is not None:
                 self.measured["KL: σ(s)"] = verdict.reading.text
             if verdict.weight is not None:
@@ -324,7 +328,7 @@ class Examination:
             self._report_mutation(box)
         self.findings += about_rows
         for reading in readings:
-            self.findings += [_label(finding, reading.block) for finding in reading.findings]
+            self._add(reading.findings, f"reconstruction{_name(reading.block)}")
             part = f"reconstruction{_name(reading.block)}"
             self.measured[f"{part}: family"] = reading.family or "unknown"
             self.measured[f"{part}: output"] = reading.term.layout.text

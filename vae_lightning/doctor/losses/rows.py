@@ -8,7 +8,7 @@ import torch
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import CallFailed
 from vae_lightning.doctor.losses.reconstruction.layout import ReconstructionReading
-from vae_lightning.doctor.losses.reconstruction.reach import find_mean_reach, find_mode_reach, find_rate_reach
+from vae_lightning.doctor.losses.reconstruction.reach import find_reach
 from vae_lightning.doctor.report import Finding
 
 
@@ -107,7 +107,7 @@ def _find_floor(rows: Array, reading: ReconstructionReading) -> str:
 
 
 def _check_rates(rows: Array, reading: ReconstructionReading) -> list[Finding]:
-    low, high = find_rate_reach(reading.term, reading.sign, GRID[np.abs(GRID) < 10])
+    low, high = find_reach(reading.term, counts=True)
     means, errors = rows.mean(axis=0), 3 * rows.std(axis=0) / np.sqrt(len(rows))
     bad = (means + errors < low - 0.02) | (means - errors > high + 0.02)
     if not bad.any():
@@ -118,15 +118,8 @@ def _check_rates(rows: Array, reading: ReconstructionReading) -> list[Finding]:
     return [Finding("OUT-ACT", False, says, advice, {"least rate": low, "greatest rate": high}, about="data")]
 
 
-GRID = np.array([-1e3, -30.0, -8.0, -3.0, -1.0, -0.3, 0.0, 0.3, 1.0, 3.0, 8.0, 30.0, 1e3])
-"""Decoder outputs from end to end."""
-
-
 def _check_reach(rows: Array, reading: ReconstructionReading) -> list[Finding]:
-    reach = find_mean_reach if reading.family == "squared error" else find_mode_reach
-    low, high = reach(reading.term, reading.sign, GRID)
-    # What only the ends of the grid limit has no limit.
-    low, high = (-np.inf if low < -300 else low), (np.inf if high > 300 else high)
+    low, high = find_reach(reading.term, counts=False)
     slack = 0.01 * float(np.ptp(rows))
     bad = (rows < low - slack) | (rows > high + slack)
     if not bad.any():

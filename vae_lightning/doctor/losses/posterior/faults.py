@@ -20,7 +20,7 @@ def report_wrong_term(reading: Reading, name: str, tolerance: float = CLOSE) -> 
     typed = round(factor * LATENTS)
     if name == "constant" and abs(factor * LATENTS - typed) < tolerance and typed > 1 and typed % LATENTS:
         says = f"The constant is that of {typed} latent dimensions, however many there are: right for {typed} only."
-        return Finding("CONST", None, says, "Put the − 1 inside the sum.", about="kl")
+        return Finding("CONST", None, says, "Put the − 1 inside the sum.")
     nothing = tolerance if tolerance >= ROUGHLY else 1e-6
     terms = {"m": "m²", "variance": "σ²", "log": "log σ", "constant": "constant"}
     half = any(abs(factor - value) < 0.01 * value for value in (0.5, 2.0))
@@ -49,7 +49,6 @@ def report_wrong_term(reading: Reading, name: str, tolerance: float = CLOSE) -> 
         "The KL is ½ Σ (m² + σ² − 1 − 2 log σ); with s = log σ² it is ½ Σ (m² + exp(s) − 1 − s).",
         {"weight": reading.weight, "factors": reading.factors},
         tuple(alternatives),
-        about="kl",
     )
 
 
@@ -67,7 +66,7 @@ def find_mixed_parameterisations(
             if residual < NEAR and right and (free_constant or abs(c / (-weight / 2) - 1) < 5e-3):
                 says = f"The variance term is that of σ = {first}, the log term that of σ = {second}."
                 advice = "Use one σ(s) in both terms, the sampler's."
-                return Finding("MIXED", False, says, advice, alternatives=("LOG-FACTOR: with the first σ",), about="kl")
+                return Finding("MIXED", False, says, advice, alternatives=("LOG-FACTOR: with the first σ",))
     return None
 
 
@@ -81,9 +80,9 @@ def report_strange_terms(terms: dict[str, float]) -> Finding:
     if squared:
         says += " The logarithm of σ is squared."
         advice = "The log term of a KL is −log σ, to the first power."
-        return Finding("LOG-SQUARED", False, says, advice, {"terms": terms}, about="kl")
+        return Finding("LOG-SQUARED", False, says, advice, {"terms": terms})
     says += " No single σ(s) gives these terms."
-    return Finding("MIXED", False, says, "Use one σ(s) in both terms, the sampler's.", {"terms": terms}, about="kl")
+    return Finding("MIXED", False, says, "Use one σ(s) in both terms, the sampler's.", {"terms": terms})
 
 
 def report_bent_mean(kl: KLReading) -> Finding:
@@ -94,11 +93,11 @@ def report_bent_mean(kl: KLReading) -> Finding:
     else:
         says = "The KL is no parabola in m with a coefficient that is the same at every s."
     advice = "The only term in m is ½ m²."
-    return Finding("MIXED", False, says, advice, {"coefficients of m²": a.tolist()[:5]}, about="kl")
+    return Finding("MIXED", False, says, advice, {"coefficients of m²": a.tolist()[:5]})
 
 
 def report_clamp(kl: KLReading, inside: Array) -> Finding:
     """The note about a KL that depends on s only where `inside` is True."""
     low, high = float(kl.grid[inside][0]), float(kl.grid[inside][-1])
     says = f"The KL depends on s only for s between about {low:g} and {high:g}: s is clamped; it was judged inside."
-    return Finding("OVERFLOW", True, says, about="kl")
+    return Finding("OVERFLOW", True, says)

@@ -87,14 +87,12 @@ def _report_still(z: Array) -> Finding:
             "Add σ(s)·eps with eps standard normal: z = m + exp(s/2)·randn_like(m).",
             {"z": float(z.flat[0])},
             ("EPS-FROZEN: one noise value, drawn once, serves every entry for ever",) if z.flat[0] != 0.7 else (),
-            about="sample",
         )
     return Finding(
         "EPS-FROZEN",
         False,
         "Two draws with different seeds are equal to the last bit: the noise was drawn once and is never redrawn.",
         "Draw eps inside the function at every call, and set no seed there.",
-        about="sample",
     )
 
 
@@ -105,7 +103,6 @@ def _report_unseeded() -> Finding:
         "The draws change although every global seed is set anew: the noise comes from a generator of its own, so "
         "σ(s) is measured from many draws (to about 1 %) instead of noise for noise.",
         "For exact checks and repeatable runs draw from the framework's global generator.",
-        about="sample",
     )
 
 
@@ -119,7 +116,6 @@ def _check_shared(z: Array) -> Finding | None:
         False,
         f"With equal m and s the draws are equal across {across}: they share one noise value.",
         "Draw eps in the shape of m: one value per row and latent dimension.",
-        about="sample",
     )
 
 
@@ -134,7 +130,6 @@ def _check_correlation(z: Array) -> Finding | None:
         "The noise of different latent dimensions or rows is correlated.",
         "Draw eps in the shape of m: one independent value per row and latent dimension.",
         {"largest correlation between latents": float(np.max(np.abs(latents))), "between rows": float(rows)},
-        about="sample",
     )
 
 
@@ -159,7 +154,7 @@ def _check_normality(z: Array) -> Finding:
         wrong.append(f"{share:.1%} of it lie within one standard deviation, not 68.3 %")
     evidence["other than the mean"] = float(len(wrong) - ("mean" in (wrong or [""])[0]))
     if not wrong:
-        return Finding("NOISE-DIST", True, "The noise is normal and centred.", evidence=evidence, about="sample")
+        return Finding("NOISE-DIST", True, "The noise is normal and centred.", evidence=evidence)
     uniform = kurtosis < 2 and abs(centre / spread) > 1
     guess = " It looks uniform on [0, 1): rand where randn was meant." if uniform else ""
     return Finding(
@@ -168,5 +163,4 @@ def _check_normality(z: Array) -> Finding:
         f"The noise is not normal around m: {'; '.join(wrong)}.{guess}",
         "Draw eps from a standard normal; the closed form of the KL holds for no other noise.",
         evidence,
-        about="sample",
     )

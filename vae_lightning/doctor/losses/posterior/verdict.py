@@ -95,7 +95,7 @@ def _judge_constant(kl: KLReading, sampler: SamplerReading | None) -> KLVerdict:
         return verdict
     if sampler is not None and sampler.sigma is not None and not sampler.constant:
         says = "The KL does not depend on s, while the draw's standard deviation does: nothing keeps σ near one."
-        verdict.findings.append(Finding("MISMATCH", False, says, "Use the same σ(s) in sampler and KL.", about="kl"))
+        verdict.findings.append(Finding("MISMATCH", False, says, "Use the same σ(s) in sampler and KL."))
         return verdict
     own = value / weight  # at least 0 for any σ
     right, allowed, text = own > -1e-9, 0.0, "one number"
@@ -107,12 +107,12 @@ def _judge_constant(kl: KLReading, sampler: SamplerReading | None) -> KLVerdict:
     if right or kl.free_constant:
         verdict.consistent = True
         says = f"The KL is {weight:.6g} × ½ Σ (m² + σ² − 1 − 2 log σ) with a σ that is {text}."
-        verdict.findings.append(Finding("MIXED", True, says, about="kl"))
+        verdict.findings.append(Finding("MIXED", True, says))
         return verdict
     says = f"Per latent dimension the KL holds the constant {own:.4g}; with a σ that is {text} it is "
     says += f"{expected:.4g}." if sampler is not None else "at least 0."
     advice = "No gradient sees it, but the loss is no bound: the KL is ½ Σ (m² + σ² − 1 − 2 log σ)."
-    verdict.findings.append(Finding("CONST", False, says, advice, {"constant": own}, about="kl"))
+    verdict.findings.append(Finding("CONST", False, says, advice, {"constant": own}))
     return verdict
 
 
@@ -121,7 +121,7 @@ def _check_reach(sigma: Sigma, grid: Array, inside: Array) -> list[Finding]:
     low, high = (-np.inf if grid[0] < 0 else 0.0) if inside[0] else grid[0], np.inf if inside[-1] else grid[-1]
     s = np.array([*FAR[(low < FAR) & (high > FAR)], *grid])
     with np.errstate(all="ignore"):
-        return check_range(s, sigma(s), "kl")
+        return check_range(s, sigma(s))
 
 
 def find_unclamped(kl: KLReading) -> Array:
@@ -177,7 +177,7 @@ def _find_exchanged(kl: KLReading, inside: Array) -> KLVerdict | None:
         if np.ptp(product) < 1e-4 * np.max(np.abs(product)) and reading.residual < NEAR and not reading.defects():
             says = f"This is KL(prior ‖ posterior) with σ = {sigma.text}: the two distributions are exchanged."
             advice = "Compute KL(posterior ‖ prior): ½ Σ (m² + σ² − 1 − 2 log σ)."
-            finding = Finding("ARG-SWAP", False, says, advice, alternatives=("LOG-SIGN: with 1/σ for σ",), about="kl")
+            finding = Finding("ARG-SWAP", False, says, advice, alternatives=("LOG-SIGN: with 1/σ for σ",))
             return KLVerdict(reading.weight, reading, findings=[finding])
     return None
 
@@ -230,7 +230,7 @@ def _judge(reading: Reading, by_sampler: bool, tolerance: float) -> KLVerdict:
     if scale is not None and defects:
         verdict.weight = reading.weight * reading.factors["log"]
         says = f"An exact KL with σ = {reading.text} to a normal prior of standard deviation {scale:.4g}."
-        verdict.findings.append(Finding("CONST", True, says, about="kl"))
+        verdict.findings.append(Finding("CONST", True, says))
         verdict.consistent = True
     elif not defects or _differs_by_scale(reading, defects, by_sampler):
         if defects and reading.sigma is not None and not by_sampler:
@@ -266,7 +266,7 @@ def _report_right(reading: Reading) -> Finding:
     factor = abs(reading.weight)
     says = f"The KL's terms fit together: {sign}{'' if abs(factor - 1) < 1e-6 else f'{factor:.6g} × '}"
     says += f"½ Σ (m² + σ² − 1 − 2 log σ) with σ = {reading.text}."
-    return Finding("MIXED", True, says, evidence={"factors": reading.factors}, about="kl")
+    return Finding("MIXED", True, says, evidence={"factors": reading.factors})
 
 
 def _judge_unread(kl: KLReading, grid: Array, values: Array, sigma: Array | None, a: float | None) -> KLVerdict:
@@ -283,7 +283,7 @@ def _judge_unread(kl: KLReading, grid: Array, values: Array, sigma: Array | None
     if sigma is not None:
         says = "The KL is not the KL of the distribution that the sampler draws from, for any factor in front of it."
         advice = "Write it with the sampler's own σ: ½ Σ (m² + σ² − 1 − 2 log σ)."
-        return KLVerdict(weight, findings=[Finding("MISMATCH", False, says, advice, about="kl")])
+        return KLVerdict(weight, findings=[Finding("MISMATCH", False, says, advice)])
     says = "The KL fits no known σ(s). "
     says += f"Its least value on the grid is {least:.4g} per latent dimension (a KL's is 0). Give the sampler too."
-    return KLVerdict(weight, findings=[Finding("MIXED", None, says, about="kl")])
+    return KLVerdict(weight, findings=[Finding("MIXED", None, says)])

@@ -7,10 +7,10 @@ import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Argument, Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed
-from vae_lightning.doctor.losses.blackbox.reductions import Reduction, read_entry, read_form, read_reduction
+from vae_lightning.doctor.losses.blackbox.entries import ROWS, Entries
+from vae_lightning.doctor.losses.blackbox.reductions import read_form, read_reduction
 from vae_lightning.doctor.report import Finding
 
-ROWS = 5
 ORDINARY = (0.35, 0.6, 0.7, 0.45, 0.8, 0.55)
 """Heads that are legal as probabilities, rates, scales, logits and log-variances alike."""
 
@@ -93,7 +93,7 @@ EDGES, INSIDE = (0.0, 1.0), (0.3, 0.8)
 """Two values of x that most likelihoods take, and two for densities on open intervals."""
 
 
-class Term:
+class Term(Entries):
     """A reconstruction, evaluated entry by entry.
 
     Args:
@@ -104,20 +104,16 @@ class Term:
     Attributes:
         layout: How the decoder's output is packed.
         pair: Two values of x at which it is finite.
-        reduction: How rows and columns are reduced.
 
     Raises:
         CallFailed: No layout gives a number, or none that is finite.
     """
 
     def __init__(self, box: BlackBox, columns: int, layout: Layout | None = None) -> None:
-        self.box = box
-        self.columns = columns
-        self._known: dict[tuple[float, ...], float] = {}
+        super().__init__(box, columns, lambda x, *heads: (x, self.layout.out(heads)))
         self.pair = EDGES
         self.layout = layout or self._find_layout()
-        self.reduction = Reduction("scalar", 0, 0)
-        if self.layout.kind in ("classes", "class columns", "class stack"):
+        if self.layout.kind.startswith("class"):
             return
         self.pair = next((pair for pair in (EDGES, INSIDE) if self._is_finite(pair)), EDGES)
         if not self._is_finite(self.pair):
@@ -131,8 +127,7 @@ class Term:
         )
 
     def _is_finite(self, pair: tuple[float, float]) -> bool:
-        values = [self.box.attempt(*self._fill_arguments(x, ORDINARY, ROWS, self.columns)) for x in pair]
-        return all(value is not None and bool(np.all(np.isfinite(value))) for value in values)
+        return all(bool(np.isfinite(self.evaluate(self.combine(x, ORDINARY)))) for x in pair)
 
     def _find_layout(self) -> Layout:
         failures: list[CallFailed] = []
@@ -201,32 +196,22 @@ class Term:
         plain, touched = self.box(*self.example(layout)), self.box(*self.example(layout, head))
         return not np.array_equal(plain, touched, equal_nan=True)
 
-    def _fill_arguments(self, x: float, heads: Sequence[float], rows: int, columns: int) -> tuple[Array, Argument]:
-        arrays = [np.full((rows, columns), float(head)) for head in heads[: self.layout.heads]]
-        return np.full((rows, columns), float(x)), self.layout.out(arrays)
+    def combine(self, x: float, heads: Sequence[float]) -> tuple[float, ...]:
+        """The values of one entry: x, and as many heads as there are."""
+        return x, *heads[: self.layout.heads]
 
     def raw(self, x: float, heads: Sequence[float], rows: int, columns: int) -> Array:
         """What the function returns where every entry has this x and these heads."""
-        return self.box(*self._fill_arguments(x, heads, rows, columns))
+        return self.ask(self.combine(x, heads), rows, columns)
 
     def value(self, x: float, heads: Sequence[float]) -> float:
-        """The value of one entry; NaN where the function refuses. Asked twice, the function is called once."""
-        key = (float(x), *(float(head) for head in heads[: self.layout.heads]))
-        if key not in self._known:
-            self._known[key] = self.evaluate(x, heads)
-        return self._known[key]
-
-    def evaluate(self, x: float, heads: Sequence[float]) -> float:
-        """The same by a new call."""
-        result = self.box.attempt(*self._fill_arguments(x, heads, ROWS, self.columns))
-        if result is None:
-            return np.nan
-        return read_entry(result, self.reduction, ROWS, self.columns)
+        """The value of one entry; NaN where the function refuses."""
+        return self.entry(self.combine(x, heads))
 
     def average_columns(self) -> None:
         """Take what was read as a sum for a mean over as many columns as there are."""
         self.reduction = replace(self.reduction, columns=-1.0)
-        self._known.clear()
+        self.known.clear()
 
     def values(self, x: Array, heads: Sequence[float]) -> Array:
         """The values of many x beside the same heads, in one call where the form allows it."""
