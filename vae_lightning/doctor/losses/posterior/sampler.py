@@ -9,8 +9,9 @@ import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, seed
+from vae_lightning.doctor.losses.blackbox.entries import ROWS
 from vae_lightning.doctor.losses.blackbox.gradients import LOST
-from vae_lightning.doctor.losses.posterior.noise import LATENTS, ROWS, Noise, draw, examine_noise, fill
+from vae_lightning.doctor.losses.posterior.noise import LATENTS, Noise, draw, examine_noise, fill
 from vae_lightning.doctor.losses.posterior.sigma import POSITIVE_GRID, REAL_GRID, Sigma, identify_sigma
 from vae_lightning.doctor.report import Finding
 
