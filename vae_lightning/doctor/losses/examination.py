@@ -26,7 +26,7 @@ from vae_lightning.doctor.losses.posterior.divergence import KLReading, examine_
 from vae_lightning.doctor.losses.posterior.sampler import SamplerReading, examine_sampler
 from vae_lightning.doctor.losses.posterior.verdict import KLVerdict, judge_kl
 from vae_lightning.doctor.losses.reconstruction.family import examine_reconstruction
-from vae_lightning.doctor.losses.reconstruction.layout import Block, ReconstructionReading
+from vae_lightning.doctor.losses.reconstruction.layout import ReconstructionReading
 from vae_lightning.doctor.losses.rows import as_rows, check_rows, count_surviving_latents
 from vae_lightning.doctor.losses.transplant import find_models, transplant
 from vae_lightning.doctor.losses.whole import examine_whole
@@ -78,8 +78,10 @@ class Examination:
             return None
         finally:
             if box.mutates:
-                says = f"{name} changes the arrays that it is given."
-                advice = "Work on copies: the caller's next use of m, s or x sees the change."
+                says, advice = (
+                    f"{name} changes the arrays that it is given.",
+                    "Work on copies: its caller sees the change.",
+                )
                 self.findings.append(Finding("MUTATES", False, says, advice, about=name))
         if box.framework and not box.has_gradient and name != "loss":
             self.measured[f"{name}: gradients"] = f"not checked: a function of {box.language} gives none"
@@ -96,8 +98,6 @@ class Examination:
         except OutOfTimeError:
             says = f"its calls take more than the {self.seconds:g} seconds that they may take together"
             raise CallFailed("SLOW", says) from None
-        except CallFailed:
-            raise
         except (ArithmeticError, ValueError, IndexError) as error:  # LinAlgError is a ValueError
             # Values that no arithmetic of ours survives: the user gets an answer, not our traceback.
             message = f"its values make no sense to the examination ({type(error).__name__}: {error})"
@@ -134,10 +134,9 @@ class Examination:
                 self._take_apart(graft.loss)
                 self.apart.sample, apart = graft.sample, True
         if not apart or self.rows is not None:
-            found = self._note(
-                "loss", step, lambda box: self.run_timed(lambda: examine_whole(box, self.rows, likelihood, model))
-            )
-            self.findings += (found or [])[: -1 if apart else None]  # the last says that the parts are unknown
+            examine = partial(examine_whole, rows=self.rows, likelihood=likelihood, model=model)
+            found = self._note("loss", step, lambda box: self.run_timed(lambda: examine(box)))
+            self._add((found or [])[: -1 if apart else None], "loss")  # the last says that the parts are unknown
 
     def _take_apart(self, loss: Callable[..., Any]) -> None:
         found = find_order(loss, lambda whole: self.run_with_columns(lambda: separate(whole, self.columns)))
@@ -189,15 +188,17 @@ class Examination:
             self.findings += compare_blocks(readings)
         every: list[ReconstructionReading | None] = [*readings] or [None]
         for reading in every:
-            block = None if reading is None else reading.block
-            columns = self.known_columns
+            block, columns = None if reading is None else reading.block, self.known_columns
+            where = "" if reading is None else reading.where
             if block is not None:
                 others = self.columns - block.size
                 columns = block.size if not block.open else None if columns is None else columns - others
             balance = compare_terms(kl, verdict, reading, columns, self.beta, power)
-            found = [_label(finding, block) for finding in balance.findings]
-            self.findings += [finding for finding in found if finding not in self.findings]
-            self._record_balance(balance, block)
+            for finding in balance.findings:
+                labelled = replace(finding, about=finding.about + where * (finding.about != "kl"))
+                if labelled not in self.findings:
+                    self.findings.append(labelled)
+            self._record_balance(balance, where)
 
     def _examine_sampler(self, sample: Callable[..., Any] | None) -> SamplerReading | None:
         if sample is None:
@@ -218,11 +219,10 @@ class Examination:
             return None, None
 
         def read(box: BlackBox) -> tuple[KLReading, KLVerdict | None]:
-            def job() -> tuple[KLReading, KLVerdict | None]:
-                reading = examine_kl(box, taken_out)
-                return reading, None if reading.dead else judge_kl(reading, sampler, box.single_precision)
-
-            return self.run_timed(job)
+            reading = self.run_timed(lambda: examine_kl(box, taken_out))
+            if reading.dead:
+                return reading, None
+            return reading, self.run_timed(lambda: judge_kl(reading, sampler, box.single_precision))
 
         found = self._note(name, kl, read)
         if found is not None and found[1] is not None and not found[1].consistent:
@@ -269,14 +269,15 @@ class Examination:
                 return readings, []
             for one in readings:
                 rows = data[:, slice(None) if one.block is None else one.block.columns]
-                about_rows += [_label(finding, one.block) for finding in (check_rows(rows, one) if rows.size else [])]
+                found = check_rows(rows, one) if rows.size else []
+                about_rows += [replace(finding, about=f"data{one.where}") for finding in found]
             return readings, about_rows
 
         found = self._note(name, function, lambda box: self.run_with_columns(lambda: read(box)))
         readings, about_rows = found or ([], [])
         self.findings += about_rows
         for reading in readings:
-            part = f"reconstruction{_name(reading.block)}"
+            part = f"reconstruction{reading.where}"
             self._add(reading.findings, part)
             self.measured[f"{part}: family"] = reading.family or "unknown"
             self.measured[f"{part}: output"] = reading.term.layout.text
@@ -286,22 +287,13 @@ class Examination:
                 self.measured[f"{part}: factor of the squared error"] = reading.curvature
         return readings
 
-    def _record_balance(self, balance: Balance, block: Block | None) -> None:
+    def _record_balance(self, balance: Balance, where: str) -> None:
         if balance.beta:
-            self.measured[f"effective β{_name(block)}"] = balance.beta
+            self.measured[f"effective β{where}"] = balance.beta
         if balance.variance is None:
             return
-        self.measured[f"implied σ (β = 1){_name(block)}"] = balance.variance**0.5
-        if block is None and self.rows is not None and bool((abs(self.rows) < float("inf")).all()):
+        self.measured[f"implied σ (β = 1){where}"] = balance.variance**0.5
+        if not where and self.rows is not None and bool((abs(self.rows) < float("inf")).all()):
             alive, eigenvalues = count_surviving_latents(self.rows, balance.variance)
             self.measured["latents that can survive"] = f"{alive} (covariance eigenvalues above σ²)"
             self.measured["largest eigenvalues"] = [float(f"{value:.4g}") for value in eigenvalues[:5]]
-
-
-def _name(block: Block | None) -> str:
-    return "" if block is None else f", {block.text}"
-
-
-def _label(finding: Finding, block: Block | None) -> Finding:
-    """The finding, and which columns it speaks of."""
-    return finding if finding.about == "kl" else replace(finding, about=finding.about + _name(block))

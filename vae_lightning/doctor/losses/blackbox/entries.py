@@ -41,7 +41,7 @@ class Entries:
     def evaluate(self, values: Sequence[float]) -> float:
         """What one entry contributes; NaN where the function refuses."""
         result = self.box.attempt(*self.fill(values, self.rows, self.columns))
-        return np.nan if result is None else self.reduction.divide(result, self.rows, self.columns)
+        return np.nan if result is None else float(result.mean()) / self.reduction.count(self.rows, self.columns)
 
     def entry(self, values: Sequence[float]) -> float:
         """The same. Asked twice, the function is called once."""

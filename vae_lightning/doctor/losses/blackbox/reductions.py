@@ -40,10 +40,10 @@ class Reduction:
         """`columns` as a whole number, 0 where it is none."""
         return round(self.columns) if np.isfinite(self.columns) else 0
 
-    def divide(self, value: Array, rows: int, columns: int) -> float:
-        """The contribution of one entry to `value`, which is that of `rows` × `columns` equal entries."""
+    def count(self, rows: int, columns: int) -> float:
+        """How many times a value of `rows` × `columns` equal entries holds the contribution of one."""
         summed = 0 if self.form in ("element", "column") else 1
-        return float(value.mean()) / rows**self.row_power / columns ** (self.column_power + summed)
+        return float(rows) ** self.row_power * float(columns) ** (self.column_power + summed)
 
     def text(self, what: str) -> str:
         """The reduction in words; `what` names the columns."""

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,7 +11,7 @@ from torch.distributions import Normal, kl_divergence
 from vae_lightning.doctor.losses.cases.base import Case
 from vae_lightning.doctor.losses.cases.question import numpy_version, torch_version
 from vae_lightning.doctor.losses.cases.recipe import Recipe, build_functions
-from vae_lightning.doctor.losses.cases.wrong import GOOD, bce, half_sse, log_var_kl, raw_sample
+from vae_lightning.doctor.losses.cases.wrong import GOOD, bce, half_sse, log_var_kl
 
 
 def _one_sample_kl(m: Tensor, s: Tensor) -> Tensor:
@@ -24,18 +23,6 @@ def _one_sample_kl(m: Tensor, s: Tensor) -> Tensor:
 def _gaussian(x: Tensor, out: Tensor) -> Tensor:
     mean, log_var = out.chunk(2, dim=1)
     return -Normal(mean, (log_var / 2).exp()).log_prob(x).sum(1).mean()
-
-
-def _numpy_kl(m: Any, s: Any) -> Any:
-    return 0.5 * np.mean(np.sum(m**2 + np.exp(s) - 1 - s, axis=1))
-
-
-def _numpy_sample(m: Any, s: Any) -> Any:
-    return m + np.exp(s / 2) * np.random.standard_normal(m.shape)
-
-
-def _numpy_bce(x: Any, p: Any) -> Any:
-    return -np.mean(np.sum(x * np.log(p + 1e-10) + (1 - x) * np.log(1 - p + 1e-10), axis=1))
 
 
 def silent_cases() -> list[Case]:
@@ -73,11 +60,11 @@ def silent_cases() -> list[Case]:
         },
         "σ itself, from a positive head": {
             "kl": lambda m, s: 0.5 * (m**2 + s**2 - 1 - torch.log(s**2)).sum(1).mean(),
-            "sample": raw_sample,
+            "sample": lambda m, s: m + s * torch.randn_like(m),
             "reconstruction": half_sse,
         },
         "the question, corrected, in torch": torch_version("corrected"),
         "the question, corrected, in numpy": numpy_version("corrected"),
-        "numpy throughout": {"kl": _numpy_kl, "sample": _numpy_sample, "reconstruction": _numpy_bce},
+        "numpy throughout": build_functions(Recipe(numpy=True, family="bce probabilities")),
     }
     return [Case(name, "", {**GOOD, **parts}) for name, parts in cases.items()]

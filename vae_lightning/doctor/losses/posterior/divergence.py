@@ -77,7 +77,7 @@ class _Probe(Entries):
         return calls.mean(axis=0)
 
     def evaluate(self, values: Sequence[float]) -> float:
-        return self.reduction.divide(self.ask(values, self.rows, LATENTS), self.rows, LATENTS)
+        return float(self.ask(values, self.rows, LATENTS).mean()) / self.reduction.count(self.rows, LATENTS)
 
     def at(self, m: float, s: float = 1.0) -> float:
         """K(m, s) of one entry."""
@@ -245,16 +245,16 @@ def _is_folded(predicted: Array, seen: Array, size: float) -> bool:
 
 def _check_extremes(probe: _Probe, grid: Array) -> list[Finding]:
     limit = 40.0 if probe.box.single_precision else 100.0
-    ends = (-limit, limit) if grid[0] < 0 else (limit,)
-    bad = [s for s in ends if not probe.is_finite(0.3, s)]
+    signs = (-1.0, 1.0) if grid[0] < 0 else (1.0,)
+    bad, far = (
+        [f"{sign * size:g}" for sign in signs if not probe.is_finite(0.3, sign * size)] for size in (limit, 1e4)
+    )
     if bad:
-        says = f"At s = {', '.join(f'{s:g}' for s in bad)} the KL is NaN or infinite."
+        says = f"At s = {', '.join(bad)} the KL is NaN or infinite."
         return [Finding("OVERFLOW", False, says, "Work with log σ itself, and bound s smoothly.")]
-    far = [s for s in (-1e4, 1e4) if (s > 0 or grid[0] < 0) and not probe.is_finite(0.3, s)]
     if not far:
-        says = f"The KL is finite for s up to {'±' if grid[0] < 0 else ''}10,000."
-        return [Finding("OVERFLOW", True, says)]
-    says = f"The KL is finite for |s| up to {limit:g}, and no longer at {' and '.join(f'{s:g}' for s in far)}."
+        return [Finding("OVERFLOW", True, "The KL is finite for |s| up to 10,000.")]
+    says = f"The KL is finite for |s| up to {limit:g}, and no longer at {' and '.join(far)}."
     advice = "Nothing keeps s in range here; in single precision e^s ends at s = 88. A smooth bound on s is safer."
     return [Finding("OVERFLOW", True, says, advice)]
 

@@ -1,13 +1,14 @@
 """Reconstructions that couple columns or scores: class numbers, one-hot rows, counts under a softmax, anything else."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox
 from vae_lightning.doctor.losses.blackbox.reductions import Reduction
-from vae_lightning.doctor.losses.reconstruction.layout import CLASSES, ROWS, ReconstructionReading
+from vae_lightning.doctor.losses.reconstruction.layout import CLASSES, ROWS, ReconstructionReading, pack_classes
 from vae_lightning.doctor.report import Finding
 
 Cost = Callable[[int, Array], float]
@@ -18,14 +19,7 @@ def examine_classes(box: BlackBox, reading: ReconstructionReading) -> None:
     """A reconstruction of class numbers: Σ over the classes of exp(−reconstruction) must be one."""
     kind = reading.term.layout.kind
     columns = 1 if kind == "classes" else reading.term.columns
-
-    def arguments(label: int, scores: Array, rows: int, width: int) -> tuple[Array, Array]:
-        if kind == "classes":
-            return np.full((rows,), label), np.tile(scores, (rows, 1))
-        if kind == "class columns":
-            return np.full((rows, width), label), np.tile(scores[None, :, None], (rows, 1, width))
-        return np.full((rows, width), label), np.tile(scores, (rows, width, 1))
-
+    arguments = partial(pack_classes, kind)
     scores = np.linspace(0.2, 0.8, CLASSES)
     base = box(*arguments(0, scores, ROWS, columns))
     rows = _read_power(box(*arguments(0, scores, 2 * ROWS, columns)), base)

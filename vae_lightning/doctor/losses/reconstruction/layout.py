@@ -56,6 +56,15 @@ CLASSES = 4
 CLASS_LAYOUTS = ("class stack", "classes", "class columns")
 
 
+def pack_classes(kind: str, label: int, scores: Array, rows: int, columns: int) -> tuple[Array, Array]:
+    """Class numbers beside scores of all classes, the same in every row and column."""
+    if kind == "classes":
+        return np.full((rows,), label), np.tile(scores, (rows, 1))
+    if kind == "class columns":
+        return np.full((rows, columns), label), np.tile(scores[None, :, None], (rows, 1, columns))
+    return np.full((rows, columns), label), np.tile(scores, (rows, columns, 1))
+
+
 def replace_head(heads: Sequence[float], index: int, value: float) -> tuple[float, ...]:
     """`heads`, one of them replaced."""
     return (*heads[:index], float(value), *heads[index + 1 :])
@@ -163,22 +172,19 @@ class Term(Entries):
 
     def _find_class_layout(self, kinds: Sequence[str]) -> Layout | None:
         """The layout of scores of classes, if exchanging two classes in labels and scores changes nothing."""
-        shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
-            "class stack": ((ROWS, self.columns), (ROWS, self.columns, CLASSES), 2),
-            "classes": ((ROWS,), (ROWS, CLASSES), 1),
-            "class columns": ((ROWS, self.columns), (ROWS, CLASSES, self.columns), 1),
-        }
+        scores = np.random.default_rng(0).uniform(0.2, 0.8, CLASSES)
+        exchanged = scores[[2, 1, 0, 3]]
         for kind in kinds:
-            shape, out, axis = shapes[kind]
-            scores = np.random.default_rng(0).uniform(0.2, 0.8, out)
-            exchanged = np.take(scores, [2, 1, 0, 3], axis=axis)
-            first, third = np.zeros(shape, dtype=np.int64), np.full(shape, 2)
+            asked = [
+                pack_classes(kind, label, given, ROWS, self.columns)
+                for label, given in ((0, scores), (2, exchanged), (2, scores))
+            ]
             try:
-                self.box.find_framework(first, scores)
-                value, same, other = self.box(first, scores), self.box(third, exchanged), self.box(third, scores)
+                self.box.find_framework(*asked[0])
+                value, same, other = (self.box(*arguments) for arguments in asked)
             except CallFailed:
                 continue
-            usual = value.shape in ((), (1,), (ROWS,), shape)
+            usual = value.shape in ((), (1,), (ROWS,), asked[0][0].shape)
             if usual and np.allclose(value, same, rtol=1e-5) and not np.allclose(value, other, rtol=1e-4):
                 return Layout(kind, CLASSES)
         return None
@@ -220,12 +226,7 @@ class Term(Entries):
             arrays = [np.full(rows.shape, float(head)) for head in heads[: self.layout.heads]]
             result = self.box.attempt(rows, self.layout.out(arrays))
             if result is not None:
-                per_row = result.reshape(len(x), -1).mean(axis=1)
-                if self.reduction.form == "row":
-                    per_row = per_row / self.columns ** (self.reduction.column_power + 1)
-                else:
-                    per_row = per_row / self.columns**self.reduction.column_power
-                return np.asarray(per_row / len(x) ** self.reduction.row_power)
+                return result.reshape(len(x), -1).mean(axis=1) / self.reduction.count(len(x), self.columns)
         return np.array([self.value(float(one), heads) for one in x])
 
 
@@ -257,3 +258,8 @@ class ReconstructionReading:
     free_constant: bool = False
     block: Block | None = None
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def where(self) -> str:
+        """The columns, as they are appended to what a finding is about."""
+        return "" if self.block is None else f", {self.block.text}"

@@ -65,6 +65,23 @@ def check_far_values(term: Term) -> list[Finding]:
     return [Finding("OVERFLOW", False, says, advice)]
 
 
+def check_signs_of_heads(term: Term) -> list[Finding]:
+    """Whether heads beside a mean, which may be any number, may be negative, too: raw outputs are both."""
+    usual = ORDINARY[: term.layout.heads]
+
+    def refuses(head: int) -> bool:
+        return not all(np.isfinite(term.value(x, replace_head(usual, head, -0.7))) for x in term.pair)
+
+    refused = [head for head in range(term.layout.heads) if refuses(head)]
+    if not refused or len(refused) == term.layout.heads:
+        return []  # heads that are all positive come from activations outside
+    names = " and ".join(f"out[{head}]" for head in refused)
+    says = f"The reconstruction is not finite for negative {names}, while the other output may be any number: a raw "
+    says += "output of the decoder, used as a scale or variance."
+    advice = "Make it positive first: the exponential of half a log-variance, or a softplus plus a small number."
+    return [Finding("OVERFLOW", False, says, advice, {"heads": refused})]
+
+
 def find_reach(term: Term, counts: bool) -> tuple[float, float]:
     """The least and the greatest mean (of a density: mode) over all outputs; infinite where nothing limits it."""
     outputs = OUTPUTS[np.abs(OUTPUTS) < 10] if counts else OUTPUTS

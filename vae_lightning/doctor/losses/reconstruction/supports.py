@@ -262,16 +262,10 @@ def _find_centre(term: Term, sign: float, heads: tuple[float, ...]) -> tuple[flo
         return np.nan, np.nan
     least = sign * term.value(centre, heads)
     # The nodes scale with the density: whatever the quadrature then gets wrong is the same for all outputs.
-    distances = np.logspace(-3, 2.5, 23)
-    rises = (_compute_rise(term, sign, heads, centre, distances) - least).clip(1e-12)
-    width = float(np.exp(np.interp(0.0, np.log(rises), np.log(distances))))
-    for _ in range(2):
-        near = width * np.array([0.93, 1.0, 1.07])
-        rises = (_compute_rise(term, sign, heads, centre, near) - least).clip(1e-12)
-        width = float(np.exp(np.interp(0.0, np.log(rises), np.log(near))))
+    distances, width = np.logspace(-3, 2.5, 23), 1.0
+    for _ in range(3):
+        both = sign * term.values(np.concatenate([centre - distances, centre + distances]), heads)
+        rises = np.maximum.accumulate((both[: distances.size] + both[distances.size :]) / 2) - least
+        width = float(np.exp(np.interp(0.0, np.log(rises.clip(1e-12)), np.log(distances))))
+        distances = width * np.array([0.93, 1.0, 1.07])
     return centre, width
-
-
-def _compute_rise(term: Term, sign: float, heads: tuple[float, ...], centre: float, distances: Array) -> Array:
-    both = sign * term.values(np.concatenate([centre - distances, centre + distances]), heads)
-    return np.maximum.accumulate((both[: len(distances)] + both[len(distances) :]) / 2)
