@@ -46,19 +46,17 @@ def compare_terms(
             measured: a KL taken out of a whole loss may be divided by D.
     """
     balance = Balance()
-    have_kl = kl is not None and verdict is not None and not kl.dead
-    have_reconstruction = reconstruction is not None and reconstruction.family != ""
-    if have_kl and (reconstruction is None or (reconstruction.findings[:1] and not have_reconstruction)):
-        assert kl is not None
-        assert verdict is not None
-        balance.findings += _judge_kl_alone(kl, verdict, intended, reconstruction is None)
-    elif have_reconstruction and not have_kl:
-        assert reconstruction is not None
+    if reconstruction is None or not reconstruction.family:
+        if (
+            kl is not None
+            and verdict is not None
+            and not kl.dead
+            and (reconstruction is None or reconstruction.findings)
+        ):
+            balance.findings += _judge_kl_alone(kl, verdict, intended, reconstruction is None)
+    elif kl is None or verdict is None or kl.dead:
         balance.findings += _judge_reconstruction_alone(reconstruction)
-    elif have_kl and have_reconstruction:
-        assert kl is not None
-        assert verdict is not None
-        assert reconstruction is not None
+    else:
         balance.findings += _check_signs(verdict, reconstruction)
         _judge_both(balance, kl, verdict, reconstruction, columns, intended, own_columns)
     return balance
@@ -78,26 +76,19 @@ def compare_blocks(readings: list[ReconstructionReading]) -> list[Finding]:
 
 def report_sign_flip(what: str, about: str) -> Finding:
     """The finding for a term of the wrong sign."""
-    return Finding(
-        "SIGN-FLIP",
-        False,
-        f"The {what} has the wrong sign: minimising the loss makes it as bad as it can get, without end.",
-        "Minimise reconstruction + KL with the reconstruction −log p(x|z) and the KL ½ Σ (m² + σ² − 1 − 2 log σ) ≥ 0.",
-        alternatives=("If both terms are maximised it is right; then give both.",) if about != "kl and all" else (),
-        about=about,
-    )
+    says = f"The {what} has the wrong sign: minimising the loss makes it as bad as it can get, without end."
+    advice = "Minimise reconstruction + KL: −log p(x|z) and ½ Σ (m² + σ² − 1 − 2 log σ) ≥ 0."
+    others = ("If both terms are maximised it is right; then give both.",)
+    return Finding("SIGN-FLIP", False, says, advice, alternatives=others, about=about)
 
 
 def _judge_kl_alone(kl: KLReading, verdict: KLVerdict, intended: float, really_alone: bool) -> list[Finding]:
     if verdict.weight is None:
         return []
-    findings = []
-    if verdict.weight < 0:
-        findings.append(report_sign_flip("KL", "kl"))
-    if kl.reduction.column_power < 0:
-        findings.append(_report_mean_over_latents())
-    elif kl.reduction.column_power > 0 or kl.reduction.row_power < 0:
-        findings.append(_report_beta(kl.reduction.text("latent dimensions"), {}, "kl"))
+    findings = [report_sign_flip("KL", "kl")] if verdict.weight < 0 else []
+    # The reconstruction may be summed over rows, too.
+    powers = {"B": min(kl.reduction.row_power, 0), "L": kl.reduction.column_power}
+    findings += _report_reductions(powers, _format_beta(1.0, powers, None), kl.reduction.row_power, "kl")
     weight = abs(verdict.weight) / intended
     if verdict.consistent and abs(weight - 1) > SAME and not findings:
         size = _as_whole_number(1 / weight)
@@ -127,15 +118,13 @@ def _judge_reconstruction_alone(reconstruction: ReconstructionReading) -> list[F
 
 
 def _check_signs(verdict: KLVerdict, reconstruction: ReconstructionReading) -> list[Finding]:
-    if verdict.weight is None:
-        return [report_sign_flip("reconstruction", "reconstruction")] if reconstruction.sign < 0 else []
-    negative_kl, negative_reconstruction = verdict.weight < 0, reconstruction.sign < 0
-    if negative_kl and negative_reconstruction:
+    flipped = [
+        name for name, sign in (("KL", verdict.weight or 1.0), ("reconstruction", reconstruction.sign)) if sign < 0
+    ]
+    if len(flipped) == 2:
         says = "Both terms are negated: an ELBO, to be maximised. Minimise its negative."
         return [Finding("SIGN-FLIP", True, says, about="kl and reconstruction")]
-    if negative_kl:
-        return [report_sign_flip("KL", "kl")]
-    return [report_sign_flip("reconstruction", "reconstruction")] if negative_reconstruction else []
+    return [report_sign_flip(name, name.lower()) for name in flipped]
 
 
 def _judge_both(
@@ -173,7 +162,7 @@ def _judge_both(
     if excuse is not None:
         balance.findings.append(excuse)
         return
-    balance.findings += _report_reductions(powers, balance.beta, kl.reduction.row_power)
+    balance.findings += _report_reductions(powers, balance.beta, kl.reduction.row_power, "kl and reconstruction")
     if abs(ratio - 1) > 0.01 and not free:
         balance.findings.append(_report_beta(f"β = {balance.beta}", {"ratio": ratio}, "kl and reconstruction"))
 
@@ -256,31 +245,24 @@ def _is_typed_decimal(weight: float) -> bool:
     return weight < 1 and abs(float(f"{weight:.2e}") - weight) < 1e-9 * weight
 
 
-def _report_reductions(powers: dict[str, int], beta: str, kl_rows: int) -> list[Finding]:
+_REDUCTIONS = {
+    ("B", 1): ("KL-BATCH-SUM", "The KL is summed over the batch, the reconstruction is not", "kl and reconstruction"),
+    ("L", -1): ("KL-MEAN-L", "The KL is averaged over latent dimensions", "kl"),
+    ("D", 1): ("MEAN-SUM", "The reconstruction is averaged over columns, the KL is not", "kl and reconstruction"),
+}
+"""What β depends on, and by which power -> the code, what was done, and to what; any other power is a hidden β."""
+
+
+def _report_reductions(powers: dict[str, int], beta: str, kl_rows: int, about: str) -> list[Finding]:
     findings = []
-    if powers["B"] == 1 and kl_rows == 1:
-        says = f"The KL is summed over the batch, the reconstruction is not: β = {beta}."
-        advice = "Sum over latents and columns, and average both over rows."
-        findings.append(Finding("KL-BATCH-SUM", False, says, advice, about="kl and reconstruction"))
-    elif powers["B"]:
-        detail = f"KL and reconstruction are reduced differently over the batch: β = {beta}"
-        findings.append(_report_beta(detail, {}, "kl and reconstruction"))
-    if powers["L"] == -1:
-        findings.append(_report_mean_over_latents())
-    elif powers["L"]:
-        findings.append(_report_beta(f"β = {beta}", {}, "kl and reconstruction"))
-    if powers["D"] == 1:
-        says = f"The reconstruction is averaged over columns, the KL is not: β = {beta}."
-        advice = "Sum the reconstruction over columns, and average both terms over rows only."
-        findings.append(Finding("MEAN-SUM", False, says, advice, about="kl and reconstruction"))
-    elif powers["D"]:
-        findings.append(_report_beta(f"β = {beta}", {}, "kl and reconstruction"))
+    for name, power in powers.items():
+        known = _REDUCTIONS.get((name, power)) if name != "B" or kl_rows == 1 else None
+        if known is not None:
+            advice = "Sum over latents and columns, and average both terms over rows only."
+            findings.append(Finding(known[0], False, f"{known[1]}: β = {beta}.", advice, about=known[2]))
+        elif power:
+            findings.append(_report_beta(f"reductions differ, β = {beta}", {}, about))
     return findings
-
-
-def _report_mean_over_latents() -> Finding:
-    says = "The KL is averaged over latent dimensions: β = 1/L."
-    return Finding("KL-MEAN-L", False, says, "Sum it over latent dimensions; average over rows only.", about="kl")
 
 
 def _report_factor(weight: float, about: str, squared: bool = False) -> Finding:

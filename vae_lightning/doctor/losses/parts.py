@@ -3,6 +3,8 @@
 import inspect
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeAlias
 
@@ -10,9 +12,10 @@ import numpy as np
 import torch
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
-from vae_lightning.doctor.losses.blackbox.box import BlackBox, seed
-from vae_lightning.doctor.losses.posterior.noise import LATENTS
-from vae_lightning.doctor.losses.reconstruction.layout import Layout, Term
+from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed, seed
+from vae_lightning.doctor.losses.posterior.noise import LATENTS, fill
+from vae_lightning.doctor.losses.reconstruction.family import examine_reconstruction
+from vae_lightning.doctor.losses.reconstruction.layout import Layout, ReconstructionReading, Term
 
 Order: TypeAlias = tuple[int, int, int, int]
 
@@ -21,6 +24,25 @@ ORDERS: tuple[Order, ...] = (
     *((0, 2, 1, 3), (2, 0, 1, 3), (1, 2, 0, 3), (2, 1, 0, 3), (1, 3, 0, 2), (3, 1, 0, 2)),
 )
 """Where x, out, m and s may stand among the four arguments of a loss; m before s, which values exchange later."""
+
+
+@dataclass
+class Apart:
+    """The parts of a whole loss, where it can be taken apart.
+
+    Args:
+        kl, reconstruction, sample: As for `diagnose`.
+        power: By which power of the number of columns the KL is multiplied (−1 where it is divided by it), and their
+            number where it was measured.
+        latents_named: Whether the names of its arguments have s before m; None where they say nothing.
+    """
+
+    kl: Callable[..., Any] | None = None
+    reconstruction: Callable[..., Any] | None = None
+    sample: Callable[..., Any] | None = None
+    power: tuple[int, int] = (0, 1)
+    latents_named: bool | None = None
+
 
 _OUTPUT = re.compile(r"rec|hat|pred|out|dec|logit|gen|prob|tilde|prime|_mean$|mean_x|x_mu|mu_x", re.IGNORECASE)
 _SECOND = re.compile(r"var|sig|std|sd|scale|prec", re.IGNORECASE)
@@ -156,6 +178,62 @@ def extract_kl(loss: Callable[..., Any], layout: Layout, columns: int, zero: flo
         return value - loss(x, out, m * 0, s * 0 + 1.0)
 
     return kl
+
+
+def find_order(
+    loss: Callable[..., Any], read: Callable[[Callable[..., Any]], list[ReconstructionReading]]
+) -> tuple[Order, Term] | None:
+    """The order of its arguments with which the fewest laws are broken, and its reconstruction; None if it has none.
+
+    Args:
+        loss: Of four arguments.
+        read: A loss of (x, out, m, s) -> the readings of its reconstruction, as `separate` gives them.
+
+    Raises:
+        CallFailed: It gives no numbers in any order.
+    """
+    failures: list[CallFailed] = []
+    found: list[tuple[int, Order, Term]] = []  # first how much is wrong, a doubt counting half
+    for order in ORDERS:
+        if order[0] > order[1] and names_are_exchanged(loss, order[1], order[0], latent=False) is False:
+            continue  # x is named first
+        try:
+            readings = read(arrange(loss, order))
+        except CallFailed as failure:
+            failures.append(failure)
+            if failure.code == "SLOW":
+                break
+            continue
+        wrong = sum(2 - bool(one.ok is None) for each in readings for one in each.findings if one.ok is not True)
+        found += [(wrong, order, reading.term) for reading in readings[:1]]
+        if readings and not wrong:
+            break
+    if not found and failures:
+        raise failures[0]
+    return min(found, key=lambda one: one[0])[1:] if found else None
+
+
+def separate(loss: Callable[..., Any], columns: int) -> list[ReconstructionReading]:
+    """The readings of the reconstruction in a loss of (x, out, m, s); none where it is no sum of two terms."""
+    box, full = BlackBox("loss", extract_reconstruction(loss)), BlackBox("loss", loss)
+    term = Term(box, columns)
+    full.framework = box.framework
+    return examine_reconstruction(box, columns, None, True) if is_separable(full, term) else []
+
+
+def take_apart(loss: Callable[..., Any], order: Order, term: Term, columns: int) -> Apart:
+    """The parts of a loss whose arguments stand in this order, given its reconstruction on so many columns."""
+    whole, values = arrange(loss, order), []
+    narrow, wide = (extract_kl(whole, term.layout, width, term.pair[0]) for width in (columns, 2 * columns))
+    for kl in (narrow, wide):
+        box, (m, s) = BlackBox("loss", kl), (fill(2.5), fill(1.2))
+        with suppress(CallFailed):  # where sizes are typed into the code
+            box.find_framework(m, s)
+            values.append(float(np.mean(box(m, s))))
+    power = np.log2(values[1] / values[0]) if len(values) == 2 and values[0] * values[1] > 0 else 0.0
+    power = round(power) if abs(power - round(power)) < 0.01 else 0
+    named = names_are_exchanged(loss, order[2], order[3], latent=True)
+    return Apart(narrow, extract_reconstruction(whole), power=(power, columns), latents_named=named)
 
 
 def is_separable(box: BlackBox, term: Term) -> bool:

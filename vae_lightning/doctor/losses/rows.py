@@ -1,5 +1,6 @@
 """The user's own rows against the reconstruction: support, reach, floor, and the latents that can survive."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import CallFailed
 from vae_lightning.doctor.losses.reconstruction.layout import ReconstructionReading
-from vae_lightning.doctor.losses.reconstruction.reach import find_mean_reach, find_mode_reach, find_rate_reach
+from vae_lightning.doctor.losses.reconstruction.reach import find_reach
 from vae_lightning.doctor.report import Finding
 
 
@@ -37,22 +38,26 @@ def check_rows(rows: Array, reading: ReconstructionReading) -> list[Finding]:
     if missing:
         first = np.argwhere(~np.isfinite(rows))[0]
         says = f"{missing} of {rows.size} values are NaN or infinite, the first in row {first[0]}, column {first[1]}."
-        return [Finding("DATA", None, says, "Fill or drop them, or use a mask.", about="data")]
-    if reading.family == "binary":
-        return _check_binary(rows, reading)
-    if reading.family in ("counts", "Poisson"):
-        bad = (rows < 0) | (rows != np.round(rows))
-        support = _check_support(rows, bad, "whole numbers from 0 on", "a likelihood of counts")
-        return support + _check_rates(rows, reading)
-    if reading.family == "unit":
-        return _check_support(rows, (rows < 0) | (rows > 1), "in [0, 1]", "a density on [0, 1]", "BCE-RANGE")
-    if reading.family == "positive":
-        return _check_support(rows, rows <= 0, "positive", "a density of positive numbers")
+        return [Finding("DATA", None, says, "Fill or drop them, or use a mask.")]
+    findings = _check_binary(rows, reading) if reading.family == "binary" else []
+    if reading.family in _SUPPORTS:
+        must, what, code, outside = _SUPPORTS[reading.family]
+        findings += _check_support(rows, outside(rows), must, what, code)
     if reading.family in ("squared error", "real"):
-        return [*_check_constant_columns(rows, reading), *_check_reach(rows, reading)]
-    return []
+        findings += _check_constant_columns(rows, reading)
+    if reading.family in ("squared error", "real", "counts", "Poisson"):
+        findings += _check_reach(rows, reading)
+    return findings
 
 
+_COUNTS = ("whole numbers from 0 on", "a likelihood of counts", "SUPPORT", lambda x: (x < 0) | (x != np.round(x)))
+_SUPPORTS: dict[str, tuple[str, str, str, Callable[[Array], Array]]] = {
+    "counts": _COUNTS,
+    "Poisson": _COUNTS,
+    "unit": ("in [0, 1]", "a density on [0, 1]", "BCE-RANGE", lambda x: (x < 0) | (x > 1)),
+    "positive": ("positive", "a density of positive numbers", "SUPPORT", lambda x: x <= 0),
+}
+"""Family -> what data must be, for what, the code, and which are not."""
 ROUNDING = 1e-6  # what single precision makes of a one
 
 
@@ -62,19 +67,19 @@ def _check_constant_columns(rows: Array, reading: ReconstructionReading) -> list
         return []
     says = f"{constant} of {rows.shape[1]} columns hold one single value: a density whose scale is learned rises there "
     says += "without end, and the loss falls without end."
-    return [Finding("DEGENERATE", False, says, "Drop these columns, or give σ a floor.", about="data")]
+    return [Finding("DEGENERATE", False, says, "Drop these columns, or give σ a floor.")]
 
 
 def _count(bad: Array) -> str:
     return f"{int(bad.sum())} of {bad.size} values in {int(bad.any(axis=0).sum())} of {bad.shape[1]} columns"
 
 
-def _check_support(rows: Array, bad: Array, must: str, what: str, code: str = "SUPPORT") -> list[Finding]:
+def _check_support(rows: Array, bad: Array, must: str, what: str, code: str) -> list[Finding]:
     if not bad.any():
-        return [Finding(code, True, f"The data are {must}, as {what} needs.", about="data")]
+        return [Finding(code, True, f"The data are {must}, as {what} needs.")]
     says = f"The reconstruction is {what}, so data must be {must}; {_count(bad)} are not (range {rows.min():.4g} to "
     says += f"{rows.max():.4g})."
-    return [Finding(code, False, says, "Choose a likelihood whose support holds the data.", about="data")]
+    return [Finding(code, False, says, "Choose a likelihood whose support holds the data.")]
 
 
 def _check_binary(rows: Array, reading: ReconstructionReading) -> list[Finding]:
@@ -84,16 +89,16 @@ def _check_binary(rows: Array, reading: ReconstructionReading) -> list[Finding]:
         says = f"Cross-entropy is bounded below only on [0, 1]; {_count(bad)} lie outside (range {rows.min():.4g} to "
         says += f"{rows.max():.4g}). On these rows it can fall to {floor}, and training will go there."
         advice = "Use a Gaussian likelihood (squared error) for such data, or scale every column to [0, 1]."
-        return [Finding("BCE-RANGE", False, says, advice, {"min": rows.min(), "max": rows.max()}, about="data")]
+        return [Finding("BCE-RANGE", False, says, advice, {"min": rows.min(), "max": rows.max()})]
     grey = (rows > 0) & (rows < 1)
     if grey.mean() < 1e-3:
-        return [Finding("BCE-RANGE", True, "The data are 0 and 1; the loss cannot fall below 0.", about="data")]
+        return [Finding("BCE-RANGE", True, "The data are 0 and 1; the loss cannot fall below 0.")]
     p = torch.from_numpy(rows.clip(0, 1))
     entropy = float((torch.special.entr(p) + torch.special.entr(1 - p)).sum(1).mean())
     says = f"{_count(grey)} lie strictly between 0 and 1. Cross-entropy is a likelihood of zeros and ones only: on "
     says += f"grey levels exp(−loss) is no density, and the loss cannot fall below {entropy:.4g} nats per row."
     advice = "Binarise the data, or use a continuous Bernoulli or Gaussian likelihood. (Its optimum is right.)"
-    return [Finding("UNNORMALISED", False, says, advice, {"floor": entropy}, about="data")]
+    return [Finding("UNNORMALISED", False, says, advice, {"floor": entropy})]
 
 
 def _find_floor(rows: Array, reading: ReconstructionReading) -> str:
@@ -106,34 +111,23 @@ def _find_floor(rows: Array, reading: ReconstructionReading) -> str:
     return f"{total:.4g} for the worst column, and below with larger outputs" if total < 0 else "minus infinity"
 
 
-def _check_rates(rows: Array, reading: ReconstructionReading) -> list[Finding]:
-    low, high = find_rate_reach(reading.term, reading.sign, GRID[np.abs(GRID) < 10])
-    means, errors = rows.mean(axis=0), 3 * rows.std(axis=0) / np.sqrt(len(rows))
-    bad = (means + errors < low - 0.02) | (means - errors > high + 0.02)
-    if not bad.any():
-        return []
-    says = f"Inside the reconstruction the rate is kept between {low:.4g} and {high:.4g}; the means of "
-    says += f"{int(bad.sum())} of {bad.size} columns lie beyond (from {means.min():.4g} to {means.max():.4g})."
-    advice = "Let the decoder end in a linear layer, and take its exponential as the rate."
-    return [Finding("OUT-ACT", False, says, advice, {"least rate": low, "greatest rate": high}, about="data")]
-
-
-GRID = np.array([-1e3, -30.0, -8.0, -3.0, -1.0, -0.3, 0.0, 0.3, 1.0, 3.0, 8.0, 30.0, 1e3])
-"""Decoder outputs from end to end."""
-
-
 def _check_reach(rows: Array, reading: ReconstructionReading) -> list[Finding]:
-    reach = find_mean_reach if reading.family == "squared error" else find_mode_reach
-    low, high = reach(reading.term, reading.sign, GRID)
-    # What only the ends of the grid limit has no limit.
-    low, high = (-np.inf if low < -300 else low), (np.inf if high > 300 else high)
-    slack = 0.01 * float(np.ptp(rows))
-    bad = (rows < low - slack) | (rows > high + slack)
+    """Whether the decoder's mean can reach every value, of counts every column's mean."""
+    counts = reading.family in ("counts", "Poisson")
+    low, high = find_reach(reading.term, counts)
+    slack = 0.02 if counts else 0.01 * float(np.ptp(rows))
+    values, slack = (rows.mean(axis=0), slack + 3 * rows.std(axis=0) / np.sqrt(len(rows))) if counts else (rows, slack)
+    bad = (values < low - slack) | (values > high + slack)
     if not bad.any():
-        return [Finding("OUT-ACT", True, "The decoder's mean can reach every value of the data.", about="data")]
-    says = f"Inside the reconstruction the mean is kept between {low:.4g} and {high:.4g}; {_count(bad)} lie beyond."
-    advice = "Let the decoder end in a linear layer, or scale the data into its range."
-    return [Finding("OUT-ACT", False, says, advice, {"least mean": low, "greatest mean": high}, about="data")]
+        return [Finding("OUT-ACT", True, "The decoder's mean can reach every value of the data.")]
+    says = (
+        f"Inside the reconstruction the mean is kept between {low:.4g} and {high:.4g}; {int(bad.sum())} of {bad.size} "
+    )
+    says += (
+        f"{'columns have means' if counts else 'values lie'} beyond (from {values.min():.4g} to {values.max():.4g})."
+    )
+    advice = "Let the decoder end in a linear layer (its exponential is a rate), or scale the data into its range."
+    return [Finding("OUT-ACT", False, says, advice, {"least mean": low, "greatest mean": high})]
 
 
 def count_surviving_latents(rows: Array, variance: float) -> tuple[int, Array]:

@@ -158,9 +158,8 @@ class Transplant:
         seed(number)
         given = {call: self._recorded[call] + change for call, change in changes.items()}
         value = self._run(self._x, given)
-        values = (
-            list(value.values()) if isinstance(value, dict) else [value] if hasattr(value, "shape") else list(value)
-        )
+        value = list(value.values()) if isinstance(value, dict) else value
+        values = [value] if hasattr(value, "shape") else list(value)
         self.is_loss = np.prod(values[0].shape) in (1, len(self._x))
         total = sum(float(_to_array(one).mean()) for one in values if hasattr(one, "shape"))
         return total, [_to_array(one) for one in self._inputs]
@@ -181,11 +180,7 @@ class Transplant:
         for call in range(draw):
             width = self._recorded[call].shape[-1]
             halves = (
-                [slice(0, size)]
-                if width == size
-                else [slice(0, size), slice(size, 2 * size)]
-                if width == 2 * size
-                else []
+                [slice(start, start + size) for start in range(0, width, size)] if width in (size, 2 * size) else []
             )
             for half in halves:
                 change = np.zeros(tuple(self._recorded[call].shape), dtype=np.float32)

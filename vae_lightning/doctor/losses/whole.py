@@ -46,7 +46,7 @@ def examine_whole(box: BlackBox, rows: Array | None, likelihood: str | None, mod
             findings += _check_model(box, model, batch)
     says = "From the whole alone neither the KL's terms nor β can be read off."
     advice = "Give kl=, sample= and reconstruction=, or a loss of four arguments (x, out, m, s)."
-    return [*findings, Finding("SCALE", None, says, advice, about="loss")]
+    return [*findings, Finding("SCALE", None, says, advice)]
 
 
 def _draw_values(box: BlackBox, batch: Array) -> Array:
@@ -77,24 +77,24 @@ def _evaluation_mode(model: Any) -> Iterator[None]:
 def _check_reduction(box: BlackBox, batch: Array) -> Finding:
     values = _draw_values(box, batch)
     if values.ndim == 2:
-        return Finding("SCALE", True, "The loss is given per row.", about="loss")
+        return Finding("SCALE", True, "The loss is given per row.")
     doubled = _draw_values(box, np.concatenate([batch, batch]))
     ratio = float(doubled.mean() / values.mean()) if values.mean() else np.nan
     error = 6 * float(np.hypot(values.std() / values.mean(), doubled.std() / doubled.mean())) / np.sqrt(DRAWS)
     says = f"Doubling the batch multiplies the loss by {ratio:.3g}: it is "
     evidence = {"ratio": ratio, "six standard errors": error}
     if not error < 0.4:
-        return Finding("SCALE", None, "The loss is too noisy to tell how rows are reduced.", "", evidence, about="loss")
+        return Finding("SCALE", None, "The loss is too noisy to tell how rows are reduced.", "", evidence)
     if abs(ratio - 1) < max(0.02, error):
-        return Finding("SCALE", True, says + "averaged over rows.", "", evidence, about="loss")
+        return Finding("SCALE", True, says + "averaged over rows.", "", evidence)
     if abs(ratio - 2) < max(0.04, 2 * error):
         advice = "Sums make loss and step size depend on the batch size."
-        return Finding("SCALE", True, says + "summed over rows.", advice, evidence, about="loss")
+        return Finding("SCALE", True, says + "summed over rows.", advice, evidence)
     if not 1 < ratio < 2:
-        return Finding("SCALE", None, says + "neither a mean nor a sum.", "", evidence, about="loss")
+        return Finding("SCALE", None, says + "neither a mean nor a sum.", "", evidence)
     says += "a sum over rows of one term beside a mean of another."
     others = ("SCALE: the reconstruction is the one that is summed",)
-    return Finding("KL-BATCH-SUM", False, says, "Average every term over rows.", evidence, others, about="loss")
+    return Finding("KL-BATCH-SUM", False, says, "Average every term over rows.", evidence, others)
 
 
 def _check_floor(values: Array, rows: Array, likelihood: str | None) -> list[Finding]:
@@ -110,10 +110,10 @@ def _check_floor(values: Array, rows: Array, likelihood: str | None) -> list[Fin
     if likelihood in DISCRETE:
         says = f"The loss is {least:.6g}; with a discrete likelihood −log p(x) and the KL are both at least 0."
         advice = "Look for a flipped sign, or for cross-entropy on data outside [0, 1]."
-        findings.append(Finding("BELOW-FLOOR", False, says, advice, {"loss": least}, about="loss"))
+        findings.append(Finding("BELOW-FLOOR", False, says, advice, {"loss": least}))
     else:
         says = f"The loss is {least:.6g}: legal for a density of real data, impossible for discrete data."
-        findings.append(Finding("BELOW-FLOOR", True, says, "Say likelihood= to have it judged.", about="loss"))
+        findings.append(Finding("BELOW-FLOOR", True, says, "Say likelihood= to have it judged."))
     return findings
 
 
@@ -134,11 +134,11 @@ def _check_total(box: BlackBox, rows: Array, likelihood: str | None, per_row: bo
         says = (
             f"Over all {len(everything)} binary rows exp(−loss) adds up to {total:.4g}: at most one, within the noise."
         )
-        return [Finding("ESTIMATOR", True, says, evidence=evidence, about="loss")]
+        return [Finding("ESTIMATOR", True, says, evidence=evidence)]
     says = f"Over all {len(everything)} binary rows exp(−loss) adds up to {total:.4g}: it is no bound on log p(x)."
     advice = "An importance-weighted bound is −log mean_k exp(log p(x, z_k) − log q(z_k|x)), nothing outside the log."
     others = ("MEAN-SUM: the loss is averaged over columns", "SIGN-FLIP: a term has the wrong sign")
-    return [Finding("ESTIMATOR", False, says, advice, evidence, others, about="loss")]
+    return [Finding("ESTIMATOR", False, says, advice, evidence, others)]
 
 
 def _evaluate_each(box: BlackBox, rows: Array, per_row: bool) -> Array:
@@ -154,7 +154,7 @@ def _check_model(box: BlackBox, model: torch.nn.Module, batch: Array) -> list[Fi
         says = f"With the same seeds the loss is {train.mean():.6g} in training mode, {evaluate.mean():.6g} in "
         says += "evaluation mode; dropout and batch normalisation, held still, do not explain it."
         advice = "Use one function for training and evaluation: the same draw, weights and β."
-        findings.append(Finding("EVAL", False, says, advice, about="loss"))
+        findings.append(Finding("EVAL", False, says, advice))
     return [*findings, *_check_noise(box, model, batch, train), *_check_gradients(box, model, batch)]
 
 

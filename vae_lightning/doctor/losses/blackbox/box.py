@@ -11,9 +11,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from vae_lightning.doctor.losses.blackbox.arrays import FRAMEWORKS, Argument, Array, convert, is_unchanged
+from vae_lightning.doctor.losses.blackbox.arrays import (
+    FRAMEWORKS,
+    Argument,
+    Array,
+    convert,
+    flatten,
+    is_unchanged,
+    unflatten,
+)
 from vae_lightning.doctor.losses.blackbox.deadline import Stopped, stop_if_abandoned
-from vae_lightning.doctor.losses.blackbox.gradients import jax_gradient, tensorflow_gradient, torch_gradient
+from vae_lightning.doctor.losses.blackbox.gradients import first_draw, jax_gradient, tensorflow_gradient, torch_gradient
 
 _GRADIENTS = {"tensorflow": tensorflow_gradient, "jax": jax_gradient}
 
@@ -112,6 +120,39 @@ class BlackBox:
                 raise
             return []  # the values were had from numpy's arrays; traced ones may be refused
         return gradients
+
+    def judge_gradients(self, *arguments: Argument, comparable: bool = True) -> list[str]:
+        """Of the gradient with respect to each array: ``right``, ``none``, ``wrong`` or ``not finite``.
+
+        None of them where the function or its answer has no graph. Right is the slope of the values along a shift of
+        the whole array; where two calls cannot be compared, whatever is not zero.
+        """
+        seed(5)
+        leaves, gradients = flatten(arguments), self.gradient(*arguments) if self.has_gradient else []
+        if gradients is None:
+            gradients = [np.zeros(leaf.shape) for leaf in leaves]
+
+        def compute_slope(index: int, step: float) -> float:
+            totals = []
+            for shift in (step, -step):
+                seed(5)
+                shifted = [leaf + shift * (place == index) for place, leaf in enumerate(leaves)]
+                totals.append(float(np.sum(first_draw(self(*unflatten(arguments, shifted))))))
+            return (totals[0] - totals[1]) / (2 * step)
+
+        def judge(index: int, gradient: Array) -> str:
+            if not np.all(np.isfinite(gradient)):
+                return "not finite"
+            if not comparable:
+                return "right" if np.any(gradient) else "none"
+            # Two steps: the wider one for functions that compute in single precision inside.
+            slopes = [compute_slope(index, step) for step in (1e-5, 1e-2)]
+            total = float(np.sum(gradient))
+            if any(abs(total - slope) <= 0.05 * max(abs(slope), 1e-3) for slope in slopes):
+                return "right"
+            return "wrong" if np.any(gradient) else "none"
+
+        return [judge(index, gradient) for index, gradient in enumerate(gradients)]
 
     def backward(self, *arguments: Argument) -> None:
         """Run the function and propagate its gradient into whatever parameters it uses."""

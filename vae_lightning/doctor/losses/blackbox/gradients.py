@@ -13,6 +13,9 @@ import torch
 
 from vae_lightning.doctor.losses.blackbox.arrays import Argument, Array, convert, flatten, unflatten
 
+LOST = ("none", "wrong")
+"""What `BlackBox.judge_gradients` says of a gradient that does not arrive as it should."""
+
 
 def torch_gradient(function: Callable[..., Any], arguments: tuple[Argument, ...], framework: str) -> list[Array] | None:
     """Differentiate by autograd."""
@@ -23,7 +26,7 @@ def torch_gradient(function: Callable[..., Any], arguments: tuple[Argument, ...]
         return []
     if not result.requires_grad:
         return None
-    gradients = torch.autograd.grad(_first_draw(result).sum(), leaves, allow_unused=True)
+    gradients = torch.autograd.grad(first_draw(result).sum(), leaves, allow_unused=True)
     return [
         np.zeros(tuple(leaf.shape)) if gradient is None else gradient.double().cpu().numpy()
         for leaf, gradient in zip(leaves, gradients, strict=True)
@@ -40,7 +43,7 @@ def tensorflow_gradient(
     with tensorflow.GradientTape() as tape:
         for leaf in leaves:
             tape.watch(leaf)
-        result = _first_draw(function(*unflatten(arguments, leaves)))
+        result = first_draw(function(*unflatten(arguments, leaves)))
     gradients = tape.gradient(result, leaves)
     if all(gradient is None for gradient in gradients):
         return None
@@ -55,10 +58,10 @@ def jax_gradient(function: Callable[..., Any], arguments: tuple[Argument, ...], 
     del framework  # JAX itself decides the precision
     jax, jnp = importlib.import_module("jax"), importlib.import_module("jax.numpy")
     leaves = [jnp.asarray(array) for array in flatten(arguments)]
-    value, pull_back = jax.vjp(lambda *arrays: _first_draw(function(*unflatten(arguments, arrays))), *leaves)
+    value, pull_back = jax.vjp(lambda *arrays: first_draw(function(*unflatten(arguments, arrays))), *leaves)
     return [np.asarray(gradient, dtype=np.float64) for gradient in pull_back(jnp.ones_like(value))]
 
 
-def _first_draw(result: Any) -> Any:
+def first_draw(result: Any) -> Any:
     """The first of several draws made at once; anything else as it is."""
     return result[0] if len(result.shape) > 2 else result

@@ -40,6 +40,11 @@ class Reduction:
         """`columns` as a whole number, 0 where it is none."""
         return round(self.columns) if np.isfinite(self.columns) else 0
 
+    def count(self, rows: int, columns: int) -> float:
+        """How many times a value of `rows` × `columns` equal entries holds the contribution of one."""
+        summed = 0 if self.form in ("element", "column") else 1
+        return float(rows) ** self.row_power * float(columns) ** (self.column_power + summed)
+
     def text(self, what: str) -> str:
         """The reduction in words; `what` names the columns."""
         words = {0: f"summed over {what}", -1: f"averaged over {what}", 1: f"summed over {what} and multiplied by them"}
@@ -92,9 +97,3 @@ def read_reduction(term: Callable[[int, int], Array], rows: int, columns: int) -
 def _power(doubled: float, single: float) -> float:
     ratio = doubled / single if single else np.nan
     return float(np.log2(ratio)) if ratio > 0 else np.nan
-
-
-def read_entry(value: Array, reduction: Reduction, rows: int, columns: int) -> float:
-    """The contribution of one entry to `value`, which is that of `rows` × `columns` equal entries."""
-    summed = 0 if reduction.form in ("element", "column") else 1
-    return float(value.mean()) / rows**reduction.row_power / columns ** (reduction.column_power + summed)

@@ -1,8 +1,9 @@
 """A VAE loss as a recipe, and the functions made from it, in torch or numpy: right ones, and wrong by one change."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -66,6 +67,21 @@ class Recipe:
     clamp: tuple[float, float] | None = None
 
 
+Changes: TypeAlias = Mapping[str, tuple[Any, ...]]
+"""Field of a recipe -> the values that it may be given."""
+
+
+def change(
+    recipe: Recipe, changes: Changes, choose: Callable[[tuple[Any, ...]], Any] = lambda values: values[0]
+) -> Recipe:
+    """`recipe` with other fields, each given the value that `choose` takes; the sampler follows the KL's σ."""
+    chosen = {name: choose(values) for name, values in changes.items()}
+    if "sigma" in chosen:
+        chosen = {"sampler_sigma": chosen["sigma"], **chosen}
+    changed = replace(recipe, **chosen)
+    return replace(changed, offset=0.0) if changed.family == "bce logits" else changed
+
+
 def build_functions(recipe: Recipe) -> dict[str, Function]:
     """kl, sample and reconstruction as the recipe has them."""
     return {"kl": _build_kl(recipe), "sample": _build_sample(recipe), "reconstruction": _build_reconstruction(recipe)}
@@ -86,7 +102,6 @@ def _sigma(name: str, s: Any, xp: ModuleType) -> Any:
         "softplus variance": lambda: xp.sqrt(softened),
         "minus log sigma": lambda: xp.exp(-s),
         "raw": lambda: s,
-        "exp of half, halved": lambda: xp.exp(s) / 2,
     }[name]()
 
 

@@ -1,8 +1,8 @@
 """Cases where the asker was wrong and the code right: nearly all come from names. No alarm may sound."""
 
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,15 +10,8 @@ from torch.distributions import Normal, kl_divergence
 
 from vae_lightning.doctor.losses.cases.base import Case
 from vae_lightning.doctor.losses.cases.question import numpy_version, torch_version
-from vae_lightning.doctor.losses.cases.wrong import (
-    bce,
-    half_sse,
-    log_std_kl,
-    log_std_sample,
-    log_var_kl,
-    log_var_sample,
-    raw_sample,
-)
+from vae_lightning.doctor.losses.cases.recipe import Recipe, build_functions
+from vae_lightning.doctor.losses.cases.wrong import GOOD, bce, half_sse, log_var_kl
 
 
 def _one_sample_kl(m: Tensor, s: Tensor) -> Tensor:
@@ -32,96 +25,46 @@ def _gaussian(x: Tensor, out: Tensor) -> Tensor:
     return -Normal(mean, (log_var / 2).exp()).log_prob(x).sum(1).mean()
 
 
-def _numpy_kl(m: Any, s: Any) -> Any:
-    return 0.5 * np.mean(np.sum(m**2 + np.exp(s) - 1 - s, axis=1))
-
-
-def _numpy_sample(m: Any, s: Any) -> Any:
-    return m + np.exp(s / 2) * np.random.standard_normal(m.shape)
-
-
-def _numpy_bce(x: Any, p: Any) -> Any:
-    return -np.mean(np.sum(x * np.log(p + 1e-10) + (1 - x) * np.log(1 - p + 1e-10), axis=1))
-
-
 def silent_cases() -> list[Case]:
     """Correct losses that somebody has called wrong, and the usual right ones."""
-    good: dict[str, Any] = {"kl": log_var_kl, "sample": log_var_sample, "reconstruction": bce}
     rows = torch.randn(60, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    return [
-        Case(
-            "pytorch/examples 824, 298: minus one half",
-            "",
-            {**good, "kl": lambda m, s: -0.5 * (1 + s - m**2 - s.exp()).sum(1).mean()},
-        ),
-        Case("pytorch/examples 225: no square, s is a log-variance", "", good),
-        Case(
-            "pytorch/examples 592, 652: everything divided by B",
-            "",
-            {
-                "kl": lambda m, s: -0.5 * (1 + s - m**2 - s.exp()).sum() / len(m),
-                "sample": log_var_sample,
-                "reconstruction": lambda x, out: F.binary_cross_entropy_with_logits(out, x, reduction="sum") / len(x),
-            },
-        ),
-        Case(
-            "vae-tf 3: an extra 2, s is log σ", "", {"kl": log_std_kl, "sample": log_std_sample, "reconstruction": bce}
-        ),
-        Case(
-            "keras3 359: sums over everything",
-            "",
-            {
-                "kl": lambda m, s: 0.5 * (m**2 + s.exp() - 1 - s).sum(),
-                "sample": log_var_sample,
-                "reconstruction": lambda x, out: F.binary_cross_entropy_with_logits(out, x, reduction="sum"),
-            },
-        ),
-        Case(
-            "world-models 13: exp(s) in the sampler, log σ throughout",
-            "",
-            {
-                "kl": lambda m, s: -0.5 * (1 + 2 * s - m**2 - (2 * s).exp()).sum(1).mean(),
-                "sample": log_std_sample,
-                "reconstruction": lambda x, out: F.mse_loss(out, x, reduction="none").sum(1).mean(),
-            },
-        ),
-        Case(
-            "deeplearning4j 4468: σ² = exp(s) in a density",
-            "",
-            {
-                "kl": lambda m, s: kl_divergence(Normal(m, (s / 2).exp()), Normal(0.0, 1.0)).sum(1).mean(),
-                "sample": lambda m, s: Normal(m, (s / 2).exp()).rsample(),
-                "reconstruction": _gaussian,
-            },
-        ),
-        Case(
-            "alibi-detect 316: a negative Gaussian loss", "", {**good, "reconstruction": _gaussian, "data": 0.01 * rows}
-        ),
-        Case("one-bit-vae 1: a one-sample KL below zero", "", {**good, "kl": _one_sample_kl}),
-        Case(
-            "textvae 4: a sign convention kept",
-            "",
-            {
-                "kl": lambda m, s: -log_var_kl(m, s),
-                "sample": log_var_sample,
-                "reconstruction": lambda x, out: -bce(x, out),
-            },
-        ),
-        Case(
-            "VAE-CVAE-MNIST 7: randn",
-            "",
-            {**good, "sample": lambda m, s: m + torch.exp(0.5 * s) * torch.randn(m.shape, dtype=m.dtype)},
-        ),
-        Case(
-            "σ itself, from a positive head",
-            "",
-            {
-                "kl": lambda m, s: 0.5 * (m**2 + s**2 - 1 - torch.log(s**2)).sum(1).mean(),
-                "sample": raw_sample,
-                "reconstruction": half_sse,
-            },
-        ),
-        Case("the question, corrected, in torch", "", torch_version("corrected")),
-        Case("the question, corrected, in numpy", "", numpy_version("corrected")),
-        Case("numpy throughout", "", {"kl": _numpy_kl, "sample": _numpy_sample, "reconstruction": _numpy_bce}),
-    ]
+    log_std = Recipe(sigma="log sigma", sampler_sigma="log sigma")
+    cases: dict[str, dict[str, Any]] = {
+        "pytorch/examples 824, 298: minus one half": {
+            "kl": lambda m, s: -0.5 * (1 + s - m**2 - s.exp()).sum(1).mean(),
+        },
+        "pytorch/examples 225: no square, s is a log-variance": {},
+        "pytorch/examples 592, 652: everything divided by B": {
+            "kl": lambda m, s: -0.5 * (1 + s - m**2 - s.exp()).sum() / len(m),
+            "reconstruction": lambda x, out: F.binary_cross_entropy_with_logits(out, x, reduction="sum") / len(x),
+        },
+        "vae-tf 3: an extra 2, s is log σ": build_functions(log_std),
+        "keras3 359: sums over everything": {
+            "kl": lambda m, s: 0.5 * (m**2 + s.exp() - 1 - s).sum(),
+            "reconstruction": lambda x, out: F.binary_cross_entropy_with_logits(out, x, reduction="sum"),
+        },
+        "world-models 13: exp(s) in the sampler, log σ throughout": build_functions(replace(log_std, family="squared")),
+        "deeplearning4j 4468: σ² = exp(s) in a density": {
+            "kl": lambda m, s: kl_divergence(Normal(m, (s / 2).exp()), Normal(0.0, 1.0)).sum(1).mean(),
+            "sample": lambda m, s: Normal(m, (s / 2).exp()).rsample(),
+            "reconstruction": _gaussian,
+        },
+        "alibi-detect 316: a negative Gaussian loss": {"reconstruction": _gaussian, "data": 0.01 * rows},
+        "one-bit-vae 1: a one-sample KL below zero": {"kl": _one_sample_kl},
+        "textvae 4: a sign convention kept": {
+            "kl": lambda m, s: -log_var_kl(m, s),
+            "reconstruction": lambda x, out: -bce(x, out),
+        },
+        "VAE-CVAE-MNIST 7: randn": {
+            "sample": lambda m, s: m + torch.exp(0.5 * s) * torch.randn(m.shape, dtype=m.dtype),
+        },
+        "σ itself, from a positive head": {
+            "kl": lambda m, s: 0.5 * (m**2 + s**2 - 1 - torch.log(s**2)).sum(1).mean(),
+            "sample": lambda m, s: m + s * torch.randn_like(m),
+            "reconstruction": half_sse,
+        },
+        "the question, corrected, in torch": torch_version("corrected"),
+        "the question, corrected, in numpy": numpy_version("corrected"),
+        "numpy throughout": build_functions(Recipe(numpy=True, family="bce probabilities")),
+    }
+    return [Case(name, "", {**GOOD, **parts}) for name, parts in cases.items()]

@@ -9,7 +9,9 @@ import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, seed
-from vae_lightning.doctor.losses.posterior.noise import LATENTS, ROWS, Noise, draw, examine_noise, fill
+from vae_lightning.doctor.losses.blackbox.entries import ROWS
+from vae_lightning.doctor.losses.blackbox.gradients import LOST
+from vae_lightning.doctor.losses.posterior.noise import LATENTS, Noise, draw, examine_noise, fill
 from vae_lightning.doctor.losses.posterior.sigma import POSITIVE_GRID, REAL_GRID, Sigma, identify_sigma
 from vae_lightning.doctor.report import Finding
 
@@ -72,7 +74,7 @@ def examine_sampler(box: BlackBox) -> SamplerReading:
         return reading
     if noise.seeded and _are_heads_exchanged(box):
         says = "The draw is shifted by its second argument as it should be by the first: sample(s, m)."
-        reading.findings.append(Finding("ARG-SWAP", False, says, "Give the mean first.", about="sample"))
+        reading.findings.append(Finding("ARG-SWAP", False, says, "Give the mean first."))
         return reading
     _read_sigma(box, reading, noise)
     places = _check_mean(box, reading, noise)
@@ -120,7 +122,7 @@ def _read_sigma(box: BlackBox, reading: SamplerReading, noise: Noise) -> None:
         if silent:
             says = f"For s from {silent[0]:g} to {silent[-1]:g} the draw contains no noise: σ is exactly 0 there."
             advice = "Keep σ positive: exp(s/2), or softplus(s)."
-            reading.findings.append(Finding("HEAD-ACT", False, says, advice, about="sample"))
+            reading.findings.append(Finding("HEAD-ACT", False, says, advice))
         reading.sigma = None
         return
     if not reading.constant:
@@ -150,21 +152,21 @@ def _check_mean(box: BlackBox, reading: SamplerReading, noise: Noise) -> list[Fi
     means = {s: np.array([_read_mean(box, m, s, noise) for m in points]) for s in (quiet, REFERENCE)}
     tolerance = (1e-4 if box.single_precision else 1e-8) if noise.seeded else 0.05
     if all(np.max(np.abs(mean - points)) < tolerance * 10 for mean in means.values()):
-        return [Finding("MISMATCH", True, "The mean of the draw is m, at every s.", about="sample")]
+        return [Finding("MISMATCH", True, "The mean of the draw is m, at every s.")]
     evidence = {f"mean at s = {s:g}": [float(f"{value:.5g}") for value in mean] for s, mean in means.items()}
     evidence["m"] = points.tolist()
     if np.max(np.abs(means[quiet] - means[REFERENCE])) > tolerance * 30:
         says = "The mean of the draw depends on s as well as on m"
         advice = "Scale the noise only: z = m + σ·eps, not σ·(m + eps)."
-        return [Finding("MISMATCH", False, says + ".", advice, evidence, about="sample")]
+        return [Finding("MISMATCH", False, says + ".", advice, evidence)]
     slope = float(np.sum(means[REFERENCE] * points) / np.sum(points * points))
     if np.max(np.abs(means[REFERENCE] - slope * points)) < tolerance * 30:
         says = f"The mean of the draw is {slope:.4g}·m, not m."
-        return [Finding("MISMATCH", False, says, "Use z = m + σ·eps.", evidence, about="sample")]
+        return [Finding("MISMATCH", False, says, "Use z = m + σ·eps.", evidence)]
     says = "The mean of the draw is a bent function of m: an activation on the mean head cuts its range"
     low, high = float(means[REFERENCE].min()), float(means[REFERENCE].max())
     says += f" (m from -3 to 3 gives {low:.3g} to {high:.3g})."
-    return [Finding("HEAD-ACT", False, says, "Leave the mean head linear.", evidence, about="sample")]
+    return [Finding("HEAD-ACT", False, says, "Leave the mean head linear.", evidence)]
 
 
 def _read_mean(box: BlackBox, m: float, s: float, noise: Noise) -> float:
@@ -174,50 +176,19 @@ def _read_mean(box: BlackBox, m: float, s: float, noise: Noise) -> float:
 
 
 def _check_gradients(box: BlackBox, noise: Noise) -> list[Finding]:
-    if not box.has_gradient:
-        return []  # the report's list of skipped checks says so
     generator = np.random.default_rng(1)
     m, s = generator.normal(size=(ROWS, LATENTS)), generator.uniform(0.4, 1.4, size=(ROWS, LATENTS))
-    seed(5)
-    from_graph = box.gradient(m, s)
-    if from_graph is None:
-        return [_report_no_gradient("m and s", "the draw is cut off from both")]
-    if not from_graph:
-        return []
-    if not noise.seeded:  # two draws cannot be compared, but a gradient of zero is one without comparison
-        silent = [name for name, gradient in zip("ms", from_graph, strict=True) if not np.any(gradient)]
-        return [_report_no_gradient(" and ".join(silent), "none passes")] if silent else []
-    wrong: list[set[str]] = []
-    for step, tolerance in ((1e-6, 1e-4), (1e-3, 0.05)):  # the wider for samplers in single precision, inside or out
-        slopes = (
-            (draw(box, m + step, s, 5) - draw(box, m - step, s, 5)) / (2 * step),
-            (draw(box, m, s + step, 5) - draw(box, m, s - step, 5)) / (2 * step),
-        )
-        misfits = [
-            np.max(np.abs(g - slope) / max(1.0, np.max(np.abs(slope))))
-            for g, slope in zip(from_graph, slopes, strict=True)
-        ]
-        wrong.append({name for name, misfit in zip("ms", misfits, strict=True) if misfit > tolerance})
-    missing = [
-        (name, "none passes" if not np.any(gradient) else "another passes")
-        for name, gradient in zip("ms", from_graph, strict=True)
-        if all(name in names for names in wrong)
-    ]
-    if missing:
-        name = " and ".join(name for name, _ in missing)
-        return [_report_no_gradient(name, f"z changes with {name}, but {missing[0][1]}")]
-    return [Finding("NO-GRAD", True, "dz/dm and dz/ds pass as they should.", about="sample")]
-
-
-def _report_no_gradient(name: str, detail: str) -> Finding:
-    return Finding(
-        "NO-GRAD",
-        False,
-        f"The gradient with respect to {name} is wrong: {detail}. The encoder cannot learn from the reconstruction.",
-        "Reparameterise: z = m + σ(s)·eps with eps drawn apart; no detach, no no_grad, no sample() where rsample() is "
-        "meant.",
-        about="sample",
-    )
+    states = dict(zip("ms", box.judge_gradients(m, s, comparable=noise.seeded), strict=False))
+    lost = [name for name, state in states.items() if state in LOST]
+    if not states or not (lost or noise.seeded):
+        return []  # the report's list of skipped checks says so
+    if not lost:
+        return [Finding("NO-GRAD", True, "dz/dm and dz/ds pass as they should.")]
+    detail = "none passes" if states[lost[0]] == "none" else "another passes than that of the values"
+    says = f"The gradient with respect to {' and '.join(lost)} is wrong: {detail}. The encoder cannot learn from the "
+    says += "reconstruction."
+    advice = "Reparameterise: z = m + σ(s)·eps with eps drawn apart; no detach, no no_grad, no sample() where "
+    return [Finding("NO-GRAD", False, says, advice + "rsample() is meant.")]
 
 
 def _check_extremes(box: BlackBox, reading: SamplerReading, noise: Noise) -> list[Finding]:
@@ -231,14 +202,14 @@ def _check_extremes(box: BlackBox, reading: SamplerReading, noise: Noise) -> lis
     findings = []
     if not all(np.isfinite(value) for value in far):
         says = f"Draws are not finite for s between -{limit:g} and {limit:g}."
-        findings.append(Finding("OVERFLOW", False, says, "Bound s by a smooth map before it is used.", about="sample"))
+        findings.append(Finding("OVERFLOW", False, says, "Bound s by a smooth map before it is used."))
     at_reference = float(np.interp(REFERENCE, reading.grid, reading.sigma))
     measured = np.array([*(value * at_reference for value in far[: ends.size]), *reading.sigma])
     measured = np.where(np.isfinite(measured), measured, np.inf)
-    return findings + check_range(np.array([*ends, *reading.grid]), measured, "sample")
+    return findings + check_range(np.array([*ends, *reading.grid]), measured)
 
 
-def check_range(s: Array, sigma: Array, about: str) -> list[Finding]:
+def check_range(s: Array, sigma: Array) -> list[Finding]:
     """HEAD-ACT if σ(s), for s from −40 to 40, is bounded near the prior's; what still grows at the end is not."""
     low, high, nearer = float(np.min(sigma)), float(np.max(sigma)), float(np.max(sigma[np.abs(s) <= 20]))
     bounded = high < min(1.2, 1.5 * nearer)
@@ -250,7 +221,7 @@ def check_range(s: Array, sigma: Array, about: str) -> list[Finding]:
         says += f" A latent can then carry at most {max(-np.log(low), 0.0):.2g} nats."
     advice = "Leave the second head linear, or bound it by a wide smooth map."
     evidence = {"least sigma": low, "greatest sigma": high}
-    return [Finding("HEAD-ACT", False, says, advice, evidence, about=about)]
+    return [Finding("HEAD-ACT", False, says, advice, evidence)]
 
 
 def _read_spread(box: BlackBox, s: float, noise: Noise) -> float:

@@ -1,13 +1,14 @@
 """Reconstructions that couple columns or scores: class numbers, one-hot rows, counts under a softmax, anything else."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox
 from vae_lightning.doctor.losses.blackbox.reductions import Reduction
-from vae_lightning.doctor.losses.reconstruction.layout import CLASSES, ROWS, ReconstructionReading
+from vae_lightning.doctor.losses.reconstruction.layout import CLASSES, ROWS, ReconstructionReading, pack_classes
 from vae_lightning.doctor.report import Finding
 
 Cost = Callable[[int, Array], float]
@@ -18,14 +19,7 @@ def examine_classes(box: BlackBox, reading: ReconstructionReading) -> None:
     """A reconstruction of class numbers: Σ over the classes of exp(−reconstruction) must be one."""
     kind = reading.term.layout.kind
     columns = 1 if kind == "classes" else reading.term.columns
-
-    def arguments(label: int, scores: Array, rows: int, width: int) -> tuple[Array, Array]:
-        if kind == "classes":
-            return np.full((rows,), label), np.tile(scores, (rows, 1))
-        if kind == "class columns":
-            return np.full((rows, width), label), np.tile(scores[None, :, None], (rows, 1, width))
-        return np.full((rows, width), label), np.tile(scores, (rows, width, 1))
-
+    arguments = partial(pack_classes, kind)
     scores = np.linspace(0.2, 0.8, CLASSES)
     base = box(*arguments(0, scores, ROWS, columns))
     rows = _read_power(box(*arguments(0, scores, 2 * ROWS, columns)), base)
@@ -42,7 +36,7 @@ def examine_classes(box: BlackBox, reading: ReconstructionReading) -> None:
         reading.likelihood = False
         says = "Σ exp(−reconstruction) over the classes depends on the scores: probabilities that do not add up."
         advice = "Give the categorical cross-entropy what it expects: logits, or log-probabilities that are normalised."
-        reading.findings.append(Finding("UNNORMALISED", False, says, advice, about="reconstruction"))
+        reading.findings.append(Finding("UNNORMALISED", False, says, advice))
 
 
 def _read_power(doubled: Array, single: Array) -> int:
@@ -84,12 +78,10 @@ def _read_categorical(reading: ReconstructionReading, cost: Cost, count: int, fr
 def _report_categorical(name: str, meant: Array) -> Finding:
     if name != "softmax of softmax":
         says = f"Given {name}, the probabilities of the classes add up to one."
-        return Finding("UNNORMALISED", True, says, about="reconstruction")
+        return Finding("UNNORMALISED", True, says)
     least = np.log(np.e + meant.shape[1] - 1) - 1
     says = f"However sure the decoder is, a class costs at least {least:.3g} nats: softmax of softmax."
-    return Finding(
-        "DOUBLE-SIGMOID", False, says, "Give the cross-entropy the scores as they are.", about="reconstruction"
-    )
+    return Finding("DOUBLE-SIGMOID", False, says, "Give the cross-entropy the scores as they are.")
 
 
 def read_one_hot(box: BlackBox, reading: ReconstructionReading, columns: int, coupled: bool) -> bool:
@@ -143,10 +135,10 @@ def examine_coupled(box: BlackBox, reading: ReconstructionReading, columns: int)
             "However far x is from the output, the reconstruction stays the same: exp(−reconstruction) is no density."
         )
         advice = "Use a squared error or another likelihood of the columns."
-        reading.findings.append(Finding("UNNORMALISED", False, says, advice, about="reconstruction"))
+        reading.findings.append(Finding("UNNORMALISED", False, says, advice))
         return
     says = "The reconstruction is neither a sum nor a mean over rows and columns: it cannot be judged column by column."
-    reading.findings.append(Finding("UNNORMALISED", None, says, about="reconstruction"))
+    reading.findings.append(Finding("UNNORMALISED", None, says))
 
 
 def _is_bounded(box: BlackBox, reading: ReconstructionReading, columns: int) -> bool:

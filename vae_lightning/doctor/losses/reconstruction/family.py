@@ -9,8 +9,8 @@ from vae_lightning.doctor.losses.posterior.sigma import POSITIVE_GRID, identify_
 from vae_lightning.doctor.losses.reconstruction.blocks import MOST, Block, BlockBox, find_blocks
 from vae_lightning.doctor.losses.reconstruction.classes import examine_classes, examine_coupled, read_one_hot
 from vae_lightning.doctor.losses.reconstruction.exponential import find_natural_family
-from vae_lightning.doctor.losses.reconstruction.layout import ORDINARY, ROWS, ReconstructionReading, Term, replace_head
-from vae_lightning.doctor.losses.reconstruction.reach import check_bernoulli_reach, check_far_values, check_unit_reach
+from vae_lightning.doctor.losses.reconstruction.layout import ORDINARY, ReconstructionReading, Term, replace_head
+from vae_lightning.doctor.losses.reconstruction.reach import check_far_values, check_signs_of_heads, check_unit_reach
 from vae_lightning.doctor.losses.reconstruction.supports import Normalisation, normalise
 from vae_lightning.doctor.report import Finding
 
@@ -34,11 +34,13 @@ def examine_reconstruction(
     if term.layout.kind.startswith("class"):
         examine_classes(box, reading)
         return [reading]
-    if _is_random(term):
-        reading.findings.append(_report_random(term, free_constant))
+    random = _check_randomness(term, free_constant)
+    if random:
+        reading.findings += random
         return [reading]
     # Equal values in all columns hide what the argmax of a one-hot row shows.
-    if not _ignores_x(term) and term.reduction.regular and _is_additive(term):
+    kinds = term.combine(term.pair[1], ORDINARY), term.combine(term.pair[0], [head + 0.1 for head in ORDINARY])
+    if not _ignores_x(term) and term.reduction.regular and term.add_up(*kinds):
         _examine_alike(reading, kl_weight)
         return [reading]
     blocks = [block for block in find_blocks(term) if not block.idle]
@@ -89,70 +91,27 @@ def _examine_alike(reading: ReconstructionReading, kl_weight: float | None) -> N
     known = any(_read_family(reading, sign, expected, kl_weight) for sign in (reading.sign, -reading.sign))
     if not known and not read_one_hot(term.box, reading, term.columns, coupled=False):
         _judge_no_likelihood(reading, expected)
-    reading.findings += [*_check_signs_of_heads(reading), *_check_gradient(term.box, reading)]
+    reading.findings += [*check_signs_of_heads(term), *_check_gradient(term.box, reading)]
 
 
-def _check_signs_of_heads(reading: ReconstructionReading) -> list[Finding]:
-    """Whether heads beside a mean, which may be any number, may be negative, too: raw outputs are both."""
-    term = reading.term
-    usual = ORDINARY[: term.layout.heads]
-
-    def refuses(head: int) -> bool:
-        return not all(np.isfinite(term.value(x, replace_head(usual, head, -0.7))) for x in term.pair)
-
-    refused = [head for head in range(term.layout.heads) if refuses(head)]
-    if not refused or len(refused) == term.layout.heads:
-        return []  # heads that are all positive come from activations outside
-    names = " and ".join(f"out[{head}]" for head in refused)
-    says = f"The reconstruction is not finite for negative {names}, while the other output may be any number: a raw "
-    says += "output of the decoder, used as a scale or variance."
-    advice = "Make it positive first: the exponential of half a log-variance, or a softplus plus a small number."
-    return [Finding("OVERFLOW", False, says, advice, {"heads": refused}, about="reconstruction")]
-
-
-def _is_random(term: Term) -> bool:
-    values = [term.evaluate(term.pair[1], ORDINARY) for _ in range(3)]
-    return bool(np.ptp(values) > 1e-10 * max(1.0, abs(values[0])))
-
-
-def _report_random(term: Term, taken_out: bool) -> Finding:
-    low, high = term.pair
-
-    def compare(number: int) -> float:
-        """How x and another x differ, beside one noise."""
-        values = []
-        for x in (low, high):
-            seed(number)
-            values.append(term.evaluate(x, ORDINARY))
-        return values[1] - values[0]
-
-    differences = [compare(number) for number in (1, 1, 2, 3)]
+def _check_randomness(term: Term, taken_out: bool) -> list[Finding]:
+    usual, other = (term.combine(x, ORDINARY) for x in term.pair[::-1])
+    values = [term.evaluate(usual) for _ in range(3)]
+    if not np.ptp(values) > 1e-10 * max(1.0, abs(values[0])):
+        return []
+    differences = []  # between x and another x, beside one noise
+    for number in (1, 1, 2, 3):
+        seed(number)
+        value = term.evaluate(usual)
+        seed(number)
+        differences.append(value - term.evaluate(other))
     governed = taken_out or differences[0] == differences[1]
     if governed and np.ptp(differences) > 1e-6 * max(1.0, abs(differences[0])):
-        says = (
-            "The output is drawn at random before it is compared with x: what is compared is a sample, no likelihood."
-        )
+        says = "The output is drawn at random before it is compared with x: that is no likelihood."
         advice = "Give the decoder's mean and variance to −log p(x|z) as they are."
-        return Finding("UNNORMALISED", False, says, advice, about="reconstruction")
+        return [Finding("UNNORMALISED", False, says, advice)]
     says = "Two calls with the same arguments differ: the reconstruction is random, so nothing can be read off it."
-    advice = "Take dropout and noise out of the loss function."
-    return Finding("UNSEEDED", None, says, advice, about="reconstruction")
-
-
-def _is_additive(term: Term) -> bool:
-    low, high = term.pair
-    chosen = np.zeros((ROWS, term.columns), dtype=bool)
-    chosen[::2, ::3] = True
-    heads = [np.where(chosen, ORDINARY[i], ORDINARY[i] + 0.1) for i in range(term.layout.heads)]
-    share = float(chosen.mean())
-    one = float(np.mean(term.raw(high, ORDINARY, ROWS, term.columns)))
-    other = float(np.mean(term.raw(low, [head + 0.1 for head in ORDINARY], ROWS, term.columns)))
-    seen = term.box.attempt(np.where(chosen, high, low), term.layout.out(heads))
-    if seen is None:
-        return False
-    tolerance = 1e-4 if term.box.single_precision else 1e-5
-    expected = share * one + (1 - share) * other
-    return abs(float(np.mean(seen)) - expected) <= tolerance * max(abs(one), abs(other), 1e-6)
+    return [Finding("UNSEEDED", None, says, "Take dropout and noise out of the loss function.")]
 
 
 def _ignores_x(term: Term) -> bool:
@@ -163,17 +122,15 @@ def _ignores_x(term: Term) -> bool:
 def _report_no_comparison() -> Finding:
     says = "The reconstruction does not compare x with out: the effect of one does not depend on the other."
     advice = "Compare the decoder's output with the row it came from."
-    return Finding("UNNORMALISED", False, says, advice, about="reconstruction")
+    return Finding("UNNORMALISED", False, says, advice)
 
 
 def _read_sign(reading: ReconstructionReading) -> bool:
     """Read the sign; False if x and out do not even meet."""
     term = reading.term
-    meeting = []
-    left, right = term.pair
+    (left, right), meeting = term.pair, []
     for head in range(term.layout.heads):
-        low, high = list(ORDINARY), list(ORDINARY)
-        low[head], high[head] = 0.35, 0.7
+        low, high = (replace_head(ORDINARY, head, value) for value in (0.35, 0.7))
         crossed = term.value(right, low) + term.value(left, high) - term.value(right, high) - term.value(left, low)
         meeting.append(crossed)
     size = abs(term.value(right, ORDINARY)) + abs(term.value(left, ORDINARY)) + 1e-9
@@ -210,7 +167,7 @@ def _read_family(reading: ReconstructionReading, sign: float, expected: list[flo
         reading.sign = sign
         reading.family, reading.weight, reading.likelihood = natural[0], natural[1], True
         says = f"Up to a term of x alone it is the negative log-likelihood of the {natural[0]} family."
-        reading.findings.append(Finding("UNNORMALISED", True, says, about="reconstruction"))
+        reading.findings.append(Finding("UNNORMALISED", True, says))
         return True
     if found is None:
         return False
@@ -226,7 +183,7 @@ def _judge_no_likelihood(reading: ReconstructionReading, expected: list[float]) 
     if one_head and any(_is_exchanged(term, one, expected) for one in (sign, -sign)):
         says = "With its two arguments exchanged it is a likelihood: target and prediction are swapped."
         advice = "Give the prediction where the prediction belongs, and the data as the target."
-        reading.findings.append(Finding("ARG-SWAP", False, says, advice, about="reconstruction"))
+        reading.findings.append(Finding("ARG-SWAP", False, says, advice))
         return
     values = [sign * term.value(1.0, (out, 0.6, 0.7)) for out in (0.25, 0.85)]
     says = "The total of exp(−reconstruction) over x depends on the decoder's output, whichever x are meant (0 and 1, "
@@ -235,7 +192,7 @@ def _judge_no_likelihood(reading: ReconstructionReading, expected: list[float]) 
     if term.layout.heads > 1:
         advice = "Look for a missing log σ: a learned scale needs it. Or for a factor on one of the terms."
     evidence = {"value at x = 1, out = 0.25": values[0], "at out = 0.85": values[1]}
-    reading.findings.append(Finding("UNNORMALISED", False, says, advice, evidence, about="reconstruction"))
+    reading.findings.append(Finding("UNNORMALISED", False, says, advice, evidence))
 
 
 def _accept(reading: ReconstructionReading, found: Normalisation, kl_weight: float | None) -> None:
@@ -249,26 +206,26 @@ def _accept(reading: ReconstructionReading, found: Normalisation, kl_weight: flo
             reading.tail = sign * (term.value(301.0, ORDINARY) - term.value(300.0, ORDINARY))
     if found.support == "real" and term.layout.heads == 1:
         reading.findings += check_far_values(term)
-    if found.support == "binary":
-        reading.findings += check_bernoulli_reach(term, sign / (found.weight or 1.0))
-    if found.support == "unit" and term.layout.heads == 1:
-        reading.findings += check_unit_reach(term, sign / (found.weight or 1.0))
-    plain = abs(found.log_z) < 0.01 * abs(found.weight or 1.0)
+    if found.support in ("binary", "unit") and term.layout.heads == 1:
+        reading.findings += check_unit_reach(term, sign / (found.weight or 1.0), found.support)
     data = {"binary": "0/1 data", "unit": "data in [0, 1]", "positive": "positive data", "circle": "angles"}
-    data["real"] = "real data"
-    says = f"exp(−reconstruction) is normalised over {data.get(found.support, found.support)}"
+    says = f"exp(−reconstruction) is normalised over {data.get(found.support, found.support + ' data')}"
     if reading.free_constant:
-        says += ", up to a constant."
-    else:
-        says += "." if plain else f", up to the factor exp({found.log_z:.4g}) per column, which no gradient sees."
-    reading.findings.append(Finding("UNNORMALISED", True, says, about="reconstruction"))
+        says += ", up to a constant"
+    elif abs(found.log_z) >= 0.01 * abs(found.weight or 1.0):
+        says += f", up to the factor exp({found.log_z:.4g}) per column, which no gradient sees"
+    reading.findings.append(Finding("UNNORMALISED", True, f"{says}."))
     weight = found.weight
     usual = (1.0,) if kl_weight is None else (1.0, abs(kl_weight))
     if weight is None or term.layout.heads == 1 or any(abs(weight / one - 1) < 0.01 for one in usual):
         return
     if kl_weight is None or not _whole_is_scaled(term, sign, weight):
         reading.likelihood, reading.weight = False, 1.0
-        reading.findings[-1] = _report_hidden_factor(weight)
+        says = f"It is a likelihood only when divided by {weight:.4g}: as it stands, exp(−reconstruction) adds up to "
+        says += "something that depends on the decoder's scale."
+        advice = f"Check the factor of the log term against the rest, or multiply the KL by {weight:.4g} too."
+        others = (f"SCALE: the whole is multiplied by {weight:.4g}",)
+        reading.findings[-1] = Finding("UNNORMALISED", False, says, advice, {"weight": weight}, others)
 
 
 def _whole_is_scaled(term: Term, sign: float, weight: float) -> bool:
@@ -287,14 +244,6 @@ def _whole_is_scaled(term: Term, sign: float, weight: float) -> bool:
         label, factor = identify_sigma(grid, np.sqrt(weight / (2 * seconds)), 1e-3)
         return label is not None and abs(factor - 1) < 1e-3
     return False
-
-
-def _report_hidden_factor(weight: float) -> Finding:
-    says = f"It is a likelihood only when divided by {weight:.4g}: as it stands, exp(−reconstruction) adds up to "
-    says += "something that depends on the decoder's scale."
-    advice = f"Check the factor of the log term against the rest, or multiply the KL by {weight:.4g} too."
-    others = (f"SCALE: the whole is multiplied by {weight:.4g}",)
-    return Finding("UNNORMALISED", False, says, advice, {"weight": weight}, others, about="reconstruction")
 
 
 def _read_curvature(term: Term, sign: float) -> float | None:
@@ -332,19 +281,15 @@ def _is_exchanged(term: Term, sign: float, expected: list[float]) -> bool:
 
 
 def _check_gradient(box: BlackBox, reading: ReconstructionReading) -> list[Finding]:
-    term = reading.term
-    if not box.has_gradient:
+    states = box.judge_gradients(*reading.term.example(reading.term.layout), comparable=False)[1:]
+    if not states:
         return []
-    gradients = box.gradient(*term.example(term.layout))
-    if gradients is not None and not gradients:
-        return []
-    outs = gradients[1:] if gradients is not None else []
-    if outs and any(np.any(gradient) for gradient in outs):
-        if all(np.all(np.isfinite(gradient)) for gradient in outs):
-            return [Finding("NO-GRAD", True, "A gradient reaches the decoder's output.", about="reconstruction")]
-        if reading.likelihood is False:
-            return []  # a consequence of what has been found already
-        says = "The gradient of the reconstruction is NaN or infinite at ordinary x and an output of 0.35."
-        return [Finding("OVERFLOW", False, says, about="reconstruction")]
-    says = "No gradient reaches the decoder's output: the decoder cannot learn."
-    return [Finding("NO-GRAD", False, says, "No detach(), round() or argmax() in the loss.", about="reconstruction")]
+    if all(state == "none" for state in states):
+        says = "No gradient reaches the decoder's output: the decoder cannot learn."
+        return [Finding("NO-GRAD", False, says, "No detach(), round() or argmax() in the loss.")]
+    if "not finite" not in states:
+        return [Finding("NO-GRAD", True, "A gradient reaches the decoder's output.")]
+    if reading.likelihood is False:
+        return []  # a consequence of what has been found already
+    says = "The gradient of the reconstruction is NaN or infinite at ordinary x and an output of 0.35."
+    return [Finding("OVERFLOW", False, says)]

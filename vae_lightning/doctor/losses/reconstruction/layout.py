@@ -7,10 +7,10 @@ import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Argument, Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed
-from vae_lightning.doctor.losses.blackbox.reductions import Reduction, read_entry, read_form, read_reduction
+from vae_lightning.doctor.losses.blackbox.entries import ROWS, Entries
+from vae_lightning.doctor.losses.blackbox.reductions import read_form, read_reduction
 from vae_lightning.doctor.report import Finding
 
-ROWS = 5
 ORDINARY = (0.35, 0.6, 0.7, 0.45, 0.8, 0.55)
 """Heads that are legal as probabilities, rates, scales, logits and log-variances alike."""
 
@@ -56,6 +56,15 @@ CLASSES = 4
 CLASS_LAYOUTS = ("class stack", "classes", "class columns")
 
 
+def pack_classes(kind: str, label: int, scores: Array, rows: int, columns: int) -> tuple[Array, Array]:
+    """Class numbers beside scores of all classes, the same in every row and column."""
+    if kind == "classes":
+        return np.full((rows,), label), np.tile(scores, (rows, 1))
+    if kind == "class columns":
+        return np.full((rows, columns), label), np.tile(scores[None, :, None], (rows, 1, columns))
+    return np.full((rows, columns), label), np.tile(scores, (rows, columns, 1))
+
+
 def replace_head(heads: Sequence[float], index: int, value: float) -> tuple[float, ...]:
     """`heads`, one of them replaced."""
     return (*heads[:index], float(value), *heads[index + 1 :])
@@ -93,7 +102,7 @@ EDGES, INSIDE = (0.0, 1.0), (0.3, 0.8)
 """Two values of x that most likelihoods take, and two for densities on open intervals."""
 
 
-class Term:
+class Term(Entries):
     """A reconstruction, evaluated entry by entry.
 
     Args:
@@ -104,20 +113,16 @@ class Term:
     Attributes:
         layout: How the decoder's output is packed.
         pair: Two values of x at which it is finite.
-        reduction: How rows and columns are reduced.
 
     Raises:
         CallFailed: No layout gives a number, or none that is finite.
     """
 
     def __init__(self, box: BlackBox, columns: int, layout: Layout | None = None) -> None:
-        self.box = box
-        self.columns = columns
-        self._known: dict[tuple[float, ...], float] = {}
+        super().__init__(box, columns, lambda x, *heads: (x, self.layout.out(heads)))
         self.pair = EDGES
         self.layout = layout or self._find_layout()
-        self.reduction = Reduction("scalar", 0, 0)
-        if self.layout.kind in ("classes", "class columns", "class stack"):
+        if self.layout.kind.startswith("class"):
             return
         self.pair = next((pair for pair in (EDGES, INSIDE) if self._is_finite(pair)), EDGES)
         if not self._is_finite(self.pair):
@@ -131,8 +136,7 @@ class Term:
         )
 
     def _is_finite(self, pair: tuple[float, float]) -> bool:
-        values = [self.box.attempt(*self._fill_arguments(x, ORDINARY, ROWS, self.columns)) for x in pair]
-        return all(value is not None and bool(np.all(np.isfinite(value))) for value in values)
+        return all(bool(np.isfinite(self.evaluate(self.combine(x, ORDINARY)))) for x in pair)
 
     def _find_layout(self) -> Layout:
         failures: list[CallFailed] = []
@@ -168,22 +172,19 @@ class Term:
 
     def _find_class_layout(self, kinds: Sequence[str]) -> Layout | None:
         """The layout of scores of classes, if exchanging two classes in labels and scores changes nothing."""
-        shapes: dict[str, tuple[tuple[int, ...], tuple[int, ...], int]] = {
-            "class stack": ((ROWS, self.columns), (ROWS, self.columns, CLASSES), 2),
-            "classes": ((ROWS,), (ROWS, CLASSES), 1),
-            "class columns": ((ROWS, self.columns), (ROWS, CLASSES, self.columns), 1),
-        }
+        scores = np.random.default_rng(0).uniform(0.2, 0.8, CLASSES)
+        exchanged = scores[[2, 1, 0, 3]]
         for kind in kinds:
-            shape, out, axis = shapes[kind]
-            scores = np.random.default_rng(0).uniform(0.2, 0.8, out)
-            exchanged = np.take(scores, [2, 1, 0, 3], axis=axis)
-            first, third = np.zeros(shape, dtype=np.int64), np.full(shape, 2)
+            asked = [
+                pack_classes(kind, label, given, ROWS, self.columns)
+                for label, given in ((0, scores), (2, exchanged), (2, scores))
+            ]
             try:
-                self.box.find_framework(first, scores)
-                value, same, other = self.box(first, scores), self.box(third, exchanged), self.box(third, scores)
+                self.box.find_framework(*asked[0])
+                value, same, other = (self.box(*arguments) for arguments in asked)
             except CallFailed:
                 continue
-            usual = value.shape in ((), (1,), (ROWS,), shape)
+            usual = value.shape in ((), (1,), (ROWS,), asked[0][0].shape)
             if usual and np.allclose(value, same, rtol=1e-5) and not np.allclose(value, other, rtol=1e-4):
                 return Layout(kind, CLASSES)
         return None
@@ -201,32 +202,22 @@ class Term:
         plain, touched = self.box(*self.example(layout)), self.box(*self.example(layout, head))
         return not np.array_equal(plain, touched, equal_nan=True)
 
-    def _fill_arguments(self, x: float, heads: Sequence[float], rows: int, columns: int) -> tuple[Array, Argument]:
-        arrays = [np.full((rows, columns), float(head)) for head in heads[: self.layout.heads]]
-        return np.full((rows, columns), float(x)), self.layout.out(arrays)
+    def combine(self, x: float, heads: Sequence[float]) -> tuple[float, ...]:
+        """The values of one entry: x, and as many heads as there are."""
+        return x, *heads[: self.layout.heads]
 
     def raw(self, x: float, heads: Sequence[float], rows: int, columns: int) -> Array:
         """What the function returns where every entry has this x and these heads."""
-        return self.box(*self._fill_arguments(x, heads, rows, columns))
+        return self.ask(self.combine(x, heads), rows, columns)
 
     def value(self, x: float, heads: Sequence[float]) -> float:
-        """The value of one entry; NaN where the function refuses. Asked twice, the function is called once."""
-        key = (float(x), *(float(head) for head in heads[: self.layout.heads]))
-        if key not in self._known:
-            self._known[key] = self.evaluate(x, heads)
-        return self._known[key]
-
-    def evaluate(self, x: float, heads: Sequence[float]) -> float:
-        """The same by a new call."""
-        result = self.box.attempt(*self._fill_arguments(x, heads, ROWS, self.columns))
-        if result is None:
-            return np.nan
-        return read_entry(result, self.reduction, ROWS, self.columns)
+        """The value of one entry; NaN where the function refuses."""
+        return self.entry(self.combine(x, heads))
 
     def average_columns(self) -> None:
         """Take what was read as a sum for a mean over as many columns as there are."""
         self.reduction = replace(self.reduction, columns=-1.0)
-        self._known.clear()
+        self.known.clear()
 
     def values(self, x: Array, heads: Sequence[float]) -> Array:
         """The values of many x beside the same heads, in one call where the form allows it."""
@@ -235,12 +226,7 @@ class Term:
             arrays = [np.full(rows.shape, float(head)) for head in heads[: self.layout.heads]]
             result = self.box.attempt(rows, self.layout.out(arrays))
             if result is not None:
-                per_row = result.reshape(len(x), -1).mean(axis=1)
-                if self.reduction.form == "row":
-                    per_row = per_row / self.columns ** (self.reduction.column_power + 1)
-                else:
-                    per_row = per_row / self.columns**self.reduction.column_power
-                return np.asarray(per_row / len(x) ** self.reduction.row_power)
+                return result.reshape(len(x), -1).mean(axis=1) / self.reduction.count(len(x), self.columns)
         return np.array([self.value(float(one), heads) for one in x])
 
 
@@ -272,3 +258,8 @@ class ReconstructionReading:
     free_constant: bool = False
     block: Block | None = None
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def where(self) -> str:
+        """The columns, as they are appended to what a finding is about."""
+        return "" if self.block is None else f", {self.block.text}"
