@@ -25,6 +25,7 @@ from vae_lightning.cli.score import score
 from vae_lightning.config.overrides import AGAIN, CONF, is_sweep, prepare_overrides
 from vae_lightning.errors import ConfigError, InterruptedRun, RunError, UserError, check_parameter
 from vae_lightning.files import free_directory
+from vae_lightning.runs.imports import importing
 from vae_lightning.shell import INTERPOLATION, QUOTED, SWEPT_PATHS, group_of, quote_items, read_hydra_text
 
 if TYPE_CHECKING:
@@ -135,12 +136,12 @@ def read_words(arguments: Sequence[str]) -> list[str]:
 
 def _check_files(words: Sequence[str]) -> None:
     """Tell at once of a table that is not there: what reads tables takes seconds to import."""
-    from vae_lightning.data.files.archives import existing_path
-
     named = dict(word.lstrip("+").split("=", 1) for word in words if "=" in word)
     for key in SWEPT_PATHS if named.get("data") == "table" else ():
         value = named.get(key, "null")
         if QUOTED.fullmatch(value) and not INTERPOLATION.search(value):
+            from vae_lightning.data.files.archives import existing_path  # numpy with it
+
             existing_path(read_hydra_text(value), "Table", "a file", parameter=key.removeprefix("data."))
 
 
@@ -150,8 +151,9 @@ def _job(config: "DictConfig") -> float | None:
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
-    from vae_lightning.config.settings import Settings
-    from vae_lightning.sweeps.configuration import job_of
+    with importing():
+        from vae_lightning.config.settings import Settings
+        from vae_lightning.sweeps.configuration import job_of
 
     hydra_config = HydraConfig.get()
     is_one_of_many = hydra_config.mode == RunMode.MULTIRUN
@@ -189,7 +191,9 @@ def _single(config: "DictConfig", settings: "Settings", job: "Job") -> float:
     from vae_lightning.config.strangers import HOW_AND_WHERE, refuse_links
     from vae_lightning.console import display_path, say
     from vae_lightning.runs.directory import LAST, check_unused, clear, finished, occupy
-    from vae_lightning.runs.run import is_helper, run
+
+    with importing():
+        from vae_lightning.runs.run import is_helper, run
     from vae_lightning.sweeps.launch import keep_composition
 
     run_dir, overwrite = Path(settings.run_dir), config.get("overwrite", False)
