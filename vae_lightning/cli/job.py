@@ -24,6 +24,7 @@ IDENTITY = {"data", "likelihood", "seed"}
 
 
 def run_job(config: "DictConfig") -> float | None:
+    """Train as composed; what is returned is the value that sweeps minimise."""
     # Seconds of imports, which --help and a misspelt group need not wait for.
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
