@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from tests.shells import words_in
-from vae_lightning.cli.main import read_words
+from vae_lightning.cli.words import read_words
 from vae_lightning.errors import ConfigError
 from vae_lightning.shell import hydra_text, quote_path, read_hydra_text, shell_path, shell_quote, type_setting
 

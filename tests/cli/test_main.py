@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from vae_lightning.cli import main as cli
 from vae_lightning.config.build import _check_processes
+from vae_lightning.config.overrides import prepare_overrides
 from vae_lightning.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +65,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 )
 def test_what_the_command_line_does_not_know_is_refused_before_hydra_sees_it(argument: str, says: str) -> None:
     with pytest.raises(ConfigError, match="^" + says.replace("?", r"\?").replace(".", r"\.")):
-        cli.prepare_overrides([argument])
+        prepare_overrides([argument])
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_debug_shows_the_traceback(here: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_settings_of_groups_reach_their_constructors_and_the_rest_is_left_to_hydra() -> None:
-    assert cli.prepare_overrides(["model.latent_dim=8", "seed=3", "+x=1", "~logger", "hydra.verbose=true", "-m"]) == [
+    assert prepare_overrides(["model.latent_dim=8", "seed=3", "+x=1", "~logger", "hydra.verbose=true", "-m"]) == [
         "-m",
         "++model.latent_dim=8",
         "seed=3",

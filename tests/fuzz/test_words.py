@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.shells import words_in_powershell
 from tests.test_shell import what_arrives
-from vae_lightning.cli.main import read_words
+from vae_lightning.cli.words import read_words
 from vae_lightning.errors import UserError
 from vae_lightning.shell import hydra_text, is_plain_path, read_hydra_text, shell_quote, type_setting
 

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from vae_lightning.inference.evaluation import Evaluation
+from tests.evaluations import RESULT
 from vae_lightning.reporting.table import explain
 
 NAN = math.nan
-PLAIN = Evaluation(
+PLAIN = replace(
+    RESULT,
     nelbo=24.0,
     reconstruction=20.5,
     kl=3.5,
@@ -17,14 +18,8 @@ PLAIN = Evaluation(
     nll_standard_error=0.135,
     nll_per_column=0.3672,
     bits_per_column=0.5298,
-    active_units=4,
-    latent_dim=16,
     baseline=27.0,
     entropy_floor=-0.0,
-    log_var_at_bound=0.0,
-    variance_at_floor=0.0,
-    num_rows=359,
-    num_samples=1000,
     baseline_gain_standard_error=0.1,
     control=24.5,
     control_words="factor analysis with 16 latent dimensions",

@@ -18,6 +18,7 @@ import torch
 import yaml
 from click.testing import CliRunner
 
+from tests.runs.commands import WORDS, refused, train_once
 from vae_lightning.cli import main as cli
 from vae_lightning.errors import RunError
 from vae_lightning.files import free_directory, write_whole
@@ -27,8 +28,6 @@ from vae_lightning.runs.loading import load
 from vae_lightning.sweeps.base import read_job
 
 ROOT = Path(__file__).parents[2]
-WORDS = ["data.batch_size=256", "model.hidden_dims=[8]", "model.latent_dim=2", "test.num_samples=2", "report=false"]
-WORDS += ["callbacks.figures=null", "trainer.accelerator=cpu"]
 DEAD = 4_999_999
 """No process has so high a number."""
 
@@ -36,11 +35,7 @@ DEAD = 4_999_999
 @pytest.fixture(scope="module")
 def two_epochs(made_once: Callable[..., Path]) -> Path:
     """A run of two epochs as the command line leaves it, to copy."""
-
-    def make(folder: Path) -> None:
-        cli.train([*WORDS, "trainer.max_epochs=2", f"hydra.run.dir={folder / 'run'}"])
-
-    return made_once("two_epochs", make) / "run"
+    return train_once(made_once, "two_epochs", "trainer.max_epochs=2")
 
 
 @pytest.fixture
@@ -48,17 +43,6 @@ def here(two_epochs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     monkeypatch.chdir(tmp_path)
     shutil.copytree(two_epochs, tmp_path / "run")
     return tmp_path
-
-
-def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as exit_:
-        cli.train([*words])
-    assert exit_.value.code == 1
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert len(error.splitlines()) == 1, error
-    return error
 
 
 def last_epoch(run_dir: Path) -> int:

@@ -12,24 +12,20 @@ import torch
 import yaml
 from click.testing import CliRunner
 
+from tests.runs import commands
+from tests.runs.commands import train_once
 from vae_lightning.cli import main as cli
 from vae_lightning.config.overrides import CONF
 from vae_lightning.config.strangers import CLASSES, NODES
 from vae_lightning.runs.directory import LOCK
 
-WORDS = ["data.batch_size=256", "model.hidden_dims=[8]", "model.latent_dim=2", "test.num_samples=2", "report=false"]
-WORDS += ["callbacks.figures=null", "logger=csv", "trainer.accelerator=cpu"]
 CODE = "import pathlib; pathlib.Path({!r}).write_text('run')\n"
 
 
 @pytest.fixture(scope="module")
 def finished(made_once: Callable[..., Path]) -> Path:
     """A run of one epoch as the command line leaves it, to copy."""
-
-    def make(folder: Path) -> None:
-        cli.train([*WORDS, "trainer.max_epochs=1", f"hydra.run.dir={folder / 'run'}"])
-
-    return made_once("strangers", make) / "run"
+    return train_once(made_once, "strangers", "logger=csv", "trainer.max_epochs=1")
 
 
 @pytest.fixture
@@ -55,13 +51,7 @@ def everything(folder: Path) -> dict[str, bytes]:
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    with pytest.raises(SystemExit) as exit_:
-        cli.train(["resume=theirs", "trainer.max_epochs=2", *words])
-    assert exit_.value.code == 1
-    error = capsys.readouterr().err
-    assert error.startswith("error: ")
-    assert len(error.splitlines()) == 1, error
-    return error
+    return commands.refused(capsys, "resume=theirs", "trainer.max_epochs=2", *words)
 
 
 def test_a_directory_as_this_program_leaves_it_is_gone_on_with(here: Path) -> None:
@@ -322,7 +312,7 @@ def test_a_link_that_leads_out_is_refused_before_anything_is_written(
     link(here / "theirs" / name, here / "mine" / "target")
     before, theirs = everything(here), everything(here / "theirs")
     with pytest.raises(SystemExit) as exit_:
-        cli.train([*([] if "resume" in words[0] else WORDS), *words, "trainer.max_epochs=2"])
+        cli.train([*([] if "resume" in words[0] else [*commands.WORDS, "logger=csv"]), *words, "trainer.max_epochs=2"])
     assert exit_.value.code == 1
     error = capsys.readouterr().err
     assert "is a link that leads out of" in error

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vae_lightning.errors import ConfigError, DataError, RunError, UserError
+from vae_lightning.runs.imports import importing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,10 +58,10 @@ def load_with_record(run: Path) -> "Loaded":
     Raises:
         RunError: when there is none.
     """
-    from vae_lightning.runs.loading import load_recorded
-
     if not run.is_dir():
         raise RunError(f"There is no run directory {run}.")
+    with importing():
+        from vae_lightning.runs.loading import load_recorded
     return load_recorded(run)
 
 

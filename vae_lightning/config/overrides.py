@@ -56,6 +56,11 @@ def prepare_overrides(arguments: Sequence[str], conf: Path = CONF, *, sweeps: bo
     return [*flags, *filter(None, checked)]
 
 
+def lacks_group(name: str) -> ConfigError:
+    """The error of a run without one of the groups that it needs."""
+    return ConfigError(f"A run needs the group {name}, which was taken away. Leave it out for the default.")
+
+
 def is_sweep(arguments: Sequence[str]) -> bool:
     """Whether the command is one for many jobs."""
     return any(word in ("-m", "--multirun") or SWEEPING.match(word) for word in arguments)
@@ -123,7 +128,7 @@ def _check(argument: str, groups: set[str], settings: set[str], conf: Path) -> s
     is_taken_away = key in groups and (sign == "~" or (not sign and value == "=null"))
     if is_taken_away:
         if key in NEEDED:
-            raise ConfigError(f"A run needs the group {key}, which was taken away. Leave it out for the default.")
+            raise lacks_group(key)
         return "" if key in ABSENT else f"~{key}{value if sign and value else ''}"  # Hydra knows no group=null
     if first == "hydra" or value is None or sign:
         return argument

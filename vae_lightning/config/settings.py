@@ -19,6 +19,7 @@ from vae_lightning.config.instantiate import (
     legal_keys,
     with_defaults,
 )
+from vae_lightning.config.overrides import lacks_group
 from vae_lightning.config.strangers import HOW_AND_WHERE, check_composed
 from vae_lightning.data.sources.base import Source
 from vae_lightning.errors import ConfigError, Setting, check_parameter, is_count, suggest
@@ -292,7 +293,7 @@ def _group(config: Node, name: str) -> Node:
 
 def _needed(config: Node, name: str) -> Node:
     if config.get(name) is None:
-        raise ConfigError(f"A run needs the group {name}, which was taken away. Leave it out for the default.")
+        raise lacks_group(name)
     return _group(config, name)
 
 

@@ -17,6 +17,7 @@ from vae_lightning.config.prepare import load_dataset, prepare
 from vae_lightning.config.settings import Settings
 from vae_lightning.console import log, logging_to, quiet_frameworks
 from vae_lightning.errors import RunError
+from vae_lightning.runs.imports import importing
 from vae_lightning.runs.loading import resume_advice
 from vae_lightning.version import __version__
 
@@ -54,8 +55,8 @@ def run(
                 prepared = prepare(settings, load_dataset(settings))
             # Lightning takes seconds to import, which a mistake in the data need not wait for; and as it is imported
             # it sets its loggers' levels, which are quiet only from then on.
-            from vae_lightning.runs.train import train
-
+            with importing():
+                from vae_lightning.runs.train import train
             with quiet_frameworks():
                 return train(prepared, started, overrides, hparams, begin)
     except OSError as error:

@@ -68,7 +68,7 @@ def _first_bad_byte(path: Path, dialect: Dialect) -> str:
         return ""
     # A damaged archive may end before that byte comes again.
     with suppress(OSError, EOFError, zlib.error), open_text(path, Dialect(encoding="latin-1")) as file:
-        for number, line in number_lines(file, f"'{path}'"):
+        for number, line in Lines(file, f"'{path}'"):
             content = line.encode("latin-1")
             try:
                 content.decode()
@@ -79,11 +79,52 @@ def _first_bad_byte(path: Path, dialect: Dialect) -> str:
     return ""
 
 
-def number_lines(file: TextIO, name: str) -> Iterator[Line]:
-    """The lines of an open text with their numbers, from 1; ``name`` is what messages call it."""
-    number = 0
-    while line := file.readline(MAX_LINE):
-        number += 1
-        if len(line) == MAX_LINE:
-            raise DataError(f"{name} is no table: line {number} is longer than {MAX_LINE:,} characters.")
-        yield number, line
+class Lines:
+    """The lines of an open text, gone through once: one by one with their numbers, from 1, or many as one text.
+
+    Args:
+        file: the text.
+        name: what messages call it.
+
+    Attributes:
+        number: of the last line that was handed out.
+    """
+
+    def __init__(self, file: TextIO, name: str) -> None:
+        self.number = 0
+        self._file, self._name = file, name
+        self._characters = 0
+
+    def __iter__(self) -> Iterator[Line]:
+        return self
+
+    def __next__(self) -> Line:
+        line = self._file.readline(MAX_LINE)
+        if not line:
+            raise StopIteration
+        self._note(1, len(line), len(line))
+        return self.number, line
+
+    def take(self, count: int) -> str:
+        """About as many more lines as one text, empty at the end; how many is estimated from those before."""
+        texts = []
+        while count > 0:
+            size = count * self._characters // max(self.number, 1)
+            text = self._file.read(min(max(size, 1), MAX_LINE // 2))
+            if not text:
+                break
+            if not text.endswith("\n"):
+                text += self._file.readline(MAX_LINE)
+            # As the file's own lines are: a carriage return may end one, too.
+            ends = text.count("\n") + (text.count("\r") - text.count("\r\n") if "\r" in text else 0)
+            found = ends + (text[-1] not in "\r\n")
+            self._note(found, len(text), len(text) - 1 - text.rfind("\n", 0, -1))
+            count -= found
+            texts.append(text)
+        return "".join(texts)
+
+    def _note(self, lines: int, characters: int, last: int) -> None:
+        self.number += lines
+        self._characters += characters
+        if last >= MAX_LINE:
+            raise DataError(f"{self._name} is no table: line {self.number} is longer than {MAX_LINE:,} characters.")

@@ -1,8 +1,10 @@
 """Rows of delimited text, a block at a time: the one reader that training, the commands and the doctor share."""
 
 import csv
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
+from itertools import count as count_from
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -11,7 +13,7 @@ import numpy as np
 from vae_lightning.console import log
 from vae_lightning.data.files.dialect import Dialect
 from vae_lightning.data.files.layout import QUOTE, WORDS, Layout, Record, find_layout, read_records
-from vae_lightning.data.files.lines import Line, number_lines, readable_text
+from vae_lightning.data.files.lines import Line, Lines, readable_text
 from vae_lightning.data.files.numbers import FALSE, TRUE, TextNumbers, to_numpy
 from vae_lightning.data.files.sheets import Sheet
 from vae_lightning.data.wording import count
@@ -43,9 +45,9 @@ class TextRows:
 
     def __init__(self, file: TextIO, name: str, dialects: Sequence[Dialect], expected: Sequence[str] = ()) -> None:
         self.name = name
-        lines = number_lines(file, name)
+        self._unread = Lines(file, name)
         sample, size = [], 0
-        for line in lines:
+        for line in self._unread:
             sample.append(line)
             size += len(line[1])
             if len(sample) >= SAMPLE_LINES or (size > SAMPLE_CHARACTERS and len(sample) >= LEAST_LINES):
@@ -57,13 +59,15 @@ class TextRows:
             )
         self.layout = _choose_layout(sample, name, dialects, expected)
         self.numbers = TextNumbers(self.layout.numbers, self.layout.missing)
-        start, skipped = self.layout.start, self.layout.skipped
-        known = (line for line in sample if line[0] >= start)
-        self._lines: Iterator[Line] = chain(known, lines)
-        if skipped:
-            self._lines = (line for line in chain(known, lines) if line[0] not in skipped)
+        self._known = self._one_by_one(sample)
         if self.layout.header:
-            next(self._records(self._lines), None)
+            next(self._records(chain(self._known, self._unread)), None)
+
+    def _one_by_one(self, sample: Sequence[Line]) -> Iterator[Line]:
+        """The lines of the sample, and those after it among which some are no part of the table."""
+        layout, last = self.layout, max(self.layout.skipped, default=0)
+        following = iter(lambda: next(self._unread, None) if self._unread.number < last else None, None)
+        return (line for line in chain(sample, following) if line[0] >= layout.start and line[0] not in layout.skipped)
 
     def blocks(self, rows_at_once: int, as_text: Iterable[str] = ()) -> Iterator[dict[str, "pa.Array"]]:
         """Columns by name, at most ``rows_at_once`` rows at a time.
@@ -75,16 +79,23 @@ class TextRows:
             DataError: A row has too many or too few fields, or a quoted field has no end.
         """
         texts, left = set(as_text), list[Line]()
-        while lines := [*left, *islice(self._lines, rows_at_once - len(left))]:
-            block, left = self._parse(lines, texts), []
+        while True:
+            known = [*left, *islice(self._known, max(0, rows_at_once - len(left)))]
+            first = self._unread.number + 1
+            text = "".join(line for _, line in known) + self._unread.take(rows_at_once - len(known))
+            if not text:
+                return
+            block, left = self._parse(text, texts), []
             if block is None:
-                rest = iter(lines)
-                records = islice(self._records(chain(rest, self._lines)), rows_at_once)
+                numbers = chain((number for number, _ in known), count_from(first))
+                lines = zip(numbers, io.StringIO(text, newline=""))  # noqa: B905 - numbers have no end
+                records = islice(self._records(chain(lines, self._known, self._unread)), rows_at_once)
                 block = self._convert([self.layout.check(record, self.name) for record in records], texts)
-                left = list(rest)
-            if block and len(next(iter(block.values()))):
-                yield block
-                texts |= {name for name, column in block.items() if _is_text(column)}
+                left = list(lines)
+            size = len(next(iter(block.values()))) if block else 0
+            for start in range(0, size, rows_at_once):
+                yield {name: column.slice(start, rows_at_once) for name, column in block.items()}
+            texts |= {name for name, column in block.items() if _is_text(column)}
 
     def _records(self, lines: Iterable[Line]) -> Iterator[Record]:
         try:
@@ -92,7 +103,7 @@ class TextRows:
         except csv.Error as error:
             raise DataError(f"{self.name} cannot be read as delimited text: {error}.") from error
 
-    def _parse(self, lines: list[Line], texts: set[str]) -> dict[str, "pa.Array"] | None:
+    def _parse(self, text: str, texts: set[str]) -> dict[str, "pa.Array"] | None:
         """The block as Arrow reads it; None where it is not that simple, or wrong and has to be told in which line."""
         import pyarrow as pa
         from pyarrow import csv as arrow
@@ -100,19 +111,21 @@ class TextRows:
         layout, missing = self.layout, self.numbers.words.to_pylist()
         if len(layout.names) > WIDE:  # it takes its time for every column, however few the rows
             return None
-        joined = "".join(line for _, line in lines)
         # What Arrow reads otherwise: quoted fields of several lines, thousands, hexadecimal whole numbers.
-        if QUOTE in joined or layout.numbers.thousands is not None or "0x" in joined or "0X" in joined:
+        if QUOTE in text or layout.numbers.thousands is not None:
+            return None
+        if ("x" in text and "0x" in text) or ("X" in text and "0X" in text):  # one character is found far sooner
             return None
         delimiter = layout.delimiter
         if delimiter == " ":
-            joined = "".join(f"{' '.join(line.split())}\n" for _, line in lines)
-        while f"{delimiter} " in joined:
-            joined = joined.replace(f"{delimiter} ", delimiter)
-        if joined.startswith(" ") or "\n " in joined:
-            return None
+            text = "".join(f"{' '.join(line.split())}\n" for line in io.StringIO(text, newline=""))
+        if " " in text:
+            while f"{delimiter} " in text:
+                text = text.replace(f"{delimiter} ", delimiter)
+            if text.startswith(" ") or "\n " in text:
+                return None
         names = [*layout.names, "\0"] if layout.trailing else layout.names
-        content = joined.encode()
+        content = text.encode()
 
         def read(columns: list[str], as_text: Iterable[str]) -> "pa.Table":
             return arrow.read_csv(
@@ -235,7 +248,7 @@ def read_text(path: Path, dialect: Dialect) -> Sheet:
 
     def lines(wanted: Sequence[int]) -> list[int]:
         with readable_text(path, dialect) as file:
-            found = [line for line, _ in islice(layout.records(number_lines(file, path.name)), max(wanted) + 1)]
+            found = [line for line, _ in islice(layout.records(Lines(file, path.name)), max(wanted) + 1)]
         return [found[row] for row in wanted]
 
     def place(row: int) -> str:
