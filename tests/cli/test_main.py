@@ -250,7 +250,7 @@ def test_a_group_that_is_needed_is_told_by_its_name(
         ("debug=perhaps", "The 'debug' parameter of train.py must be true or false. Got 'perhaps' instead."),
         ("sweep.on_error=halt", "The 'on_error' parameter of sweep must be continue or stop. Got 'halt' instead."),
         ("++test=5", "The 'test' parameter of train.py must be a group of settings. Got 5 instead."),
-        ("callbacks.last.dirpath={}", "The 'dirpath' parameter of ModelCheckpoint must be"),
+        ("callbacks.last.dirpath={}", "The 'dirpath' parameter of LastCheckpoint must be"),
         ("hydra=0", "error:"),
         ("a b=1", "There is no file a b=1; settings are typed NAME=VALUE."),
     ],

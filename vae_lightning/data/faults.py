@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -140,6 +141,13 @@ def find_infinite(sheet: Sheet, x: np.ndarray, names: Sequence[str]) -> Fault | 
     return Fault(tuple(names[i] for i in where), says, tuple(_skip(sheet, [bad.any(axis=1)])))
 
 
+def _extremes(column: np.ndarray) -> tuple[np.floating, np.floating]:
+    """Least and greatest by their bits: where training makes subnormal numbers zero, so does every comparison."""
+    bits = np.ascontiguousarray(column).view(f"i{column.itemsize}")
+    order = np.where(bits < 0, np.iinfo(bits.dtype).min - bits, bits)  # of the numbers; -0 is 0
+    return column[order.argmin()], column[order.argmax()]
+
+
 def find_tiny(sheet: Sheet, x: np.ndarray, names: Sequence[str]) -> Fault | None:
     """Columns whose values differ by less than arithmetic tells apart, or by more than it can hold."""
     if x.dtype.kind != "f":
@@ -147,10 +155,13 @@ def find_tiny(sheet: Sheet, x: np.ndarray, names: Sequence[str]) -> Fault | None
     with np.errstate(over="ignore"):
         spread = x.max(axis=0) - x.min(axis=0)
     tiny = np.finfo(x.dtype).tiny
-    where = ((spread > 0) & (spread < tiny) | np.isinf(spread)).nonzero()[0]
-    if not len(where):
+    is_tiny = spread < tiny
+    extremes = {index: _extremes(x[:, index]) for index in (is_tiny | np.isinf(spread)).nonzero()[0]}
+    where = [index for index, (least, most) in extremes.items() if least.tobytes() != most.tobytes()]
+    if not where:
         return None
-    found = [f"{names[index]!r} ({x[:, index].min():.6g} to {x[:, index].max():.6g})" for index in where]
+    show = partial(np.format_float_scientific, precision=5, trim="-")
+    found = [f"{names[index]!r} ({' to '.join(map(show, extremes[index]))})" for index in where]
     says = (
         f"{len(where):,} of {count(len(names), 'column')} of {sheet.name} hold values that differ by less than "
         f"{tiny:.3g} or by more than {np.finfo(x.dtype).max:.3g}, which {x.dtype} arithmetic cannot tell apart: "

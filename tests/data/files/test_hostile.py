@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from vae_lightning.data.columns import Column
 from vae_lightning.data.files import archives, lines
@@ -255,8 +256,13 @@ def test_a_column_whose_first_batch_is_empty(tmp_path: Path, monkeypatch: pytest
 # --- values
 
 
-def test_values_that_arithmetic_takes_for_zero_are_refused(tmp_path: Path) -> None:
-    """Below 2e-308 they passed for a constant."""
+@pytest.mark.parametrize("flushed", [False, True], ids=["as numpy comes", "as in a run"])
+def test_values_that_arithmetic_takes_for_zero_are_refused(
+    flushed: bool, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Below 2e-308 they passed for a constant, in a run even after that was looked for."""
+    request.addfinalizer(lambda: torch.set_flush_denormal(False))
+    torch.set_flush_denormal(flushed)
     (tmp_path / "rows.csv").write_text("a,b\n" + "".join(f"{i}e-310,{i}\n" for i in range(1, 9)))
     told = refusal(lambda: Table(str(tmp_path / "rows.csv")).load())
     assert re.search(r"1 of 2 columns of rows.csv hold values that differ by less than 2.23e-308 .*'a' \(1e-310", told)
