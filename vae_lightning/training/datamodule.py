@@ -13,8 +13,6 @@ from vae_lightning.data.scaled import scale_rows
 from vae_lightning.data.store import RowStore
 
 EVALUATION_BATCH = 4096
-MAX_BLOCK = 16
-ROWS_IN_BLOCK = 4096
 
 
 class VectorDataModule(LightningDataModule):
@@ -68,7 +66,7 @@ class VectorDataModule(LightningDataModule):
         batches = self._loader("train", self.batch_size, shuffle=not trainer.overfit_batches)
         if not getattr(trainer.lightning_module, "takes_blocks", False):
             return batches
-        return BlockLoader(batches, max(1, min(MAX_BLOCK, ROWS_IN_BLOCK // self.batch_size)))
+        return BlockLoader(batches, trainer.lightning_module.block_size(self.batch_size))
 
     def val_dataloader(self) -> BatchLoader:
         """The validation rows, in order."""

@@ -1,0 +1,84 @@
+"""A VAEModule whose steps are taken in a stack with those of others."""
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+from torch import Tensor
+
+from vae_lightning.console import log
+from vae_lightning.data.loader import Block
+from vae_lightning.training.fast import reason_for_single_batches
+from vae_lightning.training.module import VAEModule
+from vae_lightning.training.stack import Work, reason_to_stay_alone
+
+HAND_IN: ContextVar[Callable[[Work], None] | None] = ContextVar("HAND_IN", default=None)
+"""Who takes the steps of the runs that begin in this thread: returns once all of a work's are taken."""
+VALUES_IN_BLOCK = 4_000_000
+"""Numbers of all batches that are handed in together."""
+
+
+class StackedModule(VAEModule):
+    """A :class:`VAEModule` that hands its batches in rather than taking the steps itself, where that makes no
+    difference to what is learned; else it trains as any other, and its log says why.
+
+    Every draw, order, schedule, validation, checkpoint and callback is its own.
+    """
+
+    _is_stacked = False
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage != "fit":
+            return
+        reason = "trainer.fast is off" if not self.fast else reason_for_single_batches(self.trainer, self, True)
+        self.takes_blocks = reason is None
+        if reason is None:
+            optimizer = self.make_optimizer(self.parameters())
+            reason = reason_to_stay_alone(self.vae, optimizer, self.trainer)
+        self._is_stacked = reason is None
+        if reason is not None:
+            log.info(f"Trained by itself, not in a stack: {reason}.")
+
+    def teardown(self, stage: str) -> None:
+        super().teardown(stage)
+        self._is_stacked = False
+
+    def block_size(self, batch_size: int) -> int:
+        """Batches that come at a time: an epoch's, where memory allows."""
+        if not self._is_stacked:
+            return super().block_size(batch_size)
+        return max(1, VALUES_IN_BLOCK // (batch_size * len(self.model.columns)))
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Hand a block's steps in, and wait until they are taken."""
+        hand_in = HAND_IN.get()
+        if not self._is_stacked or not isinstance(batch, Block) or hand_in is None:
+            super().on_train_batch_start(batch, batch_idx)
+            return
+        loop, first = self.trainer.fit_loop.epoch_loop, len(self.steps)
+        epochs = self.trainer.max_epochs or 0
+        steps_per_epoch = self._steps_per_epoch()
+        moments = [self.current_epoch + (first + number) / steps_per_epoch for number in range(len(batch))]
+        work = Work(
+            vae=self.vae,
+            objective=self.objective,
+            optimizer=self.trainer.optimizers[0],
+            record=self.model.record,
+            batches=batch,
+            noise=[self.vae.noise(self.objective.num_samples, one.num_rows) for one in batch],
+            betas=[float(self.objective.weights_at(moment).beta) for moment in moments],
+            width=self.trainer.train_dataloader.batches.width,
+            ahead=max(len(batch), round((epochs - self.current_epoch) * steps_per_epoch)),
+        )
+        hand_in(work)
+        self.steps += work.statistics
+        progress = loop.automatic_optimization.optim_progress.optimizer.step
+        for _ in batch[1:]:  # the last is Lightning's to count
+            progress.increment_ready()
+            progress.increment_completed()
+            loop._batches_that_stepped += 1
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:  # type: ignore[override]
+        """None where all steps of the block have been taken: Lightning then counts one, and leaves the weights."""
+        return None if self._is_stacked and isinstance(batch, Block) else super().training_step(batch, batch_idx)
