@@ -51,7 +51,10 @@ class StackedLauncher:
         setup_globals()
         teams = deal(words, self.processes)
         state = Singleton.get_state()
-        runs = [partial(_run_team, [(first + n, words[n]) for n in team], self.members, context, config, task) for team in teams]
+        runs = [
+            partial(_run_team, [(first + n, words[n]) for n in team], self.members, context, config, task)
+            for team in teams
+        ]
         if self.processes == 1 or len(teams) == 1:
             found = [run() for run in runs]
         else:
@@ -75,7 +78,7 @@ def deal(words: Sequence[Words], processes: int) -> list[list[int]]:
         kinds.setdefault(tuple(sorted(word for word in job if not _is_own(word))), []).append(number)
     teams = []
     for numbers in kinds.values():
-        parts = -(-len(numbers) * processes // len(words))
+        parts = min(-(-len(numbers) * processes // len(words)), len(numbers))
         teams += [numbers[part::parts] for part in range(parts)]
     return sorted(teams, key=len, reverse=True)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.optim import Adam, AdamW, Optimizer
@@ -44,7 +45,7 @@ def reason_to_stay_alone(vae: VAE, optimizer: Optimizer, trainer: Trainer) -> st
         "the optimiser is neither Adam nor AdamW": type(optimizer) not in (Adam, AdamW),
         "the optimiser has groups of parameters": len(optimizer.param_groups) > 1,
         "amsgrad or maximize is set": bool(group.get("amsgrad") or group.get("maximize")),
-        "gradients are clipped": bool(trainer.gradient_clip_val),
+        "gradients are clipped by value": trainer.gradient_clip_algorithm is GradClipAlgorithmType.VALUE,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
@@ -61,6 +62,7 @@ class Work:
         batches: in their order.
         noise: of each batch, (S, rows, N).
         betas: the weight of the KL at each step.
+        clip: the norm that a gradient may have; 0 for any.
         width: B, rows of the widest batch that may come.
         ahead: steps that will be wanted in all, this work included; where that is not known, these.
     """
@@ -72,6 +74,7 @@ class Work:
     batches: Sequence[Batch]
     noise: Sequence[Tensor]
     betas: Sequence[float]
+    clip: float
     width: int
     ahead: int
     taken: int = 0
@@ -104,7 +107,9 @@ class Work:
         first = self.batches[0]
         given = [part is not None for part in first[1:3]]
         classes = [str(type(one)) for one in (self.objective, self.optimizer, self.vae.likelihood)]
-        return json.dumps([shared, shapes, classes, given, self.width, self.noise[0].shape[::2]], default=str)
+        return json.dumps(
+            [shared, shapes, classes, given, self.clip, self.width, self.noise[0].shape[::2]], default=str
+        )
 
     @cached_property
     def inputs(self) -> dict[str, Tensor]:
@@ -118,10 +123,16 @@ class Work:
             if getattr(self.batches[0], name) is not None:
                 parts = [getattr(batch, name) for batch in self.batches]
                 found[name] = torch.stack(
-                    [part if len(part) == self.width else part[index] for part, index in zip(parts, padded, strict=True)]
+                    [
+                        part if len(part) == self.width else part[index]
+                        for part, index in zip(parts, padded, strict=True)
+                    ]
                 )
         found["noise"] = torch.stack(
-            [one if one.shape[1] == self.width else one[:, index] for one, index in zip(self.noise, padded, strict=True)]
+            [
+                one if one.shape[1] == self.width else one[:, index]
+                for one, index in zip(self.noise, padded, strict=True)
+            ]
         )
         found["beta"] = torch.tensor(self.betas, dtype=like.dtype, device=like.device)
         return found
@@ -143,6 +154,7 @@ class Stack:
         self._beta1, self._beta2 = group["betas"]
         self._eps = group["eps"]
         self._is_decoupled = type(first.optimizer) is AdamW
+        self._clip = first.clip
         self._tries_to_compile = True
 
     def take(self, works: Sequence[Work], ahead: int) -> int:
@@ -209,6 +221,8 @@ class Stack:
 
         said: tuple[Tensor, ...]
         gradients, (_, said) = vmap(grad_and_value(loss, has_aux=True))(parameters, buffers, batch)
+        if self._clip:
+            gradients = _clip(gradients, self._clip)
         for name, parameter in parameters.items():
             size, root, decay = (rate.view(-1, *[1] * (parameter.dim() - 1)) for rate in rates)
             gradient = gradients[name]
@@ -257,6 +271,13 @@ class _Loss(nn.Module):
         rows = Batch(batch["x"], batch.get("mask"), batch.get("condition"), batch["weight"])
         loss, said = loss_and_statistics(self.vae, self.objective, rows, batch["noise"], Weights(batch["beta"]))
         return loss, (said.terms,) if said.observed is None else (said.terms, said.observed)
+
+
+def _clip(gradients: State, most: float) -> State:
+    """Each member's gradients, divided by what the norm of all of them exceeds ``most`` by, as torch does."""
+    norm = torch.stack([gradient.flatten(1).square().sum(1) for gradient in gradients.values()]).sum(0).sqrt()
+    factor = (most / (norm + 1e-6)).clamp_max(1.0)
+    return {name: factor.view(-1, *[1] * (g.dim() - 1)) * g for name, g in gradients.items()}
 
 
 def _tensors(work: Work) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
