@@ -22,16 +22,9 @@ def generator(device: torch.device | str, seed: int, *purpose: int | str) -> tor
     return torch.Generator(device=device).manual_seed(stream_seed(seed, *purpose))
 
 
-def begin_stream(seed: int) -> None:
-    """Seed torch's global stream, as ``torch.manual_seed`` does.
-
-    Where there is no accelerator, torch would format a traceback for each kind that might yet turn up, and keep it:
-    two milliseconds, as much as a small model's validation.
-    """
-    if torch.accelerator.is_available():
-        torch.manual_seed(seed)
-    else:
-        torch.default_generator.manual_seed(seed)
+def seed_global_stream(seed: int) -> None:
+    """``torch.manual_seed``; without an accelerator that would keep a stack trace of each call for the day of one."""
+    (torch.manual_seed if torch.accelerator.is_available() else torch.default_generator.manual_seed)(seed)
 
 
 @contextmanager
@@ -39,5 +32,5 @@ def random_stream(seed: int | None) -> Iterator[None]:
     """Draws inside repeat for the same ``seed`` and leave the global stream untouched; None changes nothing."""
     with torch.random.fork_rng(enabled=seed is not None):
         if seed is not None:
-            begin_stream(seed)
+            seed_global_stream(seed)
         yield

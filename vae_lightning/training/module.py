@@ -16,7 +16,7 @@ from vae_lightning.data.batch import Batch
 from vae_lightning.data.columns import Column
 from vae_lightning.data.loader import BatchLoader, Block, BlockLoader
 from vae_lightning.data.preprocess.none import Identity
-from vae_lightning.data.seeds import begin_stream, random_stream, stream_seed
+from vae_lightning.data.seeds import random_stream, seed_global_stream, stream_seed
 from vae_lightning.errors import RunError, check_parameter
 from vae_lightning.inference.checkpoint import RECORD, read_checkpoint, read_record, rebuild_model, record_text
 from vae_lightning.inference.metrics import ELBOMeter
@@ -162,7 +162,7 @@ class VAEModule(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Begin the epoch's random stream: a run resumed here draws what the unbroken one drew."""
-        begin_stream(stream_seed(self.seed, "noise", self.current_epoch, self.global_rank))
+        seed_global_stream(stream_seed(self.seed, "noise", self.current_epoch, self.global_rank))
         loader = self.trainer.train_dataloader
         if isinstance(loader, BatchLoader | BlockLoader):
             loader.set_epoch(self.current_epoch)

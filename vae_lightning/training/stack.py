@@ -89,7 +89,7 @@ class Work:
     @property
     def statistics(self) -> list[Statistics]:
         """What the steps say of themselves."""
-        observed = self.observed or [None] * len(self.terms)
+        observed: Sequence[Tensor | None] = self.observed or [None] * len(self.terms)
         weights = [float(b.num_rows) if b.weight is None else b.weight.sum() for b in self.batches]
         return [Statistics(*step, None) for step in zip(self.terms, weights, observed, strict=True)]
 

@@ -69,7 +69,7 @@ class StackedModule(VAEModule):
             noise=[self.vae.noise(self.objective.num_samples, one.num_rows) for one in batch],
             betas=[float(self.objective.weights_at(moment).beta) for moment in moments],
             clip=float(self.trainer.gradient_clip_val or 0),
-            width=self.trainer.train_dataloader.batches.width,
+            width=self.trainer.train_dataloader.batches.width,  # type: ignore[union-attr]
             ahead=max(len(batch), round((epochs - self.current_epoch) * steps_per_epoch)),
         )
         hand_in(work)
