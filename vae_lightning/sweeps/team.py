@@ -14,10 +14,13 @@ from hydra.core.hydra_config import HydraConfig
 
 from vae_lightning.errors import InterruptedRun
 from vae_lightning.training.stack import Stack, Work
-from vae_lightning.training.stacked import HAND_IN
+from vae_lightning.training.stacked import COMPANY
 
 LOGGERS = ("vae_lightning", "lightning.pytorch", "lightning.fabric", "torch")
 """Those whose levels and handlers a run changes."""
+
+FEW = 4
+"""A stack of which only a fourth of the places is taken is slower than its members one by one."""
 
 
 class Team:
@@ -41,7 +44,7 @@ class Team:
             BaseException: what one of the jobs raised, once the others have come to an end: those that have handed in
                 steps are interrupted, and none is begun.
         """
-        members = [_Member(job) for job in jobs]
+        members = [_Member(job, lambda: sum(not one.ended for one in members) > self.size // FEW) for job in jobs]
         waiting, active = deque(members), list[_Member]()
         torch.set_flush_denormal(True)  # of this thread: a run sets it for its own
         try:
@@ -50,6 +53,7 @@ class Team:
                     active.append(waiting.popleft())
                 for member in active:
                     if member.work is None or not member.work.left:
+                        member.work = None
                         member.resume()
                         if member.error is not None:
                             raise member.error
@@ -77,8 +81,9 @@ class Team:
 class _Member:
     """A job in a thread of its own, which runs only while :meth:`resume` waits for it."""
 
-    def __init__(self, job: Callable[[], Any]) -> None:
+    def __init__(self, job: Callable[[], Any], is_stack_worth_it: Callable[[], bool]) -> None:
         self._job = job
+        self._is_stack_worth_it = is_stack_worth_it
         self._thread: threading.Thread | None = None
         self._may_run, self._has_paused = threading.Semaphore(0), threading.Semaphore(0)
         self._is_interrupted = False
@@ -109,7 +114,7 @@ class _Member:
 
     def _run(self) -> None:
         self._may_run.acquire()
-        HAND_IN.set(self._hand_in)
+        COMPANY.set(self)
         try:
             self.returned = self._job()
         except BaseException as error:
@@ -117,7 +122,13 @@ class _Member:
         self.work, self.ended = None, True
         self._has_paused.release()
 
-    def _hand_in(self, work: Work) -> None:
+    @property
+    def is_there(self) -> bool:
+        """Whether enough jobs are left for a stack."""
+        return self._is_stack_worth_it()
+
+    def take(self, work: Work) -> None:
+        """Hand steps in, and let the others work until all of them are taken."""
         self.work = work
         self._has_paused.release()
         self._may_run.acquire()

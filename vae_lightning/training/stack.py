@@ -30,8 +30,10 @@ OWN = {
     "likelihood": ("scale",),
 }
 """What each member of a stack may have of its own: whole groups of settings, or some of their settings."""
-WORTH_COMPILING = 40_000
-"""Steps, counted for each member, that are made up for the compiler's half a minute."""
+WORTH_COMPILING = 20_000
+"""Steps, counted for each member, that save as much as the compiler takes: a millisecond each, half a minute in all."""
+MOST_COMPILED = 64
+"""Kinds of stacks that one process may compile."""
 
 
 def reason_to_stay_alone(vae: VAE, optimizer: Optimizer, trainer: Trainer) -> str | None:
@@ -237,6 +239,7 @@ class Stack:
 
     def _compile(self) -> None:
         self._tries_to_compile = False
+        torch._dynamo.config.recompile_limit = MOST_COMPILED  # else the ninth would be an error
         eager = self._eager_step
         compiled = torch.compile(eager, fullgraph=True, dynamic=False, options={"cpp_wrapper": True})
 

@@ -1,8 +1,7 @@
 """A VAEModule whose steps are taken in a stack with those of others."""
 
-from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -12,8 +11,20 @@ from vae_lightning.training.fast import reason_for_single_batches
 from vae_lightning.training.module import VAEModule
 from vae_lightning.training.stack import Work, reason_to_stay_alone
 
-HAND_IN: ContextVar[Callable[[Work], None] | None] = ContextVar("HAND_IN", default=None)
-"""Who takes the steps of the runs that begin in this thread: returns once all of a work's are taken."""
+
+class Company(Protocol):
+    """Those who train beside a run."""
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there are enough of them for a stack to be worth it."""
+
+    def take(self, work: Work) -> None:
+        """Return once all steps of the work are taken."""
+
+
+COMPANY: ContextVar[Company | None] = ContextVar("COMPANY", default=None)
+"""Of the runs that begin in this thread."""
 VALUES_IN_BLOCK = 4_000_000
 """Numbers of all batches that are handed in together."""
 
@@ -25,7 +36,8 @@ class StackedModule(VAEModule):
     Every draw, order, schedule, validation, checkpoint and callback is its own.
     """
 
-    _is_stacked = False
+    #: Whether its steps may be taken in a stack, and whether those of the current block were.
+    _is_stacked = _was_taken = False
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
@@ -52,34 +64,38 @@ class StackedModule(VAEModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Hand a block's steps in, and wait until they are taken."""
-        hand_in = HAND_IN.get()
-        if not self._is_stacked or not isinstance(batch, Block) or hand_in is None:
+        company = COMPANY.get()
+        self._was_taken = self._is_stacked and company is not None and company.is_there
+        if company is None or not self._was_taken:
             super().on_train_batch_start(batch, batch_idx)
             return
-        loop, first = self.trainer.fit_loop.epoch_loop, len(self.steps)
-        epochs = self.trainer.max_epochs or 0
-        steps_per_epoch = self._steps_per_epoch()
-        moments = [self.current_epoch + (first + number) / steps_per_epoch for number in range(len(batch))]
-        work = Work(
-            vae=self.vae,
-            objective=self.objective,
-            optimizer=self.trainer.optimizers[0],
-            record=self.model.record,
-            batches=batch,
-            noise=[self.vae.noise(self.objective.num_samples, one.num_rows) for one in batch],
-            betas=[float(self.objective.weights_at(moment).beta) for moment in moments],
-            clip=float(self.trainer.gradient_clip_val or 0),
-            width=self.trainer.train_dataloader.batches.width,  # type: ignore[union-attr]
-            ahead=max(len(batch), round((epochs - self.current_epoch) * steps_per_epoch)),
-        )
-        hand_in(work)
+        work = self._work(batch)
+        company.take(work)
         self.steps += work.statistics
+        loop = self.trainer.fit_loop.epoch_loop
         progress = loop.automatic_optimization.optim_progress.optimizer.step
         for _ in batch[1:]:  # the last is Lightning's to count
             progress.increment_ready()
             progress.increment_completed()
             loop._batches_that_stepped += 1
 
+    def _work(self, batches: Block) -> Work:
+        epochs, steps_per_epoch = self.trainer.max_epochs or 0, self._steps_per_epoch()
+        first = len(self.steps)
+        moments = [self.current_epoch + (first + number) / steps_per_epoch for number in range(len(batches))]
+        return Work(
+            vae=self.vae,
+            objective=self.objective,
+            optimizer=self.trainer.optimizers[0],
+            record=self.model.record,
+            batches=batches,
+            noise=[self.vae.noise(self.objective.num_samples, one.num_rows) for one in batches],
+            betas=[float(self.objective.weights_at(moment).beta) for moment in moments],
+            clip=float(self.trainer.gradient_clip_val or 0),
+            width=self.trainer.train_dataloader.batches.width,  # type: ignore[union-attr]
+            ahead=max(len(batches), round((epochs - self.current_epoch) * steps_per_epoch)),
+        )
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:  # type: ignore[override]
         """None where all steps of the block have been taken: Lightning then counts one, and leaves the weights."""
-        return None if self._is_stacked and isinstance(batch, Block) else super().training_step(batch, batch_idx)
+        return None if self._was_taken else super().training_step(batch, batch_idx)
