@@ -10,10 +10,13 @@ from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
 from vae_lightning.data.batch import Batch
+from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.likelihoods.gaussian import Gaussian
 from vae_lightning.model.vae import VAE
-from vae_lightning.objectives.base import Weights
+from vae_lightning.objectives.base import Objective, Weights
 from vae_lightning.objectives.elbo import ELBO
+from vae_lightning.objectives.iwae import IWAE
+from vae_lightning.priors.mixture import Mixture
 from vae_lightning.training.stack import Stack, Work
 from vae_lightning.training.step import loss_and_statistics
 
@@ -25,6 +28,12 @@ SIZES = (8, 8, 3, 8)
 def make_vae(seed: int, condition_size: int) -> VAE:
     torch.manual_seed(seed)
     return VAE(Gaussian(5), 2, [7], activation="tanh", condition_size=condition_size, sees_mask=True)
+
+
+def work_of(vae: VAE, make: MakeOptimizer, objective: Objective, batches: list[Batch]) -> Work:
+    """Of a network that is given."""
+    noise = [vae.noise(objective.num_samples, batch.num_rows) for batch in batches]
+    return Work(vae, objective, make(vae.parameters()), {}, batches, noise, [0.7] * len(batches), 0.0, 8, 4)
 
 
 def make_work(seed: int, make: MakeOptimizer, parts: set[str], clip: float = 0.0) -> Work:
@@ -129,3 +138,56 @@ def test_only_what_a_member_may_have_of_its_own_leaves_its_kind_the_same() -> No
         {"record": {"model": {"activation": "relu"}}},
     ]
     assert len({usual, *(kind(**changes) for changes in others)}) == 1 + len(others)
+
+
+def check_alike(make: Callable[[int], VAE], objective: Objective, draw: Callable[[int], Batch]) -> None:
+    """Two members, stacked and alone."""
+
+    def works() -> list[Work]:
+        found = []
+        for seed in range(2):
+            vae = make(seed)
+            found.append(work_of(vae, partial(Adam, lr=0.01), objective, [draw(8), draw(8), draw(5)]))
+        return found
+
+    ours, theirs = works(), works()
+    Stack(ours[0], 2).take(ours, 0)
+    for one, other in zip(ours, theirs, strict=True):
+        take_alone(other)
+        for name, value in one.vae.state_dict().items():
+            torch.testing.assert_close(value, other.vae.state_dict()[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("name", Likelihood.families())
+@pytest.mark.parametrize("objective", [ELBO(), IWAE(3)], ids=str)
+def test_every_likelihood_can_be_stacked(name: str, objective: Objective) -> None:
+    def make(seed: int) -> VAE:
+        torch.manual_seed(seed)
+        likelihood = Likelihood.families()[name](num_columns=5)
+        return VAE(likelihood, 2, [7], activation="tanh", normalization="layer", residual=True, prior=Mixture(2, 3))
+
+    def draw(rows: int) -> Batch:
+        likelihood = Likelihood.families()[name](num_columns=5)
+        return Batch(likelihood(torch.randn(rows, likelihood.raw_size)).sample())
+
+    check_alike(make, objective, draw)
+
+
+def test_what_cannot_be_mapped_over_is_trained_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A family of somebody's own may look at its numbers; the others' state is as it was then."""
+    look = VAE.log_px
+
+    def looking(self: VAE, px: Any, batch: Batch) -> Tensor:
+        assert bool((batch.x == batch.x).all())
+        return look(self, px, batch)
+
+    monkeypatch.setattr(VAE, "log_px", looking)
+    works, alone = ([make_work(seed, partial(Adam, lr=0.01), set()) for seed in range(2)] for _ in range(2))
+    stack = Stack(works[0], 2)
+    assert stack.take(works, 0) == len(SIZES)
+    assert stack.take([make_work(3, partial(Adam, lr=0.01), set())], 0) == len(SIZES)
+    for one, other in zip(works, alone, strict=True):
+        said = take_alone(other)
+        assert [float(a.terms[0]) for a in one.statistics] == [float(b.terms[0]) for b in said]
+        for ours, theirs in zip(one.vae.parameters(), other.vae.parameters(), strict=True):
+            assert torch.equal(ours, theirs)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.optim import Adam, AdamW, Optimizer
 
-from vae_lightning.console import log
+from vae_lightning.console import console
 from vae_lightning.data.batch import Batch
 from vae_lightning.model.vae import VAE
 from vae_lightning.objectives.base import Objective, Weights
@@ -95,6 +95,20 @@ class Work:
         weights = [float(b.num_rows) if b.weight is None else b.weight.sum() for b in self.batches]
         return [Statistics(*step, None) for step in zip(self.terms, weights, observed, strict=True)]
 
+    def take_alone(self, count: int) -> None:
+        """Take the next steps by itself, as a run that stands alone does."""
+        for step in range(self.taken, self.taken + count):
+            weights = Weights(self.betas[step])
+            loss, said = loss_and_statistics(self.vae, self.objective, self.batches[step], self.noise[step], weights)
+            self.optimizer.zero_grad()
+            loss.backward()
+            if self.clip:
+                nn.utils.clip_grad_norm_(self.vae.parameters(), self.clip)
+            self.optimizer.step()
+            self.terms.append(said.terms)
+            self.observed += [] if said.observed is None else [said.observed]
+        self.taken += count
+
     @cached_property
     def kind(self) -> str:
         """The same for all that can be one stack."""
@@ -157,7 +171,7 @@ class Stack:
         self._eps = group["eps"]
         self._is_decoupled = type(first.optimizer) is AdamW
         self._clip = first.clip
-        self._tries_to_compile = True
+        self._tries_to_compile = self._can_be_stacked = True
 
     def take(self, works: Sequence[Work], ahead: int) -> int:
         """Take as many steps as every one of the works still wants; returns their number.
@@ -169,6 +183,19 @@ class Stack:
         if self._tries_to_compile and ahead >= WORTH_COMPILING:
             self._compile()
         count = min(work.left for work in works)
+        if self._can_be_stacked:
+            try:
+                self._take_together(works, count)
+                return count
+            except Exception as error:  # a family of somebody's own may do what no map over members can
+                why = str(error).strip().partition("\n")[0]
+                console.print(f"Trained one by one, as they cannot be stacked: {type(error).__name__}: {why}")
+                self._can_be_stacked = False
+        for work in works:
+            work.take_alone(count)
+        return count
+
+    def _take_together(self, works: Sequence[Work], count: int) -> None:
         members = [*works, *[works[0]] * (self.size - len(works))]
         for work in works:
             _begin_state(work.optimizer)
@@ -197,7 +224,6 @@ class Stack:
                 work.terms += [said[0][place] for said in taken]
                 work.observed += [said[1][place] for said in taken if len(said) > 1]
                 work.taken += count
-        return count
 
     def _sizes(self, work: Work, count: int) -> tuple[list[float], list[float], list[float]]:
         """Of each step: ``lr / (1 - β₁ᵗ)``, ``√(1 - β₂ᵗ)``, and what decays the weights."""
@@ -248,7 +274,7 @@ class Stack:
                 return compiled(*given)
             except Exception as error:  # no compiler, a home that cannot be written, an operator that it does not know
                 why = str(error).strip().partition("\n")[0]
-                log.info(f"The stacked step is not compiled: {type(error).__name__}: {why}")
+                console.print(f"The stacked step is not compiled: {type(error).__name__}: {why}")
                 self._step = eager
                 return eager(*given)
 
