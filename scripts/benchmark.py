@@ -1,19 +1,29 @@
-"""Time per epoch of ``train.py``'s fit, with everything on, beside the textbook PyTorch loop.
+"""Time per epoch of ``train.py``'s fit, with everything on, beside other ways to train the same network.
 
-    python scripts/benchmark.py [--rounds 7] [--epochs 12] [--batch-size 128]
+    python scripts/benchmark.py [--network forum_question|digits|mnist] [--batch-size 128] [--threads 1] [--rounds 7]
+    python scripts/benchmark.py --profile
 
-Both train the network of ``experiment=forum_question`` on the same rows in this process, in turns. Ours validates
-every epoch, draws its progress bar on a (pretended) terminal, writes TensorBoard and CSV, saves best and last
-checkpoint, and is watched by the guard. The textbook loop is a DataLoader over a TensorDataset, torch.optim.Adam as it
-comes, a loss and nothing else: no validation, no logging. Medians over rounds, and the median of the ratios within
-rounds: on a shared machine only the ratio means something.
+Ours, *everything on*, validates every epoch, draws its progress bar on a (pretended) terminal, writes TensorBoard and
+CSV, saves best and last checkpoint, and is watched by the guard; with eager steps and with compiled ones
+(``trainer.compile``). *Bare* are our loss, gradient and update alone. The textbook loop is a DataLoader over a
+TensorDataset, torch.optim.Adam as it comes, a loss and nothing else. The tuned loop has batches by indexing and fused
+Adam. *Products alone* are the matrix products of the steps: no program takes less. JAX's is one ``lax.scan`` over the
+steps of an epoch; it runs where jax and optax are installed.
+
+All train on the same rows in this process, in turns. Per subject the median of the epochs' wall and processor times,
+and, for what a shared machine is worth, the ratio of the processor times to the textbook loop's.
 """
 
 import argparse
+import cProfile
+import importlib.util
 import itertools
+import json
+import pstats
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,55 +38,173 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from vae_lightning import console
 from vae_lightning.cli.main import CONF
-from vae_lightning.config.build import build
+from vae_lightning.config.build import Built, build
 from vae_lightning.config.settings import Settings
+from vae_lightning.data.batch import Batch
+from vae_lightning.data.loader import BatchLoader
+from vae_lightning.training.compiled import CompiledStep
+from vae_lightning.training.step import loss_and_statistics
 
-DIMS = [224, 256, 128, 64, 32, 16]
-LATENT = 16
+NETWORKS = {
+    "forum_question": ["experiment=forum_question"],
+    "digits": ["data=digits", "likelihood=bernoulli", "scheduler=none", "model.latent_dim=16"],
+    "mnist": [
+        "data=correlated_bits",
+        "data.num_columns=784",
+        "data.num_train=8000",
+        "likelihood=bernoulli",
+        "scheduler=none",
+        "model.hidden_dims=[400]",
+        "model.latent_dim=40",
+    ],
+}
+"""``mnist``: 784-400-40 on synthetic bits, which cost what MNIST's would."""
+LR = 1e-3
+Epoch = Callable[[], None]
 
 
 class TextbookVAE(nn.Module):
-    """The network as a tutorial writes it."""
+    """A network of the same widths, as a tutorial writes it."""
 
-    def __init__(self) -> None:
+    def __init__(self, dims: list[int], latent: int) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(*_hidden(DIMS))
-        self.loc = nn.Linear(DIMS[-1], LATENT)
-        self.log_var = nn.Linear(DIMS[-1], LATENT)
-        widths = [LATENT, *DIMS[:0:-1]]
-        self.decoder = nn.Sequential(*_hidden(widths), nn.Linear(widths[-1], DIMS[0]))
+        self.encoder = nn.Sequential(*_hidden(dims))
+        self.loc, self.log_var = nn.Linear(dims[-1], latent), nn.Linear(dims[-1], latent)
+        widths = [latent, *dims[:0:-1]]
+        self.decoder = nn.Sequential(*_hidden(widths), nn.Linear(widths[-1], dims[0]))
 
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Logits, loc and log_var of rows ``x``."""
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The loss of rows ``x``."""
         hidden = self.encoder(x)
         loc, log_var = self.loc(hidden), self.log_var(hidden)
         z = loc + torch.exp(0.5 * log_var) * torch.randn_like(loc)
-        return self.decoder(z), loc, log_var
+        reconstruction = F.binary_cross_entropy_with_logits(self.decoder(z), x, reduction="sum")
+        kl = -0.5 * torch.sum(1 + log_var - loc.pow(2) - log_var.exp())
+        return (reconstruction + kl) / len(x)
 
 
 def _hidden(widths: list[int]) -> list[nn.Module]:
-    pairs = itertools.pairwise(widths)
-    return [layer for a, b in pairs for layer in (nn.Linear(a, b), nn.ReLU())]
+    return [layer for a, b in itertools.pairwise(widths) for layer in (nn.Linear(a, b), nn.ReLU())]
 
 
-def textbook(rows: torch.Tensor, epochs: int, batch_size: int) -> float:
-    """Median seconds per epoch of the textbook loop."""
+def textbook(rows: torch.Tensor, dims: list[int], latent: int, batch_size: int) -> Epoch:
+    """DataLoader, module, Adam."""
     loader = DataLoader(TensorDataset(rows), batch_size=batch_size, shuffle=True)
-    model = TextbookVAE()
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    seconds = []
-    for _ in range(epochs):
-        started = time.perf_counter()
+    model = TextbookVAE(dims, latent)
+    optimizer = torch.optim.Adam(model.parameters(), lr=LR)
+
+    def epoch() -> None:
         for (x,) in loader:
             optimizer.zero_grad()
-            logits, loc, log_var = model(x)
-            reconstruction = F.binary_cross_entropy_with_logits(logits, x, reduction="sum")
-            kl = -0.5 * torch.sum(1 + log_var - loc.pow(2) - log_var.exp())
-            loss = (reconstruction + kl) / len(x)
-            loss.backward()
+            model(x).backward()
             optimizer.step()
-        seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds)
+
+    return epoch
+
+
+def tuned(rows: torch.Tensor, dims: list[int], latent: int, batch_size: int) -> Epoch:
+    """The same without a DataLoader, and with fused Adam."""
+    model = TextbookVAE(dims, latent)
+    optimizer = torch.optim.Adam(model.parameters(), lr=LR, fused=True)
+
+    def epoch() -> None:
+        for index in torch.randperm(len(rows)).split(batch_size):
+            optimizer.zero_grad()
+            model(rows[index]).backward()
+            optimizer.step()
+
+    return epoch
+
+
+def products(rows: torch.Tensor, dims: list[int], latent: int, batch_size: int) -> Epoch:
+    """The matrix products of forward and backward passes, on numbers that lie there."""
+    layers = [one for one in TextbookVAE(dims, latent).modules() if isinstance(one, nn.Linear)]
+    shapes = [(batch_size, one.in_features, one.out_features) for one in layers]
+    given = [(torch.randn(b, i), torch.randn(o, i), torch.randn(b, o)) for b, i, o in shapes]
+
+    @torch.no_grad()
+    def epoch() -> None:
+        for _ in range(-(-len(rows) // batch_size)):
+            for x, weight, gradient in given:
+                F.linear(x, weight)
+                gradient @ weight
+                gradient.T @ x
+
+    return epoch
+
+
+def bare(built: Built, batch_size: int, compiled: bool) -> Epoch:
+    """Our step alone."""
+    module = built.module
+    vae, objective = module.vae.train(), module.objective
+    optimizer, weights = module.make_optimizer(vae.parameters()), module.objective.weights_at(0)
+    loader = BatchLoader(built.datamodule.rows["train"], batch_size=batch_size, shuffle=True)
+
+    def step(batch: Batch) -> None:
+        loss, _ = loss_and_statistics(vae, objective, batch, vae.noise(1, batch.num_rows), weights)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    like = next(iter(loader))
+    step(like)
+    program = CompiledStep(vae, objective, optimizer, like) if compiled else None
+
+    def epoch() -> None:
+        for batch in loader:
+            if program is not None and program.fits(batch):
+                program(batch, vae.noise(1, batch.num_rows), weights)
+            else:
+                step(batch)
+
+    return epoch
+
+
+def jax_scan(rows: torch.Tensor, dims: list[int], latent: int, batch_size: int) -> Epoch:
+    """The textbook network in JAX: one program an epoch."""
+    import jax
+    import optax
+    from jax import numpy as jnp
+
+    model, x = TextbookVAE(dims, latent), jnp.asarray(rows.numpy())
+    layers = [one for one in model.modules() if isinstance(one, nn.Linear)]
+    weights = [(jnp.asarray(one.weight.detach().numpy().T), jnp.asarray(one.bias.detach().numpy())) for one in layers]
+    depth, optimizer = len(dims) - 1, optax.adam(LR)
+
+    def loss_of(weights: Any, x: Any, key: Any) -> Any:
+        def run(h: Any, layers: Any) -> Any:
+            for weight, bias in layers:
+                h = jax.nn.relu(h @ weight + bias)
+            return h
+
+        hidden = run(x, weights[:depth])
+        loc, log_var = (hidden @ weight + bias for weight, bias in weights[depth : depth + 2])
+        z = loc + jnp.exp(0.5 * log_var) * jax.random.normal(key, loc.shape)
+        weight, bias = weights[-1]
+        logits = run(z, weights[depth + 2 : -1]) @ weight + bias
+        reconstruction = optax.sigmoid_binary_cross_entropy(logits, x).sum()
+        return (reconstruction - 0.5 * jnp.sum(1 + log_var - loc**2 - jnp.exp(log_var))) / len(x)
+
+    def step(state: Any, given: Any) -> Any:
+        weights, moments = state
+        index, key = given
+        gradient = jax.grad(loss_of)(weights, x[index], key)
+        update, moments = optimizer.update(gradient, moments)
+        return (optax.apply_updates(weights, update), moments), None
+
+    @jax.jit
+    def run(state: Any, key: Any) -> Any:
+        count = len(x) // batch_size
+        order = jax.random.permutation(key, len(x))[: count * batch_size].reshape(count, batch_size)
+        return jax.lax.scan(step, state, (order, jax.random.split(key, count)))[0]
+
+    state, keys = (weights, optimizer.init(weights)), (jax.random.PRNGKey(number) for number in itertools.count())
+
+    def epoch() -> None:
+        nonlocal state
+        state = jax.block_until_ready(run(state, next(keys)))
+
+    return epoch
 
 
 class _Clock(Callback):
@@ -85,58 +213,99 @@ class _Clock(Callback):
     takes_blocks = True
 
     def __init__(self) -> None:
-        self.starts: list[float] = []
+        self.starts: list[tuple[float, float]] = []
 
-    def on_train_epoch_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
-        self.starts.append(time.perf_counter())
+    def on_train_epoch_start(self, *_: Any) -> None:
+        self.starts.append((time.perf_counter(), time.process_time()))
 
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
-        self.starts.append(time.perf_counter())
+    def on_train_end(self, *_: Any) -> None:
+        self.starts.append((time.perf_counter(), time.process_time()))
 
 
-def settings(run_dir: Path, epochs: int, batch_size: int) -> Settings:
-    """The settings of ``train.py experiment=forum_question``."""
-    overrides = ["experiment=forum_question", f"run_dir={run_dir}", f"++data.batch_size={batch_size}"]
+def settings(network: str, run_dir: Path, epochs: int, batch_size: int, *more: str) -> Settings:
+    """Of a fit with everything on."""
+    typed = [*NETWORKS[network], f"run_dir={run_dir}", f"++data.batch_size={batch_size}", *more]
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = compose("train", overrides=[*overrides, f"++trainer.max_epochs={epochs}"])
-    plain: Any = OmegaConf.to_container(config, resolve=True)
+        composed = compose("train", [*typed, f"++trainer.max_epochs={epochs}"])
+    plain: Any = OmegaConf.to_container(composed, resolve=True)
     return Settings.parse(plain)
 
 
-def ours(run_dir: Path, epochs: int, batch_size: int) -> float:
-    """Median seconds per epoch of our fit."""
-    built = build(settings(run_dir, epochs, batch_size))
-    clock = _Clock()
+def everything_on(given: Settings, profile: bool = False) -> list[tuple[float, float]]:
+    """Wall and processor seconds of each epoch but the first two, which warm up, and the last."""
+    built, clock = build(given), _Clock()
     built.trainer.callbacks.append(clock)  # type: ignore[attr-defined]
     with console.quiet_frameworks():
-        built.trainer.fit(built.module, built.datamodule)
-    return statistics.median(b - a for a, b in zip(clock.starts[:-1], clock.starts[1:], strict=True))
+        if profile:
+            profiler = cProfile.Profile()
+            profiler.runcall(built.trainer.fit, built.module, built.datamodule)
+            pstats.Stats(profiler).sort_stats("cumtime").print_stats(60)
+        else:
+            built.trainer.fit(built.module, built.datamodule)
+    pairs = list(itertools.pairwise(clock.starts))[2:-1]
+    return [(b[0] - a[0], b[1] - a[1]) for a, b in pairs]
+
+
+def _time(epoch: Epoch, count: int) -> Iterator[tuple[float, float]]:
+    for _ in range(count):
+        wall, processor = time.perf_counter(), time.process_time()
+        epoch()
+        yield time.perf_counter() - wall, time.process_time() - processor
 
 
 def main() -> None:
-    """Print both medians and the ratio."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", choices=NETWORKS, default="forum_question")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=12, help="of each fit; the others take half as many a round")
     parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--profile", action="store_true", help="say where the time of an eager fit goes, and end")
+    parser.add_argument("--json", type=Path, help="where the medians go")
     arguments = parser.parse_args()
     torch.set_flush_denormal(True)
+    torch.set_num_threads(arguments.threads)
+    network, size = arguments.network, arguments.batch_size
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "screen").open("w") as screen:
         _pretend_terminal(screen)
-        store = build(settings(Path(folder) / "rows", 1, arguments.batch_size)).datamodule.rows["train"]
-        rows = torch.cat([batch.x for batch in store.batches()])
-        results = []
+        directories = (Path(folder) / str(number) for number in itertools.count())
+        if arguments.profile:
+            everything_on(settings(network, next(directories), 5 * arguments.epochs, size), profile=True)
+            return
+        built = build(settings(network, next(directories), 1, size))
+        rows = torch.cat([batch.x for batch in built.datamodule.rows["train"].batches()])
+        vae = built.module.vae
+        dims = [rows.shape[1], *(one.out_features for one in vae.encoder if isinstance(one, nn.Linear))]
+        shape = (rows, dims, vae.latent_dim, size)
+        loops: dict[str, Epoch] = {
+            "bare, eager": bare(built, size, compiled=False),
+            "bare, compiled": bare(build(settings(network, next(directories), 1, size)), size, compiled=True),
+            "textbook loop": textbook(*shape),
+            "tuned loop": tuned(*shape),
+            "products alone": products(*shape),
+        }
+        if importlib.util.find_spec("jax") and importlib.util.find_spec("optax"):
+            loops["JAX, lax.scan"] = jax_scan(*shape)
+        ours = {f"everything on, {'compiled' if on else 'eager'}": f"++trainer.compile={on}" for on in (False, True)}
+        times: dict[str, list[tuple[float, float]]] = {name: [] for name in (*ours, *loops)}
         for number in range(arguments.rounds + 1):
-            pair = (
-                ours(Path(folder) / str(number), arguments.epochs, arguments.batch_size),
-                textbook(rows, arguments.epochs, arguments.batch_size),
-            )
+            found = {
+                name: everything_on(settings(network, next(directories), arguments.epochs, size, word))
+                for name, word in ours.items()
+            }
+            found |= {name: list(_time(epoch, max(1, arguments.epochs // 2))) for name, epoch in loops.items()}
             if number:  # the first round warms up
-                results.append(pair)
-                print(f"round {number}: ours {pair[0] * 1e3:.0f} ms, textbook {pair[1] * 1e3:.0f} ms an epoch")
-    mine, theirs = (statistics.median(column) * 1e3 for column in zip(*results, strict=True))
-    ratio = statistics.median(a / b for a, b in results)
-    print(f"median: ours {mine:.0f} ms, textbook {theirs:.0f} ms an epoch, ratio {ratio:.2f}")
+                for name, seconds in found.items():
+                    times[name] += seconds
+    middle = {name: [1e3 * statistics.median(part) for part in zip(*times[name], strict=True)] for name in times}
+    weights = sum(one.numel() for one in vae.parameters())
+    print(f"{network}: {weights:,} parameters, {len(rows):,} rows, batch {size}, {arguments.threads} thread(s)")
+    print("| | ms an epoch | processor | of the textbook loop's |\n|---|---|---|---|")
+    for name, (wall, processor) in middle.items():
+        print(f"| {name} | {wall:.1f} | {processor:.1f} | {processor / middle['textbook loop'][1]:.2f} |")
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"arguments": vars(arguments) | {"json": None}, "ms": middle}, indent=2))
 
 
 def _pretend_terminal(screen: Any) -> None:

@@ -74,18 +74,16 @@ def main() -> None:
                 most = max(abs(one - other) for one, other in zip(first, found[launcher], strict=True))
                 print(f"  val/nelbo of {launcher} differs by {most:.2g} at most; its spread over seeds is {spread:.2g}")
     for launcher in launchers:
-        against = [
-            " ".join(
-                f"{statistics.median(own[i] / other[i] for own, other in zip(taken[launcher], taken[base], strict=True)):.2f}"
-                for i in (0, 1)
-            )
-            for base in launchers
-        ]
         clock, cpu = (statistics.median(column) for column in zip(*taken[launcher], strict=True))
-        words = ", ".join(
-            f"{ratio} × {base}" for ratio, base in zip(against, launchers, strict=True) if base != launcher
-        )
-        print(f"median: {launcher} {clock:.1f} s, {cpu:.1f} s of CPU (clock and CPU: {words})")
+        others = [base for base in launchers if base != launcher]
+        words = ", ".join(f"{ratio(taken[launcher], taken[base])} of {base}" for base in others)
+        print(f"median: {launcher} {clock:.1f} s, {cpu:.1f} s of CPU; clock and CPU are {words}")
+
+
+def ratio(own: list[tuple[float, float]], other: list[tuple[float, float]]) -> str:
+    """The medians over rounds of the ratios of the clock and of the CPU."""
+    pairs = [(mine[0] / theirs[0], mine[1] / theirs[1]) for mine, theirs in zip(own, other, strict=True)]
+    return " and ".join(f"{statistics.median(column):.2f}" for column in zip(*pairs, strict=True))
 
 
 if __name__ == "__main__":

@@ -38,12 +38,19 @@ WORDS_OF_GROUPS = {
     "objective": "What training minimises.",
     "optimizer": "Arguments of torch's optimiser; another one: `'optimizer={_target_: torch.optim.SGD, lr: 0.1}'`.",
     "scheduler": "The step size over the epochs; `scheduler=none` leaves it as it is.",
-    "trainer": "Arguments of Lightning's `Trainer`, and `trainer.fast`.",
+    "trainer": "Arguments of Lightning's `Trainer`, `trainer.fast` and `trainer.compile`.",
     "callbacks": "By name; `callbacks.NAME=null` takes one away, `callbacks=none` all.",
     "logger": "By name; `logger=none` writes none.",
 }
 UNDOCUMENTED = {"default_root_dir": "where Lightning writes what has no folder of its own"}
-FAST = "several batches go through Lightning's loop at once where nobody can tell the difference"
+OURS = (
+    (
+        "trainer.fast",
+        "true",
+        "several batches go through Lightning's loop at once where nobody can tell",
+    ),
+    ("trainer.compile", "auto", "the step becomes one compiled program; auto: where that saves time"),
+)
 
 
 def main() -> None:
@@ -83,7 +90,7 @@ def _group(group: str) -> Iterator[str]:
             yield f"\n### {group}={path.stem}\n{_class_words(node, group)}"
             given = FAMILIES[group][1] if group in FAMILIES else GIVEN.get(group, ())
             rows = _rows(group, _class_of(group, node), node, given)
-            yield _table([*rows, ("trainer.fast", "true", FAST)] if group == "trainer" else rows)
+            yield _table([*rows, *OURS] if group == "trainer" else rows)
 
 
 def _class_of(group: str, node: Mapping[str, Any]) -> Callable[..., Any]:

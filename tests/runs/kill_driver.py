@@ -26,6 +26,7 @@ OVERRIDES = [
     "scheduler=plateau",
     "callbacks.early_stopping=null",
     "callbacks.figures=null",
+    "callbacks.last.every_seconds=0.1",
     "report=false",
     "test.num_samples=5",
     "torch.threads=1",
@@ -74,11 +75,14 @@ def epochs_logged(run_dir: Path) -> int:
     return max(len(log.read_text().splitlines()) - 1, 0) if log.exists() else 0
 
 
-def wait_for_row(run_dir: Path, row: int) -> None:
-    """Until metrics.csv has this many rows."""
-    give_up = time.monotonic() + 60
-    while epochs_logged(run_dir) < row and time.monotonic() < give_up:
+def watch(run_dir: Path, row: int, seconds: float) -> dict[int, float]:
+    """Until metrics.csv has this many rows, or for some seconds; when each number of rows was first seen."""
+    give_up, seen = time.monotonic() + seconds, {}
+    while (rows := epochs_logged(run_dir)) < row and time.monotonic() < give_up:
+        for number in range(max(seen, default=0) + 1, rows + 1):
+            seen[number] = time.monotonic()
         time.sleep(0.001)
+    return seen
 
 
 def main(folder: Path, kills: int, epochs: int, seed: int, signals: list[signal.Signals]) -> None:
@@ -95,15 +99,18 @@ def main(folder: Path, kills: int, epochs: int, seed: int, signals: list[signal.
         share = max((epochs - rows) // (kills + 1 - life), 1)
         pid = child(arguments(torn, epochs))
         if life % 2:
-            wait_for_row(torn, rows + rng.randint(1, share))
+            seen = watch(torn, rows + rng.randint(1, share), seconds=60)
             time.sleep(rng.uniform(0.0, 0.02))  # anywhere in an epoch
         else:
-            time.sleep(rng.uniform(0.05, 1.0))  # any moment, before the first epoch too
+            seen = watch(torn, epochs + 1, seconds=rng.uniform(0.05, 1.0))  # any moment, before the first epoch too
+        killed = time.monotonic()
         os.kill(pid, signals[life % len(signals)])
         _, end = os.waitpid(pid, 0)
         saved, logged = epochs_done(torn)
         partial = [str(path) for path in torn.rglob("*.ckpt") if path.name not in ("best.ckpt", "last.ckpt")]
-        lives.append([before, saved, logged, end != 0, (torn / "summary.json").exists(), partial])
+        # Two epochs are lost where the second is logged while the first is being written.
+        lost = killed - seen.get(saved + 1, killed) if logged > saved + 2 else 0.0
+        lives.append([before, saved, logged, end != 0, (torn / "summary.json").exists(), partial, lost])
     _, last = os.waitpid(child(arguments(torn, epochs)), 0)
     print(json.dumps({"status": [status, last], "lives": lives}))
 

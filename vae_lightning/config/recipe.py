@@ -63,7 +63,8 @@ class Recipe:
         ``support``: of the columns.
 
         A sixteenth of the rows a step, from 16 to 256. Steps: 4,000, growing as √N above 2,000 rows to 20,000 at most,
-        in no fewer than 10 epochs and no more than 400, and no more than see 10⁹ cells, 2.5·10⁹ of columns that are not real.
+        in no fewer than 10 epochs and no more than 400, and no more than see 10⁹ cells, 2.5·10⁹ where columns are not
+        real.
 
         >>> Recipe.of(300, 6)
         Recipe(latent_dim=6, activation='elu', lr=0.002, batch_size=16, max_epochs=211, patience=53)

@@ -45,11 +45,14 @@ GIVEN = {
 }
 """What the program gives to the classes of the other groups."""
 PRECISIONS = ("highest", "high", "medium")
-FAST = "fast"
-"""The one setting of the group ``trainer`` that is not Lightning's."""
 RUN_DIR = "${run_dir}"
 AUTO: Literal["auto"] = "auto"
 """Instead of a number: as the rows want it (see `config/recipe.py`)."""
+OURS: dict[str, tuple[Any, tuple[Any, ...], str]] = {
+    "fast": (True, (True, False), "true or false"),
+    "compile": (AUTO, (True, False, AUTO), "true, false or auto"),
+}
+"""Settings of the group ``trainer`` that are not Lightning's: default, legal values and these in words."""
 FROM_ROWS = {
     "model": ("latent_dim", "activation"),
     "optimizer": ("lr",),
@@ -132,6 +135,7 @@ class Settings:
         optimizer: class and arguments; as ``scheduler``, which may be empty.
         trainer: class and arguments.
         fast: whether several batches may go through Lightning's loop at once (``trainer.fast``).
+        compile: whether the step becomes one program (``trainer.compile``): true, false or auto.
         callbacks: class and arguments by name; None for one that was taken away.
         logger: the same.
         report: whether the run ends with a page of its own.
@@ -156,6 +160,7 @@ class Settings:
     callbacks: Mapping[str, Node | None]
     logger: Mapping[str, Node | None]
     fast: bool = True
+    compile: bool | Literal["auto"] = AUTO
     report: bool = True
     test: EvaluationOptions = EvaluationOptions()
     torch: TorchOptions = TorchOptions()
@@ -182,8 +187,10 @@ class Settings:
         check_parameter("sweep", "on_error", on_error in ("continue", "stop"), "continue or stop", on_error)
         scheduler = _group(config, "scheduler")
         trainer, model = _needed(config, "trainer"), _needed(config, "model")
-        fast = trainer.get(FAST, True)
-        check_parameter("trainer", FAST, isinstance(fast, bool), "true or false", fast)
+        ours: dict[str, Any] = {name: trainer.get(name, default) for name, (default, _, _) in OURS.items()}
+        for name, (_, legal_values, words) in OURS.items():
+            legal = any(ours[name] is one or (ours[name] == one and isinstance(one, str)) for one in legal_values)
+            check_parameter("trainer", name, legal, words, ours[name])
         source, rows = _data(_group(config, "data"))
         check_arguments(_typed(model, "model"), VAE, "model", GIVEN["model"])
         # Before the scheduler's, which is often told the trainer's number of epochs.
@@ -199,10 +206,11 @@ class Settings:
             **{group: _family(_needed(config, group), group, *family) for group, family in FAMILIES.items()},
             optimizer=_completed(_needed(config, "optimizer"), "optimizer", GIVEN["optimizer"]),
             scheduler=_completed(scheduler, "scheduler", GIVEN["scheduler"]) if scheduler else {},
-            trainer={key: value for key, value in trainer.items() if key != FAST},
+            trainer={key: value for key, value in trainer.items() if key not in OURS},
             callbacks=_named_nodes(config, "callbacks"),
             logger=_named_nodes(config, "logger"),
-            fast=fast,
+            fast=ours["fast"],
+            compile=ours["compile"],
             report=config.get("report", True),
             test=test,
             torch=torch,
@@ -222,7 +230,7 @@ class Settings:
             "seed": self.seed,
             "data": {**self.source, **asdict(self.rows)},
             **self.parts,
-            "trainer": {**self.trainer, FAST: self.fast},
+            "trainer": {**self.trainer, **{name: getattr(self, name) for name in OURS}},
             "callbacks": dict(self.callbacks),
             "logger": dict(self.logger),
             "report": self.report,

@@ -33,8 +33,8 @@ LIGHTNINGS = (
 CLASSES = {
     "callbacks": re.compile(
         rf"lightning\.pytorch\.callbacks\.({LIGHTNINGS})|"
-        r"vae_lightning\.training\.callbacks\.(best\.BestCheckpoint|early_stopping\.EarlyStopping|guard\.LossGuard|"
-        r"progress\.EpochProgress)|"
+        r"vae_lightning\.training\.callbacks\.(best\.BestCheckpoint|last\.LastCheckpoint|"
+        r"early_stopping\.EarlyStopping|guard\.LossGuard|progress\.EpochProgress)|"
         r"vae_lightning\.reporting\.(dashboard\.Dashboard|figures\.callback\.Figures)"
     ),
     "logger": re.compile(

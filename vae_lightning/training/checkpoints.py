@@ -42,8 +42,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             target.parent.mkdir(parents=True, exist_ok=True)
             self._folders.add(target.parent)
         partial = partial_beside(target)
-        # The same step is saved after its validation and at the epoch's end, where the loops have moved on.
-        moment = {name: checkpoint.get(name) for name in ("epoch", "global_step", "loops")}
+        moment = self.moment_of(checkpoint)
         try:
             if self._newest is not None and self._newest[0] == moment and self._newest[1].exists():
                 _link(self._newest[1], partial)
@@ -56,6 +55,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         finally:
             partial.unlink(missing_ok=True)
         self._newest = (moment, target)
+
+    @staticmethod
+    def moment_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
+        """When it was taken: a step is saved after its validation and at the epoch's end, where the loops moved on."""
+        return {name: checkpoint.get(name) for name in ("epoch", "global_step", "loops")}
 
     def load_checkpoint(self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True) -> Any:
         checkpoint = torch.load(path, map_location=map_location, weights_only=True)

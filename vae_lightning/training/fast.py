@@ -14,6 +14,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import Tensor
 
 from vae_lightning.data.batch import Batch
+from vae_lightning.training.adam import direct_step
 from vae_lightning.training.datamodule import VectorDataModule
 
 EPOCH_CALLBACKS = (EarlyStopping, ModelSummary, RichModelSummary)
@@ -57,17 +58,32 @@ def _looks_at_epochs_only(callback: Callback) -> bool:
 
 
 def take_steps(
-    trainer: Trainer, module: LightningModule, loss: Callable[[Batch], Tensor], batches: Sequence[Batch]
+    trainer: Trainer,
+    module: LightningModule,
+    loss: Callable[[Batch], Tensor],
+    batches: Sequence[Batch],
+    take_compiled: Callable[[Batch], bool],
 ) -> None:
-    """One step of the optimiser for each batch, as Lightning would take it, and its counters moved on alike."""
+    """One step of the optimiser for each batch, as Lightning would take it, and its counters moved on alike.
+
+    Args:
+        trainer: that fits.
+        module: what it fits.
+        loss: of a batch.
+        batches: one after the other.
+        take_compiled: takes a batch's whole step, or says that it does not.
+    """
     optimizer = trainer.optimizers[0]
     loop = trainer.fit_loop.epoch_loop
     steps = loop.automatic_optimization.optim_progress.optimizer.step
+    direct = direct_step(optimizer)
+    params = [one for group in optimizer.param_groups for one in group["params"]]
     for batch in batches:
 
         def closure(batch: Batch = batch) -> Tensor:
             value = loss(batch)
-            optimizer.zero_grad()
+            for one in params:
+                one.grad = None
             value.backward()
             if trainer.gradient_clip_val:
                 module.configure_gradient_clipping(
@@ -75,7 +91,13 @@ def take_steps(
                 )
             return value
 
-        optimizer.step(closure)  # type: ignore[arg-type]  # torch's stubs want numbers
+        if take_compiled(batch):
+            pass
+        elif direct is None:
+            optimizer.step(closure)  # type: ignore[arg-type]  # torch's stubs want numbers
+        else:
+            closure()
+            direct()
         steps.increment_ready()
         steps.increment_completed()
         loop._batches_that_stepped += 1

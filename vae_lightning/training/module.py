@@ -1,5 +1,7 @@
 """A VAE as a LightningModule: any loader, any Trainer, any callback."""
 
+import math
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +27,8 @@ from vae_lightning.model.parts import build_part
 from vae_lightning.model.vae import VAE
 from vae_lightning.objectives.base import Objective, Weights
 from vae_lightning.objectives.elbo import ELBO
+from vae_lightning.training.compilation import Compilation, Wanted
+from vae_lightning.training.compiled import Clip, reason_for_eager
 from vae_lightning.training.fast import reason_for_single_batches, take_steps
 from vae_lightning.training.rows import to_batch
 from vae_lightning.training.settings import settings_of
@@ -33,6 +37,7 @@ from vae_lightning.training.step import Statistics, loss_and_statistics
 MONITOR = "val/nelbo"
 MAX_BLOCK = 16
 ROWS_IN_BLOCK = 4096
+COMPILED = "steps_are_compiled"
 PRECISIONS = ("32-true", "64-true", "16-mixed", "bf16-mixed")
 MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
 MakeScheduler = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
@@ -51,6 +56,8 @@ class VAEModule(LightningModule):
         scheduler: optimiser → learning-rate scheduler, stepped once an epoch; a plateau scheduler watches val/nelbo.
         seed: every epoch's draws follow from it and the epoch's number, so a resumed run repeats them.
         fast: let several batches go through Lightning's loop at once where nobody can tell (see :mod:`fast`).
+        compile: make one program of the step (see :mod:`compilation`), where batches come several at a time: ``True``,
+            ``False`` or ``auto``.
 
     Attributes:
         steps: the statistics of each training step of this epoch, still on the device.
@@ -69,6 +76,7 @@ class VAEModule(LightningModule):
         scheduler: MakeScheduler | None = None,
         seed: int = 0,
         fast: bool = True,
+        compile: Wanted = "auto",
     ) -> None:
         super().__init__()
         self.model = _in_data_units(model) if isinstance(model, VAE) else model
@@ -77,6 +85,7 @@ class VAEModule(LightningModule):
         self.make_scheduler = scheduler
         self.seed = seed
         self.fast = fast
+        self.compilation = Compilation(compile)
         #: Whether training batches come several at a time; decided when a fit begins.
         self.takes_blocks = False
         trial = self.make_optimizer([torch.zeros(1, requires_grad=True)])
@@ -171,8 +180,31 @@ class VAEModule(LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Where batches come several at a time, take the steps of all but the last, which is Lightning's."""
-        if isinstance(batch, Block):
-            take_steps(self.trainer, self, self.loss, batch[:-1])
+        if isinstance(batch, Block) and len(batch) > 1:
+            began = time.perf_counter()
+            take_steps(self.trainer, self, self.loss, batch[:-1], self._take_compiled)
+            self.compilation.time(time.perf_counter() - began, len(batch) - 1)
+
+    def _take_compiled(self, batch: Batch) -> bool:
+        """Take a batch's step by the compiled program; False where there is none for it."""
+        trainer = self.trainer
+        limit = trainer.gradient_clip_val
+        clip = Clip(float(limit), str(trainer.gradient_clip_algorithm or "norm")) if limit else None
+        step = self.compilation.step(self.vae, self.objective, trainer.optimizers[0], batch, clip)
+        if step is None or not step.fits(batch):
+            return False
+        draws = None if step.has_run else torch.get_rng_state()
+        noise = self.vae.noise(self.objective.num_samples, batch.num_rows)
+        try:
+            statistics = step(batch, noise, self.weights())
+        except Exception as error:
+            if draws is None:
+                raise
+            self.compilation.give_up(f"torch.compile has failed ({str(error).splitlines()[0]})")
+            torch.set_rng_state(draws)
+            return False
+        self._keep(statistics)
+        return True
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of a batch."""
@@ -182,10 +214,13 @@ class VAEModule(LightningModule):
         """The loss of a batch, with fresh noise; its statistics join :attr:`steps`."""
         noise = self.vae.noise(self.objective.num_samples, batch.num_rows)
         loss, statistics = loss_and_statistics(self.vae, self.objective, batch, noise, self.weights())
+        self._keep(statistics)
+        return loss
+
+    def _keep(self, statistics: Statistics) -> None:
         self.steps.append(statistics)
         if statistics.fitted is not None:
             self.vae.likelihood.update(self.trainer.strategy.reduce(statistics.fitted, reduce_op="sum"))
-        return loss
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's terms: means over all rows of all processes."""
@@ -194,6 +229,10 @@ class VAEModule(LightningModule):
             terms = {"reconstruction": reconstruction, "kl": kl, "nelbo": reconstruction + kl, "loss": loss}
             self._log({**terms, "beta": float(self.weights().beta)}, "train/")
             self._log({"lr": self.lr_of_epoch})
+        if self.takes_blocks:
+            epochs = self.trainer.max_epochs or 0
+            left = math.inf if epochs < 0 else (epochs - self.current_epoch - 1) * self._steps_per_epoch()
+            self.compilation.decide(left, lambda: reason_for_eager(self.vae, self.trainer.optimizers[0]))
         if any(config.scheduler is self._plateau for config in self.trainer.lr_scheduler_configs):
             # Before the epoch's checkpoint is written, so that a resumed run does not miss the step.
             nelbo = self.trainer.callback_metrics.get(MONITOR)
@@ -309,9 +348,15 @@ class VAEModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what the model is rebuilt from."""
         checkpoint[RECORD] = record_text(self.model)
+        checkpoint[COMPILED] = self.compilation.decided
         # The record says these already, and a subclass that takes any keyword would be given them.
         hparams = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY, {})
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = {k: v for k, v in hparams.items() if "." not in k}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A resumed run steps as it did."""
+        if self.compilation.wanted == "auto":
+            self.compilation.decided = checkpoint.get(COMPILED)
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: str | Path, *args: Any, **given: Any) -> Self:  # type: ignore[override]

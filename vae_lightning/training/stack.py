@@ -66,7 +66,8 @@ class Work:
         betas: the weight of the KL at each step.
         clip: the norm that a gradient may have; 0 for any.
         width: B, rows of the widest batch that may come.
-        ahead: steps that will be wanted in all, this work included; where that is not known, these.
+        ahead: steps that will be wanted in all, this work included; where that is not known, these; 0 where nothing is
+            to be compiled for them.
     """
 
     vae: VAE

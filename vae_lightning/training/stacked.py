@@ -81,6 +81,7 @@ class StackedModule(VAEModule):
 
     def _work(self, batches: Block) -> Work:
         epochs, steps_per_epoch = self.trainer.max_epochs or 0, self._steps_per_epoch()
+        may_compile = self.compilation.wanted is not False
         first = len(self.steps)
         moments = [self.current_epoch + (first + number) / steps_per_epoch for number in range(len(batches))]
         return Work(
@@ -93,7 +94,7 @@ class StackedModule(VAEModule):
             betas=[float(self.objective.weights_at(moment).beta) for moment in moments],
             clip=float(self.trainer.gradient_clip_val or 0),
             width=self.trainer.train_dataloader.batches.width,  # type: ignore[union-attr]
-            ahead=max(len(batches), round((epochs - self.current_epoch) * steps_per_epoch)),
+            ahead=max(len(batches), round((epochs - self.current_epoch) * steps_per_epoch)) if may_compile else 0,
         )
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:  # type: ignore[override]

@@ -85,7 +85,8 @@ def check_training(result: Evaluation, course: Course | None) -> list[Finding]:
         says = f"Training ended within a warm-up: β had reached {course.beta:.2g} of {course.final_beta:g}."
         return [Finding("UNDERTRAINED", False, says, "Train longer, or warm up faster.", about="training")]
     if fall := remaining_fall(result, course):
-        says = f"The validation NELBO still fell by {two_digits(fall)} nats a thousand steps of full size when training ended."
+        pace = f"{two_digits(fall)} nats a thousand steps of full size"
+        says = f"The validation NELBO still fell by {pace} when training ended."
         return [Finding("UNDERTRAINED", False, says, "Train longer.", {"fall": fall}, about="training")]
     return [Finding("UNDERTRAINED", True, "The validation NELBO had stopped falling.", about="training")]
 

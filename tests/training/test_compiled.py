@@ -1,0 +1,141 @@
+"""The compiled step: the same as the eager one within rounding, and left alone where it cannot be or does not pay."""
+
+import copy
+import logging
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+
+from vae_lightning.training.compilation import COMPILE_SECONDS, GAIN, Compilation
+from vae_lightning.training.compiled import CompiledStep, reason_for_eager
+from vae_lightning.training.module import VAEModule
+from vae_lightning.training.schedules import Cosine
+
+Make = Callable[..., Any]
+EPOCHS = 6  # of ten batches, the last a shorter one
+
+
+def trained(make_module: Make, make_data: Make, make_trainer: Make, compile: bool, **options: Any) -> Any:
+    module_options = {name: options.pop(name) for name in list(options) if not name.startswith("gradient")}
+    module: VAEModule = make_module(compile=compile, **copy.deepcopy(module_options))
+    trainer: Trainer = make_trainer(max_epochs=EPOCHS, **options)
+    trainer.fit(module, make_data())
+    assert module.takes_blocks is False  # over; it was while fitting
+    return module, {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimizer": partial(Adam, lr=3e-3, fused=True), "scheduler": partial(Cosine, epochs=EPOCHS)},
+        {"optimizer": partial(AdamW, lr=3e-3, weight_decay=0.1), "gradient_clip_val": 0.05},
+        {
+            "optimizer": partial(Adam, lr=3e-3),
+            "likelihood": {"variance": "optimal"},
+            "gradient_clip_val": 0.01,
+            "gradient_clip_algorithm": "value",
+        },
+    ],
+    ids=["fused, schedule", "decay, clipped norm", "closed form, clipped value"],
+)
+def test_parameters_and_curves_are_those_of_eager_steps(
+    make_module: Make, make_data: Make, make_trainer: Make, options: dict[str, Any]
+) -> None:
+    (compiled, found), (eager, expected) = (
+        trained(make_module, make_data, make_trainer, compile, **options) for compile in (True, False)
+    )
+    assert compiled.compilation._step is not None
+    assert compiled.compilation._step.has_run
+    assert eager.compilation._step is None
+    torch.testing.assert_close(compiled.vae.state_dict(), eager.vae.state_dict(), rtol=1e-4, atol=1e-5)
+    assert found == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"vae": {"dropout": 0.2}}, "dropout and batch normalisation"),
+        ({"vae": {"normalization": "batch"}}, "dropout and batch normalisation"),
+        ({"optimizer": partial(SGD, lr=1e-3)}, "SGD has no step that can be compiled"),
+    ],
+)
+def test_what_cannot_be_compiled_is_said_in_a_line_and_trained_as_ever(
+    make_module: Make,
+    make_data: Make,
+    make_trainer: Make,
+    caplog: pytest.LogCaptureFixture,
+    options: dict[str, Any],
+    says: str,
+) -> None:
+    with caplog.at_level(logging.INFO, "vae_lightning"):
+        asked, _ = trained(make_module, make_data, make_trainer, True, **options)
+    assert [line for line in caplog.messages if "not compiled" in line and says in line]
+    eager, _ = trained(make_module, make_data, make_trainer, False, **options)
+    assert all(map(torch.equal, asked.vae.state_dict().values(), eager.vae.state_dict().values()))
+
+
+def test_a_machine_that_cannot_compile_trains_as_ever(
+    make_module: Make,
+    make_data: Make,
+    make_trainer: Make,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("No working C++ compiler was found\nand much more")
+
+    with monkeypatch.context() as patched, caplog.at_level(logging.INFO, "vae_lightning"):
+        patched.setattr(torch, "compile", lambda *_, **__: broken)
+        asked, _ = trained(make_module, make_data, make_trainer, True)
+    lines = [line for line in caplog.messages if "compile" in line]
+    assert lines == ["Steps are not compiled: torch.compile has failed (No working C++ compiler was found)."]
+    eager, _ = trained(make_module, make_data, make_trainer, False)
+    assert all(map(torch.equal, asked.vae.state_dict().values(), eager.vae.state_dict().values()))
+
+
+@pytest.mark.parametrize(("share", "decided"), [(1.1, True), (0.9, False), (math.inf, True)])
+def test_auto_compiles_where_the_steps_to_come_save_twice_what_it_costs(
+    share: float, decided: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    compilation = Compilation("auto")
+    compilation.decide(1e9, lambda: None)
+    assert compilation.decided is None  # nothing has been timed
+    compilation.time(0.5, 10)
+    compilation.time(0.02, 10)  # 2 ms, the first were still warming up
+    with caplog.at_level(logging.INFO, "vae_lightning"):
+        compilation.decide(share * 2 * COMPILE_SECONDS / GAIN / 0.002, lambda: None)
+    assert compilation.decided is decided
+    assert len(caplog.messages) == decided
+    compilation.decide(0, lambda: None)
+    assert compilation.decided is decided, "once and for all"
+
+
+def test_auto_is_no_where_it_cannot_be_and_a_resumed_run_does_as_it_did(make_module: Make) -> None:
+    compilation = Compilation("auto")
+    compilation.time(1.0, 1)
+    compilation.decide(math.inf, lambda: "of something")
+    assert compilation.decided is False
+    module, checkpoint = make_module(), {"steps_are_compiled": True}
+    module.on_load_checkpoint(checkpoint)
+    assert module.compilation.decided is True
+    module.on_save_checkpoint(saved := {})
+    assert saved["steps_are_compiled"] is True
+
+
+def test_batches_of_another_shape_are_not_the_programs(make_module: Make) -> None:
+    from vae_lightning.data.batch import Batch
+
+    module = make_module()
+    optimizer: Optimizer = RMSprop(module.vae.parameters())
+    assert reason_for_eager(module.vae, optimizer) is not None
+    x = torch.zeros(8, module.vae.likelihood.num_columns)
+    step = CompiledStep(module.vae, module.objective, Adam(module.vae.parameters()), Batch(x))
+    assert step.fits(Batch(x + 1))
+    assert not step.fits(Batch(x[:3]))
+    assert not step.fits(Batch(x, mask=x > 0))

@@ -1,0 +1,127 @@
+"""A training step as one compiled program: loss, gradient, clipping and the optimiser's update."""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FunctionType, MethodType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
+from torch.optim import Optimizer
+
+from vae_lightning.data.batch import Batch
+from vae_lightning.model.vae import VAE
+from vae_lightning.objectives.base import Objective, Weights
+from vae_lightning.training.step import Statistics, loss_and_statistics
+
+OPTIONS: dict[str, Any] = {"cpp_wrapper": True, "guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
+"""One call of compiled code a step, that looks at nothing first: all batches have one shape, and the rest is fixed."""
+SWITCHES = {"foreach": True, "fused": False, "capturable": True}
+"""Of an optimiser, so that its step can be compiled: the learning rate is a tensor then, and may change."""
+DRAW_OR_KEEP = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
+
+
+class Clip(NamedTuple):
+    """The limit of a gradient: of its ``norm``, or of each ``value``."""
+
+    limit: float
+    of: str
+
+
+class CompiledStep:
+    """A step of full batches, the same as the eager one within rounding.
+
+    What changes from step to step is given to the program as tensors: the rows, the noise, β and the learning rate.
+    The optimiser's state stays where it is, so that either way of stepping goes on with what the other left.
+
+    Args:
+        vae: the model.
+        objective: what training maximises.
+        optimizer: of the weights, which it has stepped once.
+        like: a batch of the usual shape.
+        clip: the limit of the gradient; None for no limit.
+    """
+
+    def __init__(
+        self, vae: VAE, objective: Objective, optimizer: Optimizer, like: Batch, clip: Clip | None = None
+    ) -> None:
+        self._optimizer, self._clip = optimizer, clip
+        self._named = {name: one for name, one in vae.named_parameters() if one in optimizer.state}
+        self._gradients = [torch.zeros_like(one) for one in self._named.values()]
+        self._rates = [torch.tensor(float(group["lr"])) for group in optimizer.param_groups]
+        self._loss = _Loss(vae, objective)
+        self._update: Callable[[Optimizer], Any] = inspect.unwrap(type(optimizer).step)  # without marks and hooks
+        # Programs are kept by their code, and nothing looks whether another fit's is this one's: so it has its own.
+        own = FunctionType(CompiledStep._step.__code__.replace(), globals(), closure=CompiledStep._step.__closure__)
+        self._program = torch.compile(MethodType(own, self), fullgraph=True, dynamic=False, options=OPTIONS)
+        self._shapes = [None if part is None else part.shape for part in like]
+        #: Whether it has been compiled, and has taken a step.
+        self.has_run = False
+
+    def fits(self, batch: Batch) -> bool:
+        """Whether a batch is of the one shape that the program is made for; an epoch's last may be shorter."""
+        return [None if part is None else part.shape for part in batch] == self._shapes
+
+    def __call__(self, batch: Batch, noise: Tensor, weights: Weights) -> Statistics:
+        """Take a step; arguments as of :func:`loss_and_statistics`."""
+        moving = Weights(*(torch.as_tensor(value, dtype=noise.dtype) for value in weights))
+        with self._switched(), torch.no_grad():  # else much is kept, as for a second derivative
+            terms, observed, fitted = self._program(batch, noise, moving)
+        self.has_run = True
+        return Statistics(terms, batch.num_rows if batch.weight is None else batch.weight.sum(), observed, fitted)
+
+    @contextmanager
+    def _switched(self) -> Iterator[None]:
+        groups = self._optimizer.param_groups
+        kept = [{name: group[name] for name in ("lr", *SWITCHES)} for group in groups]
+        for one, gradient in zip(self._named.values(), self._gradients, strict=True):
+            one.grad = gradient
+        for group, rate in zip(groups, self._rates, strict=True):
+            group.update(SWITCHES, lr=rate.fill_(group["lr"]))
+        try:
+            yield
+        finally:
+            for group, own in zip(groups, kept, strict=True):
+                group.update(own)
+
+    def _step(self, batch: Batch, noise: Tensor, weights: Weights) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        params = list(self._named.values())
+
+        def loss_of(values: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+            named = {f"vae.{name}": value for name, value in zip(self._named, values, strict=True)}
+            loss, found = torch.func.functional_call(self._loss, named, (batch, noise, weights))
+            return loss, {name: one for name, one in found.items() if one is not None}
+
+        gradients, (_, found) = torch.func.grad_and_value(loss_of, has_aux=True)(params)
+        for one, gradient in zip(params, gradients, strict=True):
+            assert one.grad is not None
+            one.grad.copy_(gradient)
+        if self._clip is not None:
+            (clip_grad_norm_ if self._clip.of == "norm" else clip_grad_value_)(params, self._clip.limit)
+        self._update(self._optimizer)
+        return found["terms"], found.get("observed"), found.get("fitted")
+
+
+class _Loss(nn.Module):
+    """The step's loss as a module, so that its weights can be given from outside."""
+
+    def __init__(self, vae: VAE, objective: Objective) -> None:
+        super().__init__()
+        self.vae, self.objective = vae, objective
+
+    def forward(self, batch: Batch, noise: Tensor, weights: Weights) -> tuple[Tensor, dict[str, Tensor | None]]:
+        loss, statistics = loss_and_statistics(self.vae, self.objective, batch, noise, weights)
+        return loss, {name: getattr(statistics, name) for name in ("terms", "observed", "fitted")}
+
+
+def reason_for_eager(vae: VAE, optimizer: Optimizer) -> str | None:
+    """Why the steps of a model cannot be compiled; None where they can."""
+    if vae.output.weight.device.type != "cpu":
+        return "compiled steps have been measured on CPUs only"
+    if any(isinstance(one, DRAW_OR_KEEP) for one in vae.modules()):
+        return "dropout and batch normalisation draw or keep numbers within a step"
+    if not all({"lr", *SWITCHES} <= group.keys() for group in optimizer.param_groups):
+        return f"{type(optimizer).__name__} has no step that can be compiled"
+    return None
