@@ -44,7 +44,8 @@ class Team:
             BaseException: what one of the jobs raised, once the others have come to an end: those that have handed in
                 steps are interrupted, and none is begun.
         """
-        members = [_Member(job, lambda: sum(not one.ended for one in members) > self.size // FEW) for job in jobs]
+        few = self.size // FEW
+        members = [_Member(job, self.size, lambda: sum(not one.ended for one in members) > few) for job in jobs]
         waiting, active = deque(members), list[_Member]()
         torch.set_flush_denormal(True)  # of this thread: a run sets it for its own
         try:
@@ -81,8 +82,9 @@ class Team:
 class _Member:
     """A job in a thread of its own, which runs only while :meth:`resume` waits for it."""
 
-    def __init__(self, job: Callable[[], Any], is_stack_worth_it: Callable[[], bool]) -> None:
+    def __init__(self, job: Callable[[], Any], size: int, is_stack_worth_it: Callable[[], bool]) -> None:
         self._job = job
+        self.size = size
         self._is_stack_worth_it = is_stack_worth_it
         self._thread: threading.Thread | None = None
         self._may_run, self._has_paused = threading.Semaphore(0), threading.Semaphore(0)

@@ -13,7 +13,13 @@ from vae_lightning.training.stack import Work, reason_to_stay_alone
 
 
 class Company(Protocol):
-    """Those who train beside a run."""
+    """Those who train beside a run, and take turns with it.
+
+    Attributes:
+        size: how many they are with it, so that the run has had about that share of the time that has gone by.
+    """
+
+    size: int
 
     @property
     def is_there(self) -> bool:
