@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -66,23 +67,22 @@ class _LogFile(logging.FileHandler):
 console = Console(file=cast(IO[str], _Output()), highlight=False, soft_wrap=True, markup=False)
 """Texts are printed as they are: a path with ``[x]`` in it is no markup."""
 log = logging.getLogger("vae_lightning")
-_job = ""  # the job of a sweep that this process is at
+_job: ContextVar[str] = ContextVar("job", default="")  # the job of a sweep that this thread is at
 
 
 @contextmanager
 def one_job_of_many(name: str) -> Iterator[None]:
     """A run in here keeps its lines to its log file; the console gets warnings only, with the job's name."""
-    global _job
-    _job = name
+    before = _job.set(name)
     try:
         yield
     finally:
-        _job = ""
+        _job.reset(before)
 
 
 def say(*objects: Any) -> None:
     """Print what a run tells at its end; one of many jobs tells nothing."""
-    if not _job:
+    if not _job.get():
         console.print(*objects)
 
 
@@ -96,10 +96,11 @@ class _PlainHandler(RichHandler):
     """Messages as they are; a level is named only when it asks for attention."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if _job and record.levelno < logging.WARNING:
+        job = _job.get()
+        if job and record.levelno < logging.WARNING:
             return
         prefix = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
-        prefix = f"{_job}: {prefix}" if _job else prefix
+        prefix = f"{job}: {prefix}" if job else prefix
         style = {logging.WARNING: "yellow", logging.ERROR: "red"}.get(record.levelno)
         console.print(f"{prefix}{record.getMessage()}", style=style)
 

@@ -25,6 +25,7 @@ from vae_lightning.training.callbacks.course import CourseRecorder
 from vae_lightning.training.callbacks.last import LastCheckpoint
 from vae_lightning.training.datamodule import VectorDataModule
 from vae_lightning.training.module import VAEModule
+from vae_lightning.training.stacked import COMPANY, StackedModule
 
 STARTERS = {"MASTER_ADDR", "NODE_RANK", "GROUP_RANK", "SLURM_JOB_ID", "LSB_JOBID"}
 """Variables of which whoever starts a process on each of several machines sets one."""
@@ -74,7 +75,8 @@ def build_module(settings: Settings, model: VAEModel) -> VAEModule:
     trial = call(optimizer, "optimizer", [torch.zeros(1, requires_grad=True)])
     if scheduler is not None:
         call(scheduler, "scheduler", trial)
-    return VAEModule(model, objective, optimizer, scheduler, settings.seed, settings.fast, settings.compile)
+    kind = VAEModule if COMPANY.get() is None else StackedModule
+    return kind(model, objective, optimizer, scheduler, settings.seed, settings.fast, settings.compile)
 
 
 def build_trainer(settings: Settings) -> Trainer:

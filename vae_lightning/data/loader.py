@@ -88,6 +88,11 @@ class BatchLoader:
     def __len__(self) -> int:
         return -(-self.num_rows // self.batch_size) - self._joins_last_row()
 
+    @property
+    def width(self) -> int:
+        """The rows of its largest batch."""
+        return min(self.batch_size, self.num_rows) + self._joins_last_row()
+
     def _joins_last_row(self) -> bool:
         """Whether a shuffled epoch would end in a batch of one row, of which batch normalisation has no variance."""
         return self.shuffle and self.batch_size > 1 and self.num_rows % self.batch_size == 1 and self.num_rows > 1

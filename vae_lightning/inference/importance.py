@@ -13,8 +13,8 @@ from vae_lightning.model.noise import normal_noise
 from vae_lightning.model.vae import VAE
 from vae_lightning.posteriors.base import Posterior
 
-MAX_ELEMENTS = 2**22
-"""Largest number of decoder outputs or hidden units held at once: 16 MiB in float32, per intermediate result."""
+MAX_ELEMENTS = 2**21
+"""Largest number of decoder outputs or hidden units held at once: 8 MiB in float32, per intermediate result."""
 
 
 BUDGET = 2e11

@@ -120,8 +120,10 @@ class Launch:
             must = "1 with launcher=basic; launcher=joblib runs jobs side by side"
             check_parameter("hydra.sweeper", "n_jobs", wanted in (None, 1), must, wanted)
             return 1
-        own = OmegaConf.select(self.config, "hydra.launcher.n_jobs") or OmegaConf.select(
-            self.config, "hydra.launcher.array_parallelism"
+        own = (
+            getattr(self._launcher, "jobs_at_once", None)
+            or OmegaConf.select(self.config, "hydra.launcher.n_jobs")
+            or OmegaConf.select(self.config, "hydra.launcher.array_parallelism")
         )
         return wanted or (own if own and own > 0 else joblib.cpu_count())
 

@@ -13,10 +13,6 @@ from vae_lightning.data.scaled import scale_rows
 from vae_lightning.data.store import RowStore
 
 EVALUATION_BATCH = 4096
-MAX_BLOCK = 64
-"""Batches in a turn of Lightning's loop: a bar of small batches moves a few times a second still."""
-CELLS_IN_BLOCK = 2**22
-"""Of the batches in a turn, which lie beside the table."""
 
 
 class VectorDataModule(LightningDataModule):
@@ -40,7 +36,6 @@ class VectorDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.batch_size = batch_size
-        self.num_columns = len(dataset.columns)
         self.seed = seed
         #: Of the validation rows; never trained on, but figures are coloured by them.
         self.valid_labels = dataset.valid.labels
@@ -71,8 +66,7 @@ class VectorDataModule(LightningDataModule):
         batches = self._loader("train", self.batch_size, shuffle=not trainer.overfit_batches)
         if not getattr(trainer.lightning_module, "takes_blocks", False):
             return batches
-        cells = self.batch_size * self.num_columns
-        return BlockLoader(batches, max(1, min(MAX_BLOCK, CELLS_IN_BLOCK // cells)))
+        return BlockLoader(batches, trainer.lightning_module.block_size(self.batch_size))
 
     def val_dataloader(self) -> BatchLoader:
         """The validation rows, in order."""

@@ -35,6 +35,10 @@ from vae_lightning.training.settings import settings_of
 from vae_lightning.training.step import Statistics, loss_and_statistics
 
 MONITOR = "val/nelbo"
+MAX_BLOCK = 64
+"""Batches in a turn of Lightning's loop: a bar of small batches moves a few times a second still."""
+CELLS_IN_BLOCK = 2**22
+"""Of the batches in a turn, which lie beside the table."""
 COMPILED = "steps_are_compiled"
 PRECISIONS = ("32-true", "64-true", "16-mixed", "bf16-mixed")
 MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
@@ -135,6 +139,10 @@ class VAEModule(LightningModule):
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Blocks are where they belong already; Lightning would search them for something to move."""
         return batch if isinstance(batch, Block) else super().transfer_batch_to_device(batch, device, dataloader_idx)
+
+    def block_size(self, batch_size: int) -> int:
+        """Batches that come at a time, where they come so."""
+        return max(1, min(MAX_BLOCK, CELLS_IN_BLOCK // (batch_size * len(self.model.columns))))
 
     def weights(self) -> Weights:
         """The objective's weights at the current step."""

@@ -17,6 +17,7 @@ from vae_lightning.reporting.figures.training import read_history
 from vae_lightning.reporting.loggers import boards_of
 from vae_lightning.reporting.tensorboard import add_histogram, add_picture, write_projector
 from vae_lightning.training.module import MONITOR, VAEModule
+from vae_lightning.training.stacked import COMPANY
 
 FIRST_GUESS = 2.0
 """Seconds that a set of figures takes on a slow machine: what is believed before one has been timed."""
@@ -61,7 +62,8 @@ class Figures(Callback):
             self.draw(trainer, pl_module)
 
     def _affordable(self) -> bool:
-        elapsed = time.perf_counter() - self._started
+        company = COMPANY.get()
+        elapsed = (time.perf_counter() - self._started) / (company.size if company else 1)
         return self.share == 1 or self.seconds + 2 * self._last_set <= self.share * elapsed
 
     def draw(self, trainer: Trainer, module: VAEModule, final: bool = False, best: float = math.inf) -> list[PlotImage]:

@@ -1,0 +1,106 @@
+"""A VAEModule whose steps are taken in a stack with those of others."""
+
+from contextvars import ContextVar
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from vae_lightning.console import log
+from vae_lightning.data.loader import Block
+from vae_lightning.training.fast import reason_for_single_batches
+from vae_lightning.training.module import CELLS_IN_BLOCK, VAEModule
+from vae_lightning.training.stack import Work, reason_to_stay_alone
+
+
+class Company(Protocol):
+    """Those who train beside a run, and take turns with it.
+
+    Attributes:
+        size: how many they are with it, so that the run has had about that share of the time that has gone by.
+    """
+
+    size: int
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there are enough of them for a stack to be worth it."""
+
+    def take(self, work: Work) -> None:
+        """Return once all steps of the work are taken."""
+
+
+COMPANY: ContextVar[Company | None] = ContextVar("COMPANY", default=None)
+"""Of the runs that begin in this thread."""
+
+
+class StackedModule(VAEModule):
+    """A :class:`VAEModule` that hands its batches in rather than taking the steps itself, where that makes no
+    difference to what is learned; else it trains as any other, and its log says why.
+
+    Every draw, order, schedule, validation, checkpoint and callback is its own.
+    """
+
+    #: Whether its steps may be taken in a stack, and whether those of the current block were.
+    _is_stacked = _was_taken = False
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage != "fit":
+            return
+        reason = "trainer.fast is off" if not self.fast else reason_for_single_batches(self.trainer, self, True)
+        self.takes_blocks = reason is None
+        if reason is None:
+            optimizer = self.make_optimizer(self.parameters())
+            reason = reason_to_stay_alone(self.vae, optimizer, self.trainer)
+        self._is_stacked = reason is None
+        if reason is not None:
+            log.info(f"Trained by itself, not in a stack: {reason}.")
+
+    def teardown(self, stage: str) -> None:
+        super().teardown(stage)
+        self._is_stacked = False
+
+    def block_size(self, batch_size: int) -> int:
+        """Batches that come at a time: an epoch's, where memory allows."""
+        if not self._is_stacked:
+            return super().block_size(batch_size)
+        return max(1, CELLS_IN_BLOCK // (batch_size * len(self.model.columns)))
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Hand a block's steps in, and wait until they are taken."""
+        company = COMPANY.get()
+        self._was_taken = self._is_stacked and company is not None and company.is_there
+        if company is None or not self._was_taken:
+            super().on_train_batch_start(batch, batch_idx)
+            return
+        work = self._work(batch)
+        company.take(work)
+        self.steps += work.statistics
+        loop = self.trainer.fit_loop.epoch_loop
+        progress = loop.automatic_optimization.optim_progress.optimizer.step
+        for _ in batch[1:]:  # the last is Lightning's to count
+            progress.increment_ready()
+            progress.increment_completed()
+            loop._batches_that_stepped += 1
+
+    def _work(self, batches: Block) -> Work:
+        epochs, steps_per_epoch = self.trainer.max_epochs or 0, self._steps_per_epoch()
+        may_compile = self.compilation.wanted is not False
+        first = len(self.steps)
+        moments = [self.current_epoch + (first + number) / steps_per_epoch for number in range(len(batches))]
+        return Work(
+            vae=self.vae,
+            objective=self.objective,
+            optimizer=self.trainer.optimizers[0],
+            record=self.model.record,
+            batches=batches,
+            noise=[self.vae.noise(self.objective.num_samples, one.num_rows) for one in batches],
+            betas=[float(self.objective.weights_at(moment).beta) for moment in moments],
+            clip=float(self.trainer.gradient_clip_val or 0),
+            width=self.trainer.train_dataloader.batches.width,  # type: ignore[union-attr]
+            ahead=max(len(batches), round((epochs - self.current_epoch) * steps_per_epoch)) if may_compile else 0,
+        )
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:  # type: ignore[override]
+        """None where all steps of the block have been taken: Lightning then counts one, and leaves the weights."""
+        return None if self._was_taken else super().training_step(batch, batch_idx)
