@@ -261,7 +261,8 @@ def test_the_compiled_step_is_the_same(
     assert "not compiled" not in capsys.readouterr().out
     assert 40 <= checkpoint(tmp_path / "alone" / "0")["global_step"] <= 60
     for number in range(3):
-        check_equal(tmp_path / "stacked" / str(number), tmp_path / "alone" / str(number))
+        # Adam makes whole steps of gradients that are all but rounding, such as a bias's near its best value.
+        check_equal(tmp_path / "stacked" / str(number), tmp_path / "alone" / str(number), atol=5e-5)
 
 
 @pytest.mark.long
