@@ -259,7 +259,7 @@ def test_the_compiled_step_is_the_same_but_for_rounding(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Adam makes whole steps of gradients that are 0 but for rounding: of a bit that is 1 in half of the first batch."""
+    """Adam makes whole steps of gradients that are 0 but for rounding: of a bit that half of the first batch have."""
     monkeypatch.setattr(stack, "WORTH_COMPILING", 0)
     is_bits = likelihood == "bernoulli"
     data = ["data=correlated_bits", "data.num_train=500", "data.batch_size=50"] if is_bits else []
