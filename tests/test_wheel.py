@@ -25,8 +25,9 @@ def test_wheel_holds_every_configuration_file(wheel: Path) -> None:
     packed = {name for name in names if name.endswith(".yaml")}
     assert packed == {f"vae_lightning/{path.relative_to(ROOT).as_posix()}" for path in ROOT.glob("conf/**/*.yaml")}
     assert "vae_lightning/reporting/report.html.j2" in names
-    # Where Hydra looks for sweepers: a namespace that other packages share, so without an __init__.
-    assert [name for name in names if name.startswith("hydra_plugins/")] == ["hydra_plugins/vae_lightning_sweepers.py"]
+    # Where Hydra looks for launchers and sweepers: a namespace that other packages share, so without an __init__.
+    plugins = [f"hydra_plugins/vae_lightning_{kind}.py" for kind in ("launcher", "sweepers")]
+    assert sorted(name for name in names if name.startswith("hydra_plugins/")) == plugins
 
 
 def test_installed_wheel_trains_without_a_checkout(wheel: Path, tmp_path: Path) -> None:

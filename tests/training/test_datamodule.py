@@ -42,7 +42,7 @@ def module(
         global_rank=0,
         world_size=1,
         overfit_batches=0,
-        lightning_module=SimpleNamespace(takes_blocks=in_blocks),
+        lightning_module=SimpleNamespace(takes_blocks=in_blocks, block_size=lambda batch_size: 64 // batch_size),
     )
     return made
 
