@@ -69,7 +69,9 @@ def test_a_killed_sweep_goes_on(
     assert "Going on with job" in out
     assert {number: contents(folder / str(number)) for number in done} == before
     assert finished(folder) == list(range(count))
-    assert sum(job.attempts for job in jobs_of(folder).values()) <= count + 2
+    # Only what ran at the kill is begun twice: one a process, in a stack all its members.
+    at_once = count - len(done) if launcher == "stacked" else 2
+    assert sum(job.attempts for job in jobs_of(folder).values()) <= count + at_once
     table = pd.read_csv(folder / "sweep.csv")
     assert list(table["status"]) == ["finished"] * count
 
