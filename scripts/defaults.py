@@ -95,11 +95,13 @@ TABLES: dict[str, Any] = {
     "digits": digits,
     "small": small,
     "README": readme,
+}
+BINARY: dict[str, Any] = {
     **{name: pooled(f"debd_{name}") for name in ("nltcs", "plants", "mushrooms")},
     "digits of two values": lambda folder: (digits(folder) >= 8).astype(float),
 }
-BINARY = tuple(TABLES)[-4:]
 """Tables of two values, which are no densities: taken as they are, with ``likelihood=bernoulli``."""
+TABLES |= BINARY
 
 
 @dataclass(frozen=True)

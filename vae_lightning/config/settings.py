@@ -49,11 +49,8 @@ PRECISIONS = ("highest", "high", "medium")
 RUN_DIR = "${run_dir}"
 AUTO: Literal["auto"] = "auto"
 """Instead of a number: as the rows want it (see `config/recipe.py`)."""
-OURS: dict[str, tuple[Any, tuple[Any, ...], str]] = {
-    "fast": (True, (True, False), "true or false"),
-    "compile": (AUTO, (True, False, AUTO), "true, false or auto"),
-}
-"""Settings of the group ``trainer`` that are not Lightning's: default, legal values and these in words."""
+OURS: dict[str, Any] = {"fast": True, "compile": AUTO}
+"""Settings of the group ``trainer`` that are not Lightning's, and their defaults."""
 FROM_ROWS = {
     "model": ("latent_dim", "activation"),
     "optimizer": ("lr",),
@@ -188,10 +185,11 @@ class Settings:
         check_parameter("sweep", "on_error", on_error in ("continue", "stop"), "continue or stop", on_error)
         scheduler = _group(config, "scheduler")
         trainer, model = _needed(config, "trainer"), _needed(config, "model")
-        ours: dict[str, Any] = {name: trainer.get(name, default) for name, (default, _, _) in OURS.items()}
-        for name, (_, legal_values, words) in OURS.items():
-            legal = any(ours[name] is one or (ours[name] == one and isinstance(one, str)) for one in legal_values)
-            check_parameter("trainer", name, legal, words, ours[name])
+        fast, compile = (trainer.get(name, default) for name, default in OURS.items())
+        check_parameter("trainer", "fast", isinstance(fast, bool), "true or false", fast)
+        check_parameter(
+            "trainer", "compile", isinstance(compile, bool) or compile == AUTO, "true, false or auto", compile
+        )
         source, rows = _data(_group(config, "data"))
         check_arguments(_typed(model, "model"), VAE, "model", GIVEN["model"])
         # Before the scheduler's, which is often told the trainer's number of epochs.
@@ -210,8 +208,8 @@ class Settings:
             trainer={key: value for key, value in trainer.items() if key not in OURS},
             callbacks=_named_nodes(config, "callbacks"),
             logger=_named_nodes(config, "logger"),
-            fast=ours["fast"],
-            compile=ours["compile"],
+            fast=fast,
+            compile=compile,
             report=config.get("report", True),
             test=test,
             torch=torch,

@@ -4,13 +4,15 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from torch.optim import Optimizer
+import torch
+from lightning.pytorch import Trainer
 
 from vae_lightning.console import log
 from vae_lightning.data.batch import Batch
 from vae_lightning.model.vae import VAE
-from vae_lightning.objectives.base import Objective
+from vae_lightning.objectives.base import Objective, Weights
 from vae_lightning.training.compiled import Clip, CompiledStep, reason_for_eager
+from vae_lightning.training.step import Statistics
 
 COMPILE_SECONDS, GAIN = 20.0, 0.3
 """What compiling takes the first time, and the share of a step's time that it saves at least where networks are small;
@@ -37,16 +39,31 @@ class Compilation:
         self._step: CompiledStep | None = None
         self._seconds = math.inf
 
-    def step(
-        self, vae: VAE, objective: Objective, optimizer: Optimizer, like: Batch, clip: Clip | None
-    ) -> CompiledStep | None:
-        """The compiled step; None where steps are eager, and before the optimiser's first."""
-        if self._step is None and self.decided:
+    def take(
+        self, vae: VAE, objective: Objective, trainer: Trainer, batch: Batch, weights: Weights
+    ) -> Statistics | None:
+        """Draw noise and take a batch's step, where that was decided; None where it is left to who asks.
+
+        So are steps before the optimiser's first, batches of another shape, and all where compiling fails.
+        """
+        optimizer = trainer.optimizers[0]
+        if self._step is None:
             if reason := reason_for_eager(vae, optimizer):
                 self.give_up(reason)
             elif optimizer.state:
-                self._step = CompiledStep(vae, objective, optimizer, like, clip)
-        return self._step
+                limit, of = trainer.gradient_clip_val, trainer.gradient_clip_algorithm or "norm"
+                self._step = CompiledStep(vae, objective, optimizer, batch, Clip(float(limit), of) if limit else None)
+        if self._step is None or not self._step.fits(batch):
+            return None
+        draws = None if self._step.has_run else torch.get_rng_state()
+        try:
+            return self._step(batch, vae.noise(objective.num_samples, batch.num_rows), weights)
+        except Exception as error:
+            if draws is None:
+                raise
+            self.give_up(f"torch.compile has failed ({str(error).splitlines()[0]})")
+            torch.set_rng_state(draws)
+            return None
 
     def give_up(self, reason: str) -> None:
         """Go on without, and say why."""

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, grad_and_value
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import Optimizer
 
 from vae_lightning.data.batch import Batch
 from vae_lightning.model.vae import VAE
 from vae_lightning.objectives.base import Objective, Weights
-from vae_lightning.training.step import Statistics, loss_and_statistics
+from vae_lightning.training.step import Statistics, StepLoss
 
 OPTIONS: dict[str, Any] = {"cpp_wrapper": True, "guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
 """One call of compiled code a step, that looks at nothing first: all batches have one shape, and the rest is fixed."""
@@ -51,7 +52,7 @@ class CompiledStep:
         self._named = {name: one for name, one in vae.named_parameters() if one in optimizer.state}
         self._gradients = [torch.zeros_like(one) for one in self._named.values()]
         self._rates = [torch.tensor(float(group["lr"])) for group in optimizer.param_groups]
-        self._loss = _Loss(vae, objective)
+        self._loss = StepLoss(vae, objective)
         self._update: Callable[[Optimizer], Any] = inspect.unwrap(type(optimizer).step)  # without marks and hooks
         # Programs are kept by their code, and nothing looks whether another fit's is this one's: so it has its own.
         own = FunctionType(CompiledStep._step.__code__.replace(), globals(), closure=CompiledStep._step.__closure__)
@@ -65,7 +66,7 @@ class CompiledStep:
         return [None if part is None else part.shape for part in batch] == self._shapes
 
     def __call__(self, batch: Batch, noise: Tensor, weights: Weights) -> Statistics:
-        """Take a step; arguments as of :func:`loss_and_statistics`."""
+        """Take a step; arguments as of :func:`~vae_lightning.training.step.loss_and_statistics`."""
         moving = Weights(*(torch.as_tensor(value, dtype=noise.dtype) for value in weights))
         with self._switched(), torch.no_grad():  # else much is kept, as for a second derivative
             terms, observed, fitted = self._program(batch, noise, moving)
@@ -91,10 +92,10 @@ class CompiledStep:
 
         def loss_of(values: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
             named = {f"vae.{name}": value for name, value in zip(self._named, values, strict=True)}
-            loss, found = torch.func.functional_call(self._loss, named, (batch, noise, weights))
-            return loss, {name: one for name, one in found.items() if one is not None}
+            found: tuple[Tensor, dict[str, Tensor]] = functional_call(self._loss, named, (batch, noise, weights))
+            return found
 
-        gradients, (_, found) = torch.func.grad_and_value(loss_of, has_aux=True)(params)
+        gradients, (_, found) = grad_and_value(loss_of, has_aux=True)(params)
         for one, gradient in zip(params, gradients, strict=True):
             assert one.grad is not None
             one.grad.copy_(gradient)
@@ -102,18 +103,6 @@ class CompiledStep:
             (clip_grad_norm_ if self._clip.of == "norm" else clip_grad_value_)(params, self._clip.limit)
         self._update(self._optimizer)
         return found["terms"], found.get("observed"), found.get("fitted")
-
-
-class _Loss(nn.Module):
-    """The step's loss as a module, so that its weights can be given from outside."""
-
-    def __init__(self, vae: VAE, objective: Objective) -> None:
-        super().__init__()
-        self.vae, self.objective = vae, objective
-
-    def forward(self, batch: Batch, noise: Tensor, weights: Weights) -> tuple[Tensor, dict[str, Tensor | None]]:
-        loss, statistics = loss_and_statistics(self.vae, self.objective, batch, noise, weights)
-        return loss, {name: getattr(statistics, name) for name in ("terms", "observed", "fitted")}
 
 
 def reason_for_eager(vae: VAE, optimizer: Optimizer) -> str | None:

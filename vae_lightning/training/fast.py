@@ -74,8 +74,6 @@ def take_steps(
         take_compiled: takes a batch's whole step, or says that it does not.
     """
     optimizer = trainer.optimizers[0]
-    loop = trainer.fit_loop.epoch_loop
-    steps = loop.automatic_optimization.optim_progress.optimizer.step
     direct = direct_step(optimizer)
     params = [one for group in optimizer.param_groups for one in group["params"]]
     for batch in batches:
@@ -91,13 +89,19 @@ def take_steps(
                 )
             return value
 
-        if take_compiled(batch):
-            pass
-        elif direct is None:
-            optimizer.step(closure)  # type: ignore[arg-type]  # torch's stubs want numbers
-        else:
-            closure()
-            direct()
-        steps.increment_ready()
-        steps.increment_completed()
-        loop._batches_that_stepped += 1
+        if not take_compiled(batch):
+            if direct is None:
+                optimizer.step(closure)  # type: ignore[arg-type]  # torch's stubs want numbers
+            else:
+                closure()
+                direct()
+        count_step(trainer)
+
+
+def count_step(trainer: Trainer) -> None:
+    """Move Lightning's counters on by a step that was taken outside its loop."""
+    loop = trainer.fit_loop.epoch_loop
+    progress = loop.automatic_optimization.optim_progress.optimizer.step
+    progress.increment_ready()
+    progress.increment_completed()
+    loop._batches_that_stepped += 1

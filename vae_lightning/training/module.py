@@ -28,7 +28,7 @@ from vae_lightning.model.vae import VAE
 from vae_lightning.objectives.base import Objective, Weights
 from vae_lightning.objectives.elbo import ELBO
 from vae_lightning.training.compilation import Compilation, Wanted
-from vae_lightning.training.compiled import Clip, reason_for_eager
+from vae_lightning.training.compiled import reason_for_eager
 from vae_lightning.training.fast import reason_for_single_batches, take_steps
 from vae_lightning.training.rows import to_batch
 from vae_lightning.training.settings import settings_of
@@ -88,8 +88,8 @@ class VAEModule(LightningModule):
         self.seed = seed
         self.fast = fast
         self.compilation = Compilation(compile)
-        #: Whether training batches come several at a time; decided when a fit begins.
-        self.takes_blocks = False
+        #: Whether training batches come several at a time, decided when a fit begins, and how many at most.
+        self.takes_blocks, self.most_batches = False, MAX_BLOCK
         trial = self.make_optimizer([torch.zeros(1, requires_grad=True)])
         self.lr = float(trial.param_groups[0]["lr"])
         #: What the optimiser steps with in this epoch: a scheduler moves on before validation.
@@ -128,9 +128,19 @@ class VAEModule(LightningModule):
         precision = self.trainer.precision
         must_be = f"one of {', '.join(PRECISIONS)} (weights of 16 bits give sums of nats no three digits)"
         check_parameter("Trainer", "precision", precision in PRECISIONS, must_be, precision)
-        is_plain = type(self) is VAEModule
-        wanted = self.fast and stage == "fit"
-        self.takes_blocks = wanted and reason_for_single_batches(self.trainer, self, is_plain) is None
+        self.takes_blocks = stage == "fit" and self.reason_for_single_batches is None
+
+    @property
+    def reason_for_single_batches(self) -> str | None:
+        """Why batches come one at a time; None where they need not."""
+        if not self.fast:
+            return "trainer.fast is off"
+        return reason_for_single_batches(self.trainer, self, type(self) is self.plain_class)
+
+    @property
+    def plain_class(self) -> type["VAEModule"]:
+        """The class of the package whose steps these are; one made from it may do anything in a step."""
+        return VAEModule
 
     def teardown(self, stage: str) -> None:
         """Be as any module again."""
@@ -142,7 +152,7 @@ class VAEModule(LightningModule):
 
     def block_size(self, batch_size: int) -> int:
         """Batches that come at a time, where they come so."""
-        return max(1, min(MAX_BLOCK, CELLS_IN_BLOCK // (batch_size * len(self.model.columns))))
+        return max(1, min(self.most_batches, CELLS_IN_BLOCK // (batch_size * len(self.model.columns))))
 
     def weights(self) -> Weights:
         """The objective's weights at the current step."""
@@ -189,24 +199,12 @@ class VAEModule(LightningModule):
 
     def _take_compiled(self, batch: Batch) -> bool:
         """Take a batch's step by the compiled program; False where there is none for it."""
-        trainer = self.trainer
-        limit = trainer.gradient_clip_val
-        clip = Clip(float(limit), str(trainer.gradient_clip_algorithm or "norm")) if limit else None
-        step = self.compilation.step(self.vae, self.objective, trainer.optimizers[0], batch, clip)
-        if step is None or not step.fits(batch):
+        if not self.compilation.decided:
             return False
-        draws = None if step.has_run else torch.get_rng_state()
-        noise = self.vae.noise(self.objective.num_samples, batch.num_rows)
-        try:
-            statistics = step(batch, noise, self.weights())
-        except Exception as error:
-            if draws is None:
-                raise
-            self.compilation.give_up(f"torch.compile has failed ({str(error).splitlines()[0]})")
-            torch.set_rng_state(draws)
-            return False
-        self._keep(statistics)
-        return True
+        statistics = self.compilation.take(self.vae, self.objective, self.trainer, batch, self.weights())
+        if statistics is not None:
+            self._keep(statistics)
+        return statistics is not None
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of a batch."""

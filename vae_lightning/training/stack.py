@@ -17,7 +17,7 @@ from vae_lightning.console import console
 from vae_lightning.data.batch import Batch
 from vae_lightning.model.vae import VAE
 from vae_lightning.objectives.base import Objective, Weights
-from vae_lightning.training.step import Statistics, loss_and_statistics
+from vae_lightning.training.step import Statistics, StepLoss, loss_and_statistics
 
 State = dict[str, Tensor]
 OWN = {
@@ -131,28 +131,19 @@ class Work:
     @cached_property
     def inputs(self) -> dict[str, Tensor]:
         """The batches as tensors (T, B, ...); rows that fill a short one up repeat its last, and weigh nothing."""
-        padded = [torch.arange(self.width).clamp_max(batch.num_rows - 1) for batch in self.batches]
         like = self.noise[0]
         found = {"weight": torch.zeros(len(self.batches), self.width, dtype=like.dtype, device=like.device)}
         for number, batch in enumerate(self.batches):
             found["weight"][number, : batch.num_rows] = 1.0 if batch.weight is None else batch.weight
         for name in ("x", "mask", "condition"):
             if getattr(self.batches[0], name) is not None:
-                parts = [getattr(batch, name) for batch in self.batches]
-                found[name] = torch.stack(
-                    [
-                        part if len(part) == self.width else part[index]
-                        for part, index in zip(parts, padded, strict=True)
-                    ]
-                )
-        found["noise"] = torch.stack(
-            [
-                one if one.shape[1] == self.width else one[:, index]
-                for one, index in zip(self.noise, padded, strict=True)
-            ]
-        )
+                found[name] = torch.stack([self._fill_up(getattr(batch, name)) for batch in self.batches])
+        found["noise"] = torch.stack([self._fill_up(one.transpose(0, 1)).transpose(0, 1) for one in self.noise])
         found["beta"] = torch.tensor(self.betas, dtype=like.dtype, device=like.device)
         return found
+
+    def _fill_up(self, rows: Tensor) -> Tensor:
+        return rows if len(rows) == self.width else rows[torch.arange(self.width).clamp_max(len(rows) - 1)]
 
 
 class Stack:
@@ -165,8 +156,8 @@ class Stack:
 
     def __init__(self, first: Work, size: int) -> None:
         self.size = size
-        self._loss = _Loss(first.vae, first.objective)
-        self._step: Callable[..., tuple[Tensor, ...]] = self._eager_step
+        self._loss = StepLoss(first.vae, first.objective)
+        self._step: Callable[..., State] = self._eager_step
         group = first.optimizer.param_groups[0]
         self._beta1, self._beta2 = group["betas"]
         self._eps = group["eps"]
@@ -205,10 +196,8 @@ class Stack:
             {name: torch.stack([tensors[i] for tensors in columns]) for i, name in enumerate(names)}
             for columns in zip(*(_tensors(work) for work in members), strict=True)
         )
-        buffers = {
-            name: torch.stack([dict(work.vae.named_buffers())[name] for work in members])
-            for name, _ in works[0].vae.named_buffers()
-        }
+        own = [dict(work.vae.named_buffers()) for work in members]
+        buffers = {name: torch.stack([one[name] for one in own]) for name in own[0]}
         inputs = {
             name: torch.stack([work.inputs[name][work.taken : work.taken + count] for work in members], 1)
             for name in works[0].inputs
@@ -222,8 +211,8 @@ class Stack:
                 taken.append(self._step(parameters, first, second, buffers, batch, rates[step]))
             for place, work in enumerate(works):
                 self._hand_back(work, place, (parameters, first, second), count)
-                work.terms += [said[0][place] for said in taken]
-                work.observed += [said[1][place] for said in taken if len(said) > 1]
+                work.terms += [said["terms"][place] for said in taken]
+                work.observed += [said["observed"][place] for said in taken if "observed" in said]
                 work.taken += count
 
     def _sizes(self, work: Work, count: int) -> tuple[list[float], list[float], list[float]]:
@@ -240,15 +229,18 @@ class Stack:
 
     def _eager_step(
         self, parameters: State, first: State, second: State, buffers: State, batch: State, rates: Tensor
-    ) -> tuple[Tensor, ...]:
+    ) -> State:
         """Loss, gradients and Adam (Kingma & Ba 2015, algorithm 1) of all members; changes the first three in place."""
 
-        def loss(parameters: State, buffers: State, batch: State) -> tuple[Tensor, tuple[Tensor, ...]]:
+        def loss(parameters: State, buffers: State, batch: State) -> tuple[Tensor, State]:
             state = {f"vae.{name}": value for name, value in {**parameters, **buffers}.items()}
-            value: tuple[Tensor, tuple[Tensor, ...]] = functional_call(self._loss, state, (batch,))
+            rows = Batch(batch["x"], batch.get("mask"), batch.get("condition"), batch["weight"])
+            value: tuple[Tensor, State] = functional_call(
+                self._loss, state, (rows, batch["noise"], Weights(batch["beta"]))
+            )
             return value
 
-        said: tuple[Tensor, ...]
+        said: State
         gradients, (_, said) = vmap(grad_and_value(loss, has_aux=True))(parameters, buffers, batch)
         if self._clip:
             gradients = _clip(gradients, self._clip)
@@ -270,7 +262,7 @@ class Stack:
         eager = self._eager_step
         compiled = torch.compile(eager, fullgraph=True, dynamic=False, options={"cpp_wrapper": True})
 
-        def step(*given: Any) -> tuple[Tensor, ...]:
+        def step(*given: Any) -> State:
             try:
                 return compiled(*given)
             except Exception as error:  # no compiler, a home that cannot be written, an operator that it does not know
@@ -286,21 +278,6 @@ class Stack:
             torch._foreach_copy_(list(tensors), [value[place] for value in state.values()])
         for parameter in work.optimizer.param_groups[0]["params"]:
             work.optimizer.state[parameter]["step"] += count
-
-
-class _Loss(nn.Module):
-    """The training step as a module, whose parameters ``functional_call`` can exchange."""
-
-    def __init__(self, vae: VAE, objective: Objective) -> None:
-        super().__init__()
-        self.vae = vae
-        self.objective = objective
-
-    def forward(self, batch: State) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The loss, then terms and, where cells are masked, what was observed (see :class:`Statistics`)."""
-        rows = Batch(batch["x"], batch.get("mask"), batch.get("condition"), batch["weight"])
-        loss, said = loss_and_statistics(self.vae, self.objective, rows, batch["noise"], Weights(batch["beta"]))
-        return loss, (said.terms,) if said.observed is None else (said.terms, said.observed)
 
 
 def _clip(gradients: State, most: float) -> State:

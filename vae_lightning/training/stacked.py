@@ -1,5 +1,6 @@
 """A VAEModule whose steps are taken in a stack with those of others."""
 
+import sys
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -7,8 +8,8 @@ from torch import Tensor
 
 from vae_lightning.console import log
 from vae_lightning.data.loader import Block
-from vae_lightning.training.fast import reason_for_single_batches
-from vae_lightning.training.module import CELLS_IN_BLOCK, VAEModule
+from vae_lightning.training.fast import count_step
+from vae_lightning.training.module import MAX_BLOCK, VAEModule
 from vae_lightning.training.stack import Work, reason_to_stay_alone
 
 
@@ -47,24 +48,23 @@ class StackedModule(VAEModule):
         super().setup(stage)
         if stage != "fit":
             return
-        reason = "trainer.fast is off" if not self.fast else reason_for_single_batches(self.trainer, self, True)
-        self.takes_blocks = reason is None
+        reason = self.reason_for_single_batches
         if reason is None:
             optimizer = self.make_optimizer(self.parameters())
             reason = reason_to_stay_alone(self.vae, optimizer, self.trainer)
         self._is_stacked = reason is None
+        self.most_batches = MAX_BLOCK if reason else sys.maxsize  # an epoch's, where memory allows
         if reason is not None:
             log.info(f"Trained by itself, not in a stack: {reason}.")
+
+    @property
+    def plain_class(self) -> type[VAEModule]:
+        """This one."""
+        return StackedModule
 
     def teardown(self, stage: str) -> None:
         super().teardown(stage)
         self._is_stacked = False
-
-    def block_size(self, batch_size: int) -> int:
-        """Batches that come at a time: an epoch's, where memory allows."""
-        if not self._is_stacked:
-            return super().block_size(batch_size)
-        return max(1, CELLS_IN_BLOCK // (batch_size * len(self.model.columns)))
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Hand a block's steps in, and wait until they are taken."""
@@ -76,12 +76,8 @@ class StackedModule(VAEModule):
         work = self._work(batch)
         company.take(work)
         self.steps += work.statistics
-        loop = self.trainer.fit_loop.epoch_loop
-        progress = loop.automatic_optimization.optim_progress.optimizer.step
         for _ in batch[1:]:  # the last is Lightning's to count
-            progress.increment_ready()
-            progress.increment_completed()
-            loop._batches_that_stepped += 1
+            count_step(self.trainer)
 
     def _work(self, batches: Block) -> Work:
         epochs, steps_per_epoch = self.trainer.max_epochs or 0, self._steps_per_epoch()

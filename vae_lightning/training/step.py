@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vae_lightning.data.batch import Batch
 from vae_lightning.model.vae import VAE
@@ -57,3 +57,22 @@ def loss_and_statistics(
     values = torch.stack((loss.detach(), *parts))
     share = None if batch.mask is None else (weight[:, None] * batch.mask).sum(0)
     return loss, Statistics(values, batch.weight.sum(), share, fitted)
+
+
+class StepLoss(nn.Module):
+    """:func:`loss_and_statistics` of a model as a module, so that ``functional_call`` can exchange its weights.
+
+    Args:
+        vae: the model.
+        objective: what training maximises.
+    """
+
+    def __init__(self, vae: VAE, objective: Objective) -> None:
+        super().__init__()
+        self.vae, self.objective = vae, objective
+
+    def forward(self, batch: Batch, noise: Tensor, weights: Weights) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, and by name those of the statistics that there are and that are computed from the weights."""
+        loss, statistics = loss_and_statistics(self.vae, self.objective, batch, noise, weights)
+        found = {name: getattr(statistics, name) for name in ("terms", "observed", "fitted")}
+        return loss, {name: one for name, one in found.items() if one is not None}
