@@ -231,17 +231,8 @@ class Stack:
         self, parameters: State, first: State, second: State, buffers: State, batch: State, rates: Tensor
     ) -> State:
         """Loss, gradients and Adam (Kingma & Ba 2015, algorithm 1) of all members; changes the first three in place."""
-
-        def loss(parameters: State, buffers: State, batch: State) -> tuple[Tensor, State]:
-            state = {f"vae.{name}": value for name, value in {**parameters, **buffers}.items()}
-            rows = Batch(batch["x"], batch.get("mask"), batch.get("condition"), batch["weight"])
-            value: tuple[Tensor, State] = functional_call(
-                self._loss, state, (rows, batch["noise"], Weights(batch["beta"]))
-            )
-            return value
-
         said: State
-        gradients, (_, said) = vmap(grad_and_value(loss, has_aux=True))(parameters, buffers, batch)
+        gradients, (_, said) = vmap(grad_and_value(self._loss_of, has_aux=True))(parameters, buffers, batch)
         if self._clip:
             gradients = _clip(gradients, self._clip)
         for name, parameter in parameters.items():
@@ -255,6 +246,13 @@ class Stack:
             second[name].mul_(self._beta2).addcmul_(gradient, gradient, value=1 - self._beta2)
             parameter.sub_(size * first[name] / (second[name].sqrt() / root + self._eps))
         return said
+
+    def _loss_of(self, parameters: State, buffers: State, batch: State) -> tuple[Tensor, State]:
+        """Loss and statistics of one member: a method, as annotations of a function in a function would be compiled."""
+        state = {f"vae.{name}": value for name, value in {**parameters, **buffers}.items()}
+        rows = Batch(batch["x"], batch.get("mask"), batch.get("condition"), batch["weight"])
+        found: tuple[Tensor, State] = functional_call(self._loss, state, (rows, batch["noise"], Weights(batch["beta"])))
+        return found
 
     def _compile(self) -> None:
         self._tries_to_compile = False
