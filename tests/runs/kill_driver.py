@@ -76,11 +76,15 @@ def epochs_logged(run_dir: Path) -> int:
 
 
 def watch(run_dir: Path, row: int, seconds: float) -> dict[int, float]:
-    """Until metrics.csv has this many rows, or for some seconds; when each number of rows was first seen."""
-    give_up, seen = time.monotonic() + seconds, {}
+    """Until metrics.csv has this many rows, or for some seconds; when this life was first seen to have each number.
+
+    What an earlier life has logged beyond its checkpoint stands there until this one's first epoch ends.
+    """
+    give_up, earlier, seen = time.monotonic() + seconds, epochs_logged(run_dir), dict[int, float]()
     while (rows := epochs_logged(run_dir)) < row and time.monotonic() < give_up:
-        for number in range(max(seen, default=0) + 1, rows + 1):
-            seen[number] = time.monotonic()
+        if seen or rows != earlier:
+            for number in range(max(seen, default=0) + 1, rows + 1):
+                seen[number] = time.monotonic()
         time.sleep(0.001)
     return seen
 
