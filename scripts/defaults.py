@@ -17,11 +17,13 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import optuna
 import pandas as pd
 from hydra import compose, initialize_config_dir
+from lightning.pytorch import Callback, LightningModule, Trainer
 from omegaconf import OmegaConf
 
 ROOT = Path(__file__).parents[1]
@@ -104,6 +106,25 @@ BINARY: dict[str, Any] = {
 TABLES |= BINARY
 
 
+MILESTONES = 20
+"""How often a trial tells how it is getting on."""
+
+
+class Pruning(Callback):
+    """Gives a trial up that is worse than the median of the others after as large a share of its steps."""
+
+    trial: ClassVar[optuna.Trial]
+    takes_blocks = True
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Report val/nelbo once a milestone."""
+        milestone = MILESTONES * (trainer.current_epoch + 1) // (trainer.max_epochs or 1)
+        if MILESTONES * trainer.current_epoch // (trainer.max_epochs or 1) < milestone:
+            self.trial.report(float(trainer.callback_metrics["val/nelbo"]), milestone)
+            if self.trial.should_prune():
+                raise optuna.TrialPruned
+
+
 @dataclass(frozen=True)
 class Job:
     """One training run: a table, a split, the settings that differ from the defaults."""
@@ -129,8 +150,13 @@ def standardize(job: Job) -> Any:
     return Dataset(job.table, columns, *(Rows((part.x - mean) / scale) for part in parts))
 
 
-def run(job: Job) -> dict[str, float]:
-    """Train as ``python train.py likelihood=gaussian`` (or bernoulli) would, in memory, and measure on test rows."""
+def run(job: Job, callbacks: dict[str, Any] | None = None) -> dict[str, float]:
+    """Train as ``python train.py likelihood=gaussian`` (or bernoulli) would, in memory, and measure on test rows.
+
+    Args:
+        job: what is trained.
+        callbacks: nodes of further callbacks.
+    """
     import torch
 
     from vae_lightning.config.overrides import prepare_overrides
@@ -145,6 +171,7 @@ def run(job: Job) -> dict[str, float]:
     config = {name: OmegaConf.to_container(composed[name], resolve=True) for name in GROUPS}
     options = {key: config["data"][key] for key in ("batch_size", "preprocess") if key in config["data"]}
     nodes = in_memory("cpu", config["trainer"]["max_epochs"], "auto", 0)
+    nodes["callbacks"] |= callbacks or {}
     config |= {"seed": job.seed, "data": options, **nodes}
     started = time.perf_counter()
     fitted = fit_in_memory(config, dataset)
@@ -179,8 +206,11 @@ def full_gaussian(train: np.ndarray, test: np.ndarray) -> float:
 
 
 def search(job: Job, trials: int) -> dict[str, float]:
-    """The trial of a TPE search that is best on validation, with as many steps as the defaults take."""
-    import optuna
+    """The trial of a TPE search that is best on validation, with as many steps as the defaults take.
+
+    A trial that is worse than the median of those before it is given up (Optuna's median pruner).
+    """
+    from defaults import Pruning  # the class that the configuration names: this file may run as ``__main__``
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     from vae_lightning.config.recipe import Recipe
@@ -203,12 +233,15 @@ def search(job: Job, trials: int) -> dict[str, float]:
         batch = min(chosen["data.batch_size"], num_rows)
         chosen |= {"data.batch_size": batch, "model.latent_dim": min(chosen["model.latent_dim"], width)}
         chosen["trainer.max_epochs"] = max(1, round(steps / -(-num_rows // batch)))
-        result = run(Job(job.folder, job.table, job.seed, tuple(f"{key}={value}" for key, value in chosen.items())))
+        Pruning.trial = trial
+        overrides = tuple(f"{key}={value}" for key, value in chosen.items())
+        result = run(Job(job.folder, job.table, job.seed, overrides), {"pruning": {"_target_": "defaults.Pruning"}})
         if not best or result["validation"] < best["validation"]:
             best = result
         return result["validation"]
 
-    optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0)).optimize(objective, trials)
+    pruner = optuna.pruners.MedianPruner(n_warmup_steps=MILESTONES // 4)
+    optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0), pruner=pruner).optimize(objective, trials)
     return best
 
 
