@@ -5,8 +5,9 @@ the seconds that Lightning takes to import.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from vae_lightning.config.cautions import find_cautions
@@ -20,12 +21,14 @@ from vae_lightning.data.dataset import Dataset
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.preprocess.choice import fit_scaling
 from vae_lightning.data.scaled import scale_rows
+from vae_lightning.data.schema import by_column, describe_choices, infer_choices
 from vae_lightning.data.sources.base import Source
 from vae_lightning.data.store import RowStore
+from vae_lightning.data.wording import count
 from vae_lightning.errors import ConfigError, Notice, Setting
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.likelihoods.base import Likelihood
-from vae_lightning.model.parts import build_vae
+from vae_lightning.model.parts import build_part, build_vae
 from vae_lightning.model.start import start_model
 
 
@@ -56,7 +59,7 @@ def load_dataset(settings: Settings) -> Dataset:
     if not settings.source:
         raise ConfigError("data names no source of rows.", [Setting("data", "NAME")])
     source: Source = call(source_class(settings.source), "data", **source_arguments(settings.source))
-    return source.load()
+    return source.load_mixed() if settings.is_mixed else source.load()
 
 
 def prepare(settings: Settings, dataset: Dataset) -> Prepared:
@@ -68,12 +71,17 @@ def prepare(settings: Settings, dataset: Dataset) -> Prepared:
         DataError: when the likelihood cannot accept the rows.
         ConfigError: for values that a part of the model refuses.
     """
+    options, scaling, reason = settings.rows, None, "as each column's family wants it"
+    if settings.is_mixed:
+        settings, scaling = _choose_families(settings, dataset)
     settings = fit_to_rows(settings, len(dataset.train), len(dataset.columns))
+    if dataset.has_holes:
+        settings = replace(settings, model={**settings.model, "sees_mask": True})
     options = settings.rows
     vae = build_vae(settings.parts, len(dataset.columns))
-    scaling, reason = fit_scaling(
-        options.preprocess, vae.likelihood.supports, dataset, options.threshold, options.resample
-    )
+    if scaling is None:
+        supports = vae.likelihood.supports
+        scaling, reason = fit_scaling(options.preprocess, supports, dataset, options.threshold, options.resample)
     check_batch_size(len(dataset.train), options.rows_per_step)
     rows = scale_rows(dataset, scaling, settings.seed)
     _describe(dataset, scaling, reason)
@@ -85,10 +93,27 @@ def prepare(settings: Settings, dataset: Dataset) -> Prepared:
     return Prepared(dataset, rows, model, settings)
 
 
+def _choose_families(settings: Settings, dataset: Dataset) -> tuple[Settings, Scaling]:
+    """The settings with a family for each column in the place of ``auto``, and each column's scaling, fitted."""
+    asked, bounded = settings.likelihood["columns"], settings.likelihood["bounded"]
+    choices = infer_choices(dataset, asked, settings.rows.preprocess)
+    log.info(
+        f"What each column is taken for (likelihood.columns.NAME=FAMILY for another):\n{describe_choices(choices)}"
+    )
+    node = {**by_column(choices, "scaling"), "bounded": bounded}
+    scaling = build_part(Scaling, node, "data.preprocess", num_columns=len(dataset.columns))  # type: ignore[type-abstract]
+    return replace(settings, likelihood=by_column(choices, "family")), scaling.fit(dataset.train)
+
+
 def _describe(dataset: Dataset, scaling: Scaling, reason: str) -> None:
     sizes = " / ".join(f"{len(rows):,}" for rows in (dataset.train, dataset.valid, dataset.test))
     log.info(f"Data: {dataset.name}, {len(dataset.columns):,} columns, {sizes} rows (train / validation / test).")
     log.info(f"Preprocessing: {scaling.name()}, {reason}.")
+    if dataset.has_holes:
+        holes = sum(int(np.isnan(part.x).sum()) for part in (dataset.train, dataset.valid, dataset.test))
+        log.info(
+            f"{count(holes, 'cell')} are empty: they count for nothing in the loss, and the encoder is told which."
+        )
     constant = dataset.constant_columns
     if constant:
         names = ", ".join(constant[:5]) + (" ..." if len(constant) > 5 else "")
@@ -111,6 +136,7 @@ def _check_rows(dataset: Dataset, rows: Mapping[str, RowStore], likelihood: Like
                 likelihood=likelihood.name(),
                 preprocess=scaling.name(),
                 first_row=first,
+                mask=batch.mask,
             )
             first += batch.num_rows
     test = rows["test"]

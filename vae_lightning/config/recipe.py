@@ -11,7 +11,7 @@ from vae_lightning.config.instantiate import Node
 from vae_lightning.config.settings import AUTO, FROM_ROWS, Settings
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.likelihoods.support import BINARY, REAL, UNIT, Support
-from vae_lightning.model.parts import NAME
+from vae_lightning.model.parts import build_part
 
 USUAL_LATENTS, MOST_LATENTS = 16, 64
 """Latent dimensions: real columns get as many as they are, up to the most, for factor analysis says which are needed;
@@ -105,7 +105,7 @@ def fit_to_rows(settings: Settings, num_rows: int, num_columns: int) -> Settings
         num_columns,
         settings.rows.batch_size if isinstance(settings.rows.batch_size, int) else None,
         typed_epochs if isinstance(typed_epochs, int) and typed_epochs > 0 else None,
-        Likelihood.named(settings.likelihood[NAME], "likelihood").support,
+        _support(settings.likelihood, num_columns),
     )
     values = asdict(recipe) | dict.fromkeys(("epochs", "T_max"), recipe.max_epochs)
 
@@ -122,3 +122,9 @@ def fit_to_rows(settings: Settings, num_rows: int, num_columns: int) -> Settings
         trainer=fill("trainer", settings.trainer),
         callbacks={name: node and fill("callbacks", node) for name, node in settings.callbacks.items()},
     )
+
+
+def _support(node: Node, num_columns: int) -> Support:
+    """Of the columns; of several families, that of the real columns where there are any."""
+    likelihood: Likelihood = build_part(Likelihood, node, "likelihood", num_columns=num_columns)  # type: ignore[type-abstract]
+    return REAL if REAL in likelihood.supports else likelihood.supports[0]

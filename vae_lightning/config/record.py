@@ -10,7 +10,7 @@ from vae_lightning.data.dataset import Dataset
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.sources.base import Source
 from vae_lightning.errors import DataError
-from vae_lightning.model.parts import NAME
+from vae_lightning.model.parts import BLOCKS, NAME
 
 
 def make_record(settings: Settings, dataset: Dataset, scaling: Scaling) -> dict[str, Any]:
@@ -56,7 +56,8 @@ def recorded_dataset(record: Mapping[str, Any], names: Sequence[str]) -> Dataset
             "do this from there."
         )
     check_arguments(arguments, family, "data")
-    dataset: Dataset = call(family, "data", **arguments).load()
+    source: Source = call(family, "data", **arguments)
+    dataset = source.load_mixed() if BLOCKS in record.get("likelihood", {}) else source.load()
     found = ([column.name for column in dataset.columns], dataset.fingerprint)
     if found != (list(names), record["data"]["fingerprint"]):
         raise DataError(

@@ -92,6 +92,25 @@ class RowOptions:
 
 
 @dataclass(frozen=True)
+class AutoOptions:
+    """The settings of ``likelihood=auto``.
+
+    Args:
+        columns: families by name of column or by pattern, where the choice is not left to the rows
+        bounded: whether draws keep to the range that each column has in the training rows
+    """
+
+    columns: dict[str, str] = field(default_factory=dict)
+    bounded: bool = True
+
+    def __post_init__(self) -> None:
+        names = sorted(Likelihood.families())
+        legal = isinstance(self.columns, Mapping) and all(name in names for name in self.columns.values())
+        check_parameter("likelihood", "columns", legal, f"columns with one of {', '.join(names)} each", self.columns)
+        check_parameter("likelihood", "bounded", isinstance(self.bounded, bool), "true or false", self.bounded)
+
+
+@dataclass(frozen=True)
 class EvaluationOptions:
     """The settings of the group ``test``."""
 
@@ -219,6 +238,11 @@ class Settings:
         )
 
     @property
+    def is_mixed(self) -> bool:
+        """Whether columns may be of any kind."""
+        return self.likelihood[NAME] == AUTO
+
+    @property
     def parts(self) -> dict[str, Node]:
         """What a model and its training are made of, by group: what a checkpoint records of them."""
         return {name: getattr(self, name) for name in ("model", *FAMILIES, "optimizer", "scheduler")}
@@ -306,6 +330,11 @@ def _options(config: Node, group: str, options: Callable[..., Any]) -> Any:
 def _family(node: Node, group: str, base: type[Family], given: tuple[str, ...]) -> dict[str, Any]:
     if NAME not in node:
         raise ConfigError(f"{group} names nothing to build: it has no {NAME}.", [Setting(group, "NAME")])
+    if group == "likelihood" and node[NAME] == AUTO:
+        return {
+            NAME: AUTO,
+            **asdict(_options({"likelihood": {k: v for k, v in node.items() if k != NAME}}, group, AutoOptions)),
+        }
     family = base.named(str(node[NAME]), group)
     options = {key: value for key, value in node.items() if key != NAME}
     check_arguments(options, family, group, given)

@@ -31,6 +31,7 @@ def check_support(
     preprocess: str,
     place: Callable[[int], str] | None = None,
     first_row: int = 1,
+    mask: Tensor | None = None,
 ) -> None:
     """Raise a DataError if a value lies outside its column's support.
 
@@ -43,11 +44,12 @@ def check_support(
         preprocess: The name of the preprocessing that the rows went through.
         place: How a row is called; by default by its number.
         first_row: The number of the first row.
+        mask: Which cells hold a value, ``(N, C)``; None for all.
 
     Raises:
         DataError: Naming the columns, how many values, the first bad one, and what to type instead.
     """
-    bad = is_illegal(u, supports)
+    bad = is_illegal(u, supports) if mask is None else is_illegal(u, supports) & mask
     num_bad = int(bad.sum())
     if not num_bad:
         return

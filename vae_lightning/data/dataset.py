@@ -21,7 +21,7 @@ class Rows:
     """Rows of one part of a data set.
 
     Args:
-        x: Shape ``(N, C)``, in a native numeric dtype and in data units.
+        x: Shape ``(N, C)``, in a native numeric dtype and in data units; NaN where a cell is empty.
         labels: Shape ``(N,)`` or None. Never trained on.
     """
 
@@ -32,13 +32,19 @@ class Rows:
         return len(self.x)
 
     def batches(self) -> Iterator["Batch"]:
-        """The rows in order, a batch at a time, float64: what statistics are folded over."""
+        """The rows in order, a batch at a time, float64, masked where a cell is empty: what statistics are folded over."""
         import torch  # a second of import that whoever only reads a table need not wait for
 
         from vae_lightning.data.batch import Batch
 
         for start in range(0, len(self.x), ROWS_AT_ONCE):
-            yield Batch(torch.from_numpy(self.x[start : start + ROWS_AT_ONCE].astype(np.float64)))
+            x = torch.from_numpy(self.x[start : start + ROWS_AT_ONCE].astype(np.float64))
+            yield Batch(x, ~torch.isnan(x) if self.has_holes else None)
+
+    @cached_property
+    def has_holes(self) -> bool:
+        """Whether any cell is empty."""
+        return self.x.dtype.kind == "f" and bool(np.isnan(self.x).any())
 
     def take(self, index: np.ndarray) -> "Rows":
         """The rows at ``index``, with their labels."""
@@ -67,10 +73,15 @@ class Dataset:
     value_range: tuple[float, float] | None = None
     image_shape: tuple[int, ...] | None = None
 
+    @property
+    def has_holes(self) -> bool:
+        """Whether any cell of any part is empty."""
+        return any(part.has_holes for part in (self.train, self.valid, self.test))
+
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change with any value, shape, dtype, column name or split."""
-        digest = hashlib.sha256(repr([(column.name, column.dtype) for column in self.columns]).encode())
+        digest = hashlib.sha256(repr([tuple(column.as_plain()) for column in self.columns]).encode())
         for part in (self.train, self.valid, self.test):
             digest.update(f"{part.x.shape} {part.x.dtype.str}".encode())
             digest.update(np.ascontiguousarray(part.x).data)
@@ -79,14 +90,14 @@ class Dataset:
     @cached_property
     def rows_fingerprint(self) -> str:
         """Sixteen hex digits that change with any row or column name, and not with how the rows are split."""
-        digest = hashlib.sha256(repr([(column.name, column.dtype) for column in self.columns]).encode())
+        digest = hashlib.sha256(repr([tuple(column.as_plain()) for column in self.columns]).encode())
         digest.update(np.sort(np.concatenate([_row_hashes(p.x) for p in (self.train, self.valid, self.test)])).data)
         return digest.hexdigest()[:16]
 
     @property
     def constant_columns(self) -> list[str]:
         """The names of the columns that hold one single value in the training rows."""
-        constant = (self.train.x == self.train.x[:1]).all(axis=0)
+        constant = np.fmin.reduce(self.train.x) == np.fmax.reduce(self.train.x)
         return [column.name for column, same in zip(self.columns, constant, strict=True) if same]
 
 

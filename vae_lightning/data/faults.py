@@ -123,26 +123,35 @@ def _marks(texts: Mapping[str, np.ndarray]) -> list[Setting]:
     return settings
 
 
+def find_empty(sheet: Sheet, x: np.ndarray, names: Sequence[str]) -> Fault | None:
+    """Columns without a single value; ``x`` holds the numbers, (N, C)."""
+    where = np.isnan(x).all(axis=0).nonzero()[0] if x.dtype.kind == "f" else []
+    if not len(where):
+        return None
+    empty = tuple(names[i] for i in where)
+    says = f"{len(where):,} of {count(len(names), 'column')} of {sheet.name} hold no value at all: {shorten(empty)}."
+    return Fault(empty, says)
+
+
 def find_infinite(sheet: Sheet, x: np.ndarray, names: Sequence[str]) -> Fault | None:
-    """Columns with missing or infinite values; ``x`` holds the numbers, (N, C)."""
-    bad = ~np.isfinite(x)
+    """Columns with infinite values; ``x`` holds the numbers, (N, C)."""
+    bad = np.isinf(x)
     where = bad.any(axis=0).nonzero()[0]
     if not len(where):
         return None
     row, column = divmod(int(bad.argmax()), x.shape[1])
     found = [f"{names[index]!r} ({int(bad[:, index].sum()):,} of {len(x):,})" for index in where]
-    missing = int(np.isnan(x).sum())
-    kinds = [f"{size:,} {kind}" for size, kind in ((missing, "missing"), (bad.sum() - missing, "infinite")) if size]
     says = (
-        f"{len(where):,} of {count(len(names), 'column')} of {sheet.name} hold {' and '.join(kinds)} values: "
+        f"{len(where):,} of {count(len(names), 'column')} of {sheet.name} hold {bad.sum():,} infinite values: "
         f"{shorten(found)}. The first is {x[row, column]} in column {names[column]!r}, {sheet.place(row)}. "
-        "Missing values are not supported yet: drop those rows or columns."
+        "A cell whose value is not known may be left empty."
     )
     return Fault(tuple(names[i] for i in where), says, tuple(_skip(sheet, [bad.any(axis=1)])))
 
 
 def _extremes(column: np.ndarray) -> tuple[np.floating, np.floating]:
     """Least and greatest by their bits: where training makes subnormal numbers zero, so does every comparison."""
+    column = column[~np.isnan(column)]
     bits = np.ascontiguousarray(column).view(f"i{column.itemsize}")
     order = np.where(bits < 0, np.iinfo(bits.dtype).min - bits, bits)  # of the numbers; -0 is 0
     return column[order.argmin()], column[order.argmax()]
@@ -153,7 +162,7 @@ def find_tiny(sheet: Sheet, x: np.ndarray, names: Sequence[str]) -> Fault | None
     if x.dtype.kind != "f":
         return None
     with np.errstate(over="ignore"):
-        spread = x.max(axis=0) - x.min(axis=0)
+        spread = np.fmax.reduce(x) - np.fmin.reduce(x)
     tiny = np.finfo(x.dtype).tiny
     is_tiny = spread < tiny
     extremes = {index: _extremes(x[:, index]) for index in (is_tiny | np.isinf(spread)).nonzero()[0]}

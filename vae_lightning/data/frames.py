@@ -9,33 +9,47 @@ from torch import Tensor
 
 from vae_lightning.data.columns import Column
 from vae_lightning.data.faults import check_not_masked
-from vae_lightning.data.files.numbers import as_numbers
+from vae_lightning.data.files.numbers import SECONDS, as_numbers, to_codes, to_days
 from vae_lightning.data.wording import count, shorten
 from vae_lightning.errors import DataError, did_you_mean
 
 Data = TypeVar("Data", np.ndarray, pd.DataFrame)
 
 
-def to_matrix(rows: np.ndarray | pd.DataFrame, columns: Sequence[Column], noun: str = "column") -> np.ndarray:
-    """The values of the model's columns, float64, shape (N, C); ``noun`` is what messages call one of these.
+def to_matrix(
+    rows: np.ndarray | pd.DataFrame, columns: Sequence[Column], noun: str = "column", holes: bool = True
+) -> np.ndarray:
+    """The values of the model's columns, float64, shape (N, C), NaN where a cell is empty.
 
-    A frame's columns are found by name, so their order does not matter and others may be present.
+    A frame's columns are found by name, so their order does not matter and others may be present. An array of numbers
+    holds of a column of texts the places among its levels.
+
+    Args:
+        rows: (N, C).
+        columns: of the model.
+        noun: what messages call a column.
+        holes: whether cells may be empty.
 
     Raises:
-        DataError: when columns are missing, hold text, or hold missing or infinite values.
+        DataError: when columns are missing, hold what is no number, date or known level, or hold infinite values.
     """
     names = [column.name for column in columns]
+    if not isinstance(rows, pd.DataFrame) and any(column.levels for column in columns):
+        array = np.asarray(rows)
+        if array.dtype.kind in "OUS" and array.ndim == 2 and array.shape[1] == len(names):
+            rows = pd.DataFrame(array, columns=names)
     if isinstance(rows, pd.DataFrame):
         rows = rows.set_axis(rows.columns.map(str), axis=1)
         _check_present(rows, names, noun)
-        values = _frame_values(rows[names])
+        values = _frame_values(rows[names], columns)
     else:
         values = _array_values(rows, len(names), noun)
-    bad = ~np.isfinite(values)
+    bad = np.isinf(values) if holes else ~np.isfinite(values)
     if bad.any():
         row, column = np.argwhere(bad)[0]
+        kind = "infinite" if holes else "missing or infinite"
         raise DataError(
-            f"{bad.sum():,} of {values.size:,} values are missing or infinite, the first in "
+            f"{bad.sum():,} of {values.size:,} values are {kind}, the first in "
             f"{row_namer(rows)(int(row))}, column {names[column]!r}. Drop those rows or fill them first."
         )
     return values
@@ -71,17 +85,26 @@ def _check_present(rows: pd.DataFrame, names: Sequence[str], noun: str) -> None:
         raise DataError(f"The rows name {count(len(twice), 'column')} more than once: {shorten(map(repr, twice))}.")
 
 
-def _frame_values(rows: pd.DataFrame) -> np.ndarray:
+def _frame_values(rows: pd.DataFrame, columns: Sequence[Column]) -> np.ndarray:
     values = np.empty(rows.shape, dtype=np.float64)
-    for position, name in enumerate(rows.columns):
-        series, wrong = as_numbers(rows[name])
+    for position, column in enumerate(columns):
+        series = rows[column.name]
+        if column.levels is not None:
+            values[:, position], wrong = to_codes(series, column.levels)
+            what = f"one of {count(len(column.levels), 'known text')} ({shorten(map(repr, column.levels))})"
+        elif column.is_date:
+            values[:, position], wrong = to_days(series)
+            what = "dates"
+        else:
+            numbers, wrong = as_numbers(series)
+            values[:, position] = np.nan if wrong.any() else numbers.to_numpy()
+            what = "numbers"
         if wrong.any():
             row = int(wrong.argmax())
             raise DataError(
-                f"The column {name!r} must hold numbers: {int(wrong.sum()):,} of {count(len(wrong), 'value')} are "
-                f"something else, the first {str(rows[name].iloc[row])[:60]!r} in {row_namer(rows)(row)}."
+                f"The column {column.name!r} must hold {what}: {int(wrong.sum()):,} of {count(len(wrong), 'value')} "
+                f"are something else, the first {str(series.iloc[row])[:60]!r} in {row_namer(rows)(row)}."
             )
-        values[:, position] = series.to_numpy()
     return values
 
 
@@ -118,7 +141,35 @@ def cast_values(values: np.ndarray, dtype: Any) -> Any:
         values = np.rint(values).clip(limits.min, highest)
     elif target.kind == "b":
         values = values > 0.5
+    elif target.kind == "M":
+        days, _ = np.datetime_data(target)
+        return pd.to_datetime(np.rint(values), unit="D") if days == "D" else pd.to_datetime(values * SECONDS, unit="s")
     elif target.kind != "f":
         return values  # numbers that were given as text stay numbers
     values = values.astype(target)
     return pd.array(values, dtype=dtype) if nullable else values
+
+
+def from_matrix(
+    values: np.ndarray, columns: Sequence[Column], index: pd.Index | None = None, dtypes: Sequence[Any] | None = None
+) -> pd.DataFrame:
+    """A frame of numbers (N, C) as the user has such columns: texts, dates, whole numbers.
+
+    Args:
+        values: data units; NaN is an empty cell.
+        columns: of the model.
+        index: of the frame.
+        dtypes: instead of the columns' own.
+    """
+    dtypes = [column.dtype for column in columns] if dtypes is None else dtypes
+    data = {
+        column.name: _uncode(values[:, i], column.levels) if column.levels else cast_values(values[:, i], dtypes[i])
+        for i, column in enumerate(columns)
+    }
+    return pd.DataFrame(data, index=index, copy=False)
+
+
+def _uncode(codes: np.ndarray, levels: Sequence[str]) -> np.ndarray:
+    texts = np.array([*levels, None], dtype=object)
+    places = np.where(np.isnan(codes), len(levels), codes)
+    return np.asarray(texts[np.rint(places).clip(0, len(levels)).astype(int)])

@@ -1,5 +1,8 @@
 """The rows of all parts in model units, scaled once for everybody who looks at them."""
 
+import torch
+from torch import Tensor
+
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.dataset import Dataset, Rows
 from vae_lightning.data.preprocess.base import Scaling
@@ -18,12 +21,21 @@ def scale_rows(dataset: Dataset, scaling: Scaling, seed: int = 0) -> dict[str, R
             that it draws from; validation and test rows are drawn once, for good.
         seed: of the draws.
     """
-    return {part: _scale(getattr(dataset, part), scaling, seed, part) for part in PARTS}
+    holes = dataset.has_holes
+    return {part: _scale(getattr(dataset, part), scaling, seed, part, holes) for part in PARTS}
 
 
-def _scale(rows: Rows, scaling: Scaling, seed: int, part: str) -> RowStore:
+def _scale(rows: Rows, scaling: Scaling, seed: int, part: str, holes: bool) -> RowStore:
     """A batch at a time: the float64 arithmetic of a whole table at once would need several times its memory."""
     if part == "train" and scaling.resample:
-        return RowsInMemory.of(Batch(scaling.levels(batch.x)) for batch in rows.batches())
+        return RowsInMemory.of(mark_holes(scaling.levels(batch.x), batch.x, holes) for batch in rows.batches())
     draws = generator("cpu", seed, "binarize", part)
-    return RowsInMemory.of(Batch(scaling.transform(batch.x, draws)) for batch in rows.batches())
+    return RowsInMemory.of(mark_holes(scaling.transform(batch.x, draws), batch.x, holes) for batch in rows.batches())
+
+
+def mark_holes(u: Tensor, x: Tensor, holes: bool) -> Batch:
+    """Rows (B, C) in model units, ``x`` in data units; with a mask where there may be ``holes``, which are NaN in x."""
+    if not holes:
+        return Batch(u)
+    mask = ~torch.isnan(x)
+    return Batch(torch.where(mask, u, 0.0), mask)

@@ -37,7 +37,7 @@ class MisfitError(RunError):
 
 def record_of(model: VAEModel) -> dict[str, Any]:
     """What :func:`rebuild_model` makes the same model from again: ``version``, ``config`` and ``columns``."""
-    columns = [[column.name, column.dtype] for column in model.columns]
+    columns = [column.as_plain() for column in model.columns]
     return {"version": __version__, "config": model.record, "columns": columns}
 
 
@@ -116,7 +116,7 @@ def rebuild_model(record: Mapping[str, Any], path: Path) -> VAEModel:
     """
     _check_version(str(record["version"]), path)
     try:
-        columns = [Column(str(name), str(np.dtype(dtype))) for name, dtype in record["columns"]]
+        columns = [_read_column(*column) for column in record["columns"]]
         with random_stream(0):  # the weights are drawn only to be replaced: leave the caller's stream alone
             return build_model(record["config"], columns)
     except UserError:
@@ -124,6 +124,10 @@ def rebuild_model(record: Mapping[str, Any], path: Path) -> VAEModel:
     except Exception as error:
         # What a stranger may have written there is beyond listing; none of it is worth a traceback.
         raise RunError(f"{path} does not say how its model is built: {error}.") from error
+
+
+def _read_column(name: str, dtype: str, levels: Sequence[str] | None = None) -> Column:
+    return Column(str(name), str(np.dtype(dtype)), None if levels is None else tuple(map(str, levels)))
 
 
 def build_model(config: Mapping[str, Any], columns: Sequence[Column]) -> VAEModel:

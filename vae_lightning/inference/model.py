@@ -13,8 +13,9 @@ from vae_lightning.controls.choice import fit_control
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.checks import check_support
 from vae_lightning.data.columns import Column
-from vae_lightning.data.frames import Data, cast_values, check_not_empty, row_namer, to_matrix, wrap_like
+from vae_lightning.data.frames import Data, cast_values, check_not_empty, from_matrix, row_namer, to_matrix, wrap_like
 from vae_lightning.data.preprocess.base import Scaling
+from vae_lightning.data.scaled import mark_holes
 from vae_lightning.data.seeds import random_stream, stream_seed
 from vae_lightning.data.store import ROWS_AT_ONCE, RowsInMemory
 from vae_lightning.errors import ConfigError, check_parameter, is_count
@@ -127,16 +128,14 @@ class VAEModel(nn.Module):
             DataError: as :meth:`encode`.
         """
         means = torch.cat([self.vae.reconstruct(u) for u in self._batches(rows)])
-        names = [column.name for column in self.columns]
         values = self.scaling.inverse(means)
         if not isinstance(rows, pd.DataFrame):
-            return wrap_like(rows, values, names)
+            return wrap_like(rows, values, [column.name for column in self.columns])
         labels = {str(label): label for label in rows.columns}  # numbers, where the frame calls its columns so
-        again = wrap_like(rows, values, [labels[name] for name in names])
-        if mean:
-            return again
-        data = {label: cast_values(again[label].to_numpy(), rows[label].dtype) for label in again.columns}
-        return pd.DataFrame(data, index=rows.index, copy=False)
+        given = [rows[labels[column.name]].dtype for column in self.columns]
+        dtypes = [np.dtype(np.float64)] * len(given) if mean else given
+        again = from_matrix(values.cpu().numpy(), self.columns, rows.index, dtypes)
+        return again.set_axis([labels[column.name] for column in self.columns], axis=1)
 
     @_evaluating
     def decode(self, codes: Data) -> Data:
@@ -145,7 +144,8 @@ class VAEModel(nn.Module):
         Raises:
             DataError: when they have another shape, lack a dimension, or are not finite numbers.
         """
-        z = torch.from_numpy(to_matrix(codes, self._code_columns(), "latent dimension")).to(self.vae.output.weight)
+        points = to_matrix(codes, self._code_columns(), "latent dimension", holes=False)
+        z = torch.from_numpy(points).to(self.vae.output.weight)
         means = torch.cat([self.vae.decode(part).point for part in z.split(ROWS_AT_ONCE)])
         return wrap_like(codes, self.scaling.inverse(means), [column.name for column in self.columns])
 
@@ -183,8 +183,7 @@ class VAEModel(nn.Module):
         for start in range(0, num_rows, ROWS_AT_ONCE):
             with random_stream(None if seed is None else stream_seed(seed, "sample", start)):
                 rows = self._draw(min(ROWS_AT_ONCE, num_rows - start), mean, temperature, prior)
-            data = {c.name: cast_values(rows[:, i], dtypes[i]) for i, c in enumerate(self.columns)}
-            yield pd.DataFrame(data, index=pd.RangeIndex(start, start + len(rows)), copy=False)
+            yield from_matrix(rows, self.columns, pd.RangeIndex(start, start + len(rows)), dtypes)
 
     def draw_codes(self, num_rows: int, temperature: float = 1.0, prior: bool = False) -> Tensor:
         """The latent points (num_rows, L) of :meth:`sample`, from torch's global random stream."""
@@ -195,7 +194,8 @@ class VAEModel(nn.Module):
     @_evaluating
     def _draw(self, num_rows: int, mean: bool, temperature: float, prior: bool) -> np.ndarray:
         px = self.vae.decode(self.draw_codes(num_rows, temperature, prior))
-        return self.scaling.inverse(px.mean if mean else px.sample()).cpu().numpy()
+        values = self.scaling.inverse(px.mean) if mean else self.scaling.bound(self.scaling.inverse(px.sample()))
+        return values.cpu().numpy()
 
     @_evaluating
     def log_prob(self, rows: Data, num_samples: int = 1000, seed: int = 0) -> np.ndarray | pd.Series:
@@ -361,17 +361,18 @@ class VAEModel(nn.Module):
         """
         weight, likelihood = self.vae.output.weight, self.vae.likelihood
         x = torch.from_numpy(to_matrix(rows, self.columns)).to(weight.device)
-        u = self.scaling.transform(x)
+        batch = mark_holes(self.scaling.transform(x), x, bool(torch.isnan(x).any()))
         check_support(
-            u,
+            batch.x,
             split="given",
             columns=self.columns,
             supports=likelihood.supports,
             likelihood=likelihood.name(),
             preprocess=self.scaling.name(),
             place=row_namer(rows),
+            mask=batch.mask,
         )
-        return Batch(u.to(weight.dtype))
+        return batch.cast(weight)
 
     def _code_columns(self) -> list[Column]:
         return [Column(f"z{i}", "float64") for i in range(self.vae.latent_dim)]

@@ -18,8 +18,11 @@ class Family:
         return cls.__module__.rpartition(".")[-1]
 
     @classmethod
-    def families(cls) -> dict[str, type[Self]]:
+    def families(cls, recorded: bool = False) -> dict[str, type[Self]]:
         """The classes of this kind by name: those that the other files of the folder of ``cls`` define.
+
+        Args:
+            recorded: also those that nobody types, which a checkpoint's record may name.
 
         >>> from vae_lightning.likelihoods.base import Likelihood
         >>> sorted(Likelihood.families())[:2]
@@ -31,21 +34,21 @@ class Family:
             module = importlib.import_module(f"{package}.{entry.name}")
             for value in vars(module).values():
                 own = inspect.isclass(value) and value.__module__ == module.__name__ and issubclass(value, cls)
-                if own and value.CHOOSABLE and not inspect.isabstract(value):
+                if own and (value.CHOOSABLE or recorded) and not inspect.isabstract(value):
                     found[entry.name] = value
         return dict(sorted(found.items()))
 
-    #: Whether a configuration may name it; False for what is put together in Python only.
+    #: Whether a configuration may name it; False for what the program puts together.
     CHOOSABLE = True
 
     @classmethod
-    def named(cls, name: str, group: str) -> type[Self]:
-        """The family called ``name``; ``group`` is what the message calls the choice.
+    def named(cls, name: str, group: str, recorded: bool = False) -> type[Self]:
+        """The family called ``name``; ``group`` is what the message calls the choice, ``recorded`` as for `families`.
 
         Raises:
             ConfigError: when there is none, naming the nearest.
         """
-        known = cls.families()
+        known = cls.families(recorded)
         if name not in known:
             raise ConfigError(f"There is no {group}={name}. {suggest(name, known)}")
         return known[name]

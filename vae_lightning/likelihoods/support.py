@@ -8,6 +8,8 @@ from torch import Tensor
 
 from vae_lightning.errors import Setting
 
+MOST_LEVELS = 10_000
+"""Most values of a column of categories: each costs a row of weights on the way in and one on the way out."""
 MAX_NODES = 4096
 """Most whole numbers that a sum over counts is made of."""
 

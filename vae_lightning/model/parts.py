@@ -12,10 +12,14 @@ from vae_lightning.priors.base import Prior
 
 Part = TypeVar("Part", bound=Family)
 NAME = "name"
+BLOCKS, COLUMNS = "blocks", "columns"
+"""Of families side by side: the families, and each one's columns."""
 
 
 def build_part(base: type[Part], node: Mapping[str, Any], group: str, **given: Any) -> Part:
     """The family that ``node["name"]`` names, with the other entries as its options.
+
+    Families side by side are ``{"name": "by_column", "blocks": [{"name": ..., "columns": [0, 2], ...}, ...]}``.
 
     Args:
         base: the protocol.
@@ -27,8 +31,13 @@ def build_part(base: type[Part], node: Mapping[str, Any], group: str, **given: A
         ConfigError: when there is no such family in the package, or it refuses a value.
         TypeError: for an option that it does not have.
     """
-    options = {key: value for key, value in node.items() if key != NAME}
-    return base.named(str(node.get(NAME)), group)(**given, **options)
+    options = {key: value for key, value in node.items() if key not in (NAME, COLUMNS)}
+    if BLOCKS in options:
+        options[BLOCKS] = [
+            (build_part(base, block, group, num_columns=len(block[COLUMNS])), block[COLUMNS])
+            for block in options[BLOCKS]
+        ]
+    return base.named(str(node.get(NAME)), group, recorded=True)(**given, **options)
 
 
 def build_vae(parts: Mapping[str, Mapping[str, Any]], num_columns: int) -> VAE:

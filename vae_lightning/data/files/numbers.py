@@ -1,5 +1,6 @@
 """Columns of any kind as numbers, and which of their values are none."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+SECONDS = 86_400.0
+"""Of a day."""
 TRUE, FALSE = ["True", "TRUE", "true"], ["False", "FALSE", "false"]
 
 
@@ -28,6 +31,42 @@ def as_numbers(series: "pd.Series") -> tuple["pd.Series", np.ndarray]:
         return series.astype(np.float64 if series.hasnans else series.dtype.numpy_dtype), np.zeros(len(series), bool)
     numbers = pd.to_numeric(series.astype(object), errors="coerce").astype(np.float64)
     return numbers, (numbers.isna() & series.notna()).to_numpy()
+
+
+def as_texts(series: "pd.Series") -> "pd.Series":
+    """A column as texts; what is missing stays so."""
+    given = series.astype(object)
+    return given.where(given.isna(), given.astype(str)).where(given.notna(), None)
+
+
+def read_dates(series: "pd.Series") -> "pd.Series":
+    """A column as dates and times without a zone, NaT where one is missing or none: ISO 8601, or dates already."""
+    import pandas as pd
+
+    if series.dtype.kind == "M":
+        return series.dt.tz_convert(None) if getattr(series.dtype, "tz", None) else series
+    texts = as_texts(series)
+    known = texts.str.match(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:|$)", na=False)
+    return pd.to_datetime(texts.where(known, None), format="ISO8601", errors="coerce", utc=True).dt.tz_localize(None)
+
+
+def to_codes(series: "pd.Series", levels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """The place of each text among the levels, NaN where it is missing; and which are none of these."""
+    import pandas as pd
+
+    texts = as_texts(series)
+    codes = pd.Index(levels).get_indexer(pd.Index(texts)).astype(np.float64)
+    missing = texts.isna().to_numpy()
+    wrong = (codes < 0) & ~missing
+    codes[codes < 0] = np.nan
+    return codes, wrong
+
+
+def to_days(series: "pd.Series") -> tuple[np.ndarray, np.ndarray]:
+    """Dates and times as days since 1970, NaN where one is missing; and which are none."""
+    dates = read_dates(series)
+    wrong = (dates.isna() & as_texts(series).notna()).to_numpy()
+    return (dates.to_numpy() - np.datetime64(0, "s")) / np.timedelta64(1, "s") / SECONDS, wrong
 
 
 class TextNumbers:
@@ -52,6 +91,16 @@ class TextNumbers:
         truth = pc.is_in(trimmed, pa.array(TRUE))
         known = pc.or_(truth, pc.is_in(trimmed, pa.array([*FALSE, None], pa.string())))
         return pc.if_else(trimmed.is_null(), None, truth) if pc.all(known).as_py() else texts
+
+    def texts(self, series: "pd.Series") -> "pd.Series":
+        """A column of texts without the blanks around them, None where a word means that the value is missing."""
+        import pandas as pd
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        trimmed = pc.utf8_trim_whitespace(pa.array(as_texts(series), pa.string()))
+        kept = pc.if_else(pc.is_in(trimmed, self.words), None, trimmed)
+        return pd.Series(kept.to_numpy(zero_copy_only=False), series.index, dtype=object)
 
     def coded(self, numbers: "pa.Array") -> "pa.Array":
         """Numbers with nulls for those that are codes for what is missing."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from vae_lightning.data.columns import pixel_names
 from vae_lightning.data.files.archives import UNREADABLE, check_memory, unreadable
-from vae_lightning.data.files.numbers import as_numbers
+from vae_lightning.data.files.numbers import as_numbers, as_texts
 from vae_lightning.data.wording import count, shorten
 from vae_lightning.errors import DataError
 
@@ -28,8 +28,10 @@ class Sheet:
         place: where in the file a row stands, in words.
         image_shape: height and width, if a row is an image.
         numbers: a column as numbers, and which of its values are none.
+        texts: a column as texts, None where a value is missing.
         lines: the numbers of the lines that rows stand in, where the file has lines.
         skipped: the numbers of those that are left out already.
+        truths: columns of truth values, of which some may be missing.
     """
 
     frame: "pd.DataFrame"
@@ -37,8 +39,10 @@ class Sheet:
     place: Callable[[int], str] = lambda row: f"row {row + 1}"
     image_shape: tuple[int, int] | None = None
     numbers: Callable[["pd.Series"], tuple["pd.Series", np.ndarray]] = as_numbers
+    texts: Callable[["pd.Series"], "pd.Series"] = as_texts
     lines: Callable[[Sequence[int]], list[int]] | None = None
     skipped: frozenset[int] = frozenset()
+    truths: frozenset[str] = frozenset()
 
 
 def check_unique(names: Sequence[str], where: str) -> None:
@@ -104,4 +108,5 @@ def read_arrow(path: Path) -> Sheet:
     frame.columns = frame.columns.map(str)
     if not len(frame) or not len(frame.columns):
         raise DataError(f"'{path}' has {count(len(frame.columns), 'column')} but {count(len(frame), 'row')}.")
-    return Sheet(frame.reset_index(drop=True), path.name)
+    truths = frozenset(str(field.name) for field in table.schema if pa.types.is_boolean(field.type))
+    return Sheet(frame.reset_index(drop=True), path.name, truths=truths)

@@ -244,6 +244,7 @@ def read_text(path: Path, dialect: Dialect) -> Sheet:
             again = list(TextRows(file, f"'{path}'", [dialect]).blocks(size, mixed))
         columns |= {name: [block[name] for block in again] for name in mixed}
     layout, numbers = rows.layout, rows.numbers
+    truths = frozenset(name for name in names if kinds[name] == {"bool"})
     log.info(f"{path.name}: {describe(layout)}.")
 
     def lines(wanted: Sequence[int]) -> list[int]:
@@ -255,7 +256,16 @@ def read_text(path: Path, dialect: Dialect) -> Sheet:
         return f"row {row + 1} (line {lines([row])[0]} of {path.name})"
 
     frame = pd.DataFrame({name: _join(parts) for name, parts in columns.items()}, copy=len(names) > WIDE)
-    return Sheet(frame, path.name, place, numbers=numbers, lines=lines, skipped=layout.skipped)
+    return Sheet(
+        frame,
+        path.name,
+        place,
+        numbers=numbers,
+        texts=numbers.texts,
+        lines=lines,
+        skipped=layout.skipped,
+        truths=truths,
+    )
 
 
 def rows_in_block(num_columns: int) -> int:

@@ -80,6 +80,10 @@ class Scaling(Family, nn.Module, ABC):
     def inverse(self, u: Tensor) -> Tensor:
         """Rows in model units, shape ``(..., C)``, to float64 rows in data units."""
 
+    def bound(self, x: Tensor) -> Tensor:
+        """Draws in data units, shape ``(..., C)``, within the bounds that were seen in training, where these are kept."""
+        return x
+
     def inverse_stddev(self, stddev: Tensor) -> Tensor:
         """Standard deviations in model units, shape ``(..., C)``, to float64 ones in data units.
 

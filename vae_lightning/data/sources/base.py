@@ -19,3 +19,11 @@ class Source(Family, ABC):
         Raises:
             DataError: The data cannot be used; the message says what to do.
         """
+
+    def load_mixed(self) -> Dataset:
+        """As :meth:`load`, for models of columns of any kind: texts and dates are columns, too, where there are any.
+
+        Raises:
+            DataError: as :meth:`load`.
+        """
+        return self.load()

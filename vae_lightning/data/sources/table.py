@@ -1,20 +1,22 @@
 """The user's own file: delimited text, Parquet, Feather, NPY or NPZ."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vae_lightning.console import log
 from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, Rows
-from vae_lightning.data.faults import Fault, find_infinite, find_nameless, find_tiny, read_numbers
+from vae_lightning.data.faults import Fault, find_empty, find_infinite, find_nameless, find_tiny, read_numbers
 from vae_lightning.data.files.archives import Archive, existing_path, read_npy
 from vae_lightning.data.files.dialect import TEXT_ENDINGS, Dialect
 from vae_lightning.data.files.sheets import Sheet, array_sheet, check_unique, read_arrow
 from vae_lightning.data.files.text import read_text
+from vae_lightning.data.mixed import Coded, code_column, dtype_of
 from vae_lightning.data.sources.base import Source
 from vae_lightning.data.split import split_off, split_rows
 from vae_lightning.data.wording import shorten
@@ -25,11 +27,14 @@ if TYPE_CHECKING:
 
 ENDINGS = (*TEXT_ENDINGS, ".parquet", ".feather", ".arrow", ".npy", ".npz")
 PARTS = ("train", "valid", "test")
+Numbers = tuple[tuple[Column, ...], dict[str, np.ndarray]]
+"""Columns, and their numbers by part."""
+Reader = Callable[[dict[str, Sheet], list[str]], Numbers]
 TYPEABLE = 30  # Above this many column names, nobody types them
 
 
 class Table(Source):
-    """Rows of numbers from a file.
+    """Rows from a file.
 
     Read are delimited text (.csv, .tsv, .txt, gzipped or not), Parquet, Feather (.feather, .arrow), NPY and NPZ.
     Nothing is ever unpickled. How a text is written is found out where that is safe, and the log says what was found.
@@ -97,17 +102,23 @@ class Table(Source):
         self.image_shape = None if image_shape is None else tuple(image_shape)
 
     def load(self, sheets: dict[str, Sheet] | None = None) -> Dataset:
-        """Read and check the rows; columns that hold text or dates, and missing or infinite values, are refused.
+        """Read and check the rows; columns that hold text or dates, and infinite values, are refused.
 
         Args:
             sheets: What :meth:`sheets` gave, where the files have been read already.
 
         Raises:
-            DataError: The file cannot be read, or not every column to train on is a column of finite numbers.
+            DataError: The file cannot be read, or not every column to train on is a column of numbers.
         """
-        sheets = self.sheets() if sheets is None else sheets
+        return self._load(self.sheets() if sheets is None else sheets, self._read_numbers)
+
+    def load_mixed(self, sheets: dict[str, Sheet] | None = None) -> Dataset:
+        """As :meth:`load`, but texts are categories and dates are days; identifiers are passed by, and the log says so."""
+        return self._load(self.sheets() if sheets is None else sheets, self._read_mixed)
+
+    def _load(self, sheets: dict[str, Sheet], read: Reader) -> Dataset:
         path = Path(str(self.path))
-        columns, given = self._rows(sheets)
+        columns, given = self._rows(sheets, read)
         shape: tuple[int, ...] | None = sheets["train"].image_shape
         if shape is not None and (self.columns is not None or len(columns) != math.prod(shape)):
             shape = None
@@ -212,32 +223,55 @@ class Table(Source):
             )
         return replace(sheet, frame=sheet.frame.assign(**{self.label: values}))
 
-    def _rows(self, sheets: dict[str, Sheet]) -> tuple[tuple[Column, ...], dict[str, Rows]]:
+    def _rows(self, sheets: dict[str, Sheet], read: Reader) -> tuple[tuple[Column, ...], dict[str, Rows]]:
+        sheets = {part: sheets[part] for part in sorted(sheets, key=PARTS.index)}
         names: list[str] = []
-        dtypes: dict[str, list[np.dtype]] = {}
-        arrays: dict[str, np.ndarray] = {}
-        labels: dict[str, np.ndarray | None] = {}
-        for part in sorted(sheets, key=PARTS.index):
-            sheet = sheets[part]
+        for part, sheet in sheets.items():
             selected = self._select(sheet, part)
             if part == "train":
                 names = selected
             elif set(selected) != set(names):
                 raise self._other_columns(sheet, selected, sheets["train"], names)
-            frame = self._numbers(sheet, names)
-            dtypes[part] = list(frame.dtypes)
-            numeric = [np.dtype(np.uint8) if dtype.kind == "b" else dtype for dtype in dtypes[part]]
-            # Neither read-only nor strided, as tensors will share this memory.
-            arrays[part] = np.require(frame.to_numpy(dtype=np.result_type(*set(numeric))), requirements=["C", "W"])
-            for find in (find_infinite, find_tiny):
-                fault = find(sheet, arrays[part], names)
+        columns, arrays = read(sheets, names)
+        names = [column.name for column in columns]
+        for part, sheet in sheets.items():
+            for find in (find_empty, find_infinite, find_tiny):
+                fault = find(sheet, arrays[part], names) if part == "train" or find is not find_empty else None
                 if fault:
                     raise self._refusal(fault, names)
-            labels[part] = _labels(sheet.frame, self.label)
-        common = [str(np.result_type(*each)) for each in zip(*dtypes.values(), strict=True)]
-        dtype = np.result_type(*arrays.values())
-        rows = {part: Rows(x.astype(dtype, copy=False), labels[part]) for part, x in arrays.items()}
-        return tuple(map(Column, names, common)), rows
+        return columns, {part: Rows(x, _labels(sheets[part].frame, self.label)) for part, x in arrays.items()}
+
+    def _read_numbers(self, sheets: dict[str, Sheet], names: list[str]) -> Numbers:
+        """Columns that are all of numbers."""
+        frames = {part: self._numbers(sheet, names) for part, sheet in sheets.items()}
+        common = [np.result_type(*(frame.dtypes.iloc[i] for frame in frames.values())) for i in range(len(names))]
+        numeric = {np.dtype(np.uint8) if dtype.kind == "b" else dtype for dtype in common}
+        # Neither read-only nor strided, as tensors will share this memory.
+        arrays = {
+            part: np.require(frame.to_numpy(dtype=np.result_type(*numeric)), requirements=["C", "W"])
+            for part, frame in frames.items()
+        }
+        train = frames["train"]
+        dtypes = [
+            dtype_of(sheets["train"], name, train[name].to_numpy()) if dtype.kind == "f" else str(dtype)
+            for name, dtype in zip(names, common, strict=True)
+        ]
+        return tuple(map(Column, names, dtypes)), arrays
+
+    def _read_mixed(self, sheets: dict[str, Sheet], names: list[str]) -> Numbers:
+        """Columns of any kind."""
+        found = {name: code_column(sheets, name) for name in names}
+        unclear = [name for name, one in found.items() if one is None]
+        for sheet in sheets.values() if unclear else ():
+            self._numbers(sheet, unclear)
+        passed = {name: one for name, one in found.items() if isinstance(one, str)}
+        for name, why in passed.items():
+            log.info(f"Column {name!r} is passed by: {why}.")
+        coded = [one for one in found.values() if isinstance(one, Coded)]
+        if not coded:
+            raise DataError(f"No column of {sheets['train'].name} is left to train on: {shorten(passed.values())}.")
+        arrays = {part: np.stack([one.values[part] for one in coded], axis=1) for part in sheets}
+        return tuple(one.column for one in coded), arrays
 
     def _select(self, sheet: Sheet, part: str) -> list[str]:
         """The columns to train on; each name that the user typed must exist, though labels and drops only in train."""

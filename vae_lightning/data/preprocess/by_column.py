@@ -1,0 +1,90 @@
+"""Several scalings side by side: each column has its own."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vae_lightning.data.preprocess.base import Scaling
+from vae_lightning.errors import check_parameter
+from vae_lightning.likelihoods.moments import RowBatches, SomeColumns, column_ranges
+
+
+class ByColumn(Scaling):
+    """Scalings over blocks of columns.
+
+    Args:
+        num_columns: C.
+        blocks: each a scaling and the columns, from 0 to C - 1, that it maps, in its order.
+        bounded: draws keep to the range that each column has in the training rows.
+
+    Raises:
+        ConfigError: when a column has no block, or two; or when a block has another number of columns.
+    """
+
+    CHOOSABLE = False
+    low: Tensor
+    high: Tensor
+    _order: Tensor
+
+    def __init__(
+        self, num_columns: int, blocks: Sequence[tuple[Scaling, Sequence[int]]], bounded: bool = False
+    ) -> None:
+        super().__init__(num_columns)
+        columns = [column for _, block in blocks for column in block]
+        legal = sorted(columns) == list(range(num_columns)) and all(
+            scaling.num_columns == len(block) for scaling, block in blocks
+        )
+        words = f"scalings whose columns are 0 to {num_columns - 1}, each once"
+        check_parameter("ByColumn", "blocks", legal, words, [list(block) for _, block in blocks])
+        self.parts = nn.ModuleList(scaling for scaling, _ in blocks)
+        self.columns = [list(block) for _, block in blocks]
+        self.bounded = bounded
+        self.is_invertible = all(scaling.is_invertible for scaling, _ in blocks)
+        self.register_buffer("_order", torch.tensor(columns).argsort(), persistent=False)
+        self.register_buffer("low", torch.zeros(num_columns, dtype=torch.float64))
+        self.register_buffer("high", torch.zeros(num_columns, dtype=torch.float64))
+
+    def _fit(self, rows: RowBatches) -> None:
+        for part, columns in zip(self._scalings(), self.columns, strict=True):
+            part.fit(SomeColumns(rows, columns))
+        low, high = column_ranges(rows)
+        self.low.copy_(low)
+        self.high.copy_(high)
+
+    def options(self) -> dict[str, object]:
+        pairs = zip(self._scalings(), self.columns, strict=True)
+        blocks = [{"name": part.name(), "columns": columns, **part.options()} for part, columns in pairs]
+        return {"blocks": blocks, "bounded": self.bounded}
+
+    @property
+    def description(self) -> str:
+        return " and ".join(dict.fromkeys(part.description for part in self._scalings()))
+
+    def transform(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        pairs = zip(self._scalings(), self.columns, strict=True)
+        return self._gather([part.transform(x[..., columns], generator) for part, columns in pairs])
+
+    def inverse(self, u: Tensor) -> Tensor:
+        pairs = zip(self._scalings(), self.columns, strict=True)
+        return self._gather([part.inverse(u[..., columns]) for part, columns in pairs])
+
+    def inverse_stddev(self, stddev: Tensor) -> Tensor:
+        pairs = zip(self._scalings(), self.columns, strict=True)
+        return self._gather([part.inverse_stddev(stddev[..., columns]) for part, columns in pairs])
+
+    def bound(self, x: Tensor) -> Tensor:
+        return x.clamp(self.low, self.high) if self.bounded else x
+
+    def log_slopes(self) -> Tensor:
+        return self._gather([part.log_slopes() for part in self._scalings()])
+
+    def num_clipped(self, x: Tensor) -> int:
+        pairs = zip(self._scalings(), self.columns, strict=True)
+        return sum(part.num_clipped(x[..., columns]) for part, columns in pairs)
+
+    def _gather(self, parts: list[Tensor]) -> Tensor:
+        return torch.cat(parts, -1).index_select(-1, self._order)
+
+    def _scalings(self) -> list[Scaling]:
+        return list(self.parts)  # type: ignore[arg-type]

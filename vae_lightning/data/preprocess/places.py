@@ -1,0 +1,52 @@
+"""Each value to its place among the column's values."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vae_lightning.data.preprocess.base import Scaling
+from vae_lightning.errors import check_parameter
+
+
+class Places(Scaling):
+    """Numbers that stand for categories, such as 1, 2 and 5, to 0, 1 and 2: their places among the known ones.
+
+    A value that is not known becomes -1, which is no place. An empty cell stays empty.
+
+    Args:
+        num_columns: C.
+        known: the values of each column, rising, C times K.
+
+    Raises:
+        ConfigError: when these are not C rows of as many values, rising.
+    """
+
+    CHOOSABLE = False
+    known: Tensor
+
+    def __init__(self, num_columns: int, known: Sequence[Sequence[float]]) -> None:
+        super().__init__(num_columns)
+        legal = len(known) == num_columns and len({len(row) for row in known}) == 1 and len(known[0]) > 0
+        legal = legal and all(bool((torch.tensor(list(row)).double().diff() > 0).all()) for row in known)
+        check_parameter("Places", "known", legal, f"{num_columns} rows of as many values, rising", known)
+        self.register_buffer("known", torch.tensor(known, dtype=torch.float64))
+
+    def options(self) -> dict[str, object]:
+        return {"known": self.known.tolist()}
+
+    @property
+    def description(self) -> str:
+        return "places among known values"
+
+    def transform(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:  # noqa: ARG002
+        wide = x.to(torch.float64)
+        flat = wide.reshape(-1, self.num_columns).T.contiguous()
+        place = torch.searchsorted(self.known, flat).clamp(max=self.known.shape[1] - 1)
+        found = self.known.gather(1, place) == flat
+        places = torch.where(found, place, -1).T.reshape(x.shape)
+        return torch.where(torch.isnan(wide), torch.nan, places).to(torch.float32)
+
+    def inverse(self, u: Tensor) -> Tensor:
+        place = u.nan_to_num().round().clamp(0, self.known.shape[1] - 1).long().reshape(-1, self.num_columns)
+        return self.known.T.gather(0, place).reshape(u.shape)

@@ -1,0 +1,232 @@
+"""What kind of values each column holds, and the family and the scaling that suit it: what ``likelihood=auto`` means.
+
+A choice between families is a measurement: each candidate is fitted to most rows of the column alone, and the one that
+gives the others the greatest log-density in data units is taken. Probabilities of whole numbers and densities compare
+as they stand, for numbers one apart have intervals of length 1.
+"""
+
+import fnmatch
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from vae_lightning.data.batch import Batch
+from vae_lightning.data.columns import Column
+from vae_lightning.data.dataset import Dataset
+from vae_lightning.data.preprocess.base import Scaling
+from vae_lightning.data.store import RowsInMemory
+from vae_lightning.data.wording import count, shorten
+from vae_lightning.errors import ConfigError, Setting, did_you_mean
+from vae_lightning.likelihoods.base import Likelihood
+
+Node = Mapping[str, Any]
+MOST_PLACES = 256
+"""Most different numbers that become categories; texts have no such limit."""
+FEWEST_A_PLACE = 4.0
+"""Rows that there must be for each of them, on average."""
+MOST_ROWS = 20_000
+"""Rows that a choice is measured on."""
+EVERY = 5
+"""One row in so many is held out."""
+GAIN = 0.01
+"""Nats a row by which a candidate must be better than one before it, the simpler one."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one column is taken for.
+
+    Attributes:
+        column: its name, dtype and levels.
+        family: name and options of its likelihood.
+        scaling: name and options of its scaling.
+        kind: what its values are, in a word or two.
+        why: a clause.
+    """
+
+    column: Column
+    family: Node
+    scaling: Node
+    kind: str
+    why: str
+
+
+def infer_choices(dataset: Dataset, asked: Mapping[str, str], preprocess: str | None = None) -> list[Choice]:
+    """A family and a scaling for each column of a data set.
+
+    Args:
+        dataset: of which training and validation rows are looked at; of the test rows, which values occur.
+        asked: names of families by column, or by pattern such as ``visits_*``; the first that fits counts.
+        preprocess: the scaling of columns of real numbers; None measures which.
+
+    Raises:
+        ConfigError: for a column that is not there, or a family that its column contradicts.
+    """
+    names = [column.name for column in dataset.columns]
+    for pattern in asked:
+        if not fnmatch.filter(names, pattern):
+            raise ConfigError(
+                f"likelihood.columns: there is no column {pattern!r} in {dataset.name}. "
+                f"{did_you_mean(pattern, names) or f'Its columns are {shorten(names, 10)}.'}"
+            )
+    values = [np.concatenate([part.x[:, i] for part in _parts(dataset)]) for i in range(len(names))]
+    num_fitted = len(dataset.train) + len(dataset.valid)
+    choices = []
+    for column, x in zip(dataset.columns, values, strict=True):
+        family = next((asked[pattern] for pattern in asked if fnmatch.fnmatch(column.name, pattern)), None)
+        seen = x[~np.isnan(x)].astype(np.float64)
+        known = np.unique(seen)
+        fitted = x[:num_fitted].astype(np.float64)
+        fitted = fitted[~np.isnan(fitted)]
+        choose = _choose if family is None else _as_asked
+        choices.append(choose(column, known, fitted, preprocess, family or ""))
+    return choices
+
+
+def by_column(choices: Sequence[Choice], what: str) -> dict[str, Any]:
+    """The likelihood (``family``) or the scaling (``scaling``) of all columns, those of one kind in one block."""
+    blocks: dict[str, dict[str, Any]] = {}
+    for index, choice in enumerate(choices):
+        node: Node = getattr(choice, what)
+        key = repr(sorted((name, value) for name, value in node.items() if name != "known"))
+        block = blocks.setdefault(key, {**node, "columns": []})
+        block["columns"].append(index)
+        if "known" in node and len(block["columns"]) > 1:
+            block["known"] = [*block["known"], *node["known"]]
+    for block in blocks.values():
+        block.pop("size", None)
+    return {"name": "by_column", "blocks": list(blocks.values())}
+
+
+def describe_choices(choices: Sequence[Choice]) -> str:
+    """The choices as lines, columns of one kind and reason together."""
+    told: dict[tuple[str, str, str], list[str]] = {}
+    for choice in choices:
+        told.setdefault((choice.kind, _words(choice), choice.why), []).append(choice.column.name)
+    rows = [(shorten(names, 6), *key) for key, names in told.items()]
+    widths = [min(max(len(row[i]) for row in rows), 60) for i in range(3)]
+    return "\n".join("  " + "  ".join(f"{row[i]:{widths[i]}}" for i in range(3)) + f"  {row[3]}" for row in rows)
+
+
+def _words(choice: Choice) -> str:
+    options = [f"{key}={value}" for key, value in choice.family.items() if key not in ("name", "levels")]
+    scaling = choice.scaling["name"]
+    words = " ".join([choice.family["name"], *options])
+    return words if scaling in ("none", "places") else f"{words}, {scaling}"
+
+
+def _parts(dataset: Dataset) -> tuple[Any, ...]:
+    return dataset.train, dataset.valid, dataset.test
+
+
+def _choose(column: Column, known: np.ndarray, x: np.ndarray, preprocess: str | None, _: str) -> Choice:
+    """By what the values are, and where that leaves several families, by measurement."""
+    if column.levels is not None:
+        levels = len(column.levels)
+        kind = "texts" if levels > 2 else "two texts"
+        return Choice(column, _categorical(levels), {"name": "none"}, kind, f"{count(levels, 'level')}")
+    if len(known) <= 2:
+        if set(known.tolist()) <= {0.0, 1.0}:
+            return Choice(column, {"name": "bernoulli"}, {"name": "none"}, "0 and 1", "two values")
+        return Choice(column, _categorical(len(known)), _places(known), "two numbers", "two values")
+    is_whole = bool((known == np.rint(known)).all()) and bool(np.abs(known).max() < 2**31)
+    candidates = _whole(known, len(x)) if is_whole else []
+    if not candidates:
+        candidates = _real(known, preprocess)
+    kind = "whole numbers" if is_whole else "real numbers"
+    losses = [_held_out_loss(x, family, scaling) for family, scaling in candidates]
+    best = 0
+    for index, loss in enumerate(losses):
+        if loss < losses[best] - GAIN:
+            best = index
+    family, scaling = candidates[best]
+    others = [
+        f"{_name(*candidate)} {loss:.2f}"
+        for candidate, loss in zip(candidates, losses, strict=True)
+        if candidate is not candidates[best] and loss < math.inf
+    ]
+    measured = f"{losses[best]:.2f} nats a row ({shorten(others, 3)})" if others else "the only one that fits"
+    return Choice(column, family, scaling, kind, measured)
+
+
+def _as_asked(column: Column, known: np.ndarray, x: np.ndarray, preprocess: str | None, name: str) -> Choice:
+    """A family that somebody asked for, unless the values contradict it."""
+    family = Likelihood.named(name, f"likelihood.columns.{column.name}")
+    levels = len(column.levels or known)
+    takes_levels = name in ("categorical", "ordinal")
+    node: Node = {"name": name, "levels": levels} if takes_levels else {"name": name}
+    if column.levels is not None and not (takes_levels or (name == "bernoulli" and levels <= 2)):
+        raise ConfigError(
+            f"likelihood.columns: the column {column.name!r} holds {count(levels, 'text')}, which {name} cannot take.",
+            [Setting(f"likelihood.columns.{column.name}", "categorical")],
+        )
+    if takes_levels and column.levels is None:
+        return Choice(column, node, _places(known), "numbers as levels", "as asked for")
+    support = family(1, **{"levels": levels} if takes_levels else {}).supports[0]
+    wish, _ = support.default_preprocess(float(known.min()), float(known.max()), None)
+    scaling = {"name": preprocess if preprocess and wish == "standardize" else wish}
+    if not math.isfinite(_held_out_loss(x, node, scaling)):
+        raise ConfigError(
+            f"likelihood.columns: {name} takes {support.words}, and the column {column.name!r} holds values from "
+            f"{known.min():.6g} to {known.max():.6g} that are something else.",
+            [Setting(f"likelihood.columns.{column.name}", "gaussian", "takes all real numbers")],
+        )
+    return Choice(column, node, scaling, support.noun, "as asked for")
+
+
+def _categorical(levels: int) -> Node:
+    return {"name": "categorical", "levels": levels}
+
+
+def _places(known: np.ndarray) -> Node:
+    return {"name": "places", "size": len(known), "known": [known.tolist()]}
+
+
+def _whole(known: np.ndarray, num_rows: int) -> list[tuple[Node, Node]]:
+    """Families of whole numbers; none where they are so many that they are as good as real."""
+    none = {"name": "none"}
+    few = len(known) <= min(MOST_PLACES, num_rows / FEWEST_A_PLACE)
+    if few:
+        return [(_categorical(len(known)), _places(known))]
+    if known.min() < 0 or len(known) > MOST_PLACES:
+        return []
+    return [({"name": name}, none) for name in ("poisson", "negative_binomial") if name in Likelihood.families()]
+
+
+def _real(known: np.ndarray, preprocess: str | None) -> list[tuple[Node, Node]]:
+    """Families of real numbers."""
+    scalings = [name for name in ("standardize", "gaussianize") if name in Scaling.families()]
+    return [({"name": "gaussian"}, {"name": name}) for name in ([preprocess] if preprocess else scalings)]
+
+
+def _name(family: Node, scaling: Node) -> str:
+    return str(family["name"] if scaling["name"] in ("none", "places") else scaling["name"])
+
+
+def _held_out_loss(x: np.ndarray, family: Node, scaling: Node) -> float:
+    """-log p of every fifth value under the family fitted to the others, mean, nats in data units; inf if illegal."""
+    x = x[:: -(-len(x) // MOST_ROWS)]
+    held_out = np.arange(len(x)) % EVERY == 0
+    if held_out.all():
+        return math.inf
+    train, valid = (torch.from_numpy(part[:, None]) for part in (x[~held_out], x[held_out]))
+    map_ = _build(Scaling, scaling).fit(RowsInMemory(Batch(train)))
+    likelihood = _build(Likelihood, family)
+    u_train, u_valid = map_.transform(train).double(), map_.transform(valid).double()
+    if not bool(likelihood.supports[0].contains(torch.cat([u_train, u_valid])).all()):
+        return math.inf
+    predictive = likelihood.double().independent_columns(RowsInMemory(Batch(u_train)))
+    log_prob = predictive.log_prob(u_valid).double()
+    if not likelihood.is_probability:
+        log_prob = log_prob + map_.log_slopes()
+    loss = -float(log_prob.mean())
+    return loss if math.isfinite(loss) else math.inf
+
+
+def _build(base: Any, node: Node) -> Any:
+    options = {key: value for key, value in node.items() if key not in ("name", "size")}
+    return base.named(node["name"], "likelihood", recorded=True)(num_columns=1, **options)
