@@ -52,6 +52,7 @@ class Moments:
                 seen = None if batch.mask is None else (weights > 0).double()
                 pairs = pairs + (weights[:, 0].sum() if seen is None else weights.T @ seen)
             covariance = total / pairs.clamp_min(1)
+            covariance = covariance if pairs.ndim == 0 else _without_negative_directions(covariance)
             num_rows = float(pairs.max())
             return cls(mean.cpu(), covariance.diagonal().clone(), zeros, None, covariance, num_rows)
         variance = column_means(rows, lambda x: (x - mean).square())
@@ -71,6 +72,15 @@ class Moments:
         kept = self.vectors.square() @ self.values
         low_rank = self.vectors @ (self.values[:, None] * (self.vectors.T @ right))
         return low_rank + (self.variance - kept)[:, None] * right
+
+
+def _without_negative_directions(covariance: Tensor) -> Tensor:
+    """The nearest covariance, with its diagonal: over different rows for each pair, one need not be any."""
+    spread = covariance.diagonal().clamp_min(torch.finfo(covariance.dtype).tiny).sqrt()
+    values, vectors = torch.linalg.eigh(covariance / spread / spread[:, None])
+    kept = (vectors * values.clamp_min(0)) @ vectors.T
+    again = spread / kept.diagonal().clamp_min(torch.finfo(covariance.dtype).tiny).sqrt()
+    return kept * again * again[:, None]
 
 
 def _multiply(rows: RowBatches, mean: Tensor, right: Tensor) -> tuple[Tensor, float]:
