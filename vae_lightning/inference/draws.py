@@ -3,6 +3,7 @@
 import numpy as np
 
 from vae_lightning.data.dataset import Rows
+from vae_lightning.data.frames import to_matrix
 from vae_lightning.data.wording import shorten
 from vae_lightning.errors import Notice
 from vae_lightning.inference.model import VAEModel
@@ -20,8 +21,8 @@ def find_impossible_draws(model: VAEModel, train: Rows, seed: int = 0) -> Notice
         train: the rows it was trained on, data units.
         seed: of the draws.
     """
-    drawn = model.sample(max(1, min(DRAWS, CELLS // train.x.shape[1])), seed=seed).to_numpy(dtype=np.float64)
-    low, high = train.x.min(axis=0), train.x.max(axis=0)
+    drawn = to_matrix(model.sample(max(1, min(DRAWS, CELLS // train.x.shape[1])), seed=seed), model.columns)
+    low, high = np.fmin.reduce(train.x), np.fmax.reduce(train.x)
     # Of a column that never varies every draw is off, by next to nothing.
     wrong = ((drawn < 0) & (low >= 0) | (drawn > 0) & (high <= 0)) & (low < high)
     shares = wrong.mean(axis=0)
@@ -32,5 +33,5 @@ def find_impossible_draws(model: VAEModel, train: Rows, seed: int = 0) -> Notice
     return Notice(
         f"{wrong[:, where].any(axis=1).mean():.0%} of {len(drawn):,} drawn rows are impossible: they hold values of "
         f"a sign that no training row has, in {shorten(names)}. The likelihood takes all real numbers: take logarithms "
-        "of such columns before training, or do not use drawn rows as they are."
+        "of such columns before training, take likelihood=auto, or do not use drawn rows as they are."
     )

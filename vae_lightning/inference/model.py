@@ -13,7 +13,7 @@ from vae_lightning.controls.choice import fit_control
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.checks import check_support
 from vae_lightning.data.columns import Column
-from vae_lightning.data.frames import Data, cast_values, check_not_empty, from_matrix, row_namer, to_matrix, wrap_like
+from vae_lightning.data.frames import Data, check_not_empty, from_matrix, row_namer, to_matrix, wrap_like
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.scaled import mark_holes
 from vae_lightning.data.seeds import random_stream, stream_seed

@@ -36,7 +36,7 @@ ARROW = b"ARROW1"
 class RowReader:
     """Goes through the rows of a file, any number of times; through a pipe, once.
 
-    A column of the model is read as numbers. Every other column passes through as the file has it: text as text, unless
+    A column of the model is read as numbers, or as texts where it holds these. Every other column passes through as the file has it: text as text, unless
     it is to go into a file with dtypes and is plainly numbers. Rows without labels of their own are numbered from 0
     through the whole file.
 
@@ -63,6 +63,7 @@ class RowReader:
         self.path = path
         self.names = [column.name for column in columns]
         self.fractions = {column.name for column in columns if np.dtype(column.dtype).kind == "f"}
+        self.texts = {column.name for column in columns if column.levels is not None or column.is_date}
         self.key = key
         self.verbatim = verbatim
         self.dialects = dialects
@@ -115,13 +116,16 @@ class RowReader:
     def _text(self, rows: TextRows) -> Iterator[pd.DataFrame]:
         names, self.notes = rows.layout.names, rows.layout.notes
         others = [name for name in names if name not in self.names]
+        as_text = [*others, *(name for name in names if name in self.texts)]
         kinds, done = TextColumns(), 0
-        for block in rows.blocks(min(self.rows_at_once, rows_in_block(len(names))), others):
+        for block in rows.blocks(min(self.rows_at_once, rows_in_block(len(names))), as_text):
             columns: dict[str, Any] = {}
             for name, column in block.items():
                 if name in others:
                     texts = pd.Series(column.to_pandas())
                     columns[name] = texts if self.verbatim else kinds(name, texts)
+                elif name in self.texts:
+                    columns[name] = rows.numbers.texts(pd.Series(column.to_pandas()))
                 else:
                     columns[name] = self._numbers(rows, name, pd.Series(to_numpy(column)), done)
             frame = pd.DataFrame(columns)
