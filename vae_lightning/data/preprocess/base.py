@@ -81,7 +81,7 @@ class Scaling(Family, nn.Module, ABC):
         """Rows in model units, shape ``(..., C)``, to float64 rows in data units."""
 
     def bound(self, x: Tensor) -> Tensor:
-        """Draws in data units, shape ``(..., C)``, within the bounds that were seen in training, where these are kept."""
+        """Draws in data units, shape ``(..., C)``, within the bounds seen in training, where these are kept."""
         return x
 
     def inverse_stddev(self, stddev: Tensor) -> Tensor:
