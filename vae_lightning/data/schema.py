@@ -180,7 +180,7 @@ def _as_asked(column: Column, known: np.ndarray, x: np.ndarray, preprocess: str 
         )
     if takes_levels and column.levels is None:
         return Choice(column, node, _places(known), "numbers as levels", "as asked for")
-    support = family(1, **{"levels": levels} if takes_levels else {}).supports[0]
+    support = _build(Likelihood, node).supports[0]
     wish, _ = support.default_preprocess(float(known.min()), float(known.max()), None)
     scaling = {"name": preprocess if preprocess and wish == "standardize" else wish}
     if not math.isfinite(_held_out_loss(x, node, scaling)):
