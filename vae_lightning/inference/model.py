@@ -195,7 +195,7 @@ class VAEModel(nn.Module):
     @_evaluating
     def _draw(self, num_rows: int, mean: bool, temperature: float, prior: bool) -> np.ndarray:
         px = self.vae.decode(self.draw_codes(num_rows, temperature, prior))
-        return self.scaling.inverse(px.mean if mean else px.sample()).cpu().numpy()
+        return self.scaling.inverse(px.point if mean else px.sample()).cpu().numpy()
 
     @_evaluating
     def log_prob(self, rows: Data, num_samples: int = 1000, seed: int = 0) -> np.ndarray | pd.Series:
