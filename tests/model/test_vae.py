@@ -21,6 +21,7 @@ from vae_lightning.inference.scoring import scores
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.likelihoods.bernoulli import Bernoulli
 from vae_lightning.likelihoods.by_column import ByColumn
+from vae_lightning.likelihoods.categorical import Categorical
 from vae_lightning.likelihoods.gaussian import Gaussian
 from vae_lightning.likelihoods.laplace import Laplace
 from vae_lightning.likelihoods.poisson import Poisson
@@ -39,6 +40,8 @@ FAMILIES: dict[str, Callable[[], Likelihood]] = {
     "optimal": lambda: Gaussian(C, "optimal"),
     "laplace": lambda: Laplace(C, "per_column"),
     "poisson": lambda: Poisson(C),
+    "categorical": lambda: Categorical(C, 3),
+    "embedded": lambda: ByColumn(C, [(Categorical(2, 40), [3, 1]), (Categorical(1, 5), [0]), (Gaussian(1), [2])]),
     "mixed": lambda: ByColumn(C, [(Gaussian(2, "optimal"), [3, 0]), (Poisson(1), [1]), (Bernoulli(1), [2])]),
 }
 JUNK = (math.nan, math.inf, 1e30)

@@ -77,13 +77,13 @@ class Decoder(Graph):
     name = "decoder"
     takes, takes_dtype = "z", torch.float32
     gives = ("mean", "std")
-    meaning = "mean and standard deviation of p(x|z), column by column, data units"
+    meaning = "mean (of categories the likeliest) and standard deviation of p(x|z), column by column, data units"
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """``mean, std``."""
         # In float64 from here: the moments of some families are differences of numbers that nearly cancel.
         px = self.vae.likelihood(self.vae.raw(z.to(self.vae.output.weight.dtype)).double())
-        return self.scaling.inverse(px.mean), self.scaling.inverse_stddev(px.stddev)
+        return self.scaling.inverse(px.point), self.scaling.inverse_stddev(px.stddev)
 
     def comparison_scales(self) -> list[tuple[Tensor, Tensor]]:
         # A column's own origin and scale: around 1e6, or in units of 1e-6, plain differences would say nothing.

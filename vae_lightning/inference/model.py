@@ -194,7 +194,7 @@ class VAEModel(nn.Module):
     @_evaluating
     def _draw(self, num_rows: int, mean: bool, temperature: float, prior: bool) -> np.ndarray:
         px = self.vae.decode(self.draw_codes(num_rows, temperature, prior))
-        values = self.scaling.inverse(px.mean) if mean else self.scaling.bound(self.scaling.inverse(px.sample()))
+        values = self.scaling.inverse(px.point) if mean else self.scaling.bound(self.scaling.inverse(px.sample()))
         return values.cpu().numpy()
 
     @_evaluating

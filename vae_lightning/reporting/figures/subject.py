@@ -96,6 +96,11 @@ class Subject:
         return [column.name for column in self.model.columns]
 
     @property
+    def has_means(self) -> np.ndarray:
+        """Which columns hold numbers whose means and differences say something, (C,), bool."""
+        return np.array([support.has_mean for support in self.model.vae.likelihood.supports])
+
+    @property
     def num_rows(self) -> int:
         """N."""
         return self.batch.num_rows
@@ -197,7 +202,7 @@ class Subject:
         """Means of p(x|z), and draws from it, z as for new rows; each (num_rows, C), data units."""
         with random_stream(self.seed):
             px = self.model.vae.decode(self.model.draw_codes(num_rows))
-            return self._to_data_units(px.mean), self._to_data_units(px.sample())
+            return self._to_data_units(px.point), self._to_data_units(px.sample())
 
     def _to_data_units(self, u: Tensor) -> np.ndarray:
         return self.model.scaling.inverse(u).cpu().double().numpy()
