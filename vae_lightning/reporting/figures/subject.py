@@ -183,8 +183,8 @@ class Subject:
     @torch.no_grad()
     def column_nats(self) -> ColumnNats:
         """What is left to say of each column once the code is known, and without one."""
-        vae, slopes = self.model.vae, self.model.log_slopes().cpu().numpy()
-        batch = self.batch
+        vae, batch = self.model.vae, self.batch
+        slopes = self.model.log_slopes(batch).mean(0).cpu().numpy()
         total = torch.zeros(len(self.names), dtype=torch.float64, device=batch.x.device)
         with random_stream(self.seed):
             for _ in range(DRAWS):
