@@ -236,7 +236,7 @@ def _held_out_loss(x: np.ndarray, family: Node, scaling: Node) -> float:
     predictive = likelihood.double().independent_columns(RowsInMemory(Batch(u_train)))
     log_prob = predictive.log_prob(u_valid).double()
     if not likelihood.is_probability:
-        log_prob = log_prob + map_.log_slopes()
+        log_prob = log_prob + map_.log_slopes(u_valid)
     loss = -float(log_prob.mean())
     return loss if math.isfinite(loss) else math.inf
 

@@ -75,9 +75,9 @@ class ByColumn(Scaling):
         pairs = zip(self._scalings(), self.columns, strict=True)
         return self._gather([part.inverse(u[..., columns]) for part, columns in pairs])
 
-    def inverse_stddev(self, stddev: Tensor) -> Tensor:
+    def inverse_stddev(self, stddev: Tensor, mean: Tensor) -> Tensor:
         pairs = zip(self._scalings(), self.columns, strict=True)
-        return self._gather([part.inverse_stddev(stddev[..., columns]) for part, columns in pairs])
+        return self._gather([part.inverse_stddev(stddev[..., at], mean[..., at]) for part, at in pairs])
 
     def bound(self, x: Tensor) -> Tensor:
         x = x.clamp(self.low, self.high) if self.bounded else x
@@ -85,15 +85,22 @@ class ByColumn(Scaling):
         rounded = torch.tensor([one is not None for one in self.decimals], device=x.device)
         return torch.where(rounded, (x * places).round() / places, x)
 
-    def log_slopes(self) -> Tensor:
-        return self._gather([part.log_slopes() for part in self._scalings()])
+    def log_slopes(self, u: Tensor) -> Tensor:
+        pairs = zip(self._scalings(), self.columns, strict=True)
+        return self._gather([part.log_slopes(u[..., columns]) for part, columns in pairs])
+
+    def mean_log_slopes(self) -> Tensor:
+        return self._gather([part.mean_log_slopes() for part in self._scalings()])
+
+    def max_log_slopes(self) -> Tensor:
+        return self._gather([part.max_log_slopes() for part in self._scalings()])
 
     def num_clipped(self, x: Tensor) -> int:
         pairs = zip(self._scalings(), self.columns, strict=True)
         return sum(part.num_clipped(x[..., columns]) for part, columns in pairs)
 
     def _gather(self, parts: list[Tensor]) -> Tensor:
-        return torch.cat(parts, -1).index_select(-1, self._order)
+        return torch.cat(parts, -1).index_select(-1, self._order.to(parts[0].device))
 
     def _scalings(self) -> list[Scaling]:
         return list(self.parts)  # type: ignore[arg-type]
