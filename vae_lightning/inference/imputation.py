@@ -1,5 +1,6 @@
 """What is missing given what is observed: draws of the empty cells of rows, and the best guess that these make."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -19,6 +20,10 @@ NUM_SAMPLES = 100
 """Draws that a cell's guess is made of: their mean lies within a tenth of a standard deviation of the true one."""
 TURNS = 5
 """Draws that each chain of a row gives, after as many that only lead it away from where it began."""
+
+
+PRIOR_SHARE = 0.25
+"""Of the importance samples, how many come from the prior."""
 
 
 class Imputed(NamedTuple):
@@ -138,10 +143,21 @@ class _Chains:
 
 
 def _choose_starts(vae: VAE, batch: Batch, num_chains: int, num_samples: int) -> Tensor:
-    """Sampling-importance-resampling of p(z|observed): (chains, B, L) (Rubin 1987)."""
+    """Sampling-importance-resampling of p(z|observed): (chains, B, L) (Rubin 1987).
+
+    Some draws come from the prior: where an encoder knows little of holes, what it proposes for a row that is almost
+    empty may be too narrow by far. Weights are those of the mixture of both.
+    """
     q = vae.encode(batch)
-    z = q.rsample(normal_noise(num_samples, batch.num_rows, vae.posterior.noise_size, q.mean))
+    from_q = num_samples - int(PRIOR_SHARE * num_samples)
+    z = q.rsample(normal_noise(from_q, batch.num_rows, vae.posterior.noise_size, q.mean))
+    if from_q < num_samples:
+        others = vae.prior.sample((num_samples - from_q) * batch.num_rows).to(z)
+        z = torch.cat([z, others.view(-1, *z.shape[1:])])
+    share = from_q / num_samples
+    log_pz, log_qz = vae.prior.log_prob(z), q.log_prob(z)
+    proposal = log_qz if share == 1 else torch.logaddexp(log_qz + math.log(share), log_pz + math.log(1 - share))
     log_px = vae.log_px(vae.decode(z, batch.condition), batch).sum(-1)
-    weights = (log_px + vae.prior.log_prob(z) - q.log_prob(z)).double().T.softmax(-1)
+    weights = (log_px + log_pz - proposal).double().T.softmax(-1)
     chosen = weights.multinomial(num_chains, replacement=True).T
     return z.gather(0, chosen[..., None].expand(-1, -1, z.shape[-1]))
