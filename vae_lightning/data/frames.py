@@ -232,13 +232,13 @@ def _fill(series: pd.Series, hole: np.ndarray, values: Any) -> pd.Series:
     return again
 
 
-def write_cell(value: Any) -> str:
-    """A number, a truth value or a date as a text has it.
+def write_cell(value: Any, decimal: str = ".") -> str:
+    """A number, a truth value, a date or a text as a file of text has it.
 
     >>> write_cell(np.float64(0.1 + 0.2)), write_cell(np.int64(7)), write_cell(pd.Timestamp("2024-02-29"))
     ('0.3', '7', '2024-02-29')
     """
     if isinstance(value, float | np.floating):
-        return np.format_float_positional(value, DIGITS, unique=False, fractional=False, trim="-")
+        return np.format_float_positional(value, DIGITS, unique=False, fractional=False, trim="-").replace(".", decimal)
     is_day = isinstance(value, pd.Timestamp) and value == value.normalize()
     return value.date().isoformat() if is_day else str(value)
