@@ -28,8 +28,12 @@ MOST_PLACES = 256
 """Most different numbers that become categories; texts have no such limit."""
 FEWEST_A_PLACE = 4.0
 """Rows that there must be for each of them, on average."""
+SHARE = 0.05
+"""Of the rows: a value that so many share has a probability of its own."""
 MANY = 100
 """Different whole numbers above which they may as well be real."""
+OWN = ("known", "shared")
+"""Options that hold an entry for each column of a block."""
 MOST_COUNT = 1_000
 """Greatest number of a column of counts; above, numbers are as good as real."""
 MOST_ROWS = 20_000
@@ -112,11 +116,11 @@ def by_column(choices: Sequence[Choice], what: str) -> dict[str, Any]:
     blocks: dict[str, dict[str, Any]] = {}
     for index, choice in enumerate(choices):
         node: Node = getattr(choice, what)
-        key = repr(sorted((name, value) for name, value in node.items() if name != "known"))
+        key = repr(sorted((name, value) for name, value in node.items() if name not in OWN))
         block = blocks.setdefault(key, {**node, "columns": []})
         block["columns"].append(index)
-        if "known" in node and len(block["columns"]) > 1:
-            block["known"] = [*block["known"], *node["known"]]
+        if len(block["columns"]) > 1:
+            block |= {key: [*block[key], *node[key]] for key in OWN if key in node}
     for block in blocks.values():
         block.pop("size", None)
     return {"name": "by_column", "blocks": list(blocks.values())}
@@ -136,7 +140,7 @@ def _words(choice: Choice) -> str:
     options = [f"{key}={value}" for key, value in choice.family.items() if key not in ("name", "levels")]
     scaling = choice.scaling["name"]
     words = " ".join([choice.family["name"], *options])
-    return words if scaling in ("none", "places") else f"{words}, {scaling}"
+    return words if scaling in ("none", "places", "hurdle") else f"{words}, {scaling}"
 
 
 def _parts(dataset: Dataset) -> tuple[Any, ...]:
@@ -157,7 +161,10 @@ def _choose(column: Column, known: np.ndarray, x: np.ndarray, preprocess: str | 
     candidates = _repeated(known, len(x)) if decimals is not None else []
     if decimals == 0:
         candidates += _counts(known)
-    if not candidates or decimals != 0 or len(known) > MANY:
+    shared = _find_shared(x)
+    if shared is not None:
+        candidates += [({"name": "hurdle"}, {"name": "hurdle", "shared": [shared]})]
+    elif not candidates or decimals != 0 or len(known) > MANY:
         candidates += _real(preprocess)
     kind = "dates" if column.is_date else "whole numbers" if decimals == 0 else "real numbers"
     losses = [_held_out_loss(x, family, scaling) for family, scaling in candidates]
@@ -222,6 +229,12 @@ def _counts(known: np.ndarray) -> list[tuple[Node, Node]]:
     return [({"name": name}, {"name": "none"}) for name in names]
 
 
+def _find_shared(x: np.ndarray) -> float | None:
+    """The value that a good part of the rows share, where there is one: it has no density."""
+    values, counts = np.unique(x, return_counts=True)
+    return float(values[counts.argmax()]) if counts.max() >= SHARE * len(x) else None
+
+
 def _real(preprocess: str | None) -> list[tuple[Node, Node]]:
     """Families of real numbers."""
     scalings = [name for name in ("standardize", "gaussianize") if name in Scaling.families()]
@@ -229,7 +242,7 @@ def _real(preprocess: str | None) -> list[tuple[Node, Node]]:
 
 
 def _name(family: Node, scaling: Node) -> str:
-    return str(family["name"] if scaling["name"] in ("none", "places") else scaling["name"])
+    return str(family["name"] if scaling["name"] in ("none", "places", "hurdle") else scaling["name"])
 
 
 def _held_out_loss(x: np.ndarray, family: Node, scaling: Node) -> float:

@@ -13,6 +13,8 @@ MOST_LEVELS = 10_000
 """Most values of a column of categories: each costs a row of weights on the way in and one on the way out."""
 MAX_NODES = 4096
 """Most whole numbers that a sum over counts is made of."""
+SHARED = -16.0
+"""Where a hurdle's shared value lies in model units: no normal score of any table comes near it."""
 MAX_POINTS = 32
 """Most numbers that tell categories of one column apart by distance."""
 
@@ -257,6 +259,25 @@ class Categories(Support):
         return [*undo, GAUSSIAN]
 
 
+@dataclass(frozen=True)
+class SharedOrReal(Real):
+    """Real numbers, one of which has a probability of its own: in model units it is `SHARED`."""
+
+    words: str = "a value that many rows share, or another real number"
+    noun: str = "real numbers of which one is frequent"
+    likelihood: str = "hurdle"
+    fill: float = SHARED
+
+    def to_features(self, x: Tensor) -> Tensor:
+        """The shared value lies two standard deviations below the others."""
+        return torch.where(x == SHARED, -2.0, x)
+
+    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
+        nodes, weights = super().grid(mean, stddev)
+        shared = torch.full_like(nodes[:1], SHARED)
+        return torch.cat([shared, nodes]), torch.cat([torch.ones_like(weights[:1]), weights])
+
+
 GAUSSIAN = Setting("likelihood", "gaussian", "takes all real numbers")
 MINMAX = Setting("data.preprocess", "minmax", "each column rescaled to [0, 1]")
 BINARIZE = Setting("data.preprocess", "binarize", "each value becomes 0 or 1")
@@ -279,6 +300,7 @@ REAL = Real()
 UNIT = Unit()
 BINARY = Binary()
 COUNT = Count()
+HURDLE = SharedOrReal()
 
 
 def categories(levels: int) -> Categories:
