@@ -1,0 +1,204 @@
+"""Is a synthetic table any good? Every measure of it, beside two controls."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vae_lightning.comparison.privacy import Closeness, closeness
+from vae_lightning.comparison.shapes import column_shapes
+from vae_lightning.comparison.tables import Coded, code_tables
+from vae_lightning.comparison.trends import Pair, choose_pairs, pair_trends
+from vae_lightning.comparison.two_sample import two_sample_auroc
+from vae_lightning.comparison.usefulness import name_measure, usefulness
+from vae_lightning.data.seeds import stream_seed
+from vae_lightning.data.wording import count
+from vae_lightning.errors import DataError, check_parameter, is_count, suggest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_ROWS, MAX_PAIRS, MAX_COLUMNS = 10_000, 1_000, 100
+"""Of each table; of columns; and of those that classifiers and distances look at."""
+MAX_DISTANCES = 2_000
+"""Rows whose closest neighbours are looked for."""
+SYNTHETIC, SECOND, INDEPENDENT = "synthetic", "second real sample", "independent columns"
+
+
+@dataclass(frozen=True)
+class Measures:
+    """One table beside real rows; NaN is what cannot be measured.
+
+    Attributes:
+        shape_error: 1 − the mean likeness of the columns.
+        trend_error: 1 − the mean likeness of the pairs.
+        two_sample: AUROC of a classifier that tells its rows from real ones.
+        usefulness: of a prediction of real rows learned from this table.
+        privacy: how close its rows are to the rows that were trained on.
+        columns: 1 − likeness by column.
+        pairs: 1 − likeness by pair.
+    """
+
+    shape_error: float
+    trend_error: float
+    two_sample: float
+    usefulness: float
+    privacy: Closeness
+    columns: Mapping[str, float]
+    pairs: Mapping[Pair, float]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values by name."""
+        return {
+            "shape_error": self.shape_error,
+            "trend_error": self.trend_error,
+            "two_sample_auroc": self.two_sample,
+            "usefulness": self.usefulness,
+            **self.privacy._asdict(),
+            "columns": dict(self.columns),
+            "pairs": [{"columns": list(pair), "error": error} for pair, error in self.pairs.items()],
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a synthetic table is worth.
+
+    Attributes:
+        tables: the measures of the synthetic table and of its controls, by name.
+        num_real: real rows that they were held against.
+        num_rows: rows of each of these tables.
+        target: the column whose prediction is judged.
+        measure: of that prediction.
+        copied: what :attr:`Closeness.closer_to_training` would be of a copy of the training rows; NaN without these.
+        notes: what was left out to keep the cost bounded, and what could not be measured.
+    """
+
+    tables: Mapping[str, Measures]
+    num_real: int
+    num_rows: int
+    target: str
+    measure: str
+    copied: float
+    notes: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values by name."""
+        return {
+            "real_rows": self.num_real,
+            "rows": self.num_rows,
+            "target": self.target,
+            "usefulness_measure": self.measure,
+            "closer_to_training_if_copied": self.copied,
+            "notes": list(self.notes),
+            **{name.replace(" ", "_"): measures.as_dict() for name, measures in self.tables.items()},
+        }
+
+
+def compare(
+    real: "pd.DataFrame",
+    synthetic: "pd.DataFrame",
+    second: "pd.DataFrame",
+    train: "pd.DataFrame | None" = None,
+    target: str | None = None,
+    seed: int = 0,
+    max_rows: int = MAX_ROWS,
+    max_pairs: int = MAX_PAIRS,
+) -> Comparison:
+    """Hold a synthetic table against real rows, and beside it a second real sample and independent columns.
+
+    What no generator can beat is the second sample, of as many rows; what any should beat are independent columns, each
+    shuffled by itself. See :func:`code_tables` for what is a number and what a category.
+
+    Args:
+        real: rows that the synthetic ones are to be like, and that their maker has not seen.
+        synthetic: the table in question; the same columns in any order.
+        second: other real rows that its maker has not been fitted to.
+        train: the rows that it was fitted to; None leaves privacy out.
+        target: the column whose prediction is judged; by default the last one of ``real``.
+        seed: of every draw and split.
+        max_rows: more rows of a table are left out at random.
+        max_pairs: likewise of the pairs of columns.
+
+    Raises:
+        DataError: when the tables do not have the same columns, or there is no column ``target``.
+        ConfigError: when ``seed``, ``max_rows`` or ``max_pairs`` is no whole number, or too small.
+    """
+    check_parameter("compare", "seed", is_count(seed, 0), "a whole number from 0 on", seed)
+    check_parameter("compare", "max_rows", is_count(max_rows), "a whole number from 1 on", max_rows)
+    check_parameter("compare", "max_pairs", is_count(max_pairs), "a whole number from 1 on", max_pairs)
+    target = _find_target(real, target)
+    given, names = [real, synthetic, second], ["real rows", "synthetic rows", "second real rows"]
+    if train is not None:
+        given, names = [*given, train], [*names, "training rows"]
+    tables = code_tables(given, names)
+
+    def rng(*purpose: str) -> np.random.Generator:
+        return np.random.default_rng(stream_seed(seed, "compare", *purpose))
+
+    notes: list[str] = []
+    num_rows = min(len(synthetic), len(second), max_rows)
+    if len(real) > max_rows or min(len(synthetic), len(second)) > max_rows:
+        notes.append(f"No table was compared by more than {count(max_rows, 'row')}, drawn at random.")
+    kept = _take(tables[0], max_rows, rng("real"))
+    known = _take(tables[-1] if train is not None else tables[2], num_rows, rng("independent"))
+    judged = {
+        SYNTHETIC: _take(tables[1], num_rows, rng("synthetic")),
+        SECOND: _take(tables[2], num_rows, rng("second")),
+        INDEPENDENT: known.shuffle(rng("shuffle")),
+    }
+    columns = [*kept.kinds.numbers, *kept.kinds.categories]
+    pairs = choose_pairs(kept.kinds, max_pairs, rng("pairs"))
+    if len(pairs) < math.comb(len(columns), 2):
+        notes.append(f"Of {math.comb(len(columns), 2):,} pairs of columns {len(pairs):,} were drawn at random.")
+    looked_at = columns
+    if len(columns) > MAX_COLUMNS:
+        others = [name for name in columns if name != target]
+        looked_at = [target, *rng("columns").choice(others, MAX_COLUMNS - 1, replace=False).tolist()]
+        notes.append(f"Classifiers and distances look at {MAX_COLUMNS} of {len(columns):,} columns, drawn at random.")
+    nearby, copied = None, math.nan
+    if train is not None:
+        size = min(len(kept), len(tables[-1]))
+        copied = 0.5 + size / len(tables[-1]) / 2
+        nearby = [_take(table, size, rng("nearby")).select(looked_at) for table in (tables[-1], kept)]
+    else:
+        notes.append("Privacy needs the rows that the synthetic ones were made from.")
+
+    def measure(table: Coded) -> Measures:
+        shapes, trends = column_shapes(kept, table), pair_trends(kept, table, pairs)
+        narrow, real_narrow = table.select(looked_at), kept.select(looked_at)
+        queries = _take(narrow, MAX_DISTANCES, rng("queries"))
+        state = stream_seed(seed, "compare", "trees") % 2**32
+        return Measures(
+            _error(shapes),
+            _error(trends),
+            two_sample_auroc(real_narrow, narrow, state),
+            usefulness(narrow, real_narrow, target, state),
+            Closeness(math.nan, math.nan) if nearby is None else closeness(queries, *nearby),
+            {name: 1 - score for name, score in shapes.items()},
+            {pair: 1 - score for pair, score in trends.items()},
+        )
+
+    measured = {name: measure(table) for name, table in judged.items()}
+    return Comparison(measured, len(kept), num_rows, target, name_measure(kept, target), copied, tuple(notes))
+
+
+def _find_target(real: "pd.DataFrame", target: str | None) -> str:
+    names = [str(name) for name in real.columns]
+    if target is None:
+        if not names:
+            raise DataError("There are no real rows to compare: they hold no columns.")
+        return names[-1]
+    if target not in names:
+        raise DataError(f"There is no column {target!r} to predict. {suggest(target, names)}")
+    return target
+
+
+def _take(table: Coded, most: int, rng: np.random.Generator) -> Coded:
+    return table if len(table) <= most else table.take(np.sort(rng.choice(len(table), most, replace=False)))
+
+
+def _error(scores: Mapping[Any, float]) -> float:
+    return 1 - float(np.mean(list(scores.values()))) if scores else math.nan
