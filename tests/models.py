@@ -1,7 +1,7 @@
 """What several tests are made of: every likelihood of the package, small models, passes over rows, a training loop."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -9,7 +9,11 @@ from torch import Tensor
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.store import RowsInMemory
 from vae_lightning.likelihoods.base import Likelihood
+from vae_lightning.likelihoods.bernoulli import Bernoulli
 from vae_lightning.likelihoods.by_column import ByColumn
+from vae_lightning.likelihoods.categorical import Categorical
+from vae_lightning.likelihoods.gaussian import Gaussian
+from vae_lightning.likelihoods.poisson import Poisson
 from vae_lightning.likelihoods.scale import SCALE_KINDS, ScaleKind
 from vae_lightning.model.vae import VAE
 from vae_lightning.objectives.terms import Pass
@@ -38,11 +42,10 @@ def every_likelihood(num_columns: int = 6) -> Iterator[tuple[str, Likelihood]]:
 
 
 def mixed(num_columns: int = 6) -> ByColumn:
-    """Three families side by side, their columns interleaved."""
-    blocks = [list(range(start, num_columns, 3)) for start in range(3)]
-    known = Likelihood.families()
-    parts = [known["gaussian"], known["poisson"], known["bernoulli"]]
-    return ByColumn(num_columns, [(part(len(block)), block) for part, block in zip(parts, blocks, strict=True)])
+    """Four families side by side, their columns interleaved."""
+    families: list[Callable[[int], Likelihood]] = [Gaussian, Poisson, Bernoulli, lambda size: Categorical(size, 3)]
+    blocks = [list(range(start, num_columns, 4)) for start in range(4)]
+    return ByColumn(num_columns, [(family(len(block)), block) for family, block in zip(families, blocks, strict=True)])
 
 
 def rows_for(likelihood: Likelihood, num_rows: int) -> Tensor:

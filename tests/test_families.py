@@ -19,7 +19,7 @@ from vae_lightning import VAEEstimator, load
 from vae_lightning.cli import main as cli
 from vae_lightning.export.export import FORMATS, export
 from vae_lightning.likelihoods.base import Likelihood
-from vae_lightning.likelihoods.support import COUNT
+from vae_lightning.likelihoods.support import REAL
 from vae_lightning.objectives.base import Objective
 from vae_lightning.posteriors.base import PosteriorFamily
 from vae_lightning.priors.base import Prior
@@ -52,12 +52,15 @@ def rows_of(case: str) -> pd.DataFrame:
     """Three hundred draws of the family itself, five columns that one hidden variable moves."""
     torch.manual_seed(0)
     likelihood = Likelihood.families()[case](num_columns=5)
-    strength = 1.0 if likelihood.is_probability else 5.0  # probabilities are told log-rates, densities locations
+    support = likelihood.supports[0]
+    # Real numbers are told their location, categories the logit of the first of them, all others a logarithm.
+    strength = 5.0 if support == REAL or support.levels else 1.0
     slope = strength * torch.tensor([1.0, -0.8, 0.6, -0.5, 0.4])
-    location = torch.linspace(0, 3, 5) + slope * torch.randn(300, 1)
-    raw = torch.cat([location, torch.zeros(300, likelihood.raw_size - 5)], 1)
+    raw = torch.zeros(300, likelihood.raw_size)
+    step = likelihood.raw_size // 5 if support.levels else 1
+    raw[:, : 5 * step : step] = torch.linspace(0, 3, 5) + slope * torch.randn(300, 1)
     values = likelihood(raw).sample().double().numpy()
-    if likelihood.supports[0] == COUNT:
+    if support.is_probability:
         values = values.astype(np.int64)
     return pd.DataFrame(values, columns=[f"{case}_{i}" for i in range(5)])
 

@@ -12,9 +12,12 @@ from torch.distributions import Normal, kl_divergence
 import vae_lightning
 from tests.models import VARIANTS, every_likelihood, forward, mixed, randomise, rows_for, small_vae
 from vae_lightning.data.batch import Batch
+from vae_lightning.data.columns import Column
+from vae_lightning.data.preprocess.standardize import Standardize
 from vae_lightning.data.store import RowsInMemory
 from vae_lightning.inference.evaluation import evaluate
 from vae_lightning.inference.metrics import ELBOMeter
+from vae_lightning.inference.model import VAEModel
 from vae_lightning.likelihoods.bernoulli import Bernoulli
 from vae_lightning.likelihoods.bounds import smooth_bound, smooth_bound_inverse
 from vae_lightning.model.vae import VAE
@@ -198,13 +201,16 @@ def test_a_log_density_gains_the_slopes_of_the_observed_columns_only() -> None:
     vae = randomise(small_vae(likelihood), 0.3)
     x, mask = rows_for(likelihood, 40), torch.rand(40, 6) < 0.6
     mask[0] = False
-    slopes = torch.where(likelihood.density_columns, torch.randn(6).double(), 0.0)
+    scaling = Standardize(6)
+    scaling.scale.copy_(torch.rand(6) + 0.5)
+    model = VAEModel(vae, scaling, [Column(f"x{i}", "float64") for i in range(6)])
+    slopes = torch.where(likelihood.density_columns, -scaling.scale.log(), 0.0)
     gained = (mask * slopes).sum(-1)
     assert gained[0] == 0
     assert (gained != slopes.sum()).any()
     batch, rows = Batch(x, mask), RowsInMemory(Batch(x, mask))
-    results = [evaluate(vae.eval(), [batch], rows, 20, log_slopes=s) for s in (None, slopes)]
-    meters = [ELBOMeter(vae, s) for s in (None, slopes)]
+    results = [evaluate(vae.eval(), [batch], rows, 20, log_slopes=s) for s in (None, model.log_slopes)]
+    meters = [ELBOMeter(vae, s) for s in (None, model.log_slopes)]
     noise = vae.noise(1, 40)
     for meter in meters:
         meter.update(vae(batch, noise), batch, torch.zeros(()))

@@ -14,6 +14,7 @@ import yaml
 from vae_lightning.config.instantiate import TARGET, import_class, legal_keys
 from vae_lightning.config.settings import FAMILIES, GIVEN, RowOptions, Settings
 from vae_lightning.data.sources.base import Source
+from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.model.parts import NAME
 from vae_lightning.model.vae import VAE
 
@@ -51,10 +52,10 @@ def overrides(tmp_path: Path) -> Callable[[str], list[str]]:
         if name == "table":
             np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(40, 3)))
             more += [f"data.path={tmp_path / 'rows.npy'}", "data.batch_size=16"]
-        if name in ("bernoulli", "continuous_bernoulli"):
-            more += ["data=digits", "data.batch_size=256"]
-        if name == "poisson":
-            more += ["data=digits", "data.batch_size=256", "data.preprocess=none"]
+        if group == "likelihood":
+            family = Likelihood.named(name, group)(3)
+            np.save(tmp_path / "rows.npy", family(torch.zeros(40, family.raw_size)).sample().numpy())
+            more += ["data=table", f"data.path={tmp_path / 'rows.npy'}", "data.batch_size=16"]
         if name in ("digits", "correlated_bits"):
             more += ["likelihood=bernoulli", "data.batch_size=64"]
         return [*more, "trainer.max_epochs=1", "test.num_samples=2"]

@@ -107,4 +107,6 @@ def close(found: np.ndarray, model: np.ndarray, unit: Any = 1.0, origin: Any = 0
 
 def own_units(model: VAEModel) -> tuple[np.ndarray, np.ndarray]:
     """What is 1 and what is 0 to each column, in data units."""
-    return model.scaling.inverse_stddev(torch.ones(C)).numpy(), model.scaling.inverse(torch.zeros(C)).numpy()
+    return model.scaling.inverse_stddev(torch.ones(C), torch.zeros(C)).numpy(), model.scaling.inverse(
+        torch.zeros(C)
+    ).numpy()

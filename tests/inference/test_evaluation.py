@@ -38,7 +38,7 @@ def built(gaussian_run: Any) -> Built:
 def numbers(gaussian_run: Any, built: Built, **options: Any) -> Evaluation:
     model, rows = load(gaussian_run.run_dir), built.datamodule.rows
     control = fit_control(model.vae.likelihood, rows["train"], rows["valid"], model.vae.latent_dim)
-    options = {"log_slopes": model.log_slopes(), "control": control, **options}
+    options = {"log_slopes": model.log_slopes, "control": control, **options}
     return evaluate(model.vae, list(rows["test"].batches()), rows["train"], **options)
 
 
@@ -143,7 +143,7 @@ def test_there_is_no_share_of_a_way_that_nobody_can_measure() -> None:
 
 def test_a_control_is_in_data_units_too() -> None:
     vae, batch = untrained_bits()
-    slopes = torch.tensor([1.0, 2.0, 4.0])
+    slopes = lambda batch: torch.tensor([1.0, 2.0, 4.0]).double().expand(batch.x.shape)  # noqa: E731
     plain, shifted = (
         evaluate(vae, [batch], rows_of(batch.x), 5, log_slopes=s, control=Known(torch.ones(200) / 2))
         for s in (None, slopes)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from itertools import product
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 import torch
@@ -19,11 +19,19 @@ DTYPES = [torch.float32, torch.float64]
 C = 4
 
 
-def modes(name: str) -> list[dict[str, str]]:
-    """Every combination of the choices that the constructor's ``Literal`` parameters offer."""
+OPTIONS: dict[str, list[dict[str, Any]]] = {"categorical": [{}, {"levels": 3}]}
+"""Numbers that change what a family is, beside its defaults."""
+
+
+def modes(name: str) -> list[dict[str, Any]]:
+    """Every combination of the choices that the constructor's ``Literal`` parameters offer, with each of `OPTIONS`."""
     hints = get_type_hints(FAMILIES[name].__init__)
     choices = {key: get_args(hint) for key, hint in hints.items() if get_origin(hint) is Literal}
-    return [dict(zip(choices, combination, strict=True)) for combination in product(*choices.values())]
+    return [
+        dict(zip(choices, combination, strict=True)) | options
+        for combination in product(*choices.values())
+        for options in OPTIONS.get(name, [{}])
+    ]
 
 
 MODES = [

@@ -71,7 +71,8 @@ def by_hand(support: Support, p: Predictive) -> Tensor:
     if support.is_probability:
         low = (mean - 8 * stddev).floor()
         points = low + torch.arange(float(16 * stddev.max()) + 60, dtype=torch.float64).view(-1, *[1] * mean.dim())
-        mass = p.log_prob(points.clamp_min(0).to(p.mean.dtype)).double().exp()
+        legal = torch.where(support.contains(points), points, support.fill)
+        mass = p.log_prob(legal.to(p.mean.dtype)).double().exp()
         return torch.where(support.contains(points), mass, 0.0).sum(0)
     legal = support.contains(torch.tensor([-1.0, 2.0])).tolist()
     low = (mean - 18 * stddev).clamp_min(-math.inf if legal[0] else 0.0)
@@ -129,7 +130,9 @@ def test_samples_have_the_mean_and_the_spread_that_the_distribution_states(make:
     p, x = likelihood(raw), likelihood(raw.expand(40_000, *raw.shape)).sample()
     error = x.std(0) / 200
     assert ((x.mean(0) - p.mean).abs() < 5 * error).all()
-    torch.testing.assert_close(x.std(0), p.stddev.expand_as(error), rtol=0.06, atol=0)
+    # What chance does to a standard deviation depends on the kurtosis: much where draws of a kind are rare.
+    kurtosis = ((x - x.mean(0)) / x.std(0)).pow(4).mean(0)
+    assert ((x.std(0) / p.stddev - 1).abs() < 5 * (kurtosis - 1).clamp_min(1e-9).sqrt() / 400 + 1e-3).all()
 
 
 def test_mean_and_spread_are_the_moments_of_the_density(make: Make) -> None:

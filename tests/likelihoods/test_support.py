@@ -12,9 +12,9 @@ from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.errors import Setting
 from vae_lightning.likelihoods import support as module
 from vae_lightning.likelihoods.base import Likelihood
-from vae_lightning.likelihoods.support import BINARY, COUNT, REAL, UNIT, Support
+from vae_lightning.likelihoods.support import BINARY, COUNT, REAL, UNIT, Support, categories
 
-SUPPORTS = [value for value in vars(module).values() if isinstance(value, Support)]
+SUPPORTS = [*(value for value in vars(module).values() if isinstance(value, Support)), categories(4)]
 VALUES = torch.tensor([-1e30, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 1e30, math.inf, -math.inf, math.nan])
 RANGES = [(0.0, 1.0, None), (0.0, 16.0, (0.0, 16.0)), (-3.0, 900.0, None), (0.0, 7.0, None)]
 
@@ -26,6 +26,7 @@ RANGES = [(0.0, 1.0, None), (0.0, 16.0, (0.0, 16.0)), (-3.0, 900.0, None), (0.0,
         (UNIT, [0.0, 0.5, 1.0]),
         (BINARY, [0.0, 0.5, 1.0]),
         (COUNT, [0.0, 1.0, 2.0, 1e30]),
+        (categories(2), [0.0, 1.0]),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -58,6 +59,8 @@ def test_features_of_legal_values_are_finite_and_tell_values_apart(support: Supp
     values = torch.tensor([0.0, 0.25, 1.0, 2.0, 100.0, 1e6])
     features = support.to_features(values[support.contains(values)])
     assert torch.isfinite(features).all()
+    points = support.to_points(values[support.contains(values)][:, None])
+    assert torch.unique(points, dim=0).shape[0] == len(features)
     assert (features.diff() > 0).all()
 
 
@@ -70,6 +73,7 @@ def test_features_of_legal_values_are_finite_and_tell_values_apart(support: Supp
         (UNIT, scipy.stats.beta(2, 5).pdf),
         (UNIT, scipy.stats.uniform().pdf),
         (BINARY, scipy.stats.bernoulli(0.3).pmf),
+        (categories(5), scipy.stats.rv_discrete(values=(range(5), [0.5, 0.0, 0.1, 0.3, 0.1])).pmf),
         (COUNT, scipy.stats.poisson(0.01).pmf),
         (COUNT, scipy.stats.poisson(40).pmf),
         (COUNT, scipy.stats.poisson(1e8).pmf),

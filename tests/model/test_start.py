@@ -15,6 +15,7 @@ from vae_lightning.data.store import RowsInMemory
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.likelihoods.bernoulli import Bernoulli
 from vae_lightning.likelihoods.by_column import ByColumn
+from vae_lightning.likelihoods.categorical import Categorical
 from vae_lightning.likelihoods.gaussian import Gaussian
 from vae_lightning.likelihoods.laplace import Laplace
 from vae_lightning.likelihoods.poisson import Poisson
@@ -313,6 +314,29 @@ def test_laplace_columns_start_with_the_locations_and_spreads_of_factor_analysis
     torch.testing.assert_close(p.stddev.double().square().expand(50, C), factors.noise.expand(50, C), rtol=1e-3, atol=0)
     found, _ = nelbo_of(vae, test, 50)
     assert found < nelbo_of(zero.eval(), test, 50)[0] - 1
+
+
+def test_categories_beside_real_columns_leave_the_linear_start_what_it_is() -> None:
+    """The encoder sees categories as features of their own: what factor analysis says of a column must reach it."""
+    train, valid, test = synthetic()
+    codes = [torch.randint(0, 40, (len(part), 3)).float() for part in (train, valid, test)]
+    bits = [torch.randint(0, 3, (len(part), 1)).float() for part in (train, valid, test)]
+    order = torch.tensor([0, 9, 1, 2, 8, 3, 4, 10, 5, 6, 7, 11]).argsort()
+    parts = [
+        torch.cat([part, few, many], 1)[:, order.argsort()]
+        for part, few, many in zip((train, valid, test), bits, codes, strict=True)
+    ]
+    real, few, many = [0, 2, 3, 5, 6, 8, 9, 10], [4], [1, 7, 11]
+    blocks = [(Categorical(3, 40), many), (Gaussian(8), real), (Categorical(1, 3), few)]
+    likelihood = ByColumn(12, blocks)
+    vae, factors = started(likelihood, *parts[:2])
+    assert vae.features.size == 8 + 3 + 3 * 7
+    assert vae.features.feature_of_column.tolist() == [0, -1, 1, 2, -1, 3, 4, -1, 5, 6, 7, -1]
+    others = [*few, *many]
+    alone = -likelihood.independent_columns(rows(parts[0])).log_prob(parts[2])[:, others].double().sum(-1).mean().item()
+    truth = -factors.log_prob(Batch(parts[2][:, real])).mean().item() + alone
+    found, error = nelbo_of(vae, parts[2])
+    assert found == pytest.approx(truth, abs=6 * error + 1e-3)
 
 
 # Parts of one's own.

@@ -21,6 +21,7 @@ from vae_lightning.inference.scoring import scores
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.likelihoods.bernoulli import Bernoulli
 from vae_lightning.likelihoods.by_column import ByColumn
+from vae_lightning.likelihoods.categorical import Categorical
 from vae_lightning.likelihoods.gaussian import Gaussian
 from vae_lightning.likelihoods.laplace import Laplace
 from vae_lightning.likelihoods.poisson import Poisson
@@ -39,6 +40,8 @@ FAMILIES: dict[str, Callable[[], Likelihood]] = {
     "optimal": lambda: Gaussian(C, "optimal"),
     "laplace": lambda: Laplace(C, "per_column"),
     "poisson": lambda: Poisson(C),
+    "categorical": lambda: Categorical(C, 3),
+    "embedded": lambda: ByColumn(C, [(Categorical(2, 40), [3, 1]), (Categorical(1, 5), [0]), (Gaussian(1), [2])]),
     "mixed": lambda: ByColumn(C, [(Gaussian(2, "optimal"), [3, 0]), (Poisson(1), [1]), (Bernoulli(1), [2])]),
 }
 JUNK = (math.nan, math.inf, 1e30)
@@ -77,18 +80,24 @@ def step(vae: VAE, objective: Objective, batch: Batch, noise: Tensor) -> list[Te
     return [loss, *(part for part in parts if part is not None), *(gradient.clone() for gradient in gradients)]
 
 
+def rising_slopes(batch: Batch) -> Tensor:
+    """What each cell's log-density gains: 0, 1, 2 ... in the columns where they are observed."""
+    slopes = torch.arange(C).double().expand(batch.x.shape)
+    return slopes if batch.mask is None else slopes * batch.mask
+
+
 def everything(vae: VAE, batch: Batch) -> list[Tensor]:
     """All that this package computes of a batch."""
     noise = torch.randn(3, batch.num_rows, L, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
     found = [part for objective in (ELBO(), IWAE()) for part in step(vae, objective, batch, noise)]
     with torch.no_grad(), random_stream(0):
         terms = vae(batch, noise, densities=True)
-        meter = ELBOMeter(vae, torch.arange(float(C)))
+        meter = ELBOMeter(vae, rising_slopes)
         meter.update(terms, batch, vae.likelihood.at_floor(terms.px))
         found += [terms.posterior.mean, terms.posterior.stddev, terms.z, terms.log_px, terms.kl, terms.nelbo]
         found += [vae.features(batch), vae.reconstruct(batch), *meter.compute().values(), meter.nll_by_column]
         found += [*log_prob(vae, batch, 5), *scores(vae, batch, scoring_noise(vae, 4))]
-        evaluation = evaluate(vae, [batch], RowsInMemory(batch), 5, log_slopes=torch.arange(float(C)))
+        evaluation = evaluate(vae, [batch], RowsInMemory(batch), 5, log_slopes=rising_slopes)
     started = copy.deepcopy(vae)
     started.start_from(RowsInMemory(batch))
     values = [value for name, value in evaluation.as_dict().items() if name != "control_words"]
@@ -226,7 +235,7 @@ def test_evaluation_counts_a_row_by_its_weight(vae: VAE, encodes: bool) -> None:
     batch = half_masked(vae)
     again = Batch(*(None if part is None else part.repeat_interleave(times, 0) for part in batch))
     one, other = (
-        evaluate(vae, part, RowsInMemory(batch), 20, log_slopes=torch.arange(float(C))).as_dict()
+        evaluate(vae, part, RowsInMemory(batch), 20, log_slopes=rising_slopes).as_dict()
         for part in ([batch._replace(weight=times.double())], again.split(5))
     )
     drawn = {name for name in one if "nll" in name or "bits" in name} if encodes else set()

@@ -100,7 +100,7 @@ def _choose_families(settings: Settings, dataset: Dataset) -> tuple[Settings, Sc
     log.info(
         f"What each column is taken for (likelihood.columns.NAME=FAMILY for another):\n{describe_choices(choices)}"
     )
-    node = {**by_column(choices, "scaling"), "bounded": bounded}
+    node = {**by_column(choices, "scaling"), "bounded": bounded, "decimals": [choice.decimals for choice in choices]}
     scaling = build_part(Scaling, node, "data.preprocess", num_columns=len(dataset.columns))  # type: ignore[type-abstract]
     return replace(settings, likelihood=by_column(choices, "family")), scaling.fit(dataset.train)
 

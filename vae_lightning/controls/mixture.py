@@ -126,13 +126,16 @@ def _cluster(likelihood: Likelihood, rows: Batch, num_classes: int) -> Tensor:
     The first centres are rows, drawn one after the other by their squared distance to those before (k-means++, Arthur &
     Vassilvitskii 2007).
     """
-    u = rows.x.clone()
+    parts = []
     for support in dict.fromkeys(likelihood.supports):
-        columns = torch.tensor([one == support for one in likelihood.supports], device=u.device)
-        u[:, columns] = support.to_features(rows.x[:, columns])
-    if rows.mask is not None:
-        seen = torch.where(rows.mask, u, 0.0)
-        u = torch.where(rows.mask, u, seen.sum(0) / rows.mask.sum(0).clamp_min(1))
+        columns = torch.tensor([one == support for one in likelihood.supports], device=rows.x.device)
+        x = rows.x[:, columns]
+        mask = torch.ones_like(x, dtype=torch.bool) if rows.mask is None else rows.mask[:, columns]
+        points = support.to_points(torch.where(mask, x, support.fill))
+        mask = mask.repeat_interleave(points.shape[1] // x.shape[1], 1)
+        seen = torch.where(mask, points, 0.0)
+        parts.append(torch.where(mask, points, seen.sum(0) / mask.sum(0).clamp_min(1)))
+    u = torch.cat(parts, 1)
     generator = torch.Generator().manual_seed(SEED)
     centres = u[torch.randint(len(u), (1,), generator=generator).to(u.device)]
     while len(centres) < num_classes:

@@ -32,7 +32,7 @@ class Rows:
         return len(self.x)
 
     def batches(self) -> Iterator["Batch"]:
-        """The rows in order, a batch at a time, float64, masked where a cell is empty: what statistics are folded over."""
+        """The rows in order, a batch at a time, float64, masked where a cell is empty; for folds of statistics."""
         import torch  # a second of import that whoever only reads a table need not wait for
 
         from vae_lightning.data.batch import Batch

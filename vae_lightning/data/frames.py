@@ -142,8 +142,8 @@ def cast_values(values: np.ndarray, dtype: Any) -> Any:
     elif target.kind == "b":
         values = values > 0.5
     elif target.kind == "M":
-        days, _ = np.datetime_data(target)
-        return pd.to_datetime(np.rint(values), unit="D") if days == "D" else pd.to_datetime(values * SECONDS, unit="s")
+        is_day = target == np.dtype("datetime64[D]")
+        return pd.to_datetime(np.rint(values), unit="D") if is_day else pd.to_datetime(values * SECONDS, unit="s")
     elif target.kind != "f":
         return values  # numbers that were given as text stay numbers
     values = values.astype(target)

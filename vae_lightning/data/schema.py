@@ -8,7 +8,7 @@ as they stand, for numbers one apart have intervals of length 1.
 import fnmatch
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ MOST_ROWS = 20_000
 """Rows that a choice is measured on."""
 EVERY = 5
 """One row in so many is held out."""
+MOST_DECIMALS = 6
 GAIN = 0.01
 """Nats a row by which a candidate must be better than one before it, the simpler one."""
 
@@ -46,6 +47,7 @@ class Choice:
         scaling: name and options of its scaling.
         kind: what its values are, in a word or two.
         why: a clause.
+        decimals: to how many decimals its numbers are given; None for all that a float64 has.
     """
 
     column: Column
@@ -53,6 +55,7 @@ class Choice:
     scaling: Node
     kind: str
     why: str
+    decimals: int | None = None
 
 
 def infer_choices(dataset: Dataset, asked: Mapping[str, str], preprocess: str | None = None) -> list[Choice]:
@@ -83,8 +86,21 @@ def infer_choices(dataset: Dataset, asked: Mapping[str, str], preprocess: str | 
         fitted = x[:num_fitted].astype(np.float64)
         fitted = fitted[~np.isnan(fitted)]
         choose = _choose if family is None else _as_asked
-        choices.append(choose(column, known, fitted, preprocess, family or ""))
+        choice = choose(column, known, fitted, preprocess, family or "")
+        choices.append(replace(choice, decimals=None if column.is_date else find_decimals(known)))
     return choices
+
+
+def find_decimals(known: np.ndarray) -> int | None:
+    """To how many decimals numbers are given; None where these are more than measuring gives.
+
+    >>> find_decimals(np.array([0.25, 1.5])), find_decimals(np.array([1.0, 20.0])), find_decimals(np.array([0.1 / 3]))
+    (2, 0, None)
+    """
+    for decimals in range(MOST_DECIMALS + 1):
+        if (np.abs(known - known.round(decimals)) <= 1e-12 * np.abs(known)).all():
+            return decimals
+    return None
 
 
 def by_column(choices: Sequence[Choice], what: str) -> dict[str, Any]:
@@ -133,11 +149,9 @@ def _choose(column: Column, known: np.ndarray, x: np.ndarray, preprocess: str | 
         if set(known.tolist()) <= {0.0, 1.0}:
             return Choice(column, {"name": "bernoulli"}, {"name": "none"}, "0 and 1", "two values")
         return Choice(column, _categorical(len(known)), _places(known), "two numbers", "two values")
-    is_whole = bool((known == np.rint(known)).all()) and bool(np.abs(known).max() < 2**31)
-    candidates = _whole(known, len(x)) if is_whole else []
-    if not candidates:
-        candidates = _real(known, preprocess)
-    kind = "whole numbers" if is_whole else "real numbers"
+    is_whole = not column.is_date and bool((known == np.rint(known)).all()) and bool(np.abs(known).max() < 2**31)
+    candidates = (_whole(known, len(x)) if is_whole else []) or _real(preprocess)
+    kind = "dates" if column.is_date else "whole numbers" if is_whole else "real numbers"
     losses = [_held_out_loss(x, family, scaling) for family, scaling in candidates]
     best = 0
     for index, loss in enumerate(losses):
@@ -166,7 +180,7 @@ def _as_asked(column: Column, known: np.ndarray, x: np.ndarray, preprocess: str 
         )
     if takes_levels and column.levels is None:
         return Choice(column, node, _places(known), "numbers as levels", "as asked for")
-    support = family(1, **{"levels": levels} if takes_levels else {}).supports[0]
+    support = _build(Likelihood, node).supports[0]
     wish, _ = support.default_preprocess(float(known.min()), float(known.max()), None)
     scaling = {"name": preprocess if preprocess and wish == "standardize" else wish}
     if not math.isfinite(_held_out_loss(x, node, scaling)):
@@ -197,7 +211,7 @@ def _whole(known: np.ndarray, num_rows: int) -> list[tuple[Node, Node]]:
     return [({"name": name}, none) for name in ("poisson", "negative_binomial") if name in Likelihood.families()]
 
 
-def _real(known: np.ndarray, preprocess: str | None) -> list[tuple[Node, Node]]:
+def _real(preprocess: str | None) -> list[tuple[Node, Node]]:
     """Families of real numbers."""
     scalings = [name for name in ("standardize", "gaussianize") if name in Scaling.families()]
     return [({"name": "gaussian"}, {"name": name}) for name in ([preprocess] if preprocess else scalings)]
@@ -222,7 +236,7 @@ def _held_out_loss(x: np.ndarray, family: Node, scaling: Node) -> float:
     predictive = likelihood.double().independent_columns(RowsInMemory(Batch(u_train)))
     log_prob = predictive.log_prob(u_valid).double()
     if not likelihood.is_probability:
-        log_prob = log_prob + map_.log_slopes()
+        log_prob = log_prob + map_.log_slopes(u_valid)
     loss = -float(log_prob.mean())
     return loss if math.isfinite(loss) else math.inf
 

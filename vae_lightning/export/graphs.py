@@ -77,18 +77,18 @@ class Decoder(Graph):
     name = "decoder"
     takes, takes_dtype = "z", torch.float32
     gives = ("mean", "std")
-    meaning = "mean and standard deviation of p(x|z), column by column, data units"
+    meaning = "mean (of categories the likeliest) and standard deviation of p(x|z), column by column, data units"
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """``mean, std``."""
         # In float64 from here: the moments of some families are differences of numbers that nearly cancel.
         px = self.vae.likelihood(self.vae.raw(z.to(self.vae.output.weight.dtype)).double())
-        return self.scaling.inverse(px.mean), self.scaling.inverse_stddev(px.stddev)
+        return self.scaling.inverse(px.point), self.scaling.inverse_stddev(px.stddev, px.mean)
 
     def comparison_scales(self) -> list[tuple[Tensor, Tensor]]:
         # A column's own origin and scale: around 1e6, or in units of 1e-6, plain differences would say nothing.
         like = torch.zeros(self.scaling.num_columns)
-        origin, scale = self.scaling.inverse(like), self.scaling.inverse_stddev(like + 1)
+        origin, scale = self.scaling.inverse(like), self.scaling.inverse_stddev(like + 1, like)
         return [(origin, scale), (torch.zeros_like(origin), scale)]
 
 
@@ -115,7 +115,7 @@ class ScoreGraph(Graph):
     gives = ("anomaly_score", "by_column", "kl")
     meaning = "how unusual a row is, nats in data units; anomaly_score = sum of by_column + kl"
     noise: Tensor
-    slopes: Tensor
+    density_columns: Tensor
 
     def __init__(
         self,
@@ -129,14 +129,15 @@ class ScoreGraph(Graph):
         super().__init__(vae, scaling)
         self.kind: ScoreKind = kind
         self.register_buffer("noise", noise(self.vae, num_samples, seed))
-        slopes = self.scaling.log_slopes()
         # A probability does not change with the units.
-        self.register_buffer("slopes", torch.where(vae.likelihood.density_columns, slopes, 0.0))
+        self.register_buffer("density_columns", vae.likelihood.density_columns.cpu())
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``anomaly_score, by_column, kl``."""
-        score = score_batch(self.vae, self.model_units(x), self.noise).of(self.kind)
-        return score.total - self.slopes.sum(), score.by_column - self.slopes, score.kl
+        batch = self.model_units(x)
+        slopes = torch.where(self.density_columns, self.scaling.log_slopes(batch.x), 0.0)
+        score = score_batch(self.vae, batch, self.noise).shift(slopes).of(self.kind)
+        return score.total, score.by_column, score.kl
 
 
 def graphs(vae: VAE, scaling: Scaling, kind: ScoreKind = "elbo") -> tuple[Graph, ...]:

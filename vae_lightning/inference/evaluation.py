@@ -83,7 +83,7 @@ def evaluate(
     training_rows: RowBatches | None,
     num_samples: int = 1000,
     seed: int = 0,
-    log_slopes: Tensor | None = None,
+    log_slopes: Callable[[Batch], Tensor] | None = None,
     progress: Callable[[int], None] | None = None,
     control: Control | None = None,
 ) -> Evaluation:
@@ -95,7 +95,8 @@ def evaluate(
         training_rows: what the baseline is fitted to; None leaves it out (NaN).
         num_samples: importance samples per row.
         seed: the same seed gives the same numbers.
-        log_slopes: what each column's log-density gains from model units to data units, (C,); by default 0.
+        log_slopes: of rows, what each cell's log-density gains from model units to data units, (B, C), 0 where it is
+            masked; by default 0.
         progress: called with the number of rows just finished.
         control: fitted to the training rows; None leaves it out (NaN).
 
@@ -106,15 +107,13 @@ def evaluate(
     from vae_lightning.inference.metrics import ELBOMeter
 
     device, num_columns = vae.output.weight.device, vae.likelihood.num_columns
-    slopes = torch.zeros(num_columns) if log_slopes is None else log_slopes
-    slopes = slopes.double().to(device)
     # All rows are here, perhaps in one process of several: wait for no other.
     meter = ELBOMeter(vae, sync=False).to(device)
     independent = None if training_rows is None else vae.likelihood.independent_columns(training_rows)
     references = []
     with random_stream(seed):
         for batch in batches:
-            references.append(_refer(vae, batch, slopes, independent, control))
+            references.append(_refer(vae, batch, log_slopes, independent, control))
             terms = vae(batch, vae.noise(1, batch.num_rows))
             meter.update(terms, batch, vae.likelihood.at_floor(terms.px))
         means = {name: float(value) for name, value in meter.compute().items()}
@@ -177,16 +176,20 @@ class _References(NamedTuple):
 
 
 def _refer(
-    vae: VAE, batch: Batch, slopes: Tensor, independent: Predictive | None, control: Control | None
+    vae: VAE,
+    batch: Batch,
+    log_slopes: Callable[[Batch], Tensor] | None,
+    independent: Predictive | None,
+    control: Control | None,
 ) -> _References:
     x = vae.features.fill_masked(batch)
 
     def total(columns: Tensor) -> Tensor:
-        # What is not observed has no density, and so none to change the units of.
+        # What is not observed has no density.
         seen = columns.double() if batch.mask is None else torch.where(batch.mask, columns.double(), 0.0)
         return seen.expand(x.shape).sum(-1)
 
-    shift = -total(slopes)
+    shift = x.new_zeros(len(x), dtype=torch.float64) if log_slopes is None else -log_slopes(batch).sum(-1)
     unknown = torch.full_like(shift, torch.nan)
     return _References(
         weight=torch.ones_like(shift) if batch.weight is None else batch.weight.double(),

@@ -1,5 +1,7 @@
 """Metrics of an evaluation pass, as torchmetrics so that they reduce across devices."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -21,7 +23,8 @@ class ELBOMeter(Metric):
 
     Args:
         vae: the model whose passes it is given.
-        log_slopes: what each column's log-density gains from model units to data units, (C,); by default 0.
+        log_slopes: of rows, what each cell's log-density gains from model units to data units, (B, C), 0 where it is
+            masked; by default 0.
         sync: add up what all processes saw; without, ``compute`` waits for none of them.
 
     Attributes:
@@ -37,20 +40,18 @@ class ELBOMeter(Metric):
     mean_squared: Tensor
     at_floor: Tensor
     columns: Tensor
-    observed: Tensor
     health: Tensor
 
-    def __init__(self, vae: VAE, log_slopes: Tensor | None = None, sync: bool = True) -> None:
+    def __init__(self, vae: VAE, log_slopes: Callable[[Batch], Tensor] | None = None, sync: bool = True) -> None:
         super().__init__(sync_on_compute=sync)
         num_columns, latent_dim = vae.likelihood.num_columns, vae.latent_dim
-        self.log_slopes = torch.zeros(num_columns, dtype=torch.float64) if log_slopes is None else log_slopes.cpu()
+        self.log_slopes = log_slopes
         self.health_names = _health_names(vae)
         sizes = {
             "kl": latent_dim if vae.kl_is_exact else 1,
             "mean": latent_dim,
             "mean_squared": latent_dim,
             "columns": num_columns,
-            "observed": num_columns,
             "health": len(self.health_names),
         }
         for name in ("rows", "at_floor"):
@@ -76,17 +77,15 @@ class ELBOMeter(Metric):
         self.mean += weight @ mean
         self.mean_squared += weight @ mean.square()
         self.at_floor += at_floor * count
-        self.columns += weight @ terms.log_px.mean(0).double()
-        self.observed += count if batch.mask is None else weight @ batch.mask.double()
+        columns = terms.log_px.mean(0).double()
+        self.columns += weight @ (columns if self.log_slopes is None else columns + self.log_slopes(batch))
         health = terms.posterior.health()
         if health:
             self.health += torch.stack([weight @ health[name].double() for name in self.health_names])
 
     def compute(self) -> dict[str, Tensor]:
         """The means, by name."""
-        # A masked cell has no density, and so none to change the units of.
-        gained = self.log_slopes.to(self.observed.device) * self.observed
-        self.kl_by_dimension, self.nll_by_column = self.kl / self.rows, -(self.columns + gained) / self.rows
+        self.kl_by_dimension, self.nll_by_column = self.kl / self.rows, -self.columns / self.rows
         reconstruction, kl = self.nll_by_column.sum(), self.kl_by_dimension.sum()
         variance = self.mean_squared / self.rows - (self.mean / self.rows).square()
         return {

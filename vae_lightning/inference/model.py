@@ -83,9 +83,9 @@ class VAEModel(nn.Module):
         #: Where :meth:`sample` draws z from, fitted when a run ends; None for the prior.
         self.aggregate_posterior: AggregatePosterior | None = None
 
-    def log_abs_det(self) -> float:
-        """log |det du/dx| of the scaling, nats per fully observed row: what a log-density lacks in data units."""
-        return float(self.log_slopes().sum())
+    def log_abs_det(self, batch: Batch) -> Tensor:
+        """log |det du/dx| at each row's observed cells: what its log-density lacks in data units, (B,), float64."""
+        return self.log_slopes(batch).sum(-1)
 
     @property
     def reference_measure(self) -> ReferenceMeasure:
@@ -99,8 +99,9 @@ class VAEModel(nn.Module):
         return ReferenceMeasure(" and ".join(kinds), None if in_data_units else self.scaling.description)
 
     def loss_floor(self) -> float:
-        """The least NELBO any parameters can reach, nats per row in data units: -sum(max_log_prob) - log|det|."""
-        return -float(self.vae.likelihood.max_log_prob().sum()) - self.log_abs_det()
+        """The least NELBO any parameters can reach, nats per row in data units: -sum(max_log_prob + max_log_slopes)."""
+        slopes = self._of_densities(self.scaling.max_log_slopes())
+        return -float(self.vae.likelihood.max_log_prob().sum()) - float(slopes.sum())
 
     @_evaluating
     def encode(self, rows: Data, return_std: bool = False) -> Data | tuple[Data, Data]:
@@ -194,7 +195,7 @@ class VAEModel(nn.Module):
     @_evaluating
     def _draw(self, num_rows: int, mean: bool, temperature: float, prior: bool) -> np.ndarray:
         px = self.vae.decode(self.draw_codes(num_rows, temperature, prior))
-        values = self.scaling.inverse(px.mean) if mean else self.scaling.bound(self.scaling.inverse(px.sample()))
+        values = self.scaling.inverse(px.point) if mean else self.scaling.bound(self.scaling.inverse(px.sample()))
         return values.cpu().numpy()
 
     @_evaluating
@@ -207,8 +208,8 @@ class VAEModel(nn.Module):
         """
         check_not_empty(rows)
         with random_stream(seed):
-            parts = [log_prob(self.vae, u, num_samples).log_prob for u in self._batches(rows)]
-        values = torch.cat(parts).double().cpu().numpy() + self.log_abs_det()
+            found = [(log_prob(self.vae, u, num_samples).log_prob, self.log_abs_det(u)) for u in self._batches(rows)]
+        values = torch.cat([part.double() + gained for part, gained in found]).cpu().numpy()
         return pd.Series(values, index=rows.index, name="log_prob") if isinstance(rows, pd.DataFrame) else values
 
     @_evaluating
@@ -229,7 +230,7 @@ class VAEModel(nn.Module):
         """
         check_kind(kind)
         parts = self._scores(rows, num_samples, seed)
-        total = torch.cat([self._in_data_units(part.of(kind)).total for part in parts]).cpu().numpy()
+        total = torch.cat([part.of(kind).total for part in parts]).cpu().numpy()
         return pd.Series(total, index=rows.index, name=SCORE) if isinstance(rows, pd.DataFrame) else total
 
     @_evaluating
@@ -242,7 +243,7 @@ class VAEModel(nn.Module):
         ``reconstruction`` there is no ``kl``.
         """
         check_kind(kind)
-        found = [self._in_data_units(part.of(kind)) for part in self._scores(rows, num_samples, seed)]
+        found = [part.of(kind) for part in self._scores(rows, num_samples, seed)]
         score = Score(*(torch.cat(part) for part in zip(*found, strict=True)))
         parts = {SCORE: score.total, **({} if kind == "reconstruction" else {KL: score.kl})}
         index = rows.index if isinstance(rows, pd.DataFrame) else None
@@ -257,10 +258,7 @@ class VAEModel(nn.Module):
         Raises:
             DataError: as :meth:`encode`.
         """
-        totals = [
-            [self._in_data_units(part.of(kind)).total for kind in SCORE_KINDS]
-            for part in self._scores(rows, NUM_SAMPLES, 0)
-        ]
+        totals = [[part.of(kind).total for kind in SCORE_KINDS] for part in self._scores(rows, NUM_SAMPLES, 0)]
         columns = zip(SCORE_KINDS, zip(*totals, strict=True), strict=True)
         self.valid_scores = {kind: torch.cat(total).cpu().numpy() for kind, total in columns}
         return self
@@ -311,7 +309,7 @@ class VAEModel(nn.Module):
             None if part is None else RowsInMemory(self.model_units(part)) for part in (training_rows, valid_rows)
         )
         control = None if trained is None else fit_control(self.vae.likelihood, trained, valid, self.vae.latent_dim)
-        return evaluate(self.vae, batches, trained, num_samples, seed, self.log_slopes(), progress, control)
+        return evaluate(self.vae, batches, trained, num_samples, seed, self.log_slopes, progress, control)
 
     def batches(self, parts: Iterable[Any]) -> Iterable[Batch]:
         """``parts``, each (N, C) in data units, as batches in model units; where they begin anew, so do the batches."""
@@ -341,16 +339,20 @@ class VAEModel(nn.Module):
         """A batch at a time: what each column adds to each kind would fill the memory where only sums are wanted."""
         check_not_empty(rows)
         draws = noise(self.vae, num_samples, seed)
-        return (scores(self.vae, u, draws) for u in self._batches(rows))
+        return (scores(self.vae, u, draws).shift(self.log_slopes(u)) for u in self._batches(rows))
 
-    def _in_data_units(self, score: Score) -> Score:
-        slopes = self.log_slopes()
-        return Score(score.total - slopes.sum(), score.by_column - slopes, score.kl)
+    def log_slopes(self, batch: Batch) -> Tensor:
+        """What each cell's log-density gains from model units to data units, shape (B, C), float64."""
+        slopes = self._of_densities(self.scaling.log_slopes(batch.x))
+        # What is not observed has no density, and so none to change the units of.
+        return slopes if batch.mask is None else torch.where(batch.mask, slopes, 0.0)
 
-    def log_slopes(self) -> Tensor:
-        """What each column's log-density gains from model units to data units, shape (C,), float64."""
-        slopes = self.scaling.log_slopes()
-        # A probability does not change with the units.
+    def mean_log_slopes(self) -> Tensor:
+        """The mean of :meth:`log_slopes` over the training rows' observed cells, by column, shape (C,), float64."""
+        return self._of_densities(self.scaling.mean_log_slopes())
+
+    def _of_densities(self, slopes: Tensor) -> Tensor:
+        """A probability does not change with the units."""
         return torch.where(self.vae.likelihood.density_columns.to(slopes.device), slopes, 0.0)
 
     def model_units(self, rows: Data) -> Batch:

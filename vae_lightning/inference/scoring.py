@@ -32,7 +32,7 @@ class Score(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Everything that the three scores are made of; float64, model units.
+    """Everything that the three scores are made of; float64, nats.
 
     Attributes:
         expected: -E_q[log p(x_c|z)] for each column, shape (N, C).
@@ -57,6 +57,10 @@ class Scores(NamedTuple):
         kl = self.kl if kind == "elbo" else torch.zeros_like(self.kl)
         return Score(self.expected.sum(-1) + kl, self.expected, kl)
 
+    def shift(self, log_slopes: Tensor) -> "Scores":
+        """The same of densities in other units: each cell's log-density gains ``log_slopes``, shape (N, C)."""
+        return Scores(self.expected - log_slopes, self.kl, self.weighted - log_slopes, self.nll - log_slopes.sum(-1))
+
 
 def check_kind(kind: str, owner: str = "score") -> None:
     """Raises:
@@ -73,7 +77,7 @@ def noise(vae: VAE, num_samples: int = NUM_SAMPLES, seed: int = 0) -> Tensor:
 
 @torch.no_grad()
 def scores(vae: VAE, batch: Batch, noise: Tensor) -> Scores:
-    """The scores of rows (N, C), model units, in bounded memory; of the observed cells where some are masked.
+    """The scores of rows (N, C), in model units, in bounded memory; of the observed cells where some are masked.
 
     Every row gets the same ``noise`` (S, 1, N): a row's score is a function of that row alone, whatever stands
     beside it, and two rows are compared on equal terms.

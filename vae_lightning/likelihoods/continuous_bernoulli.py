@@ -37,7 +37,7 @@ class ContinuousBernoulli(Likelihood):
         self.max_logit = max_logit
 
     def forward(self, raw: Tensor) -> Predictive:
-        return ColumnDistribution(_distribution(smooth_bound(raw, self.max_logit)))
+        return ContinuousBernoulliPredictive(_distribution(smooth_bound(raw, self.max_logit)))
 
     def max_log_prob(self) -> Tensor:
         # At x = 1: C(λ) λ = l / tanh(l/2) * s(l) = l / (1 - exp(-l)), increasing in the logit l.
@@ -52,7 +52,22 @@ class ContinuousBernoulli(Likelihood):
             middle = (low + high) / 2
             too_low = _distribution(middle).mean < target
             low, high = torch.where(too_low, middle, low), torch.where(too_low, high, middle)
-        return ColumnDistribution(_distribution(((low + high) / 2).float()))
+        return ContinuousBernoulliPredictive(_distribution(((low + high) / 2).float()))
+
+
+class ContinuousBernoulliPredictive(ColumnDistribution):
+    """Values in [0, 1] of some logit, shape (..., C)."""
+
+    distribution: ContinuousBernoulliDistribution
+
+    def sample(self) -> Tensor:
+        # torch draws from the uniform density within the limits below: the inverse distribution function is
+        # log(1 + u (exp(l) - 1)) / l, and u itself only where the logit l is 0.
+        with torch.no_grad():
+            logits = self.distribution.logits
+            u = torch.rand_like(logits)
+            drawn = torch.log1p(u * torch.expm1(logits)) / logits
+            return torch.where(logits == 0, u, drawn).clamp(0, 1)
 
 
 def _distribution(logits: Tensor) -> ContinuousBernoulliDistribution:

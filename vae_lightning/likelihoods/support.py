@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
 from vae_lightning.errors import Setting
 
@@ -12,6 +13,8 @@ MOST_LEVELS = 10_000
 """Most values of a column of categories: each costs a row of weights on the way in and one on the way out."""
 MAX_NODES = 4096
 """Most whole numbers that a sum over counts is made of."""
+MAX_POINTS = 32
+"""Most numbers that tell categories of one column apart by distance."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Support(ABC):
         is_probability: its values have probabilities, never above 1 and free of units; else densities.
         likelihood: the family of such columns where none is asked for.
         fill: a legal value to stand where a cell is masked; what stands there changes nothing.
+        levels: how many categories there are; 0 where values are numbers, whose mean and spread mean something.
     """
 
     words: str
@@ -31,6 +35,12 @@ class Support(ABC):
     is_probability: bool
     likelihood: str
     fill: float = 0.0
+    levels: int = 0
+
+    @property
+    def has_mean(self) -> bool:
+        """Whether means and differences of values say anything; those of codes of categories do not."""
+        return not self.levels
 
     @abstractmethod
     def contains(self, x: Tensor) -> Tensor:
@@ -56,6 +66,10 @@ class Support(ABC):
     def to_features(self, x: Tensor) -> Tensor:
         """What the encoder sees of values ``x``, same shape: by default the values themselves."""
         return x
+
+    def to_points(self, x: Tensor) -> Tensor:
+        """What tells rows of such columns apart by distance, (N, n) -> (N, m): by default their features."""
+        return self.to_features(x)
 
     #: Whether features are centred and scaled by the training rows: where values span orders of magnitude.
     standardizes_features = False
@@ -200,6 +214,34 @@ class Count(Support):
         return [*undo, GAUSSIAN]
 
 
+@dataclass(frozen=True)
+class Categories(Support):
+    """Codes 0, 1, ..., k - 1 of k categories without an order; see :func:`categories`."""
+
+    is_probability: bool = True
+    likelihood: str = "categorical"
+
+    def contains(self, x: Tensor) -> Tensor:
+        return (x >= 0) & (x < self.levels) & (x == x.round())
+
+    def to_points(self, x: Tensor) -> Tensor:
+        """One number for each category, 0 or 1; of many, some share one."""
+        size = min(self.levels, MAX_POINTS)
+        return one_hot(x.long() % size, size).flatten(-2).to(x.dtype)
+
+    def default_preprocess(self, low: float, high: float, value_range: tuple[float, float] | None) -> tuple[str, str]:
+        return "none", "as the likelihood takes codes as they are"
+
+    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
+        nodes = torch.arange(self.levels, dtype=torch.float64, device=mean.device)
+        nodes = nodes.view(-1, *(1,) * mean.ndim).expand(-1, *mean.shape)
+        return nodes, torch.ones_like(nodes)
+
+    def alternatives(self, preprocess: str) -> list[Setting]:
+        undo = [Setting("data.preprocess", "none", "the codes as they are")] if preprocess != "none" else []
+        return [*undo, GAUSSIAN]
+
+
 GAUSSIAN = Setting("likelihood", "gaussian", "takes all real numbers")
 MINMAX = Setting("data.preprocess", "minmax", "each column rescaled to [0, 1]")
 BINARIZE = Setting("data.preprocess", "binarize", "each value becomes 0 or 1")
@@ -222,8 +264,19 @@ REAL = Real()
 UNIT = Unit()
 BINARY = Binary()
 COUNT = Count()
+
+
+def categories(levels: int) -> Categories:
+    """The support of a column of ``levels`` categories, by their codes.
+
+    >>> categories(3).words
+    'one of 3 categories, by its code from 0 to 2'
+    """
+    return Categories(f"one of {levels:,} categories, by its code from 0 to {levels - 1}", "categories", levels=levels)
+
+
 SUPPORTS = (BINARY, COUNT, UNIT, REAL)
-"""The closed set, from narrow to wide."""
+"""The kinds that numbers alone tell, from narrow to wide: which of them are codes of categories only people know."""
 
 
 def narrowest(x: Tensor) -> Support:

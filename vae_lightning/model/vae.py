@@ -146,9 +146,10 @@ class VAE(nn.Module):
 
         variance = 1 / (1 + factors.signal)
         weight = torch.zeros(self.posterior.raw_size, self.features.size).double()
-        weight[: self.latent_dim, columns] = variance[:, None] * (factors.loadings / factors.noise[:, None]).T
+        seen = self.features.feature_of_column[columns]
+        weight[: self.latent_dim, seen] = variance[:, None] * (factors.loadings / factors.noise[:, None]).T
         constants = self.posterior.raw_of(variance.sqrt())
-        constants[: self.latent_dim] -= weight[: self.latent_dim, columns] @ factors.mean
+        constants[: self.latent_dim] -= weight[: self.latent_dim, seen] @ factors.mean
         unit = torch.ones(self.posterior.raw_size).double()
         unit[: self.latent_dim] = variance.sqrt()
         self.linear_encoder.start(weight, unit)
@@ -214,6 +215,9 @@ class VAE(nn.Module):
     def sample(
         self, num_rows: int, mean: bool = False, temperature: float = 1.0, condition: Tensor | None = None
     ) -> Tensor:
-        """New rows (num_rows, C) in model units: draws from p(x|z), z from the prior at ``temperature``; or means."""
+        """New rows (num_rows, C) in model units: draws from p(x|z), z from the prior at ``temperature``; or means.
+
+        Of categories the likeliest takes the place of the mean.
+        """
         px = self.decode(self.prior.sample(num_rows, temperature), condition)
-        return px.mean if mean else px.sample()
+        return px.point if mean else px.sample()

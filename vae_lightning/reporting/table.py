@@ -47,7 +47,7 @@ def evaluate_with_bar(
         # To count the rows of a file is to read it: only for a bar that is seen.
         total = sum(batch.num_rows for batch in batches) if console.is_terminal else None
         task = progress.add_task(f"test NLL, {num_samples} importance samples a row", total=total)
-        slopes, advance = model.log_slopes(), lambda rows: progress.advance(task, rows)
+        slopes, advance = model.log_slopes, lambda rows: progress.advance(task, rows)
         return evaluate(vae, batches, train, num_samples, seed, slopes, advance, control)
 
 

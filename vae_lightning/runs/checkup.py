@@ -116,7 +116,7 @@ def _compare_with_table(trained: Trained, test: RowStore, seed: int) -> list[Fin
         return []
     is_cheap = test.num_rows * table.num_samples <= RECOMPUTED
     num_samples = table.num_samples if is_cheap else 1
-    again = evaluate(model.vae, list(test.batches()), None, num_samples, seed, model.log_slopes())
+    again = evaluate(model.vae, list(test.batches()), None, num_samples, seed, model.log_slopes)
     # With one sample a row the KL alone is the same, where it has a closed form.
     names = ("nll", "nelbo", "kl") if is_cheap else ("kl",) if model.vae.kl_is_exact else ()
     pairs = {name: (getattr(table, name), getattr(again, name)) for name in names}

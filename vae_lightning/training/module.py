@@ -96,7 +96,7 @@ class VAEModule(LightningModule):
         self._usual_lr = self.lr_of_epoch = self.lr
         self._plateau: ReduceLROnPlateau | None = None
         self._at_start: dict[str, float] | None = None
-        self.meter = ELBOMeter(self.vae, self.model.log_slopes())
+        self.meter = ELBOMeter(self.vae, self.model.log_slopes)
         self.steps: list[Statistics] = []
         self.save_hyperparameters(settings_of(self.model, self.objective, self.lr, seed))
 
@@ -255,7 +255,7 @@ class VAEModule(LightningModule):
 
     def _gains(self, device: torch.device) -> Tensor:
         """What each step's mean log-density gains from model units to data units, shape (steps,)."""
-        slopes = self.model.log_slopes().to(device)
+        slopes = self.model.mean_log_slopes().to(device)
         whole = slopes.sum()
         return torch.stack([whole if s.observed is None else s.observed.double() @ slopes for s in self.steps])
 

@@ -44,20 +44,29 @@ class TestLaws:
     @pytest.mark.parametrize("kind", KINDS)
     def test_log_slopes_are_those_of_the_inverse_map(self, kind: type[Scaling]) -> None:
         scaling = kind(4).fit(ROWS)
-        found = scaling.log_slopes()
-        assert (found.dtype, found.shape) == (torch.float64, (4,))
-        jacobian = torch.autograd.functional.jacobian(scaling.inverse, torch.zeros(4, dtype=torch.float64))
-        assert torch.equal(jacobian, jacobian.diag().diag())
-        # What makes bits has no slope: the density is one of the bits.
-        truth = -jacobian.diag().abs().log() if kind.is_invertible else torch.zeros(4, dtype=torch.float64)
-        torch.testing.assert_close(found, truth, rtol=1e-12, atol=1e-12)
+        u = torch.tensor([[0.0, 0, 0, 0], [0.5, -0.25, 1, 0]], dtype=torch.float64)
+        found = scaling.log_slopes(u)
+        assert (found.dtype, found.shape) == (torch.float64, (2, 4))
+        for row, slopes in zip(u, found, strict=True):
+            jacobian = torch.autograd.functional.jacobian(scaling.inverse, row)
+            assert torch.equal(jacobian, jacobian.diag().diag())
+            # What makes bits has no slope: the density is one of the bits.
+            truth = -jacobian.diag().abs().log() if kind.is_invertible else torch.zeros(4, dtype=torch.float64)
+            torch.testing.assert_close(slopes, truth, rtol=1e-12, atol=1e-12)
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_mean_and_greatest_slopes_are_those_of_the_training_rows(self, kind: type[Scaling]) -> None:
+        scaling = kind(4).fit(ROWS)
+        slopes = scaling.log_slopes(scaling.transform(torch.from_numpy(X)))
+        torch.testing.assert_close(scaling.mean_log_slopes(), slopes.mean(0), rtol=1e-12, atol=1e-12)
+        assert (slopes <= scaling.max_log_slopes() + 1e-12).all()
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_a_deviation_is_the_difference_of_two_inverses(self, kind: type[Scaling]) -> None:
         scaling = kind(4).fit(ROWS)
         u, stddev = torch.rand(5, 4, dtype=torch.float64), torch.rand(5, 4, dtype=torch.float64)
         apart = scaling.inverse(u + stddev) - scaling.inverse(u)
-        torch.testing.assert_close(scaling.inverse_stddev(stddev), apart, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(scaling.inverse_stddev(stddev, u), apart, rtol=1e-6, atol=1e-6)
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_a_fresh_instance_loads_the_state(self, kind: type[Scaling]) -> None:

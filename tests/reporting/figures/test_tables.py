@@ -91,7 +91,7 @@ def test_bars_are_nats_gained_over_an_independent_column(table: Subject) -> None
     # The figure's are means over eight draws of z.
     assert (np.abs(nats.given_code - by_column) < 5 * means.std(0) / np.sqrt(DRAWS)).all()
     assert (means.std(0) < 0.1).all()
-    scale = np.exp(table.model.scaling.log_slopes().numpy())
+    scale = np.exp(table.model.scaling.mean_log_slopes().numpy())
     training = table.training.x.double()
     moments = zip(training.mean(0).numpy(), training.std(0, correction=0).numpy(), strict=True)
     u = table.batch.x.double().numpy()

@@ -36,9 +36,9 @@ ARROW = b"ARROW1"
 class RowReader:
     """Goes through the rows of a file, any number of times; through a pipe, once.
 
-    A column of the model is read as numbers, or as texts where it holds these. Every other column passes through as the file has it: text as text, unless
-    it is to go into a file with dtypes and is plainly numbers. Rows without labels of their own are numbered from 0
-    through the whole file.
+    A column of the model is read as numbers, or as texts where it holds these. Every other column passes through as the
+    file has it: text as text, unless it is to go into a file with dtypes and is plainly numbers. Rows without labels of
+    their own are numbered from 0 through the whole file.
 
     Args:
         path: delimited text, plain or gzipped, Parquet, Feather, NPY or NPZ; ``-`` reads delimited text from the

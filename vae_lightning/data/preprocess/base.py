@@ -81,19 +81,37 @@ class Scaling(Family, nn.Module, ABC):
         """Rows in model units, shape ``(..., C)``, to float64 rows in data units."""
 
     def bound(self, x: Tensor) -> Tensor:
-        """Draws in data units, shape ``(..., C)``, within the bounds that were seen in training, where these are kept."""
+        """Draws in data units, shape ``(..., C)``, within the bounds seen in training, where these are kept."""
         return x
 
-    def inverse_stddev(self, stddev: Tensor) -> Tensor:
-        """Standard deviations in model units, shape ``(..., C)``, to float64 ones in data units.
+    def inverse_stddev(self, stddev: Tensor, mean: Tensor) -> Tensor:  # noqa: ARG002 - the same everywhere
+        """Standard deviations around ``mean``, both in model units, ``(..., C)``, to float64 ones in data units.
 
-        Not a difference of two `inverse`: a large mean would cost its digits.
+        Not a difference of two `inverse`, where the map is linear: a large mean would cost its digits.
         """
         return stddev.to(torch.float64)
 
-    def log_slopes(self) -> Tensor:
-        """log |du/dx| of each column, shape (C,), float64: what a log-density of u gains to become one of x."""
+    def log_slopes(self, u: Tensor) -> Tensor:
+        """log |du/dx| of each cell: what a log-density of u gains to become one of x.
+
+        Args:
+            u: rows in model units, shape ``(..., C)``, as whoever needs the slopes holds them.
+
+        Returns:
+            Of the same shape, float64.
+        """
+        return self.mean_log_slopes().to(u.device).expand(u.shape)
+
+    def mean_log_slopes(self) -> Tensor:
+        """The mean of :meth:`log_slopes` in each column over the training rows, shape (C,), float64.
+
+        Where the map is linear, that of any rows.
+        """
         return torch.zeros(self.num_columns, dtype=torch.float64)
+
+    def max_log_slopes(self) -> Tensor:
+        """What :meth:`log_slopes` is nowhere above, shape (C,), float64."""
+        return self.mean_log_slopes()
 
     def num_clipped(self, x: Tensor) -> int:  # noqa: ARG002 - most kinds never clip
         """How many of the values ``x``, in data units, lie beyond what the map can represent and would be clipped."""

@@ -76,5 +76,5 @@ class Binarize(MinMax):
         """Bits that are 1 with the probabilities ``levels``; the generator is on the same device."""
         return torch.bernoulli(levels, generator=generator)
 
-    def log_slopes(self) -> Tensor:
+    def mean_log_slopes(self) -> Tensor:
         return torch.zeros_like(self.scale)

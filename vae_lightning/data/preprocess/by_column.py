@@ -17,6 +17,7 @@ class ByColumn(Scaling):
         num_columns: C.
         blocks: each a scaling and the columns, from 0 to C - 1, that it maps, in its order.
         bounded: draws keep to the range that each column has in the training rows.
+        decimals: to how many decimals draws of each column are rounded, C of them; None where they are not.
 
     Raises:
         ConfigError: when a column has no block, or two; or when a block has another number of columns.
@@ -28,7 +29,11 @@ class ByColumn(Scaling):
     _order: Tensor
 
     def __init__(
-        self, num_columns: int, blocks: Sequence[tuple[Scaling, Sequence[int]]], bounded: bool = False
+        self,
+        num_columns: int,
+        blocks: Sequence[tuple[Scaling, Sequence[int]]],
+        bounded: bool = False,
+        decimals: Sequence[int | None] | None = None,
     ) -> None:
         super().__init__(num_columns)
         columns = [column for _, block in blocks for column in block]
@@ -40,6 +45,7 @@ class ByColumn(Scaling):
         self.parts = nn.ModuleList(scaling for scaling, _ in blocks)
         self.columns = [list(block) for _, block in blocks]
         self.bounded = bounded
+        self.decimals = [None] * num_columns if decimals is None else list(decimals)
         self.is_invertible = all(scaling.is_invertible for scaling, _ in blocks)
         self.register_buffer("_order", torch.tensor(columns).argsort(), persistent=False)
         self.register_buffer("low", torch.zeros(num_columns, dtype=torch.float64))
@@ -55,7 +61,7 @@ class ByColumn(Scaling):
     def options(self) -> dict[str, object]:
         pairs = zip(self._scalings(), self.columns, strict=True)
         blocks = [{"name": part.name(), "columns": columns, **part.options()} for part, columns in pairs]
-        return {"blocks": blocks, "bounded": self.bounded}
+        return {"blocks": blocks, "bounded": self.bounded, "decimals": self.decimals}
 
     @property
     def description(self) -> str:
@@ -69,22 +75,32 @@ class ByColumn(Scaling):
         pairs = zip(self._scalings(), self.columns, strict=True)
         return self._gather([part.inverse(u[..., columns]) for part, columns in pairs])
 
-    def inverse_stddev(self, stddev: Tensor) -> Tensor:
+    def inverse_stddev(self, stddev: Tensor, mean: Tensor) -> Tensor:
         pairs = zip(self._scalings(), self.columns, strict=True)
-        return self._gather([part.inverse_stddev(stddev[..., columns]) for part, columns in pairs])
+        return self._gather([part.inverse_stddev(stddev[..., at], mean[..., at]) for part, at in pairs])
 
     def bound(self, x: Tensor) -> Tensor:
-        return x.clamp(self.low, self.high) if self.bounded else x
+        x = x.clamp(self.low, self.high) if self.bounded else x
+        places = torch.tensor([10.0 ** (one or 0) for one in self.decimals], dtype=x.dtype, device=x.device)
+        rounded = torch.tensor([one is not None for one in self.decimals], device=x.device)
+        return torch.where(rounded, (x * places).round() / places, x)
 
-    def log_slopes(self) -> Tensor:
-        return self._gather([part.log_slopes() for part in self._scalings()])
+    def log_slopes(self, u: Tensor) -> Tensor:
+        pairs = zip(self._scalings(), self.columns, strict=True)
+        return self._gather([part.log_slopes(u[..., columns]) for part, columns in pairs])
+
+    def mean_log_slopes(self) -> Tensor:
+        return self._gather([part.mean_log_slopes() for part in self._scalings()])
+
+    def max_log_slopes(self) -> Tensor:
+        return self._gather([part.max_log_slopes() for part in self._scalings()])
 
     def num_clipped(self, x: Tensor) -> int:
         pairs = zip(self._scalings(), self.columns, strict=True)
         return sum(part.num_clipped(x[..., columns]) for part, columns in pairs)
 
     def _gather(self, parts: list[Tensor]) -> Tensor:
-        return torch.cat(parts, -1).index_select(-1, self._order)
+        return torch.cat(parts, -1).index_select(-1, self._order.to(parts[0].device))
 
     def _scalings(self) -> list[Scaling]:
         return list(self.parts)  # type: ignore[arg-type]

@@ -65,10 +65,10 @@ class MinMax(Scaling):
     def inverse(self, u: Tensor) -> Tensor:
         return u.to(torch.float64) * self.scale + self.low
 
-    def inverse_stddev(self, stddev: Tensor) -> Tensor:
+    def inverse_stddev(self, stddev: Tensor, mean: Tensor) -> Tensor:  # noqa: ARG002
         return stddev.to(torch.float64) * self.scale
 
-    def log_slopes(self) -> Tensor:
+    def mean_log_slopes(self) -> Tensor:
         return -self.scale.log()
 
     def num_clipped(self, x: Tensor) -> int:

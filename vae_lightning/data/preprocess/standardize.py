@@ -40,8 +40,8 @@ class Standardize(Scaling):
     def inverse(self, u: Tensor) -> Tensor:
         return u.to(torch.float64) * self.scale + self.mean
 
-    def inverse_stddev(self, stddev: Tensor) -> Tensor:
+    def inverse_stddev(self, stddev: Tensor, mean: Tensor) -> Tensor:  # noqa: ARG002
         return stddev.to(torch.float64) * self.scale
 
-    def log_slopes(self) -> Tensor:
+    def mean_log_slopes(self) -> Tensor:
         return -self.scale.log()

@@ -113,7 +113,7 @@ class Table(Source):
         return self._load(self.sheets() if sheets is None else sheets, self._read_numbers)
 
     def load_mixed(self, sheets: dict[str, Sheet] | None = None) -> Dataset:
-        """As :meth:`load`, but texts are categories and dates are days; identifiers are passed by, and the log says so."""
+        """As :meth:`load`, but texts are categories and dates are days; identifiers are passed by, as the log says."""
         return self._load(self.sheets() if sheets is None else sheets, self._read_mixed)
 
     def _load(self, sheets: dict[str, Sheet], read: Reader) -> Dataset:

@@ -63,9 +63,9 @@ def fit_likelihood(family: type[Likelihood], dataset: Dataset) -> Fit:
     if refused.any():
         return Fit(likelihood, scaling.name(), refused)
     train, test = (_to_model_units(scaling, rows) for rows in (dataset.train, dataset.test))
-    shift = -float(scaling.log_slopes()[likelihood.density_columns].sum())
     independent = likelihood.independent_columns(train)
     x = test.rows.x
+    shift = -float(scaling.log_slopes(x)[:, likelihood.density_columns].sum(-1).mean())
     baseline = -float(independent.log_prob(x).double().sum(-1).mean()) + shift
     floor = float(likelihood.entropy_floor(x).double().sum(-1).mean()) + shift
     return Fit(likelihood, scaling.name(), refused, baseline, floor)

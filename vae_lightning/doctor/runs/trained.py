@@ -104,7 +104,7 @@ def examine_model(trained: Trained) -> Report:
     if trained.table is None:
         valid = None if record is None else RowsInMemory(record.valid)
         control = fit_control(vae.likelihood, judged.train, valid, vae.latent_dim)
-    result = evaluate(vae, [judged.test], judged.train, SAMPLES, log_slopes=model.log_slopes(), control=control)
+    result = evaluate(vae, [judged.test], judged.train, SAMPLES, log_slopes=model.log_slopes, control=control)
     table = trained.table or result
     with random_stream(0):
         findings = [
@@ -177,11 +177,13 @@ def _check_normalisation(trained: Trained) -> list[Finding]:
 def column_masses(p: Predictive, likelihood: Likelihood) -> Tensor:
     """The total mass of each column of ``p`` (M, C), float64: summed or integrated as its support says."""
     mean, stddev = p.mean, p.stddev
+    fill = mean.new_tensor([support.fill for support in likelihood.supports])
     masses = torch.zeros(mean.shape, dtype=torch.float64)
     for support in dict.fromkeys(likelihood.supports):
         columns = torch.tensor([one == support for one in likelihood.supports])
         nodes, weights = support.grid(mean, stddev.expand_as(mean))
-        density = p.log_prob(nodes.to(mean.dtype)).double().exp()
+        # The other columns cannot take these nodes: a code of a category that does not exist has no probability.
+        density = p.log_prob(torch.where(columns, nodes.to(mean.dtype), fill)).double().exp()
         masses = torch.where(columns, (weights * density).sum(0), masses)
     return masses
 
@@ -200,7 +202,7 @@ def _enumerate_rows(trained: Trained) -> Finding:
 
 def _check_order(trained: Trained, result: Evaluation) -> list[Finding]:
     bounds = {1: (result.nelbo, 0.0)}
-    shift = -trained.model.log_abs_det()
+    shift = -float(trained.model.log_abs_det(trained.test).mean())
     for k in (5, 50):
         estimate = log_prob(trained.model.vae, trained.test, k)
         error = float(estimate.standard_error.double().square().sum().sqrt()) / trained.test.num_rows
@@ -246,7 +248,7 @@ def _compare_modes(trained: Trained) -> Finding:
             vae.train(mode)
             with random_stream(1):
                 terms = vae(trained.test, vae.noise(1, trained.test.num_rows))
-            values.append(float(terms.nelbo.double().mean()) - trained.model.log_abs_det())
+            values.append(float((terms.nelbo.double() - trained.model.log_abs_det(trained.test)).mean()))
     finally:
         vae.eval()
         vae.load_state_dict(states)  # batch normalisation counts whatever it sees
@@ -277,7 +279,7 @@ def _compare_with_record(trained: Trained) -> list[Finding]:
 
 def _nelbo(model: VAEModel, rows: Batch, seed: int) -> float:
     vae = model.vae
-    meter = ELBOMeter(vae, model.log_slopes(), sync=False)
+    meter = ELBOMeter(vae, model.log_slopes, sync=False)
     with random_stream(seed):
         for batch in rows.split(EVALUATION_BATCH):
             terms = vae(batch, vae.noise(1, batch.num_rows))

@@ -96,6 +96,11 @@ class Subject:
         return [column.name for column in self.model.columns]
 
     @property
+    def has_means(self) -> np.ndarray:
+        """Which columns hold numbers whose means and differences say something, (C,), bool."""
+        return np.array([support.has_mean for support in self.model.vae.likelihood.supports])
+
+    @property
     def num_rows(self) -> int:
         """N."""
         return self.batch.num_rows
@@ -178,8 +183,8 @@ class Subject:
     @torch.no_grad()
     def column_nats(self) -> ColumnNats:
         """What is left to say of each column once the code is known, and without one."""
-        vae, slopes = self.model.vae, self.model.log_slopes().cpu().numpy()
-        batch = self.batch
+        vae, batch = self.model.vae, self.batch
+        slopes = self.model.log_slopes(batch).mean(0).cpu().numpy()
         total = torch.zeros(len(self.names), dtype=torch.float64, device=batch.x.device)
         with random_stream(self.seed):
             for _ in range(DRAWS):
@@ -197,7 +202,7 @@ class Subject:
         """Means of p(x|z), and draws from it, z as for new rows; each (num_rows, C), data units."""
         with random_stream(self.seed):
             px = self.model.vae.decode(self.model.draw_codes(num_rows))
-            return self._to_data_units(px.mean), self._to_data_units(px.sample())
+            return self._to_data_units(px.point), self._to_data_units(px.sample())
 
     def _to_data_units(self, u: Tensor) -> np.ndarray:
         return self.model.scaling.inverse(u).cpu().double().numpy()

@@ -72,7 +72,8 @@ def draw_correlations(subject: Subject) -> "Figure":
     """Three matrices: real rows, drawn rows, and their difference."""
     from matplotlib import colormaps
 
-    shown = space_evenly(len(subject.names), MAX_MATRIX)
+    numbers = np.flatnonzero(subject.has_means)
+    shown = numbers[space_evenly(len(numbers), MAX_MATRIX)]
     real, drawn = (compute_correlations(rows[:, shown]) for rows in (subject.rows, subject.samples))
     worst = float(np.nanmax(np.abs(drawn - real), initial=0.0))
     many = f" ({len(shown)} of {len(subject.names)} columns)" if len(shown) < len(subject.names) else ""
@@ -139,9 +140,9 @@ PLOTS = (
         "Which columns go together",
         "Correlations between columns of real rows, of drawn rows, and the difference. Colour on the right is what the "
         "model has not learned, or has made up; a blank middle where the left has colour means that the code is not "
-        "used. Grey columns hold one value. Specks of a few hundredths are chance.",
+        "used. Grey columns hold one value; columns of categories are left out. Specks of a few hundredths are chance.",
         draw_correlations,
-        lambda subject: _is_table(subject) and len(subject.names) > 1 and subject.num_rows > 2,
+        lambda subject: _is_table(subject) and subject.has_means.sum() > 1 and subject.num_rows > 2,
     ),
     Plot(
         "worst_columns",
