@@ -67,7 +67,7 @@ class Comparison:
     """What a synthetic table is worth.
 
     Attributes:
-        tables: the measures of the synthetic table and of its controls, by name.
+        tables: the measures of each table by name.
         num_real: real rows that they were held against.
         num_rows: rows of each of these tables.
         target: the column whose prediction is judged.
@@ -93,30 +93,54 @@ class Comparison:
             "usefulness_measure": self.measure,
             "closer_to_training_if_copied": self.copied,
             "notes": list(self.notes),
-            **{name.replace(" ", "_"): measures.as_dict() for name, measures in self.tables.items()},
+            "tables": {name: measures.as_dict() for name, measures in self.tables.items()},
         }
+
+
+def with_controls(
+    synthetic: "pd.DataFrame", second: "pd.DataFrame", train: "pd.DataFrame | None" = None, seed: int = 0
+) -> "dict[str, pd.DataFrame]":
+    """A synthetic table and its two controls, for :func:`compare`.
+
+    What no generator can beat is a second real sample; what any should beat are independent columns, each shuffled by
+    itself.
+
+    Args:
+        synthetic: the table in question.
+        second: real rows that its maker has not been fitted to, other than those that it is compared with.
+        train: the rows that it was fitted to, whose columns are shuffled; None shuffles those of ``second``.
+        seed: of the shuffle.
+    """
+    known = second if train is None else train
+    return {SYNTHETIC: synthetic, SECOND: second, INDEPENDENT: shuffle_columns(known, seed)}
+
+
+def shuffle_columns(table: "pd.DataFrame", seed: int) -> "pd.DataFrame":
+    """Each column in an order of its own: what is left when columns have nothing to do with one another."""
+    import pandas as pd
+
+    rng = np.random.default_rng(stream_seed(seed, "compare", "shuffle"))
+    columns = {name: table[name].iloc[rng.permutation(len(table))].reset_index(drop=True) for name in table.columns}
+    return pd.DataFrame(columns)
 
 
 def compare(
     real: "pd.DataFrame",
-    synthetic: "pd.DataFrame",
-    second: "pd.DataFrame",
+    tables: "Mapping[str, pd.DataFrame]",
     train: "pd.DataFrame | None" = None,
     target: str | None = None,
     seed: int = 0,
     max_rows: int = MAX_ROWS,
     max_pairs: int = MAX_PAIRS,
 ) -> Comparison:
-    """Hold a synthetic table against real rows, and beside it a second real sample and independent columns.
+    """Hold tables against real rows; as many rows of each, so that chance is the same for all.
 
-    What no generator can beat is the second sample, of as many rows; what any should beat are independent columns, each
-    shuffled by itself. See :func:`code_tables` for what is a number and what a category.
+    See :func:`code_tables` for what is a number and what a category.
 
     Args:
-        real: rows that the synthetic ones are to be like, and that their maker has not seen.
-        synthetic: the table in question; the same columns in any order.
-        second: other real rows that its maker has not been fitted to.
-        train: the rows that it was fitted to; None leaves privacy out.
+        real: rows that the others are to be like, and that their makers have not seen.
+        tables: by name, with the same columns in any order; see :func:`with_controls`.
+        train: the rows that the makers were fitted to; None leaves privacy out.
         target: the column whose prediction is judged; by default the last one of ``real``.
         seed: of every draw and split.
         max_rows: more rows of a table are left out at random.
@@ -130,25 +154,18 @@ def compare(
     check_parameter("compare", "max_rows", is_count(max_rows), "a whole number from 1 on", max_rows)
     check_parameter("compare", "max_pairs", is_count(max_pairs), "a whole number from 1 on", max_pairs)
     target = _find_target(real, target)
-    given, names = [real, synthetic, second], ["real rows", "synthetic rows", "second real rows"]
-    if train is not None:
-        given, names = [*given, train], [*names, "training rows"]
-    tables = code_tables(given, names)
+    named = {"real rows": real, **{f"{name} rows": table for name, table in tables.items()}}
+    coded = code_tables(named | ({} if train is None else {"training rows": train}))
 
     def rng(*purpose: str) -> np.random.Generator:
         return np.random.default_rng(stream_seed(seed, "compare", *purpose))
 
     notes: list[str] = []
-    num_rows = min(len(synthetic), len(second), max_rows)
-    if len(real) > max_rows or min(len(synthetic), len(second)) > max_rows:
-        notes.append(f"No table was compared by more than {count(max_rows, 'row')}, drawn at random.")
-    kept = _take(tables[0], max_rows, rng("real"))
-    known = _take(tables[-1] if train is not None else tables[2], num_rows, rng("independent"))
-    judged = {
-        SYNTHETIC: _take(tables[1], num_rows, rng("synthetic")),
-        SECOND: _take(tables[2], num_rows, rng("second")),
-        INDEPENDENT: known.shuffle(rng("shuffle")),
-    }
+    num_rows = min(max_rows, *map(len, tables.values()))
+    if max(map(len, named.values())) > max_rows:
+        notes.append(f"No table is compared by more than {count(max_rows, 'row')}, drawn at random.")
+    kept = _take(coded[0], max_rows, rng("real"))
+    judged = {name: _take(table, num_rows, rng(name)) for name, table in zip(tables, coded[1:], strict=False)}
     columns = [*kept.kinds.numbers, *kept.kinds.categories]
     pairs = choose_pairs(kept.kinds, max_pairs, rng("pairs"))
     if len(pairs) < math.comb(len(columns), 2):
@@ -159,23 +176,22 @@ def compare(
         looked_at = [target, *rng("columns").choice(others, MAX_COLUMNS - 1, replace=False).tolist()]
         notes.append(f"Classifiers and distances look at {MAX_COLUMNS} of {len(columns):,} columns, drawn at random.")
     nearby, copied = None, math.nan
-    if train is not None:
-        size = min(len(kept), len(tables[-1]))
-        copied = 0.5 + size / len(tables[-1]) / 2
-        nearby = [_take(table, size, rng("nearby")).select(looked_at) for table in (tables[-1], kept)]
-    else:
+    if train is None:
         notes.append("Privacy needs the rows that the synthetic ones were made from.")
+    else:
+        size = min(len(kept), len(coded[-1]))
+        copied = 0.5 + size / len(coded[-1]) / 2
+        nearby = [_take(table, size, rng("nearby")).select(looked_at) for table in (coded[-1], kept)]
+    narrow, state = kept.select(looked_at), stream_seed(seed, "compare", "trees") % 2**32
 
     def measure(table: Coded) -> Measures:
-        shapes, trends = column_shapes(kept, table), pair_trends(kept, table, pairs)
-        narrow, real_narrow = table.select(looked_at), kept.select(looked_at)
-        queries = _take(narrow, MAX_DISTANCES, rng("queries"))
-        state = stream_seed(seed, "compare", "trees") % 2**32
+        shapes, trends, part = column_shapes(kept, table), pair_trends(kept, table, pairs), table.select(looked_at)
+        queries = _take(part, MAX_DISTANCES, rng("queries"))
         return Measures(
             _error(shapes),
             _error(trends),
-            two_sample_auroc(real_narrow, narrow, state),
-            usefulness(narrow, real_narrow, target, state),
+            two_sample_auroc(narrow, part, state),
+            usefulness(part, narrow, target, state),
             Closeness(math.nan, math.nan) if nearby is None else closeness(queries, *nearby),
             {name: 1 - score for name, score in shapes.items()},
             {pair: 1 - score for pair, score in trends.items()},

@@ -1,6 +1,6 @@
 """Tables of mixed columns as arrays that every measure reads: numbers with holes, and categories as codes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -71,10 +71,6 @@ class Coded:
         categories = [i for i, name in enumerate(self.kinds.categories) if name in names]
         return Coded(self.kinds.select(names), self.numbers[:, numbers], self.codes[:, categories])
 
-    def shuffle(self, rng: np.random.Generator) -> "Coded":
-        """Each column in an order of its own: what is left when columns have nothing to do with one another."""
-        return replace(self, numbers=rng.permuted(self.numbers, axis=0), codes=rng.permuted(self.codes, axis=0))
-
     def column(self, name: str) -> np.ndarray:
         """The numbers or the codes of one column, (N,)."""
         if self.kinds.is_number(name):
@@ -82,20 +78,20 @@ class Coded:
         return self.codes[:, self.kinds.categories.index(name)]
 
 
-def code_tables(tables: "Sequence[pd.DataFrame]", names: Sequence[str]) -> list[Coded]:
+def code_tables(named: "Mapping[str, pd.DataFrame]") -> list[Coded]:
     """Tables with the same columns, in any order, as arrays whose codes mean the same in all of them.
 
     Texts, truth values, whatever else is no number and no date, and whole numbers of which there are few different ones
     are categories. The first table decides.
 
     Args:
-        tables: the real rows first.
-        names: what messages call each table.
+        named: the tables by what messages call their rows; the real ones first.
 
     Raises:
         DataError: for a table without rows or columns, columns that differ, or a column that holds numbers in the first
             table and something else in another.
     """
+    names, tables = list(named), list(named.values())
     for table, name in zip(tables, names, strict=True):
         _check_columns(table, tables[0], name, names[0])
     numbers: dict[str, list[np.ndarray]] = {}
