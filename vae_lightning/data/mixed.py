@@ -1,6 +1,6 @@
 """Columns of any kind as numbers: texts as places among their levels, dates as days; and what is no column to learn."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,19 +66,28 @@ def code_column(sheets: Mapping[str, Sheet], name: str) -> Coded | str | None:
 
 
 def _code_numbers(sheets: Mapping[str, Sheet], name: str, numbers: "Mapping[str, pd.Series]") -> Coded | str:
-    first = numbers["train"].to_numpy()
-    steps = np.diff(first.astype(np.float64))
-    if len(first) >= LEAST_ROWS and (steps == 1).all():
+    parts = {part: series.to_numpy() for part, series in numbers.items()}
+    train = parts["train"]
+    if len(train) >= LEAST_ROWS and (np.diff(train.astype(np.float64)) == 1).all():
         return "it counts the rows"
-    values = {part: series.to_numpy(np.float64) for part, series in numbers.items()}
-    return Coded(Column(name, dtype_of(sheets["train"], name, first)), values)
+    dtype = dtype_of(sheets["train"], name, list(parts.values()))
+    return Coded(Column(name, dtype), {part: values.astype(np.float64) for part, values in parts.items()})
 
 
-def dtype_of(sheet: Sheet, name: str, values: np.ndarray) -> str:
-    """The dtype that a column of numbers would have if no cell were empty."""
+def dtype_of(sheet: Sheet, name: str, parts: Sequence[np.ndarray]) -> str:
+    """The dtype that a column of numbers would have if no cell were empty.
+
+    Args:
+        sheet: one of the files.
+        name: of the column.
+        parts: its values in all files.
+    """
+    common = np.result_type(*parts)
     if name in sheet.truths:
         return "bool"
-    seen = values[~np.isnan(values)] if values.dtype.kind == "f" else values
-    had_holes = len(seen) < len(values)
-    whole = had_holes and bool((seen == np.rint(seen)).all()) and bool((np.abs(seen) < 2**53).all())
-    return "int64" if whole else str(values.dtype)
+    if common.kind != "f":
+        return str(common)
+    seen = [values[~np.isnan(values)] if values.dtype.kind == "f" else values for values in parts]
+    has_holes = sum(map(len, seen)) < sum(map(len, parts))
+    is_whole = has_holes and all((values == np.rint(values)).all() and (abs(values) < 2**53).all() for values in seen)
+    return "int64" if is_whole else str(common)

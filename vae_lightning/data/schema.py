@@ -169,7 +169,7 @@ def _choose(column: Column, known: np.ndarray, x: np.ndarray, preprocess: str | 
 
 def _as_asked(column: Column, known: np.ndarray, x: np.ndarray, preprocess: str | None, name: str) -> Choice:
     """A family that somebody asked for, unless the values contradict it."""
-    family = Likelihood.named(name, f"likelihood.columns.{column.name}")
+    Likelihood.named(name, f"likelihood.columns.{column.name}")
     levels = len(column.levels or known)
     takes_levels = name in ("categorical", "ordinal")
     node: Node = {"name": name, "levels": levels} if takes_levels else {"name": name}

@@ -72,7 +72,8 @@ def test_many_columns_have_names_that_do_not_touch(columns: int, across: int, do
     """From 13 columns on the axes had no names."""
     draws = np.random.default_rng(0)
     rows, samples = draws.normal(size=(2, 50, columns))
-    subject: Any = SimpleNamespace(rows=rows, samples=samples, names=[f"column{i}" for i in range(columns)])
+    names = [f"column{i}" for i in range(columns)]
+    subject: Any = SimpleNamespace(rows=rows, samples=samples, names=names, has_means=np.ones(columns, dtype=bool))
     figure = tables.draw_correlations(subject)
     figure.canvas.draw()
     axes = figure.axes[0]

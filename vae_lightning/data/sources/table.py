@@ -244,18 +244,15 @@ class Table(Source):
     def _read_numbers(self, sheets: dict[str, Sheet], names: list[str]) -> Numbers:
         """Columns that are all of numbers."""
         frames = {part: self._numbers(sheet, names) for part, sheet in sheets.items()}
-        common = [np.result_type(*(frame.dtypes.iloc[i] for frame in frames.values())) for i in range(len(names))]
+        columns = [[frame[name].to_numpy() for frame in frames.values()] for name in names]
+        dtypes = [dtype_of(sheets["train"], name, parts) for name, parts in zip(names, columns, strict=True)]
+        common = {np.result_type(*parts) for parts in columns}
         numeric = {np.dtype(np.uint8) if dtype.kind == "b" else dtype for dtype in common}
         # Neither read-only nor strided, as tensors will share this memory.
         arrays = {
             part: np.require(frame.to_numpy(dtype=np.result_type(*numeric)), requirements=["C", "W"])
             for part, frame in frames.items()
         }
-        train = frames["train"]
-        dtypes = [
-            dtype_of(sheets["train"], name, train[name].to_numpy()) if dtype.kind == "f" else str(dtype)
-            for name, dtype in zip(names, common, strict=True)
-        ]
         return tuple(map(Column, names, dtypes)), arrays
 
     def _read_mixed(self, sheets: dict[str, Sheet], names: list[str]) -> Numbers:
