@@ -20,7 +20,7 @@ from vae_lightning.errors import DataError, check_parameter, is_count, suggest
 if TYPE_CHECKING:
     import pandas as pd
 
-MAX_ROWS, MAX_PAIRS, MAX_COLUMNS = 10_000, 1_000, 100
+MAX_ROWS, MAX_PAIRS, MAX_COLUMNS = 10_000, 1_000, 50
 """Of each table; of columns; and of those that classifiers and distances look at."""
 MAX_DISTANCES = 2_000
 """Rows whose closest neighbours are looked for."""
@@ -161,8 +161,9 @@ def compare(
         return np.random.default_rng(stream_seed(seed, "compare", *purpose))
 
     notes: list[str] = []
-    num_rows = min(max_rows, *map(len, tables.values()))
-    if max(map(len, named.values())) > max_rows:
+    shortest = min(map(len, tables.values()))
+    num_rows = min(max_rows, shortest)
+    if max(len(real), shortest) > max_rows:
         notes.append(f"No table is compared by more than {count(max_rows, 'row')}, drawn at random.")
     kept = _take(coded[0], max_rows, rng("real"))
     judged = {name: _take(table, num_rows, rng(name)) for name, table in zip(tables, coded[1:], strict=False)}
