@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vae_lightning.data.batch import Batch
+from vae_lightning.data.frames import to_matrix
 from vae_lightning.data.seeds import random_stream
 from vae_lightning.data.store import RowsInMemory, RowStore
 from vae_lightning.inference.metrics import ACTIVE_UNIT_VARIANCE
@@ -177,7 +178,7 @@ class Subject:
     @cached_property
     def samples(self) -> np.ndarray:
         """As many new rows as there are rows: draws from p(x|z), not its means; (N, C), data units."""
-        return self.model.sample(self.num_rows, seed=self.seed).to_numpy(dtype=np.float64)
+        return to_matrix(self.model.sample(self.num_rows, seed=self.seed), self.model.columns)
 
     @cached_property
     @torch.no_grad()
