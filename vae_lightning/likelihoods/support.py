@@ -1,5 +1,6 @@
 """Which values a column may hold, and everything that follows from it: asked by all, written once."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ MAX_NODES = 4096
 """Most whole numbers that a sum over counts is made of."""
 SHARED = -16.0
 """Where a hurdle's shared value lies in model units: no normal score of any table comes near it."""
+TINY = torch.finfo(torch.float32).tiny
+"""The least positive number that single precision holds with all its digits."""
 MAX_POINTS = 32
 """Most numbers that tell categories of one column apart by distance."""
 
@@ -232,6 +235,45 @@ class Count(Support):
 
 
 @dataclass(frozen=True)
+class Positive(Support):
+    """Numbers above 0, down to the least that single precision holds with all its digits, 1.2e-38."""
+
+    words: str = "positive numbers"
+    noun: str = "positive numbers"
+    is_probability: bool = False
+    likelihood: str = "log_normal"
+    fill: float = 1.0
+    standardizes_features = True
+
+    def contains(self, x: Tensor) -> Tensor:
+        return torch.isfinite(x) & (x >= TINY)
+
+    def default_preprocess(self, low: float, high: float, value_range: tuple[float, float] | None) -> tuple[str, str]:
+        return "none", "as the likelihood takes positive numbers as they are"
+
+    def to_features(self, x: Tensor) -> Tensor:
+        """``log x``: positive numbers span orders of magnitude, and a network sees only the largest of them."""
+        return torch.log(x.clamp_min(TINY))
+
+    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
+        # In log x: as far down as the power of x that a gamma density of this spread falls with, or eight of a log
+        # normal's deviations, and as far up as its exponential tail, or as many deviations.
+        mean, square = mean.double().clamp_min(TINY), (stddev.double() / mean.double().clamp_min(TINY)).square()
+        log_variance = torch.log1p(square)
+        around = 9 * log_variance.sqrt()
+        low = mean.log() - torch.maximum(17 * square, log_variance / 2 + around)
+        high = mean.log() + torch.maximum(torch.log1p(20 * square), around) + 1e-9
+        share = torch.linspace(0, 1, 4001, dtype=torch.float64, device=mean.device).view(-1, *(1,) * mean.ndim)
+        low = low.clamp_min(math.log(TINY))
+        nodes = (low + (high - low) * share).exp().clamp_min(TINY)
+        return nodes, _trapezoid(nodes.log()) * nodes
+
+    def alternatives(self, preprocess: str) -> list[Setting]:
+        undo = [Setting("data.preprocess", "none", "the values as they are")] if preprocess != "none" else []
+        return [*undo, GAUSSIAN]
+
+
+@dataclass(frozen=True)
 class Categories(Support):
     """Codes 0, 1, ..., k - 1 of k categories without an order; see :func:`categories`."""
 
@@ -301,6 +343,7 @@ UNIT = Unit()
 BINARY = Binary()
 COUNT = Count()
 HURDLE = SharedOrReal()
+POSITIVE = Positive()
 
 
 def categories(levels: int) -> Categories:

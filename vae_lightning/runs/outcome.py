@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from vae_lightning.comparison.compare import Comparison
+from vae_lightning.data.dataset import Dataset
 from vae_lightning.data.store import RowsInMemory, RowStore
 from vae_lightning.doctor.report import Report
 from vae_lightning.doctor.runs.trained import Record, Trained, examine_model
+from vae_lightning.errors import UserError
 from vae_lightning.inference.evaluation import Evaluation
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.inference.verdict import Course
@@ -20,8 +23,11 @@ from vae_lightning.reporting.figures import training
 from vae_lightning.reporting.figures.gallery import PlotImage, draw_figures
 from vae_lightning.reporting.figures.style import encode_png, use_style
 from vae_lightning.reporting.figures.subject import Subject
+from vae_lightning.runs.comparison import compare_run
 from vae_lightning.version import __version__
 
+COMPARED_ROWS = 1_000
+"""Of each table: more would cost a page more seconds than they tell."""
 PARTS = {"train": "rows to train on", "valid": "to validate", "test": "to test"}
 
 
@@ -43,6 +49,7 @@ class Outcome:
         image_shape: where a row is a flattened image.
         table: the test table's numbers; None where there is none.
         course: how training went; None where that is not known.
+        dataset: the rows in data units; None where they cannot be had.
     """
 
     model: VAEModel
@@ -57,6 +64,7 @@ class Outcome:
     image_shape: Sequence[int] | None = None
     table: Evaluation | None = None
     course: Course | None = None
+    dataset: Dataset | None = None
 
     @property
     def title(self) -> str:
@@ -101,6 +109,15 @@ class Outcome:
         record = None if math.isnan(self.best) else Record(self.best, valid, self.seed)
         train = self.rows["train"].to(cpu)
         return examine_model(Trained(model, train, judged, self.objective, record, self.table, self.course))
+
+    def compare(self) -> Comparison | None:
+        """Drawn rows held against test rows; None without these, and for images: nobody compares pixels one by one."""
+        if self.dataset is None or self.dataset.image_shape is not None:
+            return None
+        try:
+            return compare_run(self.model, self.dataset, self.seed, COMPARED_ROWS)
+        except UserError:
+            return None  # infinite values were drawn, which the doctor and the run's warnings tell
 
     def draw(self) -> list[PlotImage]:
         """Every figure that suits; without rows the curves of training alone."""

@@ -55,6 +55,7 @@ def page_of_run(run_dir: Path) -> Page:
         figures=outcome.draw(),
         note="" if summary.finished else _state_of(loaded, outcome),
         conclusion=summary.verdict,
+        comparison=outcome.compare(),
     )
 
 
@@ -117,7 +118,8 @@ def _outcome(loaded: Loaded, history: Mapping[str, np.ndarray], best: float | No
     except UserError as error:
         return Outcome(model, {}, **known), Finding("DATA", None, str(error), about="data")
     rows = scale_rows(dataset, model.scaling, known["seed"])
-    return Outcome(model, rows, **known, labels=dataset.valid.labels, image_shape=dataset.image_shape), None
+    shown: dict[str, Any] = {"labels": dataset.valid.labels, "image_shape": dataset.image_shape, "dataset": dataset}
+    return Outcome(model, rows, **known, **shown), None
 
 
 def _evaluate(outcome: Outcome) -> Evaluation | None:
