@@ -119,7 +119,7 @@ def test_what_is_advised_is_accepted() -> None:
     counts = np.array([[3.0, 0.0, 1.0], [700.0, 2.0, 0.0], [0.0, 7.0, 0.0]])
     for name, family in Likelihood.families().items():
         likelihood = family(num_columns=3)
-        for preprocess in ("none", "standardize", "minmax", "binarize"):
+        for preprocess in ("none", "standardize", "gaussianize", "minmax", "binarize"):
             # Nothing makes counts of what are none; "as they are" is offered to whoever has scaled counts.
             for rows in (Rows(counts),) if likelihood.supports[0] == COUNT else (Rows(x), Rows(counts)):
                 data = Dataset("some", tuple(COLUMNS), rows, rows, rows)

@@ -57,7 +57,7 @@ def recorded_dataset(record: Mapping[str, Any], names: Sequence[str]) -> Dataset
         )
     check_arguments(arguments, family, "data")
     source: Source = call(family, "data", **arguments)
-    dataset = source.load_mixed() if BLOCKS in record.get("likelihood", {}) else source.load()
+    dataset = source.load_mixed() if BLOCKS in record.get("preprocess", {}) else source.load()
     found = ([column.name for column in dataset.columns], dataset.fingerprint)
     if found != (list(names), record["data"]["fingerprint"]):
         raise DataError(

@@ -72,12 +72,18 @@ class Encoder(Graph):
 
 
 class Decoder(Graph):
-    """Latent points ``z`` (N, L), float32 → ``mean`` and ``std`` of p(x|z), both (N, C), data units, float64."""
+    """Latent points ``z`` (N, L), float32 → ``mean`` and ``std`` of p(x|z), both (N, C), data units, float64.
+
+    What they are of a scaling that is not linear, :class:`Scaling` says.
+    """
 
     name = "decoder"
     takes, takes_dtype = "z", torch.float32
     gives = ("mean", "std")
-    meaning = "mean (of categories the likeliest) and standard deviation of p(x|z), column by column, data units"
+    meaning = (
+        "mean (of categories the likeliest) and standard deviation of p(x|z), column by column, data units; after "
+        "gaussianize the median and half of what lies between a standard deviation below and one above"
+    )
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """``mean, std``."""

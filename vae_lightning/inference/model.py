@@ -119,7 +119,7 @@ class VAEModel(nn.Module):
 
     @_evaluating
     def reconstruct(self, rows: Data, mean: bool = False) -> Data:
-        """The decoder's mean at each row's posterior mean, (N, C), data units.
+        """The decoder's mean at each row's posterior mean, (N, C), data units; of ``gaussianize`` its median.
 
         Args:
             rows: (N, C).
@@ -162,7 +162,8 @@ class VAEModel(nn.Module):
         Args:
             num_rows: how many.
             seed: the same seed gives the same rows; without one they follow torch's global random stream.
-            mean: give the means of p(x|z) instead of draws; they vary too little to pass for data.
+            mean: give the means of p(x|z) instead of draws, medians for ``gaussianize``; they vary too little to pass
+                for data.
             temperature: standard deviations of z are multiplied by it; 1 is the model, less stays nearer to typical
                 rows.
             prior: draw z from the prior in any case.

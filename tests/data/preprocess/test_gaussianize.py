@@ -1,5 +1,7 @@
 """The map to normal scores: a density in data units, one-to-one, whatever the column."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -234,7 +236,9 @@ def test_a_deviation_is_half_of_the_middle_two_thirds() -> None:
     assert (fitted("two values", bounded=True).inverse_stddev(torch.ones(1), torch.zeros(1)) > 0).all()
 
 
-@pytest.mark.parametrize("num_knots", [0, 1, 3, 100])
-def test_illegal_numbers_of_knots(num_knots: int) -> None:
+@pytest.mark.parametrize("num_knots", [0, 1, 3, 100, 2**70, 4.0, "4", None])
+def test_illegal_numbers_of_knots(num_knots: Any) -> None:
     with pytest.raises(ConfigError, match="The 'num_knots' parameter of Gaussianize must be a power of 2"):
         Gaussianize(1, num_knots)
+    with pytest.raises(ConfigError, match="The 'bounded' parameter of Gaussianize must be true or false"):
+        Gaussianize(1, bounded="no")  # type: ignore[arg-type]

@@ -78,7 +78,10 @@ class Scaling(Family, nn.Module, ABC):
 
     @abstractmethod
     def inverse(self, u: Tensor) -> Tensor:
-        """Rows in model units, shape ``(..., C)``, to float64 rows in data units."""
+        """Rows in model units, shape ``(..., C)``, to float64 rows in data units.
+
+        Of a mean it gives the mean where the map is linear; elsewhere the median, if the distribution is symmetric.
+        """
 
     def bound(self, x: Tensor) -> Tensor:
         """Draws in data units, shape ``(..., C)``, within the bounds seen in training, where these are kept."""
@@ -86,6 +89,8 @@ class Scaling(Family, nn.Module, ABC):
 
     def inverse_stddev(self, stddev: Tensor, mean: Tensor) -> Tensor:  # noqa: ARG002 - the same everywhere
         """Standard deviations around ``mean``, both in model units, ``(..., C)``, to float64 ones in data units.
+
+        Where the map is not linear, half of what lies between a deviation below the mean and one above it.
 
         Not a difference of two `inverse`, where the map is linear: a large mean would cost its digits.
         """
