@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vae_lightning.doctor.losses.posterior.divergence import KLReading
-from vae_lightning.doctor.losses.posterior.verdict import KLVerdict
 from vae_lightning.doctor.losses.reconstruction.layout import ReconstructionReading
 from vae_lightning.doctor.report import Finding
 
@@ -28,7 +27,6 @@ class Balance:
 
 def compare_terms(
     kl: KLReading | None,
-    verdict: KLVerdict | None,
     reconstruction: ReconstructionReading | None,
     columns: int | None,
     intended: float = 1.0,
@@ -38,7 +36,6 @@ def compare_terms(
 
     Args:
         kl: The KL's reading.
-        verdict: What the KL is.
         reconstruction: The reconstruction's reading.
         columns: The number of columns of the user's data, if known.
         intended: The β that the user means to have.
@@ -47,18 +44,13 @@ def compare_terms(
     """
     balance = Balance()
     if reconstruction is None or not reconstruction.family:
-        if (
-            kl is not None
-            and verdict is not None
-            and not kl.dead
-            and (reconstruction is None or reconstruction.findings)
-        ):
-            balance.findings += _judge_kl_alone(kl, verdict, intended, reconstruction is None)
-    elif kl is None or verdict is None or kl.dead:
+        if kl is not None and not kl.dead and (reconstruction is None or reconstruction.findings):
+            balance.findings += _judge_kl_alone(kl, intended, reconstruction is None)
+    elif kl is None or kl.dead:
         balance.findings += _judge_reconstruction_alone(reconstruction)
     else:
-        balance.findings += _check_signs(verdict, reconstruction)
-        _judge_both(balance, kl, verdict, reconstruction, columns, intended, own_columns)
+        balance.findings += _check_signs(kl, reconstruction)
+        _judge_both(balance, kl, reconstruction, columns, intended, own_columns)
     return balance
 
 
@@ -82,15 +74,15 @@ def report_sign_flip(what: str, about: str) -> Finding:
     return Finding("SIGN-FLIP", False, says, advice, alternatives=others, about=about)
 
 
-def _judge_kl_alone(kl: KLReading, verdict: KLVerdict, intended: float, really_alone: bool) -> list[Finding]:
-    if verdict.weight is None:
+def _judge_kl_alone(kl: KLReading, intended: float, really_alone: bool) -> list[Finding]:
+    if kl.weight is None:
         return []
-    findings = [report_sign_flip("KL", "kl")] if verdict.weight < 0 else []
+    findings = [report_sign_flip("KL", "kl")] if kl.weight < 0 else []
     # The reconstruction may be summed over rows, too.
     powers = {"B": min(kl.reduction.row_power, 0), "L": kl.reduction.column_power}
     findings += _report_reductions(powers, _format_beta(1.0, powers, None), kl.reduction.row_power, "kl")
-    weight = abs(verdict.weight) / intended
-    if verdict.consistent and abs(weight - 1) > SAME and not findings:
+    weight = abs(kl.weight) / intended
+    if kl.consistent and abs(weight - 1) > SAME and not findings:
         size = _as_whole_number(1 / weight)
         if size and not _is_typed_decimal(weight):
             says = f"The KL is divided by {size}: right if the reconstruction is averaged over {size} columns or rows."
@@ -117,10 +109,8 @@ def _judge_reconstruction_alone(reconstruction: ReconstructionReading) -> list[F
     return findings
 
 
-def _check_signs(verdict: KLVerdict, reconstruction: ReconstructionReading) -> list[Finding]:
-    flipped = [
-        name for name, sign in (("KL", verdict.weight or 1.0), ("reconstruction", reconstruction.sign)) if sign < 0
-    ]
+def _check_signs(kl: KLReading, reconstruction: ReconstructionReading) -> list[Finding]:
+    flipped = [name for name, sign in (("KL", kl.weight or 1.0), ("reconstruction", reconstruction.sign)) if sign < 0]
     if len(flipped) == 2:
         says = "Both terms are negated: an ELBO, to be maximised. Minimise its negative."
         return [Finding("SIGN-FLIP", True, says, about="kl and reconstruction")]
@@ -130,7 +120,6 @@ def _check_signs(verdict: KLVerdict, reconstruction: ReconstructionReading) -> l
 def _judge_both(
     balance: Balance,
     kl: KLReading,
-    verdict: KLVerdict,
     reconstruction: ReconstructionReading,
     columns: int | None,
     intended: float,
@@ -142,7 +131,7 @@ def _judge_both(
     rows = kl.reduction.row_power - reduction.row_power
     power, measured = own_columns
     latents, across = kl.reduction.column_power, power - reduction.column_power
-    weight = abs(verdict.weight) / intended if verdict.weight is not None and verdict.consistent else 1.0
+    weight = abs(kl.weight) / intended if kl.weight is not None and kl.consistent else 1.0
     weight /= measured**power
     ratio, free = _compute_ratio(weight, reconstruction)
     powers = {"B": rows, "L": latents, "D": across}
