@@ -23,7 +23,8 @@ from vae_lightning.doctor.losses.parts import (
 )
 from vae_lightning.doctor.losses.posterior.agreement import compare_with_kl
 from vae_lightning.doctor.losses.posterior.divergence import KLReading, examine_kl
-from vae_lightning.doctor.losses.posterior.sampler import SamplerReading, examine_sampler
+from vae_lightning.doctor.losses.posterior.noise import SamplerReading
+from vae_lightning.doctor.losses.posterior.sampler import examine_sampler
 from vae_lightning.doctor.losses.posterior.verdict import judge_kl
 from vae_lightning.doctor.losses.reconstruction.family import examine_reconstruction
 from vae_lightning.doctor.losses.reconstruction.layout import ReconstructionReading
@@ -198,6 +199,13 @@ class Examination:
         if names_are_exchanged(sample, 0, 1, latent=True):
             sample = exchange(sample)
         reading = self._note("sample", sample, lambda box: self.run_timed(lambda: examine_sampler(box)))
+        if reading is not None and any(one.ok is False for one in reading.findings):
+            with suppress(CallFailed):
+                other = self.run_timed(lambda: examine_sampler(BlackBox("sample", exchange(sample))))
+                if all(one.ok is not False for one in other.findings):
+                    says = "The draw is shifted by its second argument as it should be by the first: sample(s, m)."
+                    reading = replace(other, sigma=None)
+                    reading.findings = [Finding("ARG-SWAP", False, says, "Give the mean first.")]
         if reading is not None:
             self._add(reading.findings, "sample")
             if reading.sigma is not None:

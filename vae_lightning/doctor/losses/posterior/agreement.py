@@ -4,7 +4,7 @@ import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.posterior.divergence import KLReading
-from vae_lightning.doctor.losses.posterior.sampler import SamplerReading
+from vae_lightning.doctor.losses.posterior.noise import SamplerReading
 from vae_lightning.doctor.losses.posterior.sigma import LOG_STD, LOG_VAR, STD, VAR, Sigma
 from vae_lightning.doctor.losses.posterior.verdict import find_unclamped
 from vae_lightning.doctor.report import Finding

@@ -7,7 +7,8 @@ import numpy as np
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.posterior.divergence import KLReading
 from vae_lightning.doctor.losses.posterior.faults import RIGHT, find_mixture, report_bent_mean, report_wrong_term
-from vae_lightning.doctor.losses.posterior.sampler import FAR, SamplerReading, check_range
+from vae_lightning.doctor.losses.posterior.noise import SamplerReading
+from vae_lightning.doctor.losses.posterior.sampler import FAR, check_range
 from vae_lightning.doctor.losses.posterior.sigma import KNOWN, Sigma
 from vae_lightning.doctor.losses.posterior.terms import CLOSE, NEAR, ROUGHLY, Points, Reading
 from vae_lightning.doctor.report import Finding
