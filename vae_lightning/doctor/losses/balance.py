@@ -30,7 +30,6 @@ def compare_terms(
     reconstruction: ReconstructionReading | None,
     columns: int | None,
     intended: float = 1.0,
-    own_columns: tuple[int, int] = (0, 1),
 ) -> Balance:
     """Compare the KL with the reconstruction, or judge one of them alone.
 
@@ -39,18 +38,17 @@ def compare_terms(
         reconstruction: The reconstruction's reading.
         columns: The number of columns of the user's data, if known.
         intended: The β that the user means to have.
-        own_columns: By which power of the number of columns the KL itself is multiplied, and their number where it was
-            measured: a KL taken out of a whole loss may be divided by D.
     """
-    balance = Balance()
+    if kl is not None and kl.dead:
+        kl = None
     if reconstruction is None or not reconstruction.family:
-        if kl is not None and not kl.dead and (reconstruction is None or reconstruction.findings):
-            balance.findings += _judge_kl_alone(kl, intended, reconstruction is None)
-    elif kl is None or kl.dead:
-        balance.findings += _judge_reconstruction_alone(reconstruction)
-    else:
-        balance.findings += _check_signs(kl, reconstruction)
-        _judge_both(balance, kl, reconstruction, columns, intended, own_columns)
+        if kl is None or (reconstruction is not None and not reconstruction.findings):
+            return Balance()
+        return Balance(findings=_judge_kl_alone(kl, intended, reconstruction is None))
+    if kl is None:
+        return Balance(findings=_judge_reconstruction_alone(reconstruction))
+    balance = _judge_both(kl, reconstruction, columns, intended)
+    balance.findings[:0] = _check_signs(kl, reconstruction)
     return balance
 
 
@@ -117,43 +115,36 @@ def _check_signs(kl: KLReading, reconstruction: ReconstructionReading) -> list[F
     return [report_sign_flip(name, name.lower()) for name in flipped]
 
 
-def _judge_both(
-    balance: Balance,
-    kl: KLReading,
-    reconstruction: ReconstructionReading,
-    columns: int | None,
-    intended: float,
-    own_columns: tuple[int, int],
-) -> None:
-    reduction = reconstruction.term.reduction
+def _judge_both(kl: KLReading, reconstruction: ReconstructionReading, columns: int | None, intended: float) -> Balance:
+    reduction, about = reconstruction.term.reduction, "kl and reconstruction"
     if not reduction.regular or not kl.reduction.regular:
-        return
-    rows = kl.reduction.row_power - reduction.row_power
-    power, measured = own_columns
-    latents, across = kl.reduction.column_power, power - reduction.column_power
+        return Balance()
+    power, measured = kl.power
+    powers = {
+        "B": kl.reduction.row_power - reduction.row_power,
+        "L": kl.reduction.column_power,
+        "D": power - reduction.column_power,
+    }
     weight = abs(kl.weight) / intended if kl.weight is not None and kl.consistent else 1.0
     weight /= measured**power
     ratio, free = _compute_ratio(weight, reconstruction)
-    powers = {"B": rows, "L": latents, "D": across}
-    balance.beta = _format_beta(ratio, powers, columns)
-    if reconstruction.curvature and rows == 0 and latents == 0 and (across == 0 or columns):
-        balance.variance = weight / (2 * reconstruction.curvature) * (columns or 1) ** across
-    if not any(powers.values()):
-        if abs(ratio - 1) > 0.01 and not free:
-            balance.findings.append(
-                _report_factor(ratio, "kl and reconstruction", reconstruction.curvature is not None)
-            )
-        else:
-            says = f"Both terms are reduced alike; the effective β is {_format_ratio(ratio, free)}."
-            balance.findings.append(Finding("SCALE", True, says, about="kl and reconstruction"))
-        return
+    balance = Balance(_format_beta(ratio, powers, columns))
+    if reconstruction.curvature and not powers["B"] and not powers["L"] and (columns or not powers["D"]):
+        balance.variance = weight / (2 * reconstruction.curvature) * (columns or 1) ** powers["D"]
     excuse = _explain_by_size(powers, ratio, reconstruction, columns, weight)
+    wrong = abs(ratio - 1) > 0.01 and not free
     if excuse is not None:
         balance.findings.append(excuse)
-        return
-    balance.findings += _report_reductions(powers, balance.beta, kl.reduction.row_power, "kl and reconstruction")
-    if abs(ratio - 1) > 0.01 and not free:
-        balance.findings.append(_report_beta(f"β = {balance.beta}", {"ratio": ratio}, "kl and reconstruction"))
+    elif any(powers.values()):
+        balance.findings += _report_reductions(powers, balance.beta, kl.reduction.row_power, about)
+        if wrong:
+            balance.findings.append(_report_beta(f"β = {balance.beta}", {"ratio": ratio}, about))
+    elif wrong:
+        balance.findings.append(_report_factor(ratio, about, reconstruction.curvature is not None))
+    else:
+        says = f"Both terms are reduced alike; the effective β is {_format_ratio(ratio, free)}."
+        balance.findings.append(Finding("SCALE", True, says, about=about))
+    return balance
 
 
 def _compute_ratio(weight: float, reconstruction: ReconstructionReading) -> tuple[float, bool]:

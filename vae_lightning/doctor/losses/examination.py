@@ -166,16 +166,16 @@ class Examination:
         reading = self._examine_kl(kl, sampler, "kl", False)
         readings = self._examine_reconstruction(reconstruction, reading, "reconstruction", False)
         if apart.kl is None or (kl is not None and reconstruction is not None):
-            self._compare(reading, readings, (0, 1))
+            self._compare(reading, readings)
         if apart.kl is not None:
             whole = self._examine_kl(apart.kl, sampler, "kl" if kl is None else "loss", True)
             name = "reconstruction" if reconstruction is None else "loss"
-            self._compare(whole, self._examine_reconstruction(apart.reconstruction, whole, name, True), apart.power)
+            self._compare(whole, self._examine_reconstruction(apart.reconstruction, whole, name, True))
             reading = reading or whole
         if sampler is not None:
             self._add(compare_with_kl(sampler, reading), "sample and kl")
 
-    def _compare(self, kl: KLReading | None, readings: list[ReconstructionReading], power: tuple[int, int]) -> None:
+    def _compare(self, kl: KLReading | None, readings: list[ReconstructionReading]) -> None:
         """Compare the KL with the reconstruction, block by block."""
         if kl is None and len(readings) > 1:
             self.findings += compare_blocks(readings)
@@ -186,7 +186,7 @@ class Examination:
             if block is not None:
                 others = self.columns - block.size
                 columns = block.size if not block.open else None if columns is None else columns - others
-            balance = compare_terms(kl, reading, columns, self.beta, power)
+            balance = compare_terms(kl, reading, columns, self.beta)
             for finding in balance.findings:
                 labelled = replace(finding, about=finding.about + where * (finding.about != "kl"))
                 if labelled not in self.findings:
@@ -221,6 +221,7 @@ class Examination:
         def read(box: BlackBox) -> KLReading:
             reading = examine_kl(box, taken_out)
             judge_kl(reading, sampler, box.single_precision)
+            reading.power = self.apart.power if taken_out else reading.power
             return reading
 
         reading = self._note(name, kl, lambda box: self.run_timed(lambda: read(box)))

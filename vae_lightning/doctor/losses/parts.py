@@ -32,8 +32,7 @@ class Apart:
 
     Args:
         kl, reconstruction, sample: As for `diagnose`.
-        power: By which power of the number of columns the KL is multiplied (−1 where it is divided by it), and their
-            number where it was measured.
+        power: As for `KLReading`, of the KL.
         latents_named: Whether the names of its arguments have s before m; None where they say nothing.
     """
 

@@ -38,6 +38,8 @@ class KLReading:
         weight: The factor w in front of it; negative where its sign is flipped, None where it cannot be read.
         terms: Its terms, with the σ(s) that explains them, if any does.
         consistent: Whether none of them is wrong.
+        power: By which power of the number of columns it is multiplied (−1 where it is divided by it), and their number
+            where it was measured: it may have been taken out of a whole loss.
         by_sampler: Whether that σ(s) is the one measured on the sampler.
     """
 
@@ -55,6 +57,7 @@ class KLReading:
     terms: Reading | None = None
     consistent: bool = False
     by_sampler: bool = False
+    power: tuple[int, int] = (0, 1)
     findings: list[Finding] = field(default_factory=list)
 
 
