@@ -189,7 +189,7 @@ def compute_mean(term: Term, sign: float, support: str, out: float) -> float:
 
 def _moves(table: _Table, t: float) -> bool:
     """Whether the distribution over x depends on the output; one point that holds all mass is normalised trivially."""
-    return float(np.max(np.ptp(table.masses(t), axis=0))) > 0.05
+    return float(np.max(np.ptp(table.masses(t), axis=0))) > 0.01
 
 
 def _solve(table: _Table) -> float | None:
