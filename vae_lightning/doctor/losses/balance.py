@@ -142,7 +142,8 @@ def _judge_both(kl: KLReading, reconstruction: ReconstructionReading, columns: i
     elif wrong:
         balance.findings.append(_report_factor(ratio, about, reconstruction.curvature is not None))
     else:
-        says = f"Both terms are reduced alike; the effective β is {_format_ratio(ratio, free)}."
+        value = "1 for some scale of the noise model" if free else f"{ratio:.4g}"
+        says = f"Both terms are reduced alike; the effective β is {value}."
         balance.findings.append(Finding("SCALE", True, says, about=about))
     return balance
 
@@ -161,10 +162,6 @@ def _compute_ratio(weight: float, reconstruction: ReconstructionReading) -> tupl
     usual = any(abs(a / weight - value) < 0.01 for value in (0.5, 1.0)) or abs(weight - 1) < SAME
     written = any(abs(a - value) < 2e-4 for value in (0.5, 1.0))
     return (1.0, True) if usual or not written else (weight, False)
-
-
-def _format_ratio(ratio: float, free: bool) -> str:
-    return "1 for some scale of the noise model" if free else f"{ratio:.4g}"
 
 
 def _format_beta(ratio: float, powers: dict[str, int], columns: int | None) -> str:

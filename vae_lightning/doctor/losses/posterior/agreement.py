@@ -5,16 +5,9 @@ import numpy as np
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.posterior.divergence import KLReading
 from vae_lightning.doctor.losses.posterior.noise import SamplerReading
-from vae_lightning.doctor.losses.posterior.sigma import LOG_STD, LOG_VAR, STD, VAR, Sigma
+from vae_lightning.doctor.losses.posterior.sigma import STD, VAR, Sigma
 from vae_lightning.doctor.losses.posterior.verdict import find_unclamped
 from vae_lightning.doctor.report import Finding
-
-MEND = {
-    LOG_VAR.text: "If s is a log-variance, as the KL has it, draw z = m + exp(s/2)·eps.",
-    LOG_STD.text: "If s is a log standard deviation, as the KL has it, draw z = m + exp(s)·eps.",
-    STD.text: "If s is the standard deviation, as the KL has it, draw z = m + s·eps.",
-    VAR.text: "If s is the variance, as the KL has it, draw z = m + sqrt(s)·eps.",
-}
 
 
 def compare_with_kl(sampler: SamplerReading, kl: KLReading | None) -> list[Finding]:
@@ -76,7 +69,8 @@ def _compare_sigma(sampler: SamplerReading, drawn: Array, used: Sigma, inside: A
         name: [float(f"{value:.4g}") for value in values[::4]]
         for name, values in (("s", sampler.grid), ("sampler", drawn), ("kl", used(sampler.grid)))
     }
-    mend, own = MEND.get(used.text, f"Draw z = m + σ·eps with the KL's σ = {used.text}."), "σ measured point by point"
+    mend = f"If {used.reads}, as the KL has it, draw z = m + {used.text.strip('|')}·eps."
+    own = "σ measured point by point"
     if sampler.label is not None:
         own = f"σ = {sampler.text}"
         mend += f" Or keep the sampler, and write the KL with its {own}."

@@ -137,9 +137,7 @@ def _check_gradients(box: BlackBox, reading: SamplerReading) -> list[Finding]:
 
 
 def _check_extremes(box: BlackBox, reading: SamplerReading) -> list[Finding]:
-    if reading.sigma is None:
-        return []
-    if reading.constant:
+    if reading.sigma is None or reading.constant:
         return []
     limit = 40.0 if box.single_precision else 100.0
     ends = FAR if reading.grid[0] < 0 else FAR[FAR > 0]
