@@ -1,52 +1,64 @@
 """Blocks of columns: a reconstruction of mixed columns taken apart into parts that are alike inside."""
 
-from typing import Any
-
 import numpy as np
 
-from vae_lightning.doctor.losses.blackbox.arrays import like
-from vae_lightning.doctor.losses.blackbox.box import BlackBox
+from vae_lightning.doctor.losses.blackbox.arrays import Argument, Array
+from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed
 from vae_lightning.doctor.losses.reconstruction.layout import ORDINARY, ROWS, Block, Layout, Term
 
 MOST = 600  # columns that are tried one by one
 TOUCHED = (0.25, -0.15)  # added to the first head of a column
 
 
-def cut_out(box: BlackBox, layout: Layout, block: Block, columns: int, rest: float) -> BlackBox:
-    """A reconstruction as a function of one block of its columns, the others at rest; zero where the block is, too.
+class BlockBox(BlackBox):
+    """A reconstruction as a function of one block of its columns, the others at rest; zero where the block is, too."""
 
-    It is one per row where the whole is one per element. Columns are placed by matrix products, which every framework
-    has and can differentiate.
-    """
+    def __init__(self, box: BlackBox, layout: Layout, block: Block, columns: int, rest: float) -> None:
+        super().__init__(box.name, lambda: None)
+        self._box, self._layout, self._block, self._columns, self._rest = box, layout, block, columns, rest
+        self.framework, self.library = box.framework, box.library
 
-    def function(x: Any, out: Any) -> Any:
-        size = x.shape[1]
-        if size != block.size and not block.open:
-            raise ValueError(f"the block has {block.size} columns, however many there are")
-        width = columns - block.size + size
-        place = np.eye(size, width, block.first)
-        idle = 1 - place.sum(0)
-        usual = ORDINARY[: layout.heads]
+    def find_framework(self, *arguments: Argument) -> None:
+        """It is that of the whole."""
+        self(*arguments)
 
-        def put(part: Any, value: float) -> Any:
-            return part @ like(x, place) + like(x, value * idle)
+    def _embed(self, x: Array, out: Argument) -> tuple[Array, Argument]:
+        rows, size = x.shape
+        if size != self._block.size and not self._block.open:
+            raise CallFailed("SHAPE", f"the block has {self._block.size} columns, however many there are")
+        first, width = self._block.first, self._columns - self._block.size + size
+        given = _split(out, self._layout, size)
+        heads = [np.full((rows, width), ORDINARY[head]) for head in range(self._layout.heads)]
+        full = np.full((rows, width), self._rest)
+        for array, part in zip((full, *heads), (x, *given), strict=True):
+            array[:, first : first + size] = part
+        return full, self._layout.out(heads)
 
-        def put_out(out: Any) -> Any:
-            if layout.kind == "tuple":
-                return tuple(put(part, value) for part, value in zip(out, usual, strict=True))
-            if layout.kind == "stack":
-                return like(x, place.T) @ out + like(x, np.outer(idle, usual))
-            return out @ like(x, np.kron(np.eye(layout.heads), place)) + like(x, np.kron(usual, idle))
+    def __call__(self, *arguments: Argument) -> Array:
+        """Its value above that at rest: one per row where the whole has one per element."""
+        x, out = arguments
+        assert isinstance(x, np.ndarray)
+        rest = self._layout.out([np.full(x.shape, ORDINARY[head]) for head in range(self._layout.heads)])
+        value = self._box(*self._embed(x, out)) - self._box(*self._embed(np.full(x.shape, self._rest), rest))
+        self.library, self.single_precision = self._box.library, self._box.single_precision
+        self.mutates = self._box.mutates
+        return value.sum(axis=1) if value.ndim == 2 and value.shape[0] == x.shape[0] else value
 
-        at_rest = layout.out([np.full((len(x), size), value) for value in usual])
-        value = box.function(put(x, rest), put_out(out)) - box.function(
-            put(x * 0 + rest, rest), put_out(like(x, at_rest))
-        )
-        return (value @ like(x, np.ones((width, 1))))[:, 0] if len(value.shape) == 2 else value
+    def gradient(self, *arguments: Argument) -> list[Array] | None:
+        """The gradient of the whole with respect to the block's arrays."""
+        x, out = arguments
+        assert isinstance(x, np.ndarray)
+        gradients = self._box.gradient(*self._embed(x, out))
+        columns = slice(self._block.first, self._block.first + x.shape[1])
+        return gradients and [one[:, columns] if one.shape[1] == self._columns else one for one in gradients]
 
-    inner = BlackBox(box.name, function)
-    inner.framework = box.framework
-    return inner
+
+def _split(out: Argument, layout: Layout, size: int) -> list[Array]:
+    if isinstance(out, tuple):
+        return list(out)
+    if layout.kind == "stack":
+        return [out[..., head] for head in range(layout.heads)]
+    return [out[:, head * size : (head + 1) * size] for head in range(layout.heads)]
 
 
 def find_blocks(term: Term) -> list[Block]:

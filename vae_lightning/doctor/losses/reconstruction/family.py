@@ -8,7 +8,7 @@ import numpy as np
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, seed
 from vae_lightning.doctor.losses.posterior.sigma import POSITIVE_GRID, identify_sigma
-from vae_lightning.doctor.losses.reconstruction.blocks import MOST, Block, cut_out, find_blocks
+from vae_lightning.doctor.losses.reconstruction.blocks import MOST, Block, BlockBox, find_blocks
 from vae_lightning.doctor.losses.reconstruction.classes import examine_classes, examine_coupled, read_one_hot
 from vae_lightning.doctor.losses.reconstruction.exponential import find_natural_family
 from vae_lightning.doctor.losses.reconstruction.layout import ORDINARY, ReconstructionReading, Term, replace_head
@@ -56,7 +56,7 @@ def examine_reconstruction(
 
 
 def _examine_block(whole: Term, block: Block, kl_weight: float | None) -> ReconstructionReading:
-    box = cut_out(whole.box, whole.layout, block, whole.columns, whole.pair[0])
+    box = BlockBox(whole.box, whole.layout, block, whole.columns, whole.pair[0])
     term = Term(box, block.size, whole.layout)
     reading = ReconstructionReading(term, free_constant=True, block=block)
     if block.coupled:
