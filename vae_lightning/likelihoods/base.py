@@ -41,6 +41,14 @@ class Predictive(ABC):
         """The best single guess, shape (..., C): the mean, where a column has one."""
         return self.mean
 
+    @property
+    def bulk(self) -> tuple[Tensor, Tensor]:
+        """Where the mass lies and how far it reaches, for the support's grid: by default mean and standard deviation.
+
+        Both (..., C). Zero may have mass of its own far from it.
+        """
+        return self.mean, self.stddev.expand_as(self.mean)
+
 
 class ColumnDistribution(Predictive):
     """A torch distribution of batch shape (..., C), one value for each column."""

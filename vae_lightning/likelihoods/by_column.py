@@ -158,5 +158,10 @@ class PredictiveByColumn(Predictive):
     def point(self) -> Tensor:
         return self._gather([part.point for part in self.parts])
 
+    @property
+    def bulk(self) -> tuple[Tensor, Tensor]:
+        places, reaches = zip(*(part.bulk for part in self.parts), strict=True)
+        return self._gather(list(places)), self._gather(list(reaches))
+
     def _gather(self, parts: list[Tensor]) -> Tensor:
         return torch.cat(parts, -1).index_select(-1, self.order)

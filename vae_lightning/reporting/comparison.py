@@ -33,29 +33,29 @@ def explain_comparison(found: Comparison) -> list[Line]:
             "two-sample AUROC",
             lambda t: t.two_sample,
             _number,
-            "of a classifier that tells the rows from real ones; 0.5 is best, 1 tells all",
+            "of a classifier that tells them from real rows; 0.5 is best",
         ),
         line(
             found.measure,
             lambda t: t.usefulness,
             _number,
-            f"of {found.target} in real rows, predicted from the other columns by what these rows teach",
+            f"of {found.target} in real rows, predicted from what these teach",
         ),
     ]
     if not math.isnan(found.copied):
-        copied = f"a copy of the training rows has {_percent(found.copied)}"
+        copied = f"copies have {_percent(found.copied)}"
         lines += [
             line(
                 "closer to training",
                 lambda t: t.privacy.closer_to_training,
                 _percent,
-                f"than to as many held-out rows; 50 % is best, {copied}",
+                f"than to held-out rows; 50 % is best, {copied}",
             ),
             line(
                 "distance ratio",
                 lambda t: t.privacy.distance_ratio,
                 _number,
-                "median distance to the closest training row over that to the closest held-out row; 1 is best",
+                "of distances to the closest training and held-out row, medians; 1 is best",
             ),
         ]
     return lines
@@ -74,6 +74,8 @@ def print_comparison(found: Comparison, title: str) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
     for place, heading in enumerate(HEADINGS):
         numbers = 0 < place < len(HEADINGS) - 1
+        # Two lines leave the words behind the numbers some room in a narrow terminal.
+        heading = "\n".join(heading.rsplit(" ", 1))
         table.add_column(heading, justify="right" if numbers else "left", no_wrap=place == 0, overflow="fold")
     for line in explain_comparison(found):
         table.add_row(*line)
