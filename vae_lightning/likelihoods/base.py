@@ -108,6 +108,11 @@ class Likelihood(Family, nn.Module, ABC):
         self.raw_size = num_columns
         self.column_of_raw = torch.full((num_columns,), -1)
 
+    @property
+    def column_names(self) -> list[str]:
+        """For each column the name of what it has, C of them: `name`, unless families stand side by side."""
+        return [self.name()] * self.num_columns
+
     @cached_property
     def density_columns(self) -> Tensor:
         """Which columns have densities rather than probabilities, shape (C,), bool, on the CPU."""

@@ -40,6 +40,10 @@ class Places(Scaling):
         return {"known": self.known.tolist()}
 
     @property
+    def known_values(self) -> list[Sequence[float] | None]:
+        return [*self.known.tolist()]
+
+    @property
     def description(self) -> str:
         return "places among known values"
 

@@ -127,7 +127,7 @@ def examine_model(trained: Trained) -> Report:
 
 def _summarise(trained: Trained, result: Evaluation) -> dict[str, Any]:
     measured: dict[str, Any] = {
-        "likelihood": trained.model.vae.likelihood.name(),
+        "likelihood": trained.model.vae.likelihood.words,
         "rows judged": f"{result.num_rows:,} of {trained.test.num_rows:,} that were not trained on",
         "NELBO": result.nelbo,
         "NLL": f"{result.nll:.4f} ± {result.nll_standard_error:.4f} ({result.num_samples} samples a row)",
