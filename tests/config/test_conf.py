@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from vae_lightning.config.instantiate import TARGET, import_class, legal_keys
-from vae_lightning.config.settings import FAMILIES, GIVEN, RowOptions, Settings
+from vae_lightning.config.settings import AUTO, FAMILIES, GIVEN, AutoOptions, RowOptions, Settings
 from vae_lightning.data.sources.base import Source
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.model.parts import NAME
@@ -53,7 +53,7 @@ def overrides(tmp_path: Path) -> Callable[[str], list[str]]:
             np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(40, 3)))
             more += [f"data.path={tmp_path / 'rows.npy'}", "data.batch_size=16"]
         if group == "likelihood":
-            family = Likelihood.named(name, group)(3)
+            family = Likelihood.named("gaussian" if name == AUTO else name, group)(3)
             np.save(tmp_path / "rows.npy", family(torch.zeros(40, family.raw_size)).sample().numpy())
             more += ["data=table", f"data.path={tmp_path / 'rows.npy'}", "data.batch_size=16"]
         if name in ("digits", "correlated_bits"):
@@ -127,7 +127,9 @@ def nodes() -> Iterator[tuple[str, Callable[..., Any], dict[str, Any]]]:
         parents = [entry for entry in content.get("defaults", []) if entry != "_self_"]
         inherited = [yaml.safe_load((CONF / group / f"{parent}.yaml").read_text()) for parent in parents]
         node = next((part for part in (content, *inherited) if TARGET in part), None)
-        if group in KINDS:
+        if content.get(NAME) == AUTO:
+            yield choice, AutoOptions, content
+        elif group in KINDS:
             yield choice, KINDS[group][0].named(content[NAME], group), content
         elif group == "model":
             yield choice, VAE, content
@@ -161,4 +163,5 @@ def test_experiments_are_overrides_only() -> None:
 def test_every_family_has_a_yaml_of_its_name() -> None:
     for group, (base, _) in KINDS.items():
         names = {path.stem: yaml.safe_load(path.read_text())[NAME] for path in (CONF / group).glob("*.yaml")}
-        assert names == {name: name for name in base.families()}, group
+        chosen_by_rows = {AUTO} if group == "likelihood" else set()
+        assert names == {name: name for name in {*base.families(), *chosen_by_rows}}, group

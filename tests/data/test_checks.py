@@ -29,8 +29,8 @@ def refusal(
             split="train",
             columns=columns,
             supports=supports * u.shape[1] if len(supports) == 1 else supports,
-            likelihood=likelihood,
-            preprocess=preprocess,
+            likelihood=[likelihood] * len(columns),
+            preprocess=[preprocess] * len(columns),
             first_row=first_row,
         )
     return caught.value
@@ -48,7 +48,9 @@ def refusal(
 )
 def test_legal_values_pass(supports: list[Support], values: list[float]) -> None:
     rows = torch.tensor([values, values])
-    check_support(rows, split="valid", columns=COLUMNS, supports=supports, likelihood="any", preprocess="none")
+    check_support(
+        rows, split="valid", columns=COLUMNS, supports=supports, likelihood=["any"] * 3, preprocess=["none"] * 3
+    )
 
 
 def test_each_column_is_held_against_its_own_support() -> None:
@@ -119,7 +121,7 @@ def test_what_is_advised_is_accepted() -> None:
     counts = np.array([[3.0, 0.0, 1.0], [700.0, 2.0, 0.0], [0.0, 7.0, 0.0]])
     for name, family in Likelihood.families().items():
         likelihood = family(num_columns=3)
-        for preprocess in ("none", "standardize", "minmax", "binarize"):
+        for preprocess in ("none", "standardize", "gaussianize", "minmax", "binarize"):
             # Nothing makes counts of what are none; "as they are" is offered to whoever has scaled counts.
             for rows in (Rows(counts),) if likelihood.supports[0] == COUNT else (Rows(x), Rows(counts)):
                 data = Dataset("some", tuple(COLUMNS), rows, rows, rows)

@@ -1,7 +1,8 @@
 """What the commands on a run directory share: one line for a mistake, and rows that stream through a model."""
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -101,7 +102,7 @@ def pass_through(
     if "-" not in (data, output) and Path(output).exists() and Path(output).samefile(Path(data).expanduser()):
         raise DataError(f"The output '{output}' is the input: name another file, so that no row is lost.")
     reader = open_rows(model, data, key, settings, is_text(output)) if reader is None else reader
-    first = True
+    first, empty = True, Counter[str]()
     with counting(what) as count, RowWriter(output) as writer:
         for rows in reader:
             if first:
@@ -110,9 +111,11 @@ def pass_through(
                 _note_unknown(model, rows)
             first = False
             writer.write(work(rows))
+            empty += Counter(count_empty(model, rows))
             count(len(rows))
         if first:
             raise DataError(f"{'The input' if data == '-' else data} holds no rows.")
+    note_empty(model, empty, what)
     note_formulas(writer)
 
 
@@ -186,6 +189,34 @@ def others(model: "VAEModel", rows: "pd.DataFrame", new: "pd.DataFrame") -> "pd.
     if twice:
         raise DataError(f"The rows already have a column {twice[0]!r}, which the output needs: rename it.")
     return pd.concat([kept, new], axis=1) if len(kept.columns) else new
+
+
+def count_empty(model: "VAEModel", rows: "pd.DataFrame") -> dict[str, int]:
+    """How many cells of each of the model's columns are empty; columns without one are left out."""
+    names = [column.name for column in model.columns]
+    return {name: number for name, number in rows[names].isna().sum().items() if number}
+
+
+def note_empty(model: "VAEModel", empty: Mapping[str, int], what: str) -> None:
+    """Say what has become of rows with empty cells.
+
+    Args:
+        model: that read them.
+        empty: cells by column.
+        what: was done with the rows, a participle.
+    """
+    from vae_lightning.data.wording import count, shorten
+
+    if not empty:
+        return
+    cells, most = sum(empty.values()), sorted(empty, key=lambda name: -empty[name])
+    says = f"{count(cells, 'cell')} of {count(len(empty), 'column')} {'is' if cells == 1 else 'are'} empty "
+    says += f"({shorten(f'{name}: {empty[name]:,}' for name in most)}): such rows are {what} by their other cells."
+    if not model.vae.features.sees_mask:
+        says += (
+            " This model was trained on rows without an empty cell: its encoder takes such a cell for an average one."
+        )
+    note(says)
 
 
 def _note_unknown(model: "VAEModel", rows: "pd.DataFrame") -> None:

@@ -8,6 +8,7 @@ from contextlib import nullcontext, suppress
 
 import click
 
+from vae_lightning.cli.compare import compare
 from vae_lightning.cli.doctor import doctor
 from vae_lightning.cli.encode import encode
 from vae_lightning.cli.evaluate import evaluate
@@ -34,7 +35,7 @@ def main() -> None:
     """Train variational autoencoders whose loss can be trusted."""
 
 
-for command in (evaluate, encode, reconstruct, sample, score, impute, export, info, doctor, report):
+for command in (evaluate, compare, encode, reconstruct, sample, score, impute, export, info, doctor, report):
     main.add_command(command)
 
 

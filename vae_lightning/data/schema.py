@@ -1,8 +1,8 @@
 """What kind of values each column holds, and the family and the scaling that suit it: what ``likelihood=auto`` means.
 
 A choice between families is a measurement: each candidate is fitted to most rows of the column alone, and the one that
-gives the others the greatest log-density in data units is taken. Probabilities of whole numbers and densities compare
-as they stand, for numbers one apart have intervals of length 1.
+gives the others the greatest log-density in data units is taken. Probabilities of numbers that are rounded to some
+decimals compare with densities as those of the intervals that they are rounded from.
 """
 
 import fnmatch
@@ -28,6 +28,14 @@ MOST_PLACES = 256
 """Most different numbers that become categories; texts have no such limit."""
 FEWEST_A_PLACE = 4.0
 """Rows that there must be for each of them, on average."""
+SHARE = 0.05
+"""Of the rows: a value that so many share has a probability of its own."""
+MANY = 100
+"""Different whole numbers above which they may as well be real."""
+OWN = ("known", "shared")
+"""Options that hold an entry for each column of a block."""
+MOST_COUNT = 1_000
+"""Greatest number of a column of counts; above, numbers are as good as real."""
 MOST_ROWS = 20_000
 """Rows that a choice is measured on."""
 EVERY = 5
@@ -108,22 +116,40 @@ def by_column(choices: Sequence[Choice], what: str) -> dict[str, Any]:
     blocks: dict[str, dict[str, Any]] = {}
     for index, choice in enumerate(choices):
         node: Node = getattr(choice, what)
-        key = repr(sorted((name, value) for name, value in node.items() if name != "known"))
+        key = repr(sorted((name, value) for name, value in node.items() if name not in OWN))
         block = blocks.setdefault(key, {**node, "columns": []})
         block["columns"].append(index)
-        if "known" in node and len(block["columns"]) > 1:
-            block["known"] = [*block["known"], *node["known"]]
+        if len(block["columns"]) > 1:
+            block |= {key: [*block[key], *node[key]] for key in OWN if key in node}
     for block in blocks.values():
         block.pop("size", None)
+    if what == "family" and len(blocks) == 1:
+        block = next(iter(blocks.values()))
+        return {key: value for key, value in block.items() if key != "columns"}
     return {"name": "by_column", "blocks": list(blocks.values())}
+
+
+def tabulate_choices(choices: Sequence[Choice]) -> list[list[str]]:
+    """Name, kind, family and reason of each column, in words: what a record keeps of the choices."""
+    return [[choice.column.name, choice.kind, _words(choice), choice.why] for choice in choices]
+
+
+def join_alike(rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """The rows of :func:`tabulate_choices`, columns of one kind, family and reason together."""
+    told: dict[tuple[str, ...], list[str]] = {}
+    for name, *others in rows:
+        told.setdefault(tuple(others), []).append(name)
+    return [(shorten(names, 6), *others) for others, names in told.items()]
 
 
 def describe_choices(choices: Sequence[Choice]) -> str:
     """The choices as lines, columns of one kind and reason together."""
-    told: dict[tuple[str, str, str], list[str]] = {}
-    for choice in choices:
-        told.setdefault((choice.kind, _words(choice), choice.why), []).append(choice.column.name)
-    rows = [(shorten(names, 6), *key) for key, names in told.items()]
+    return align_choices(tabulate_choices(choices))
+
+
+def align_choices(table: Sequence[Sequence[str]]) -> str:
+    """The rows of :func:`tabulate_choices` as lines."""
+    rows = join_alike(table)
     widths = [min(max(len(row[i]) for row in rows), 60) for i in range(3)]
     return "\n".join("  " + "  ".join(f"{row[i]:{widths[i]}}" for i in range(3)) + f"  {row[3]}" for row in rows)
 
@@ -132,7 +158,7 @@ def _words(choice: Choice) -> str:
     options = [f"{key}={value}" for key, value in choice.family.items() if key not in ("name", "levels")]
     scaling = choice.scaling["name"]
     words = " ".join([choice.family["name"], *options])
-    return words if scaling in ("none", "places") else f"{words}, {scaling}"
+    return words if scaling in ("none", "places", "hurdle") else f"{words}, {scaling}"
 
 
 def _parts(dataset: Dataset) -> tuple[Any, ...]:
@@ -149,9 +175,16 @@ def _choose(column: Column, known: np.ndarray, x: np.ndarray, preprocess: str | 
         if set(known.tolist()) <= {0.0, 1.0}:
             return Choice(column, {"name": "bernoulli"}, {"name": "none"}, "0 and 1", "two values")
         return Choice(column, _categorical(len(known)), _places(known), "two numbers", "two values")
-    is_whole = not column.is_date and bool((known == np.rint(known)).all()) and bool(np.abs(known).max() < 2**31)
-    candidates = (_whole(known, len(x)) if is_whole else []) or _real(preprocess)
-    kind = "dates" if column.is_date else "whole numbers" if is_whole else "real numbers"
+    decimals = None if column.is_date else find_decimals(known)
+    candidates = _repeated(known, len(x)) if decimals is not None else []
+    if decimals == 0:
+        candidates += _counts(known)
+    shared = _find_shared(x)
+    if shared is not None:
+        candidates += [({"name": "hurdle"}, {"name": "hurdle", "shared": [shared]})]
+    elif not candidates or decimals != 0 or len(known) > MANY:
+        candidates += _real(preprocess)
+    kind = "dates" if column.is_date else "whole numbers" if decimals == 0 else "real numbers"
     losses = [_held_out_loss(x, family, scaling) for family, scaling in candidates]
     best = 0
     for index, loss in enumerate(losses):
@@ -200,15 +233,24 @@ def _places(known: np.ndarray) -> Node:
     return {"name": "places", "size": len(known), "known": [known.tolist()]}
 
 
-def _whole(known: np.ndarray, num_rows: int) -> list[tuple[Node, Node]]:
-    """Families of whole numbers; none where they are so many that they are as good as real."""
-    none = {"name": "none"}
+def _repeated(known: np.ndarray, num_rows: int) -> list[tuple[Node, Node]]:
+    """Numbers that come again and again, as categories."""
     few = len(known) <= min(MOST_PLACES, num_rows / FEWEST_A_PLACE)
-    if few:
-        return [(_categorical(len(known)), _places(known))]
-    if known.min() < 0 or len(known) > MOST_PLACES:
+    return [(_categorical(len(known)), _places(known))] if few else []
+
+
+def _counts(known: np.ndarray) -> list[tuple[Node, Node]]:
+    """Families of counts, where the numbers are none too many to be told apart."""
+    if known.min() < 0 or known.max() > MOST_COUNT:
         return []
-    return [({"name": name}, none) for name in ("poisson", "negative_binomial") if name in Likelihood.families()]
+    names = [name for name in ("poisson", "negative_binomial") if name in Likelihood.families()]
+    return [({"name": name}, {"name": "none"}) for name in names]
+
+
+def _find_shared(x: np.ndarray) -> float | None:
+    """The value that a good part of the rows share, where there is one: it has no density."""
+    values, counts = np.unique(x, return_counts=True)
+    return float(values[counts.argmax()]) if counts.max() >= SHARE * len(x) else None
 
 
 def _real(preprocess: str | None) -> list[tuple[Node, Node]]:
@@ -218,7 +260,7 @@ def _real(preprocess: str | None) -> list[tuple[Node, Node]]:
 
 
 def _name(family: Node, scaling: Node) -> str:
-    return str(family["name"] if scaling["name"] in ("none", "places") else scaling["name"])
+    return str(family["name"] if scaling["name"] in ("none", "places", "hurdle") else scaling["name"])
 
 
 def _held_out_loss(x: np.ndarray, family: Node, scaling: Node) -> float:
@@ -237,6 +279,9 @@ def _held_out_loss(x: np.ndarray, family: Node, scaling: Node) -> float:
     log_prob = predictive.log_prob(u_valid).double()
     if not likelihood.is_probability:
         log_prob = log_prob + map_.log_slopes(u_valid)
+    elif "known" in scaling:
+        # A probability of a number is one of the interval that is rounded to it.
+        log_prob = log_prob + math.log(10.0) * (find_decimals(np.asarray(scaling["known"])) or 0)
     loss = -float(log_prob.mean())
     return loss if math.isfinite(loss) else math.inf
 

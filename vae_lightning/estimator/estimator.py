@@ -77,7 +77,8 @@ class VAEEstimator(PagesMixin, DirectoryMixin, TransformerMixin, DensityMixin, B
         hidden_dims: widths of the encoder, reversed for the decoder; empty makes a linear model.
         activation: relu, leaky_relu, elu, gelu, silu, softplus or tanh; ``auto``: elu for real columns, else relu.
         dropout: probability of zeroing a hidden unit in training.
-        preprocess: none, standardize, minmax or binarize; None lets the likelihood decide (standardize for gaussian).
+        preprocess: none, standardize, gaussianize, minmax or binarize; None lets the likelihood decide (standardize for
+            gaussian).
         posterior: q(z|x): a name, or a dict of the name and its settings.
         prior: p(z), likewise: ``standard_normal``, or ``{"name": "mixture", "num_components": 5}``.
         objective: what training maximises, likewise: ``elbo``, or ``iwae``.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vae_lightning.controls.choice import fit_control
 from vae_lightning.data.batch import Batch
-from vae_lightning.data.checks import check_support
+from vae_lightning.data.checks import check_known, check_support
 from vae_lightning.data.columns import Column
 from vae_lightning.data.frames import Data, check_not_empty, from_matrix, row_namer, to_matrix, wrap_like
 from vae_lightning.data.preprocess.base import Scaling
@@ -34,6 +34,7 @@ from vae_lightning.inference.scoring import (
     noise,
     scores,
 )
+from vae_lightning.model.parts import BLOCKS, NAME
 from vae_lightning.model.vae import VAE
 
 SCORE = "anomaly_score"
@@ -102,7 +103,7 @@ class VAEModel(FillingMixin, nn.Module):
 
     @evaluating
     def reconstruct(self, rows: Data, mean: bool = False) -> Data:
-        """The decoder's mean at each row's posterior mean, (N, C), data units.
+        """The decoder's mean at each row's posterior mean, (N, C), data units; of ``gaussianize`` its median.
 
         Args:
             rows: (N, C).
@@ -145,7 +146,8 @@ class VAEModel(FillingMixin, nn.Module):
         Args:
             num_rows: how many.
             seed: the same seed gives the same rows; without one they follow torch's global random stream.
-            mean: give the means of p(x|z) instead of draws; they vary too little to pass for data.
+            mean: give the means of p(x|z) instead of draws, medians for ``gaussianize``; they vary too little to pass
+                for data.
             temperature: standard deviations of z are multiplied by it; 1 is the model, less stays nearer to typical
                 rows.
             prior: draw z from the prior in any case.
@@ -305,9 +307,12 @@ class VAEModel(FillingMixin, nn.Module):
             "data": data.get("name"),
             "source": data.get("source"),
             "columns": [column.name for column in self.columns],
-            "preprocess": self.scaling.name(),
-            "likelihood": self.vae.likelihood.name(),
-            "likelihood options": {k: v for k, v in self.record.get("likelihood", {}).items() if k != "name"},
+            "preprocess": self.scaling.words,
+            "likelihood": self.vae.likelihood.words,
+            "likelihood options": {
+                k: v for k, v in self.record.get("likelihood", {}).items() if k not in (NAME, BLOCKS)
+            },
+            "choices": data.get("choices"),
             "network": {name: options[name] for name in ("hidden_dims", "activation", "dropout") if name in options},
             "latent dimensions": self.vae.latent_dim,
             "parameters": sum(p.numel() for p in self.vae.parameters()),
@@ -346,14 +351,15 @@ class VAEModel(FillingMixin, nn.Module):
         """
         weight, likelihood = self.vae.output.weight, self.vae.likelihood
         x = torch.from_numpy(to_matrix(rows, self.columns)).to(weight.device)
+        check_known(x, self.columns, self.scaling.known_values, row_namer(rows))
         batch = mark_holes(self.scaling.transform(x), x, bool(torch.isnan(x).any()))
         check_support(
             batch.x,
             split="given",
             columns=self.columns,
             supports=likelihood.supports,
-            likelihood=likelihood.name(),
-            preprocess=self.scaling.name(),
+            likelihood=likelihood.column_names,
+            preprocess=self.scaling.column_names,
             place=row_namer(rows),
             mask=batch.mask,
         )

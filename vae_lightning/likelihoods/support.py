@@ -1,5 +1,6 @@
 """Which values a column may hold, and everything that follows from it: asked by all, written once."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -13,6 +14,10 @@ MOST_LEVELS = 10_000
 """Most values of a column of categories: each costs a row of weights on the way in and one on the way out."""
 MAX_NODES = 4096
 """Most whole numbers that a sum over counts is made of."""
+SHARED = -16.0
+"""Where a hurdle's shared value lies in model units: no normal score of any table comes near it."""
+TINY = torch.finfo(torch.float32).tiny
+"""The least positive number that single precision holds with all its digits."""
 MAX_POINTS = 32
 """Most numbers that tell categories of one column apart by distance."""
 
@@ -96,6 +101,25 @@ def _trapezoid(nodes: Tensor) -> Tensor:
     steps = nodes.diff(dim=0) / 2
     zero = torch.zeros_like(nodes[:1])
     return torch.cat([steps, zero]) + torch.cat([zero, steps])
+
+
+def _whole_numbers(low: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
+    """The whole numbers from ``low`` (...) to ``low + width``: every one where these are few.
+
+    Else ever fewer of them, as mass gets smoother the farther it is from its lower end, and each stands for its
+    neighbours.
+    """
+    last = min(int(width.max()), MAX_NODES - 2)
+    steps = torch.arange(last + 1, dtype=torch.float64, device=low.device).view(-1, *(1,) * low.ndim)
+    # Distances that grow by a constant factor from 1 on: (exp(a k / K) - 1) / (exp(a / K) - 1) = width at k = K.
+    growth = torch.full_like(low, 1e-9)
+    far = width > 1.01 * last
+    for _ in range(60):
+        growth = torch.where(far, torch.log1p(width * growth.clamp_min(0.1) / last), growth)
+    nodes = low + torch.where(far, torch.expm1(growth * steps / last) / torch.expm1(growth / last), steps).round()
+    weights = _trapezoid(nodes)
+    weights[[0, -1]] += 0.5
+    return nodes, weights
 
 
 @dataclass(frozen=True)
@@ -198,20 +222,76 @@ class Count(Support):
         return torch.log1p(x)
 
     def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
-        low = (mean.double() - 12 * stddev.double()).floor().clamp_min(0)
-        width = (24 * stddev.double()).ceil() + 40
-        # Every whole number where these are few; else ever fewer of them, as mass gets smoother the farther it is from
-        # its lower end, and each stands for its neighbours.
-        last = min(int(width.max()), MAX_NODES - 1)
-        steps = torch.arange(last + 1, dtype=torch.float64, device=mean.device).view(-1, *(1,) * mean.ndim)
-        nodes = low + (steps + (width - last).clamp_min(0) * (steps / last) ** 3).round()
-        weights = _trapezoid(nodes)
-        weights[[0, -1]] += 0.5
-        return nodes, weights
+        # 0 apart, where many counts have mass of its own; the tail of counts that vary more is exponential.
+        mean, stddev = mean.double(), stddev.double()
+        low = (mean - 12 * stddev).floor().clamp_min(1)
+        reach = 12 * stddev + 12 * stddev.square() / mean.clamp_min(1e-6)
+        nodes, weights = _whole_numbers(low, (mean + reach - low).ceil().clamp_min(0) + 40)
+        return torch.cat([torch.zeros_like(nodes[:1]), nodes]), torch.cat([torch.ones_like(weights[:1]), weights])
 
     def alternatives(self, preprocess: str) -> list[Setting]:
         undo = [Setting("data.preprocess", "none", "the values as they are")] if preprocess != "none" else []
         return [*undo, GAUSSIAN]
+
+
+@dataclass(frozen=True)
+class Positive(Support):
+    """Numbers above 0, down to the least that single precision holds with all its digits, 1.2e-38."""
+
+    words: str = "positive numbers"
+    noun: str = "positive numbers"
+    is_probability: bool = False
+    likelihood: str = "log_normal"
+    fill: float = 1.0
+    standardizes_features = True
+
+    def contains(self, x: Tensor) -> Tensor:
+        return torch.isfinite(x) & (x >= TINY)
+
+    def default_preprocess(self, low: float, high: float, value_range: tuple[float, float] | None) -> tuple[str, str]:
+        return "none", "as the likelihood takes positive numbers as they are"
+
+    def to_features(self, x: Tensor) -> Tensor:
+        """``log x``: positive numbers span orders of magnitude, and a network sees only the largest of them."""
+        return torch.log(x.clamp_min(TINY))
+
+    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
+        # In log x: as far down as the power of x that a gamma density of this spread falls with, or eight of a log
+        # normal's deviations, and as far up as its exponential tail, or as many deviations.
+        mean, square = mean.double().clamp_min(TINY), (stddev.double() / mean.double().clamp_min(TINY)).square()
+        log_variance = torch.log1p(square)
+        around = 9 * log_variance.sqrt()
+        low = mean.log() - torch.maximum(17 * square, log_variance / 2 + around)
+        high = mean.log() + torch.maximum(torch.log1p(20 * square), around) + 1e-9
+        share = torch.linspace(0, 1, 4001, dtype=torch.float64, device=mean.device).view(-1, *(1,) * mean.ndim)
+        low = low.clamp_min(math.log(TINY))
+        nodes = (low + (high - low) * share).exp().clamp_min(TINY)
+        return nodes, _trapezoid(nodes.log()) * nodes
+
+    def alternatives(self, preprocess: str) -> list[Setting]:
+        undo = [Setting("data.preprocess", "none", "the values as they are")] if preprocess != "none" else []
+        return [*undo, GAUSSIAN]
+
+
+@dataclass(frozen=True)
+class Nonnegative(Positive):
+    """Zero, which has a probability, and positive numbers, which have densities."""
+
+    words: str = "zeros and positive numbers"
+    noun: str = "zeros and positive numbers"
+    likelihood: str = "zero_inflated"
+    fill: float = 0.0
+
+    def contains(self, x: Tensor) -> Tensor:
+        return (x == 0) | super().contains(x)
+
+    def to_features(self, x: Tensor) -> Tensor:
+        """``log(1 + x)``."""
+        return torch.log1p(x)
+
+    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
+        nodes, weights = super().grid(mean, stddev)
+        return torch.cat([torch.zeros_like(nodes[:1]), nodes]), torch.cat([torch.ones_like(weights[:1]), weights])
 
 
 @dataclass(frozen=True)
@@ -242,6 +322,25 @@ class Categories(Support):
         return [*undo, GAUSSIAN]
 
 
+@dataclass(frozen=True)
+class SharedOrReal(Real):
+    """Real numbers, one of which has a probability of its own: in model units it is `SHARED`."""
+
+    words: str = "a value that many rows share, or another real number"
+    noun: str = "real numbers of which one is frequent"
+    likelihood: str = "hurdle"
+    fill: float = SHARED
+
+    def to_features(self, x: Tensor) -> Tensor:
+        """The shared value lies two standard deviations below the others."""
+        return torch.where(x == SHARED, -2.0, x)
+
+    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
+        nodes, weights = super().grid(mean, stddev)
+        shared = torch.full_like(nodes[:1], SHARED)
+        return torch.cat([shared, nodes]), torch.cat([torch.ones_like(weights[:1]), weights])
+
+
 GAUSSIAN = Setting("likelihood", "gaussian", "takes all real numbers")
 MINMAX = Setting("data.preprocess", "minmax", "each column rescaled to [0, 1]")
 BINARIZE = Setting("data.preprocess", "binarize", "each value becomes 0 or 1")
@@ -264,6 +363,9 @@ REAL = Real()
 UNIT = Unit()
 BINARY = Binary()
 COUNT = Count()
+HURDLE = SharedOrReal()
+POSITIVE = Positive()
+NONNEGATIVE = Nonnegative()
 
 
 def categories(levels: int) -> Categories:

@@ -37,7 +37,8 @@ def build_part(base: type[Part], node: Mapping[str, Any], group: str, **given: A
             (build_part(base, block, group, num_columns=len(block[COLUMNS])), block[COLUMNS])
             for block in options[BLOCKS]
         ]
-    return base.named(str(node.get(NAME)), group, recorded=True)(**given, **options)
+    is_inner = BLOCKS in node or COLUMNS in node
+    return base.named(str(node.get(NAME)), group, recorded=is_inner)(**given, **options)
 
 
 def build_vae(parts: Mapping[str, Mapping[str, Any]], num_columns: int) -> VAE:

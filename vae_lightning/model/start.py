@@ -22,12 +22,14 @@ def start_model(vae: VAE, train: RowBatches, valid: RowBatches) -> FactorAnalysi
     if vae.linear_decoder is None:
         vae.start_from(train)
         return None
-    held = held_variances(Together(train, valid))
+    of_raw = vae.likelihood.column_of_raw
+    columns = of_raw[of_raw >= 0].sort().values.tolist()
+    # Of a column without a location, such as one of codes, no variance is learned.
+    held = torch.zeros(vae.likelihood.num_columns, dtype=torch.float64)
+    held[columns] = held_variances(Together(train, valid))[columns].cpu()
     if vae.start != "linear":
         vae.start_from(train, held=held)
         return None
-    of_raw = vae.likelihood.column_of_raw
-    columns = of_raw[of_raw >= 0].sort().values.tolist()
     everything = columns == list(range(vae.likelihood.num_columns))
     rows = (train, valid) if everything else (SomeColumns(train, columns), SomeColumns(valid, columns))
 
