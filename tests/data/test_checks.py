@@ -80,9 +80,9 @@ def test_rows_are_numbered_from_where_the_batch_begins() -> None:
 
 
 def test_the_words_are_those_of_the_first_bad_column() -> None:
-    error = refusal(torch.tensor([[0.5, 0.5, 2.0]]), [REAL, COUNT, UNIT], likelihood="several")
-    assert "whose values must be whole numbers from 0 on: 2 of 3 values" in error.message
-    assert "in 2 columns of 3: 'b', 'c'. The first is 0.5 in row 1, column 'b'." in error.message
+    error = refusal(torch.tensor([[0.5, 0.5, 2.5, 9.0]]), [REAL, COUNT, COUNT, UNIT], likelihood="its own")
+    assert "whose values must be whole numbers from 0 on: 2 of 4 values" in error.message
+    assert "in 2 columns of 4: 'c1', 'c2'. The first is 0.5 in row 1, column 'c1'." in error.message
 
 
 def test_many_columns_are_told_briefly() -> None:
@@ -122,8 +122,10 @@ def test_what_is_advised_is_accepted() -> None:
     for name, family in Likelihood.families().items():
         likelihood = family(num_columns=3)
         for preprocess in ("none", "standardize", "gaussianize", "minmax", "binarize"):
-            # Nothing makes counts of what are none; "as they are" is offered to whoever has scaled counts.
-            for rows in (Rows(counts),) if likelihood.supports[0] == COUNT else (Rows(x), Rows(counts)):
+            # Nothing makes counts or codes of what are none; "as they are" is offered to whoever has scaled them.
+            legal = family(num_columns=3)(torch.zeros(3, likelihood.raw_size)).sample().numpy()
+            as_they_are = "none" in {way.value for way in likelihood.supports[0].alternatives("standardize")}
+            for rows in (Rows(legal),) if as_they_are else (Rows(x), Rows(counts)):
                 data = Dataset("some", tuple(COLUMNS), rows, rows, rows)
                 if not _refuses(likelihood, preprocess, data):
                     continue
