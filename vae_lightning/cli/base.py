@@ -79,8 +79,19 @@ def pass_through(
     settings: Sequence[str],
     work: "Callable[[pd.DataFrame], pd.DataFrame]",
     what: str,
+    reader: "RowReader | None" = None,
 ) -> None:
     """Read rows batch by batch, hand each to ``work``, and write what it gives back.
+
+    Args:
+        model: whose columns are read.
+        data: the file to read.
+        output: the file to write.
+        key: which array of an NPZ archive.
+        settings: how a text is written.
+        work: rows to what is written.
+        what: has been done to rows, for the count at the end.
+        reader: of ``data``, where one is open already.
 
     Raises:
         UserError: for rows that do not fit the model, or files that cannot be read or written.
@@ -90,7 +101,7 @@ def pass_through(
 
     if "-" not in (data, output) and Path(output).exists() and Path(output).samefile(Path(data).expanduser()):
         raise DataError(f"The output '{output}' is the input: name another file, so that no row is lost.")
-    reader = open_rows(model, data, key, settings, is_text(output))
+    reader = open_rows(model, data, key, settings, is_text(output)) if reader is None else reader
     first, empty = True, Counter[str]()
     with counting(what) as count, RowWriter(output) as writer:
         for rows in reader:
@@ -109,7 +120,12 @@ def pass_through(
 
 
 def open_rows(
-    model: "VAEModel", data: str, key: str | None, settings: Sequence[str], verbatim: bool = True
+    model: "VAEModel",
+    data: str,
+    key: str | None,
+    settings: Sequence[str],
+    verbatim: bool = True,
+    keeps_texts: bool = False,
 ) -> "RowReader":
     """The rows of a file or a pipe, read as the run's own file was where it is written alike.
 
@@ -119,6 +135,7 @@ def open_rows(
         key: which array of an NPZ archive.
         settings: how a text is written, as a training run is told: ``data.decimal=comma``.
         verbatim: as :class:`RowReader` has it.
+        keeps_texts: likewise.
     """
     from vae_lightning.data.files.dialect import Dialect, recorded_dialect
     from vae_lightning.data.files.reading import RowReader
@@ -126,7 +143,7 @@ def open_rows(
     given = read_settings(settings)
     recorded = recorded_dialect(model.record, data)
     dialects = [replace(recorded, **given), Dialect(**given)]
-    return RowReader(data, model.columns, key, verbatim, dialects)
+    return RowReader(data, model.columns, key, verbatim, dialects, keeps_texts)
 
 
 def read_settings(words: Sequence[str]) -> dict[str, Any]:
