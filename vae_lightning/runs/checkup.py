@@ -102,7 +102,9 @@ def _read_as_trained(model: VAEModel, data: str, dialect: Dialect) -> Dataset:
         raise DataError(f"{data} holds no rows.")
     frame = pd.concat(rows)
     model.model_units(frame)  # says which values the model does not know
-    return Dataset(Path(data).stem, model.columns, *split_rows(Rows(to_matrix(frame, model.columns)), 0.1, 0.1, seed=0))
+    return Dataset(
+        Path(data).stem, tuple(model.columns), *split_rows(Rows(to_matrix(frame, model.columns)), 0.1, 0.1, seed=0)
+    )
 
 
 def recorded_objective(record: dict[str, Any]) -> Objective | None:
