@@ -213,9 +213,7 @@ def note_empty(model: "VAEModel", empty: Mapping[str, int], what: str) -> None:
     says = f"{count(cells, 'cell')} of {count(len(empty), 'column')} {'is' if cells == 1 else 'are'} empty "
     says += f"({shorten(f'{name}: {empty[name]:,}' for name in most)}): such rows are {what} by their other cells."
     if not model.vae.features.sees_mask:
-        says += (
-            " This model was trained on rows without an empty cell: its encoder takes such a cell for an average one."
-        )
+        says += " This model was trained on rows without empty cells: its encoder has never seen any."
     note(says)
 
 
