@@ -29,8 +29,8 @@ def refusal(
             split="train",
             columns=columns,
             supports=supports * u.shape[1] if len(supports) == 1 else supports,
-            likelihood=likelihood,
-            preprocess=preprocess,
+            likelihood=[likelihood] * len(columns),
+            preprocess=[preprocess] * len(columns),
             first_row=first_row,
         )
     return caught.value
@@ -48,7 +48,9 @@ def refusal(
 )
 def test_legal_values_pass(supports: list[Support], values: list[float]) -> None:
     rows = torch.tensor([values, values])
-    check_support(rows, split="valid", columns=COLUMNS, supports=supports, likelihood="any", preprocess="none")
+    check_support(
+        rows, split="valid", columns=COLUMNS, supports=supports, likelihood=["any"] * 3, preprocess=["none"] * 3
+    )
 
 
 def test_each_column_is_held_against_its_own_support() -> None:

@@ -110,7 +110,7 @@ def test_identifiers_are_passed_by_and_said_so(
 
 def test_a_table_of_identifiers_alone_is_refused(tmp_path: Path) -> None:
     path = write_csv(pd.DataFrame({"user": [f"u{i}" for i in range(ROWS)]}), tmp_path / "rows.csv")
-    with pytest.raises(DataError, match="No column of rows.csv is left to train on: every row has a text of its own"):
+    with pytest.raises(DataError, match=r"No column of rows\.csv is left to train on: every row has a text of its own"):
         Table(str(path)).load_mixed()
 
 

@@ -13,8 +13,17 @@ from vae_lightning.errors import DataError
 from vae_lightning.model.parts import BLOCKS, NAME
 
 
-def make_record(settings: Settings, dataset: Dataset, scaling: Scaling) -> dict[str, Any]:
-    """What the same model is made from again, and what it was trained on: names and plain values."""
+def make_record(
+    settings: Settings, dataset: Dataset, scaling: Scaling, choices: Sequence[Sequence[str]] = ()
+) -> dict[str, Any]:
+    """What the same model is made from again, and what it was trained on: names and plain values.
+
+    Args:
+        settings: with numbers for what was left to the rows.
+        dataset: the rows.
+        scaling: fitted.
+        choices: what each column was taken for, and why, in words; empty where one family takes all.
+    """
     return {
         **settings.parts,
         "preprocess": {NAME: scaling.name(), **scaling.options()},
@@ -24,6 +33,7 @@ def make_record(settings: Settings, dataset: Dataset, scaling: Scaling) -> dict[
             "fingerprint": dataset.fingerprint,
             "image_shape": dataset.image_shape,
             "source": settings.source,
+            **({"choices": [list(one) for one in choices]} if choices else {}),
         },
     }
 

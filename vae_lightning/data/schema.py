@@ -129,12 +129,27 @@ def by_column(choices: Sequence[Choice], what: str) -> dict[str, Any]:
     return {"name": "by_column", "blocks": list(blocks.values())}
 
 
+def tabulate_choices(choices: Sequence[Choice]) -> list[list[str]]:
+    """Name, kind, family and reason of each column, in words: what a record keeps of the choices."""
+    return [[choice.column.name, choice.kind, _words(choice), choice.why] for choice in choices]
+
+
+def join_alike(rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """The rows of :func:`tabulate_choices`, columns of one kind, family and reason together."""
+    told: dict[tuple[str, ...], list[str]] = {}
+    for name, *others in rows:
+        told.setdefault(tuple(others), []).append(name)
+    return [(shorten(names, 6), *others) for others, names in told.items()]
+
+
 def describe_choices(choices: Sequence[Choice]) -> str:
     """The choices as lines, columns of one kind and reason together."""
-    told: dict[tuple[str, str, str], list[str]] = {}
-    for choice in choices:
-        told.setdefault((choice.kind, _words(choice), choice.why), []).append(choice.column.name)
-    rows = [(shorten(names, 6), *key) for key, names in told.items()]
+    return align_choices(tabulate_choices(choices))
+
+
+def align_choices(table: Sequence[Sequence[str]]) -> str:
+    """The rows of :func:`tabulate_choices` as lines."""
+    rows = join_alike(table)
     widths = [min(max(len(row[i]) for row in rows), 60) for i in range(3)]
     return "\n".join("  " + "  ".join(f"{row[i]:{widths[i]}}" for i in range(3)) + f"  {row[3]}" for row in rows)
 

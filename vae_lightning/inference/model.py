@@ -1,8 +1,7 @@
 """A VAE that speaks data units: the network together with its columns and its preprocessing."""
 
-import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from vae_lightning.controls.choice import fit_control
 from vae_lightning.data.batch import Batch
-from vae_lightning.data.checks import check_support
+from vae_lightning.data.checks import check_known, check_support
 from vae_lightning.data.columns import Column
 from vae_lightning.data.frames import Data, check_not_empty, from_matrix, row_namer, to_matrix, wrap_like
 from vae_lightning.data.preprocess.base import Scaling
@@ -20,7 +19,9 @@ from vae_lightning.data.seeds import random_stream, stream_seed
 from vae_lightning.data.store import ROWS_AT_ONCE, RowsInMemory
 from vae_lightning.errors import ConfigError, check_parameter, is_count
 from vae_lightning.inference.aggregate import AggregatePosterior, describe_draws
+from vae_lightning.inference.evaluating import ReIterable, evaluating
 from vae_lightning.inference.evaluation import Evaluation, evaluate
+from vae_lightning.inference.filling import FillingMixin
 from vae_lightning.inference.importance import log_prob
 from vae_lightning.inference.reference import DENSITY, PROBABILITY, ReferenceMeasure
 from vae_lightning.inference.scoring import (
@@ -33,31 +34,14 @@ from vae_lightning.inference.scoring import (
     noise,
     scores,
 )
+from vae_lightning.model.parts import BLOCKS, NAME
 from vae_lightning.model.vae import VAE
 
-P = ParamSpec("P")
-R = TypeVar("R")
 SCORE = "anomaly_score"
 KL = "kl"
 
 
-def _evaluating(method: Callable[Concatenate["VAEModel", P], R]) -> Callable[Concatenate["VAEModel", P], R]:
-    """The method in evaluation mode and without gradients: rows are neither dropped out nor counted."""
-
-    @functools.wraps(method)
-    def call(self: "VAEModel", *args: P.args, **kwargs: P.kwargs) -> R:
-        training = self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                return method(self, *args, **kwargs)
-        finally:
-            self.train(training)
-
-    return call
-
-
-class VAEModel(nn.Module):
+class VAEModel(FillingMixin, nn.Module):
     """A trained model as its users hold it: data rows in, data rows, codes or nats out.
 
     Arrays give arrays; data frames give data frames with the same index. A frame's columns are found by name, so
@@ -103,7 +87,7 @@ class VAEModel(nn.Module):
         slopes = self._of_densities(self.scaling.max_log_slopes())
         return -float(self.vae.likelihood.max_log_prob().sum()) - float(slopes.sum())
 
-    @_evaluating
+    @evaluating
     def encode(self, rows: Data, return_std: bool = False) -> Data | tuple[Data, Data]:
         """Posterior means of ``rows`` (N, C), shape (N, L); with ``return_std`` also standard deviations.
 
@@ -117,7 +101,7 @@ class VAEModel(nn.Module):
             return loc
         return loc, wrap_like(rows, torch.cat([p.stddev for p in posteriors]), names)
 
-    @_evaluating
+    @evaluating
     def reconstruct(self, rows: Data, mean: bool = False) -> Data:
         """The decoder's mean at each row's posterior mean, (N, C), data units; of ``gaussianize`` its median.
 
@@ -138,7 +122,7 @@ class VAEModel(nn.Module):
         again = from_matrix(values.cpu().numpy(), self.columns, rows.index, dtypes)
         return again.set_axis([labels[column.name] for column in self.columns], axis=1)
 
-    @_evaluating
+    @evaluating
     def decode(self, codes: Data) -> Data:
         """The decoder's mean at latent points ``codes`` (N, L) such as :meth:`encode` gives; (N, C), data units.
 
@@ -193,13 +177,13 @@ class VAEModel(nn.Module):
         density = self.vae.prior if fitted is None else fitted
         return density.sample(num_rows, temperature).to(self.vae.output.weight)
 
-    @_evaluating
+    @evaluating
     def _draw(self, num_rows: int, mean: bool, temperature: float, prior: bool) -> np.ndarray:
         px = self.vae.decode(self.draw_codes(num_rows, temperature, prior))
         values = self.scaling.inverse(px.point) if mean else self.scaling.bound(self.scaling.inverse(px.sample()))
         return values.cpu().numpy()
 
-    @_evaluating
+    @evaluating
     def log_prob(self, rows: Data, num_samples: int = 1000, seed: int = 0) -> np.ndarray | pd.Series:
         """Importance-sampled log p(x) of each row, nats, data units, shape (N,); see :func:`estimate.log_prob`.
 
@@ -213,7 +197,7 @@ class VAEModel(nn.Module):
         values = torch.cat([part.double() + gained for part, gained in found]).cpu().numpy()
         return pd.Series(values, index=rows.index, name="log_prob") if isinstance(rows, pd.DataFrame) else values
 
-    @_evaluating
+    @evaluating
     def score(
         self, rows: Data, kind: ScoreKind = "elbo", num_samples: int = NUM_SAMPLES, seed: int = 0
     ) -> np.ndarray | pd.Series:
@@ -234,7 +218,7 @@ class VAEModel(nn.Module):
         total = torch.cat([part.of(kind).total for part in parts]).cpu().numpy()
         return pd.Series(total, index=rows.index, name=SCORE) if isinstance(rows, pd.DataFrame) else total
 
-    @_evaluating
+    @evaluating
     def score_by_column(
         self, rows: Data, kind: ScoreKind = "elbo", num_samples: int = NUM_SAMPLES, seed: int = 0
     ) -> pd.DataFrame:
@@ -252,7 +236,7 @@ class VAEModel(nn.Module):
         names = [f"nats_{column.name}" for column in self.columns]
         return pd.concat([whole, pd.DataFrame(score.by_column.cpu().numpy(), index=index, columns=names)], axis=1)
 
-    @_evaluating
+    @evaluating
     def calibrate(self, rows: Data) -> Self:
         """Keep the scores of rows that the model was not trained on, for :meth:`threshold`; a finished run has them.
 
@@ -279,7 +263,7 @@ class VAEModel(nn.Module):
             )
         return float(np.quantile(self.valid_scores[kind], quantile))
 
-    @_evaluating
+    @evaluating
     def evaluate(
         self,
         rows: Data | Iterable[Data],
@@ -314,7 +298,7 @@ class VAEModel(nn.Module):
 
     def batches(self, parts: Iterable[Any]) -> Iterable[Batch]:
         """``parts``, each (N, C) in data units, as batches in model units; where they begin anew, so do the batches."""
-        return _ReIterable(lambda: (batch for rows in parts for batch in self._batches(rows)))
+        return ReIterable(lambda: (batch for rows in parts for batch in self._batches(rows)))
 
     def info(self) -> dict[str, Any]:
         """What this model is, and what it was trained on: plain values by name."""
@@ -323,9 +307,12 @@ class VAEModel(nn.Module):
             "data": data.get("name"),
             "source": data.get("source"),
             "columns": [column.name for column in self.columns],
-            "preprocess": self.scaling.name(),
-            "likelihood": self.vae.likelihood.name(),
-            "likelihood options": {k: v for k, v in self.record.get("likelihood", {}).items() if k != "name"},
+            "preprocess": self.scaling.words,
+            "likelihood": self.vae.likelihood.words,
+            "likelihood options": {
+                k: v for k, v in self.record.get("likelihood", {}).items() if k not in (NAME, BLOCKS)
+            },
+            "choices": data.get("choices"),
             "network": {name: options[name] for name in ("hidden_dims", "activation", "dropout") if name in options},
             "latent dimensions": self.vae.latent_dim,
             "parameters": sum(p.numel() for p in self.vae.parameters()),
@@ -364,14 +351,15 @@ class VAEModel(nn.Module):
         """
         weight, likelihood = self.vae.output.weight, self.vae.likelihood
         x = torch.from_numpy(to_matrix(rows, self.columns)).to(weight.device)
+        check_known(x, self.columns, self.scaling.known_values, row_namer(rows))
         batch = mark_holes(self.scaling.transform(x), x, bool(torch.isnan(x).any()))
         check_support(
             batch.x,
             split="given",
             columns=self.columns,
             supports=likelihood.supports,
-            likelihood=likelihood.name(),
-            preprocess=self.scaling.name(),
+            likelihood=likelihood.column_names,
+            preprocess=self.scaling.column_names,
             place=row_namer(rows),
             mask=batch.mask,
         )
@@ -382,16 +370,6 @@ class VAEModel(nn.Module):
 
     def _batches(self, rows: Data) -> list[Batch]:
         return self.model_units(rows).split(ROWS_AT_ONCE)
-
-
-class _ReIterable:
-    """Batches that can be iterated again and again."""
-
-    def __init__(self, start: Callable[[], Iterator[Batch]]) -> None:
-        self.start = start
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self.start()
 
 
 def _is_whole(column: Column) -> bool:

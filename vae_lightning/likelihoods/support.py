@@ -274,6 +274,27 @@ class Positive(Support):
 
 
 @dataclass(frozen=True)
+class Nonnegative(Positive):
+    """Zero, which has a probability, and positive numbers, which have densities."""
+
+    words: str = "zeros and positive numbers"
+    noun: str = "zeros and positive numbers"
+    likelihood: str = "zero_inflated"
+    fill: float = 0.0
+
+    def contains(self, x: Tensor) -> Tensor:
+        return (x == 0) | super().contains(x)
+
+    def to_features(self, x: Tensor) -> Tensor:
+        """``log(1 + x)``."""
+        return torch.log1p(x)
+
+    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
+        nodes, weights = super().grid(mean, stddev)
+        return torch.cat([torch.zeros_like(nodes[:1]), nodes]), torch.cat([torch.ones_like(weights[:1]), weights])
+
+
+@dataclass(frozen=True)
 class Categories(Support):
     """Codes 0, 1, ..., k - 1 of k categories without an order; see :func:`categories`."""
 
@@ -344,6 +365,7 @@ BINARY = Binary()
 COUNT = Count()
 HURDLE = SharedOrReal()
 POSITIVE = Positive()
+NONNEGATIVE = Nonnegative()
 
 
 def categories(levels: int) -> Categories:

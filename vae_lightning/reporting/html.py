@@ -37,6 +37,7 @@ class Page:
         note: what must be known before all else, such as that the run has not finished.
         judged: which rows the table is of.
         conclusion: what the run came to, one sentence.
+        choices: what columns were taken for: their names, kind, family and reason; empty where one family takes all.
         comparison: of drawn rows with real ones; None where there is none.
     """
 
@@ -51,6 +52,7 @@ class Page:
     note: str = ""
     judged: str = "Test rows"
     conclusion: str = ""
+    choices: Sequence[tuple[str, ...]] = ()
     comparison: Comparison | None = None
 
     def __repr__(self) -> str:

@@ -62,6 +62,7 @@ def present(built: Built, run_dir: Path, settings: Settings, conclusion: Conclus
     page = Page(
         title=outcome.title,
         facts=outcome.state_facts(),
+        choices=outcome.choices,
         table=explain(result, best),
         verdict=findings.verdict,
         findings=findings,

@@ -5,12 +5,14 @@ import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
 from vae_lightning.comparison.compare import Comparison
 from vae_lightning.data.dataset import Dataset
+from vae_lightning.data.schema import join_alike
 from vae_lightning.data.store import RowsInMemory, RowStore
 from vae_lightning.doctor.report import Report
 from vae_lightning.doctor.runs.trained import Record, Trained, examine_model
@@ -77,6 +79,12 @@ class Outcome:
         return data
 
     @property
+    def choices(self) -> list[tuple[str, ...]]:
+        """What the columns were taken for, and why, alike ones together; empty where one family takes all."""
+        kept: Any = self._data.get("choices")
+        return join_alike(kept or [])
+
+    @property
     def judges(self) -> RowStore:
         """The rows that the model is judged by."""
         return self.rows.get("test", self.rows["valid"])
@@ -91,10 +99,10 @@ class Outcome:
         counts = [f"{rows.num_rows:,} {PARTS[part]}" for part, rows in self.rows.items()]
         data = ", ".join([str(self._data.get("name", "rows")), f"{len(self.model.columns):,} columns", *counts])
         parameters = sum(parameter.numel() for parameter in vae.parameters())
-        model = f"{vae.latent_dim} latent dimensions, {vae.likelihood.name()} likelihood"
+        model = f"{vae.latent_dim} latent dimensions, likelihood {vae.likelihood.words}"
         return {
             "data": f"{data}; fingerprint {self._data.get('fingerprint', 'unknown')}",
-            "preprocessing": self.model.scaling.name(),
+            "preprocessing": self.model.scaling.words,
             "model": f"{parameters:,} parameters, {model}",
             "training": f"{self._training}; seed {self.seed}",
             "versions": f"vae_lightning {__version__}, torch {torch.__version__}, Python {platform.python_version()}",

@@ -47,6 +47,7 @@ def page_of_run(run_dir: Path) -> Page:
     return Page(
         title=outcome.title,
         facts=known.state_facts(),
+        choices=known.choices,
         table=[] if result is None else explain(result, None if math.isnan(outcome.best) else outcome.best),
         verdict=findings.verdict,
         findings=findings,

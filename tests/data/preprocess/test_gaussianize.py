@@ -242,3 +242,13 @@ def test_illegal_numbers_of_knots(num_knots: Any) -> None:
         Gaussianize(1, num_knots)
     with pytest.raises(ConfigError, match="The 'bounded' parameter of Gaussianize must be true or false"):
         Gaussianize(1, bounded="no")  # type: ignore[arg-type]
+
+
+def test_a_spike_at_an_end_is_kept_in_finite_numbers() -> None:
+    """The scores of the greatest value, where many rows share it, ended at infinity, which no model is loaded with."""
+    x = torch.randn(1000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
+    scaling = Gaussianize(2).fit(RowsInMemory(Batch(x)))
+    fitted = scaling.state_dict()
+    assert not [name for name, value in fitted.items() if not value.isfinite().all()]
+    assert (scaling.inverse(torch.full((1, 2), 9.0)) == 1).all()
+    assert (scaling.inverse(torch.full((1, 2), -9.0)) == -1).all()

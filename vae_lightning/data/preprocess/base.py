@@ -1,7 +1,7 @@
 """From data units to model units and back: statistics in buffers, fitted on the training rows only."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import torch
@@ -51,6 +51,16 @@ class Scaling(Family, nn.Module, ABC):
     def options(self) -> dict[str, object]:
         """The constructor's arguments besides ``num_columns``, in plain values, to rebuild the module from."""
         return {}
+
+    @property
+    def column_names(self) -> list[str]:
+        """For each column the name of what it has, C of them: `name`, unless families stand side by side."""
+        return [self.name()] * self.num_columns
+
+    @property
+    def known_values(self) -> list[Sequence[float] | None]:
+        """The only values in data units that each column has a place for, C of them; None where it has one for any."""
+        return [None] * self.num_columns
 
     @property
     @abstractmethod

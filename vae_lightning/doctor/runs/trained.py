@@ -127,7 +127,7 @@ def examine_model(trained: Trained) -> Report:
 
 def _summarise(trained: Trained, result: Evaluation) -> dict[str, Any]:
     measured: dict[str, Any] = {
-        "likelihood": trained.model.vae.likelihood.name(),
+        "likelihood": trained.model.vae.likelihood.words,
         "rows judged": f"{result.num_rows:,} of {trained.test.num_rows:,} that were not trained on",
         "NELBO": result.nelbo,
         "NLL": f"{result.nll:.4f} ± {result.nll_standard_error:.4f} ({result.num_samples} samples a row)",
@@ -176,12 +176,12 @@ def _check_normalisation(trained: Trained) -> list[Finding]:
 
 def column_masses(p: Predictive, likelihood: Likelihood) -> Tensor:
     """The total mass of each column of ``p`` (M, C), float64: summed or integrated as its support says."""
-    mean, stddev = p.mean, p.stddev
+    mean, stddev = p.bulk
     fill = mean.new_tensor([support.fill for support in likelihood.supports])
     masses = torch.zeros(mean.shape, dtype=torch.float64)
     for support in dict.fromkeys(likelihood.supports):
         columns = torch.tensor([one == support for one in likelihood.supports])
-        nodes, weights = support.grid(mean, stddev.expand_as(mean))
+        nodes, weights = support.grid(mean, stddev)
         # The other columns cannot take these nodes: a code of a category that does not exist has no probability.
         density = p.log_prob(torch.where(columns, nodes.to(mean.dtype), fill)).double().exp()
         masses = torch.where(columns, (weights * density).sum(0), masses)

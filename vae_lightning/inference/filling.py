@@ -1,0 +1,71 @@
+"""Rows with holes as users hold them, filled."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from vae_lightning.data.batch import Batch
+from vae_lightning.data.columns import Column
+from vae_lightning.data.frames import Data, check_not_empty, fill_holes, wrap_like
+from vae_lightning.data.preprocess.base import Scaling
+from vae_lightning.data.seeds import random_stream, stream_seed
+from vae_lightning.errors import check_parameter, is_count
+from vae_lightning.inference.evaluating import evaluating
+from vae_lightning.inference.imputation import NUM_SAMPLES, choose_modes, impute
+from vae_lightning.model.vae import VAE
+
+
+class FillingMixin(nn.Module):
+    """The part of a model in data units that fills holes."""
+
+    vae: VAE
+    scaling: Scaling
+    columns: Sequence[Column]
+
+    def model_units(self, rows: Data) -> Batch:
+        """Rows (N, C) as the network sees them."""
+        raise NotImplementedError
+
+    @evaluating
+    def impute(
+        self,
+        rows: Data,
+        draws: int | None = None,
+        *,
+        mean: bool = False,
+        return_uncertainty: bool = False,
+        num_samples: int = NUM_SAMPLES,
+        seed: int = 0,
+    ) -> Any:
+        """``rows`` (N, C) with their empty cells filled; what is observed stays as it is.
+
+        A number becomes its conditional mean given the row's observed cells, a text or one of two values the likeliest
+        one. The spread of such guesses is less than that of data: for that take ``draws``, of which each is a table
+        that might have been (multiple imputation). Interval estimates are quantiles over draws.
+
+        Args:
+            rows: NaN, None and what pandas calls missing are empty cells.
+            draws: instead of one table of guesses a list of this many tables of draws.
+            mean: fill columns of whole numbers and truth values with fractions.
+            return_uncertainty: also give a table of each filled cell's standard deviation, or of a category the
+                probability that it is another; NaN at observed cells.
+            num_samples: draws of each cell that a guess is made of.
+            seed: the same seed fills the same rows alike.
+
+        Raises:
+            DataError: as :meth:`encode`.
+            ConfigError: when ``draws`` or ``num_samples`` is below 1.
+        """
+        legal = draws is None or is_count(draws)
+        check_parameter("impute", "draws", legal, "a whole number from 1 on, or None", draws)
+        check_not_empty(rows)
+        has_mode = choose_modes(self.columns, self.vae.likelihood.supports, mean)
+        with random_stream(stream_seed(seed, "impute")):
+            found = impute(self.vae, self.scaling, self.model_units(rows), has_mode, draws or 0, num_samples)
+        tables = [
+            fill_holes(rows, t.cpu().numpy(), self.columns, mean) for t in (found.draws if draws else [found.guess])
+        ]
+        filled = tables if draws else tables[0]
+        names = [column.name for column in self.columns]
+        return (filled, wrap_like(rows, found.uncertainty, names)) if return_uncertainty else filled
