@@ -111,7 +111,7 @@ def copula(job: Job) -> pd.DataFrame:
 
 
 def tvae(job: Job) -> pd.DataFrame:
-    """TVAE of the package ctgan at its defaults; empty cells, which it cannot take, are a category of their own or the mean."""
+    """TVAE of the package ctgan at its defaults; empty cells are a category of their own, or the mean."""
     import torch
     from ctgan import TVAE
 
