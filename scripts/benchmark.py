@@ -148,7 +148,7 @@ def bare(built: Built, batch_size: int, compiled: bool) -> Epoch:
 
     like = next(iter(loader))
     step(like)
-    program = CompiledStep(vae, objective, optimizer, like) if compiled else None
+    program = CompiledStep(vae, objective, optimizer, like, batch_size) if compiled else None
 
     def epoch() -> None:
         for batch in loader:

@@ -191,11 +191,15 @@ class VAEModule(LightningModule):
         self.steps.clear()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Where batches come several at a time, take the steps of all but the last, which is Lightning's."""
-        if isinstance(batch, Block) and len(batch) > 1:
-            began = time.perf_counter()
-            take_steps(self.trainer, self, self.loss, batch[:-1], self._take_compiled)
-            self.compilation.time(time.perf_counter() - began, len(batch) - 1)
+        """Where batches come several at a time, take their steps: what Lightning then does for a step does nothing."""
+        if isinstance(batch, Block):
+            self.take_block(batch)
+
+    def take_block(self, batches: Block) -> None:
+        """Take a step for each batch, and let Lightning count the last of them."""
+        began = time.perf_counter()
+        take_steps(self.trainer, self, self.loss, batches, self._take_compiled)
+        self.compilation.time(time.perf_counter() - began, len(batches))
 
     def _take_compiled(self, batch: Batch) -> bool:
         """Take a batch's step by the compiled program; False where there is none for it."""
@@ -207,8 +211,22 @@ class VAEModule(LightningModule):
         return statistics is not None
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """The loss of a batch."""
-        return self.loss(batch[-1] if isinstance(batch, Block) else self._batch(batch))
+        """The loss of a batch; of a block, whose steps have been taken, that of the last."""
+        return self.steps[-1].terms[0] if isinstance(batch, Block) else self.loss(self._batch(batch))
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """The gradient of a loss that has not been gone down yet."""
+        if not self.takes_blocks:
+            super().backward(loss, *args, **kwargs)
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
+    ) -> None:
+        """A step, where it has not been taken yet."""
+        if not self.takes_blocks:
+            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        elif optimizer_closure is not None:
+            optimizer_closure()  # Lightning asks what it returned
 
     def loss(self, batch: Batch) -> Tensor:
         """The loss of a batch, with fresh noise; its statistics join :attr:`steps`."""
