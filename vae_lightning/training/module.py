@@ -245,8 +245,8 @@ class VAEModule(LightningModule):
         if self.steps:  # a subclass may have steps of its own
             loss, reconstruction, kl = self._mean_terms()
             terms = {"reconstruction": reconstruction, "kl": kl, "nelbo": reconstruction + kl, "loss": loss}
-            self._log({**terms, "beta": float(self.weights().beta)}, "train/")
-            self._log({"lr": self.lr_of_epoch})
+            terms = {f"train/{name}": value for name, value in {**terms, "beta": float(self.weights().beta)}.items()}
+            self._log({**terms, "lr": self.lr_of_epoch})
         if self.takes_blocks:
             epochs = self.trainer.max_epochs or 0
             left = math.inf if epochs < 0 else (epochs - self.current_epoch - 1) * self._steps_per_epoch()
