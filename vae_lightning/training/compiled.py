@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
 import torch
@@ -13,12 +12,11 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import Optimizer
 
 from vae_lightning.data.batch import Batch
+from vae_lightning.model.program import as_program
 from vae_lightning.model.vae import VAE
 from vae_lightning.objectives.base import Objective, Weights
 from vae_lightning.training.step import Statistics, StepLoss
 
-OPTIONS: dict[str, Any] = {"cpp_wrapper": True, "guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
-"""One call of compiled code a step, that looks at nothing first: all batches have one shape, and the rest is fixed."""
 WORTH_FILLING = 1.5e7
 """Multiply-adds (rows that fill a short batch up, times parameters) that take as long as what an eager step does beside
 its arithmetic: about a millisecond."""
@@ -59,9 +57,7 @@ class CompiledStep:
         self._rates = [torch.tensor(float(group["lr"])) for group in optimizer.param_groups]
         self._loss = StepLoss(vae, objective)
         self._update: Callable[[Optimizer], Any] = inspect.unwrap(type(optimizer).step)  # without marks and hooks
-        # Programs are kept by their code, and nothing looks whether another fit's is this one's: so it has its own.
-        own = FunctionType(CompiledStep._step.__code__.replace(), globals(), closure=CompiledStep._step.__closure__)
-        self._program = torch.compile(MethodType(own, self), fullgraph=True, dynamic=False, options=OPTIONS)
+        self._program = as_program(self._step)
         self._num_rows, self._shapes = num_rows, _shapes(like)
         self._fewest = num_rows - WORTH_FILLING / sum(one.numel() for one in vae.parameters())
         self._of_full_batches = torch.ones(num_rows)

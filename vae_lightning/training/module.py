@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,7 +33,7 @@ from vae_lightning.training.compiled import reason_for_eager
 from vae_lightning.training.fast import reason_for_single_batches, take_steps
 from vae_lightning.training.rows import to_batch
 from vae_lightning.training.settings import settings_of
-from vae_lightning.training.step import Statistics, loss_and_statistics
+from vae_lightning.training.step import Statistics, loss_and_statistics, mean_terms
 
 MONITOR = "val/nelbo"
 MAX_BLOCK = 64
@@ -243,7 +244,8 @@ class VAEModule(LightningModule):
     def on_train_epoch_end(self) -> None:
         """Log the epoch's terms: means over all rows of all processes."""
         if self.steps:  # a subclass may have steps of its own
-            loss, reconstruction, kl = self._mean_terms()
+            reduce = partial(self.trainer.strategy.reduce, reduce_op="sum")
+            loss, reconstruction, kl = mean_terms(self.steps, self.model.log_slopes(), reduce)
             terms = {"reconstruction": reconstruction, "kl": kl, "nelbo": reconstruction + kl, "loss": loss}
             terms = {f"train/{name}": value for name, value in {**terms, "beta": float(self.weights().beta)}.items()}
             self._log({**terms, "lr": self.lr_of_epoch})
@@ -261,21 +263,6 @@ class VAEModule(LightningModule):
         """Step a scheduler, but for the plateau scheduler, which has been stepped."""
         if scheduler is not self._plateau:
             super().lr_scheduler_step(scheduler, metric)
-
-    def _mean_terms(self) -> tuple[float, float, float]:
-        """Loss (model units), reconstruction (data units) and KL of the epoch so far."""
-        terms = torch.stack([step.terms for step in self.steps]).double()
-        weight = torch.as_tensor([step.weight for step in self.steps], dtype=torch.float64, device=terms.device)
-        sums = torch.cat([weight @ terms, weight.sum()[None], weight @ self._gains(terms.device)[:, None]])
-        sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
-        loss, reconstruction, kl, rows, gained = sums.tolist()
-        return loss / rows, (reconstruction - gained) / rows, kl / rows
-
-    def _gains(self, device: torch.device) -> Tensor:
-        """What each step's mean log-density gains from model units to data units, shape (steps,)."""
-        slopes = self.model.log_slopes().to(device)
-        whole = slopes.sum()
-        return torch.stack([whole if s.observed is None else s.observed.double() @ slopes for s in self.steps])
 
     @property
     def rows_trained(self) -> float:
