@@ -6,6 +6,7 @@ from typing import Any
 
 from vae_lightning.config.instantiate import TARGET, call, check_arguments
 from vae_lightning.config.settings import Settings, source_arguments
+from vae_lightning.data.conditions import Conditions
 from vae_lightning.data.dataset import Dataset
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.sources.base import Source
@@ -13,11 +14,14 @@ from vae_lightning.errors import DataError
 from vae_lightning.model.parts import BLOCKS, NAME
 
 
-def make_record(settings: Settings, dataset: Dataset, scaling: Scaling) -> dict[str, Any]:
+def make_record(
+    settings: Settings, dataset: Dataset, scaling: Scaling, conditions: Conditions | None = None
+) -> dict[str, Any]:
     """What the same model is made from again, and what it was trained on: names and plain values."""
     return {
         **settings.parts,
         "preprocess": {NAME: scaling.name(), **scaling.options()},
+        **({} if conditions is None else {"condition": conditions.as_plain()}),
         "seed": settings.seed,
         "data": {
             "name": dataset.name,

@@ -1,28 +1,32 @@
 """A VAE that speaks data units: the network together with its columns and its preprocessing."""
 
-import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from vae_lightning.console import log
 from vae_lightning.controls.choice import fit_control
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.checks import check_support
 from vae_lightning.data.columns import Column
+from vae_lightning.data.conditions import Conditions
 from vae_lightning.data.frames import Data, check_not_empty, from_matrix, row_namer, to_matrix, wrap_like
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.scaled import mark_holes
-from vae_lightning.data.seeds import random_stream, stream_seed
+from vae_lightning.data.seeds import random_stream
 from vae_lightning.data.store import ROWS_AT_ONCE, RowsInMemory
-from vae_lightning.errors import ConfigError, check_parameter, is_count
-from vae_lightning.inference.aggregate import AggregatePosterior, describe_draws
+from vae_lightning.errors import ConfigError, check_parameter
+from vae_lightning.inference.aggregate import AggregatePosterior
+from vae_lightning.inference.evaluating import ReIterable, evaluating
 from vae_lightning.inference.evaluation import Evaluation, evaluate
 from vae_lightning.inference.importance import log_prob
+from vae_lightning.inference.info import describe_model
 from vae_lightning.inference.reference import DENSITY, PROBABILITY, ReferenceMeasure
+from vae_lightning.inference.sampling import Draws, find_conditions, sample_batches
 from vae_lightning.inference.scoring import (
     NUM_SAMPLES,
     SCORE_KINDS,
@@ -35,53 +39,48 @@ from vae_lightning.inference.scoring import (
 )
 from vae_lightning.model.vae import VAE
 
-P = ParamSpec("P")
-R = TypeVar("R")
 SCORE = "anomaly_score"
 KL = "kl"
-
-
-def _evaluating(method: Callable[Concatenate["VAEModel", P], R]) -> Callable[Concatenate["VAEModel", P], R]:
-    """The method in evaluation mode and without gradients: rows are neither dropped out nor counted."""
-
-    @functools.wraps(method)
-    def call(self: "VAEModel", *args: P.args, **kwargs: P.kwargs) -> R:
-        training = self.training
-        self.eval()
-        try:
-            with torch.no_grad():
-                return method(self, *args, **kwargs)
-        finally:
-            self.train(training)
-
-    return call
 
 
 class VAEModel(nn.Module):
     """A trained model as its users hold it: data rows in, data rows, codes or nats out.
 
     Arrays give arrays; data frames give data frames with the same index. A frame's columns are found by name, so
-    their order does not matter and other columns may be present.
+    their order does not matter and other columns may be present. An array's are those of ``input_columns``: rows that
+    go in have the conditions too, where there are any; of what comes out only new rows have them.
 
     Args:
         vae: the network, in model units.
         scaling: the map between data units and model units, fitted on the training rows.
         columns: names and dtypes of the data's columns.
         record: plain values that say how to build this model again, and what it was trained on.
+        conditions: what encoder and decoder are told beside a row; None where it is nothing.
     """
 
     def __init__(
-        self, vae: VAE, scaling: Scaling, columns: Sequence[Column], record: Mapping[str, Any] | None = None
+        self,
+        vae: VAE,
+        scaling: Scaling,
+        columns: Sequence[Column],
+        record: Mapping[str, Any] | None = None,
+        conditions: Conditions | None = None,
     ) -> None:
         super().__init__()
         self.vae = vae
         self.scaling = scaling
         self.columns = tuple(columns)
         self.record = dict(record or {})
+        self.conditions = conditions
         #: Scores of the validation rows by kind, which :meth:`threshold` takes its quantiles from.
         self.valid_scores: dict[str, np.ndarray] = {}
         #: Where :meth:`sample` draws z from, fitted when a run ends; None for the prior.
         self.aggregate_posterior: AggregatePosterior | None = None
+
+    @property
+    def input_columns(self) -> tuple[Column, ...]:
+        """The columns of rows as users have them: those of the training file, modelled ones and conditions."""
+        return self.columns if self.conditions is None else self.conditions.join_columns(self.columns)
 
     def log_abs_det(self, batch: Batch) -> Tensor:
         """log |det du/dx| at each row's observed cells: what its log-density lacks in data units, (B,), float64."""
@@ -103,7 +102,7 @@ class VAEModel(nn.Module):
         slopes = self._of_densities(self.scaling.max_log_slopes())
         return -float(self.vae.likelihood.max_log_prob().sum()) - float(slopes.sum())
 
-    @_evaluating
+    @evaluating
     def encode(self, rows: Data, return_std: bool = False) -> Data | tuple[Data, Data]:
         """Posterior means of ``rows`` (N, C), shape (N, L); with ``return_std`` also standard deviations.
 
@@ -117,7 +116,7 @@ class VAEModel(nn.Module):
             return loc
         return loc, wrap_like(rows, torch.cat([p.stddev for p in posteriors]), names)
 
-    @_evaluating
+    @evaluating
     def reconstruct(self, rows: Data, mean: bool = False) -> Data:
         """The decoder's mean at each row's posterior mean, (N, C), data units.
 
@@ -138,22 +137,35 @@ class VAEModel(nn.Module):
         again = from_matrix(values.cpu().numpy(), self.columns, rows.index, dtypes)
         return again.set_axis([labels[column.name] for column in self.columns], axis=1)
 
-    @_evaluating
-    def decode(self, codes: Data) -> Data:
+    @evaluating
+    def decode(self, codes: Data, where: Mapping[str, Any] | None = None) -> Data:
         """The decoder's mean at latent points ``codes`` (N, L) such as :meth:`encode` gives; (N, C), data units.
+
+        Args:
+            codes: (N, L).
+            where: values of condition columns; the others are those that most training rows have that share these.
 
         Raises:
             DataError: when they have another shape, lack a dimension, or are not finite numbers.
         """
         points = to_matrix(codes, self._code_columns(), "latent dimension", holes=False)
         z = torch.from_numpy(points).to(self.vae.output.weight)
-        means = torch.cat([self.vae.decode(part).point for part in z.split(ROWS_AT_ONCE)])
+        told = None if self.conditions is None else self.conditions.commonest(find_conditions(self, where or {}))
+        condition = self.tell(told)
+        means = torch.cat([self.vae.decode(part, condition).point for part in z.split(ROWS_AT_ONCE)])
         return wrap_like(codes, self.scaling.inverse(means), [column.name for column in self.columns])
 
     def sample(
-        self, num_rows: int, seed: int | None = None, mean: bool = False, temperature: float = 1.0, prior: bool = False
+        self,
+        num_rows: int,
+        seed: int | None = None,
+        mean: bool = False,
+        temperature: float = 1.0,
+        prior: bool = False,
+        where: Mapping[str, Any] | None = None,
+        given: Mapping[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """New rows: draws from p(x|z), with the data's column names and dtypes.
+        """New rows: draws from p(x|z), with the data's column names and dtypes, conditions included.
 
         z comes from ``aggregate_posterior``, the mixture of normals that was fitted to the codes of the training rows
         when training had ended: a decoder knows the places where these lie. Where there is none, z comes from the
@@ -166,25 +178,27 @@ class VAEModel(nn.Module):
             temperature: standard deviations of z are multiplied by it; 1 is the model, less stays nearer to typical
                 rows.
             prior: draw z from the prior in any case.
+            where: values of condition columns. The other conditions are drawn as the training rows have them that
+                share these.
+            given: values of modelled columns: rows that have them, by importance resampling (see
+                :mod:`vae_lightning.inference.given`); the log tells the effective sample size.
 
         Raises:
             ConfigError: when ``num_rows`` is below 1 or ``temperature`` below 0.
+            DataError: for columns and values that the model does not know, or cells that it makes too unlikely.
         """
-        return pd.concat(list(self.sample_batches(num_rows, seed, mean, temperature, prior)), ignore_index=True)
+        draws = Draws(seed, mean, temperature, prior, where or {}, given or {})
+        return pd.concat(list(sample_batches(self, num_rows, draws, log.info)), ignore_index=True)
 
-    def sample_batches(
-        self, num_rows: int, seed: int | None = None, mean: bool = False, temperature: float = 1.0, prior: bool = False
-    ) -> Iterator[pd.DataFrame]:
-        """The rows of :meth:`sample`, a batch at a time: as many as wanted fit into memory."""
-        check_parameter("sample", "num_rows", is_count(num_rows), "a whole number from 1 on", num_rows)
-        legal_seed = seed is None or (is_count(seed, 0) and seed < 2**63)
-        check_parameter("sample", "seed", legal_seed, "a whole number from 0 on and below 2**63, or None", seed)
-        check_parameter("sample", "temperature", 0 <= temperature < np.inf, "0 or more, and finite", temperature)
-        dtypes = [np.dtype(np.float64) if mean and _is_whole(c) else c.dtype for c in self.columns]
-        for start in range(0, num_rows, ROWS_AT_ONCE):
-            with random_stream(None if seed is None else stream_seed(seed, "sample", start)):
-                rows = self._draw(min(ROWS_AT_ONCE, num_rows - start), mean, temperature, prior)
-            yield from_matrix(rows, self.columns, pd.RangeIndex(start, start + len(rows)), dtypes)
+    def draw_conditions(self, num_rows: int, fixed: Mapping[int, float] | None = None) -> Tensor | None:
+        """Conditions (num_rows, J) as the training rows have them, data units; None where the model has none."""
+        return None if self.conditions is None else self.conditions.draw(num_rows, fixed or {})
+
+    def tell(self, values: Tensor | None) -> Tensor | None:
+        """Conditions (B, J) in data units as the network is told them, (B, K)."""
+        if values is None or self.conditions is None:
+            return None
+        return self.conditions(values.to(self.conditions.center.device)).to(self.vae.output.weight)
 
     def draw_codes(self, num_rows: int, temperature: float = 1.0, prior: bool = False) -> Tensor:
         """The latent points (num_rows, L) of :meth:`sample`, from torch's global random stream."""
@@ -192,13 +206,7 @@ class VAEModel(nn.Module):
         density = self.vae.prior if fitted is None else fitted
         return density.sample(num_rows, temperature).to(self.vae.output.weight)
 
-    @_evaluating
-    def _draw(self, num_rows: int, mean: bool, temperature: float, prior: bool) -> np.ndarray:
-        px = self.vae.decode(self.draw_codes(num_rows, temperature, prior))
-        values = self.scaling.inverse(px.point) if mean else self.scaling.bound(self.scaling.inverse(px.sample()))
-        return values.cpu().numpy()
-
-    @_evaluating
+    @evaluating
     def log_prob(self, rows: Data, num_samples: int = 1000, seed: int = 0) -> np.ndarray | pd.Series:
         """Importance-sampled log p(x) of each row, nats, data units, shape (N,); see :func:`estimate.log_prob`.
 
@@ -212,7 +220,7 @@ class VAEModel(nn.Module):
         values = torch.cat([part.double() + gained for part, gained in found]).cpu().numpy()
         return pd.Series(values, index=rows.index, name="log_prob") if isinstance(rows, pd.DataFrame) else values
 
-    @_evaluating
+    @evaluating
     def score(
         self, rows: Data, kind: ScoreKind = "elbo", num_samples: int = NUM_SAMPLES, seed: int = 0
     ) -> np.ndarray | pd.Series:
@@ -233,7 +241,7 @@ class VAEModel(nn.Module):
         total = torch.cat([part.of(kind).total for part in parts]).cpu().numpy()
         return pd.Series(total, index=rows.index, name=SCORE) if isinstance(rows, pd.DataFrame) else total
 
-    @_evaluating
+    @evaluating
     def score_by_column(
         self, rows: Data, kind: ScoreKind = "elbo", num_samples: int = NUM_SAMPLES, seed: int = 0
     ) -> pd.DataFrame:
@@ -251,7 +259,7 @@ class VAEModel(nn.Module):
         names = [f"nats_{column.name}" for column in self.columns]
         return pd.concat([whole, pd.DataFrame(score.by_column.cpu().numpy(), index=index, columns=names)], axis=1)
 
-    @_evaluating
+    @evaluating
     def calibrate(self, rows: Data) -> Self:
         """Keep the scores of rows that the model was not trained on, for :meth:`threshold`; a finished run has them.
 
@@ -278,7 +286,7 @@ class VAEModel(nn.Module):
             )
         return float(np.quantile(self.valid_scores[kind], quantile))
 
-    @_evaluating
+    @evaluating
     def evaluate(
         self,
         rows: Data | Iterable[Data],
@@ -313,27 +321,11 @@ class VAEModel(nn.Module):
 
     def batches(self, parts: Iterable[Any]) -> Iterable[Batch]:
         """``parts``, each (N, C) in data units, as batches in model units; where they begin anew, so do the batches."""
-        return _ReIterable(lambda: (batch for rows in parts for batch in self._batches(rows)))
+        return ReIterable(lambda: (batch for rows in parts for batch in self._batches(rows)))
 
     def info(self) -> dict[str, Any]:
         """What this model is, and what it was trained on: plain values by name."""
-        data, options = self.record.get("data", {}), self.record.get("model", {})
-        return {
-            "data": data.get("name"),
-            "source": data.get("source"),
-            "columns": [column.name for column in self.columns],
-            "preprocess": self.scaling.name(),
-            "likelihood": self.vae.likelihood.name(),
-            "likelihood options": {k: v for k, v in self.record.get("likelihood", {}).items() if k != "name"},
-            "network": {name: options[name] for name in ("hidden_dims", "activation", "dropout") if name in options},
-            "latent dimensions": self.vae.latent_dim,
-            "parameters": sum(p.numel() for p in self.vae.parameters()),
-            "objective": self.record.get("objective"),
-            "seed": self.record.get("seed"),
-            "draws": describe_draws(self.aggregate_posterior),
-            "reference measure": str(self.reference_measure),
-            "least NELBO": self.loss_floor() + 0.0,
-        }
+        return describe_model(self)
 
     def _scores(self, rows: Data, num_samples: int, seed: int) -> Iterator[Scores]:
         """A batch at a time: what each column adds to each kind would fill the memory where only sums are wanted."""
@@ -362,8 +354,11 @@ class VAEModel(nn.Module):
             DataError: as :meth:`encode`.
         """
         weight, likelihood = self.vae.output.weight, self.vae.likelihood
-        x = torch.from_numpy(to_matrix(rows, self.columns)).to(weight.device)
-        batch = mark_holes(self.scaling.transform(x), x, bool(torch.isnan(x).any()))
+        matrix = to_matrix(rows, self.input_columns)
+        if self.conditions is not None:
+            self.conditions.check(matrix[:, self.conditions.places], row_namer(rows))
+        x, told = self.split_conditions(torch.from_numpy(matrix).to(weight.device))
+        batch = mark_holes(self.scaling.transform(x), x, bool(torch.isnan(x).any()))._replace(condition=told)
         check_support(
             batch.x,
             split="given",
@@ -376,22 +371,15 @@ class VAEModel(nn.Module):
         )
         return batch.cast(weight)
 
+    def split_conditions(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Rows (B, C + J) as users have them → modelled columns (B, C) in data units, and what is told of them."""
+        if self.conditions is None:
+            return rows, None
+        x, values = self.conditions.split(rows)
+        return x, self.tell(values)
+
     def _code_columns(self) -> list[Column]:
         return [Column(f"z{i}", "float64") for i in range(self.vae.latent_dim)]
 
     def _batches(self, rows: Data) -> list[Batch]:
         return self.model_units(rows).split(ROWS_AT_ONCE)
-
-
-class _ReIterable:
-    """Batches that can be iterated again and again."""
-
-    def __init__(self, start: Callable[[], Iterator[Batch]]) -> None:
-        self.start = start
-
-    def __iter__(self) -> Iterator[Batch]:
-        return self.start()
-
-
-def _is_whole(column: Column) -> bool:
-    return np.dtype(column.dtype).kind in "iub"
