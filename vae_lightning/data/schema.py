@@ -1,8 +1,8 @@
 """What kind of values each column holds, and the family and the scaling that suit it: what ``likelihood=auto`` means.
 
 A choice between families is a measurement: each candidate is fitted to most rows of the column alone, and the one that
-gives the others the greatest log-density in data units is taken. Probabilities of whole numbers and densities compare
-as they stand, for numbers one apart have intervals of length 1.
+gives the others the greatest log-density in data units is taken. Probabilities of numbers that are rounded to some
+decimals compare with densities as those of the intervals that they are rounded from.
 """
 
 import fnmatch
@@ -28,6 +28,10 @@ MOST_PLACES = 256
 """Most different numbers that become categories; texts have no such limit."""
 FEWEST_A_PLACE = 4.0
 """Rows that there must be for each of them, on average."""
+MANY = 100
+"""Different whole numbers above which they may as well be real."""
+MOST_COUNT = 1_000
+"""Greatest number of a column of counts; above, numbers are as good as real."""
 MOST_ROWS = 20_000
 """Rows that a choice is measured on."""
 EVERY = 5
@@ -149,9 +153,13 @@ def _choose(column: Column, known: np.ndarray, x: np.ndarray, preprocess: str | 
         if set(known.tolist()) <= {0.0, 1.0}:
             return Choice(column, {"name": "bernoulli"}, {"name": "none"}, "0 and 1", "two values")
         return Choice(column, _categorical(len(known)), _places(known), "two numbers", "two values")
-    is_whole = not column.is_date and bool((known == np.rint(known)).all()) and bool(np.abs(known).max() < 2**31)
-    candidates = (_whole(known, len(x)) if is_whole else []) or _real(preprocess)
-    kind = "dates" if column.is_date else "whole numbers" if is_whole else "real numbers"
+    decimals = None if column.is_date else find_decimals(known)
+    candidates = _repeated(known, len(x)) if decimals is not None else []
+    if decimals == 0:
+        candidates += _counts(known)
+    if not candidates or decimals != 0 or len(known) > MANY:
+        candidates += _real(preprocess)
+    kind = "dates" if column.is_date else "whole numbers" if decimals == 0 else "real numbers"
     losses = [_held_out_loss(x, family, scaling) for family, scaling in candidates]
     best = 0
     for index, loss in enumerate(losses):
@@ -200,15 +208,18 @@ def _places(known: np.ndarray) -> Node:
     return {"name": "places", "size": len(known), "known": [known.tolist()]}
 
 
-def _whole(known: np.ndarray, num_rows: int) -> list[tuple[Node, Node]]:
-    """Families of whole numbers; none where they are so many that they are as good as real."""
-    none = {"name": "none"}
+def _repeated(known: np.ndarray, num_rows: int) -> list[tuple[Node, Node]]:
+    """Numbers that come again and again, as categories."""
     few = len(known) <= min(MOST_PLACES, num_rows / FEWEST_A_PLACE)
-    if few:
-        return [(_categorical(len(known)), _places(known))]
-    if known.min() < 0 or len(known) > MOST_PLACES:
+    return [(_categorical(len(known)), _places(known))] if few else []
+
+
+def _counts(known: np.ndarray) -> list[tuple[Node, Node]]:
+    """Families of counts, where the numbers are none too many to be told apart."""
+    if known.min() < 0 or known.max() > MOST_COUNT:
         return []
-    return [({"name": name}, none) for name in ("poisson", "negative_binomial") if name in Likelihood.families()]
+    names = [name for name in ("poisson", "negative_binomial") if name in Likelihood.families()]
+    return [({"name": name}, {"name": "none"}) for name in names]
 
 
 def _real(preprocess: str | None) -> list[tuple[Node, Node]]:
@@ -237,6 +248,9 @@ def _held_out_loss(x: np.ndarray, family: Node, scaling: Node) -> float:
     log_prob = predictive.log_prob(u_valid).double()
     if not likelihood.is_probability:
         log_prob = log_prob + map_.log_slopes(u_valid)
+    elif "known" in scaling:
+        # A probability of a number is one of the interval that is rounded to it.
+        log_prob = log_prob + math.log(10.0) * (find_decimals(np.asarray(scaling["known"])) or 0)
     loss = -float(log_prob.mean())
     return loss if math.isfinite(loss) else math.inf
 

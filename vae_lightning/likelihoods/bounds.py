@@ -25,3 +25,17 @@ def smooth_bound_inverse(value: Tensor, bound: float) -> Tensor:
     At the bound itself the inverse is infinite and a parameter put there would never move again.
     """
     return bound * torch.atanh((value / bound).clamp(-REACHABLE, REACHABLE))
+
+
+def smooth_between(value: Tensor, low: float, high: float) -> Tensor:
+    """Squash ``value`` into (low, high), low < 0 < high, with slope 1 at 0: :func:`smooth_bound` with two ends.
+
+    >>> smooth_between(torch.tensor([-1e6, 0.0, 1e6]), -2.0, 5.0)
+    tensor([-2.,  0.,  5.])
+    """
+    return torch.where(value < 0, smooth_bound(value, -low), smooth_bound(value, high))
+
+
+def smooth_between_inverse(value: Tensor, low: float, high: float) -> Tensor:
+    """The number that :func:`smooth_between` maps to ``value``, as :func:`smooth_bound_inverse`."""
+    return torch.where(value < 0, smooth_bound_inverse(value, -low), smooth_bound_inverse(value, high))

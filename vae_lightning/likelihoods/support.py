@@ -98,6 +98,25 @@ def _trapezoid(nodes: Tensor) -> Tensor:
     return torch.cat([steps, zero]) + torch.cat([zero, steps])
 
 
+def _whole_numbers(low: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
+    """The whole numbers from ``low`` (...) to ``low + width``: every one where these are few.
+
+    Else ever fewer of them, as mass gets smoother the farther it is from its lower end, and each stands for its
+    neighbours.
+    """
+    last = min(int(width.max()), MAX_NODES - 2)
+    steps = torch.arange(last + 1, dtype=torch.float64, device=low.device).view(-1, *(1,) * low.ndim)
+    # Distances that grow by a constant factor from 1 on: (exp(a k / K) - 1) / (exp(a / K) - 1) = width at k = K.
+    growth = torch.full_like(low, 1e-9)
+    far = width > 1.01 * last
+    for _ in range(60):
+        growth = torch.where(far, torch.log1p(width * growth.clamp_min(0.1) / last), growth)
+    nodes = low + torch.where(far, torch.expm1(growth * steps / last) / torch.expm1(growth / last), steps).round()
+    weights = _trapezoid(nodes)
+    weights[[0, -1]] += 0.5
+    return nodes, weights
+
+
 @dataclass(frozen=True)
 class Real(Support):
     """All real numbers."""
@@ -198,16 +217,12 @@ class Count(Support):
         return torch.log1p(x)
 
     def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
-        low = (mean.double() - 12 * stddev.double()).floor().clamp_min(0)
-        width = (24 * stddev.double()).ceil() + 40
-        # Every whole number where these are few; else ever fewer of them, as mass gets smoother the farther it is from
-        # its lower end, and each stands for its neighbours.
-        last = min(int(width.max()), MAX_NODES - 1)
-        steps = torch.arange(last + 1, dtype=torch.float64, device=mean.device).view(-1, *(1,) * mean.ndim)
-        nodes = low + (steps + (width - last).clamp_min(0) * (steps / last) ** 3).round()
-        weights = _trapezoid(nodes)
-        weights[[0, -1]] += 0.5
-        return nodes, weights
+        # 0 apart, where many counts have mass of its own; the tail of counts that vary more is exponential.
+        mean, stddev = mean.double(), stddev.double()
+        low = (mean - 12 * stddev).floor().clamp_min(1)
+        reach = 12 * stddev + 12 * stddev.square() / mean.clamp_min(1e-6)
+        nodes, weights = _whole_numbers(low, (mean + reach - low).ceil().clamp_min(0) + 40)
+        return torch.cat([torch.zeros_like(nodes[:1]), nodes]), torch.cat([torch.ones_like(weights[:1]), weights])
 
     def alternatives(self, preprocess: str) -> list[Setting]:
         undo = [Setting("data.preprocess", "none", "the values as they are")] if preprocess != "none" else []

@@ -63,7 +63,7 @@ class Gaussianize(Scaling):
     def _keep(self, knots: Knots) -> None:
         """Knots (C, K) as buffers."""
         for name, value in knots._asdict().items():
-            self.register_buffer(name, value.contiguous())
+            self.register_buffer(name, value.clone(memory_format=torch.contiguous_format))
 
     def _fit(self, rows: RowBatches) -> None:
         seen = _Observed(rows)

@@ -1,0 +1,27 @@
+"""Numbers that stand for categories, to their places."""
+
+import pytest
+import torch
+
+from vae_lightning.data.preprocess.places import Places
+from vae_lightning.errors import ConfigError
+
+
+def test_each_known_value_has_its_place_and_comes_back() -> None:
+    places = Places(2, [[1.0, 2.0, 5.0], [-1e9, 0.1, 1e9]])
+    x = torch.tensor([[5.0, 0.1], [1.0, 1e9], [2.0, -1e9]], dtype=torch.float64)
+    u = places.transform(x)
+    assert u.tolist() == [[2, 1], [0, 2], [1, 0]]
+    assert torch.equal(places.inverse(u), x)
+
+
+def test_an_unknown_value_has_none_and_a_hole_stays_one() -> None:
+    u = Places(1, [[1.0, 2.0]]).transform(torch.tensor([[1.5], [torch.nan], [9.0], [-3.0]]))
+    assert u[[0, 2, 3]].flatten().tolist() == [-1, -1, -1]
+    assert u[1].isnan()
+
+
+@pytest.mark.parametrize("known", [[[1.0, 1.0]], [[2.0, 1.0]], [[]], [[1.0], [2.0]]], ids=str)
+def test_values_that_do_not_rise_are_refused(known: list[list[float]]) -> None:
+    with pytest.raises(ConfigError, match="The 'known' parameter of Places must be 1 rows of as many values, rising"):
+        Places(1, known)
