@@ -144,8 +144,8 @@ def _find(name: str, columns: tuple[Column, ...], noun: str, elsewhere: list[str
     if name in names:
         return names.index(name)
     if name in elsewhere:
-        kind = "models it" if other == "given" else "is told it as a condition"
-        raise DataError(f"There is no {noun} {name!r} to fix: the model {kind}. Take --{other}, or {other}={{...}}.")
+        kind = "modelled" if other == "given" else "a condition"
+        raise DataError(f"The column {name!r} is {kind}: fix it with --{other} {name}=VALUE, or {other}={{...}}.")
     hint = did_you_mean(name, names) or f"There are {shorten(map(repr, names), 10)}."
     raise DataError(f"The model has no {noun} {name!r}. {hint}")
 
