@@ -185,6 +185,8 @@ def test_commands_read_and_write_conditions(conditional: Conditional) -> None:
         result = conditional(*words)
         assert result.exit_code == 0, result.output
     assert "No law is broken." in conditional("doctor").output
+    assert "factor analysis" in conditional.run.summary["test"]["control_words"]
+    assert conditional.run.summary["test"]["control_words"].endswith("(told no condition)")
     result = conditional("doctor", "--data", source)
     assert "[wrong]" not in result.output, result.output
 

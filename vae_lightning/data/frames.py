@@ -171,7 +171,11 @@ def cast_values(values: np.ndarray, dtype: Any) -> Any:
         values = values > 0.5
     elif target.kind == "M":
         is_day = target == np.dtype("datetime64[D]")
-        return pd.to_datetime(np.rint(values), unit="D") if is_day else pd.to_datetime(np.rint(values * SECONDS * 1000), unit="ms")
+        return (
+            pd.to_datetime(np.rint(values), unit="D")
+            if is_day
+            else pd.to_datetime(np.rint(values * SECONDS * 1000), unit="ms")
+        )
     elif target.kind != "f":
         return values  # numbers that were given as text stay numbers
     values = values.astype(target)

@@ -9,7 +9,7 @@ Source:
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,9 +19,7 @@ from vae_lightning.data.frames import to_number
 from vae_lightning.data.wording import shorten
 from vae_lightning.errors import DataError
 from vae_lightning.inference.importance import rows_at_once
-
-if TYPE_CHECKING:
-    from vae_lightning.inference.model import VAEModel
+from vae_lightning.inference.units import DataUnits
 
 ROUND = 2**14
 """Draws of z, after which it is asked whether they are enough."""
@@ -78,7 +76,7 @@ def _advice(given: Mapping[str, Any]) -> str:
     return f"{fewer} with data.condition={names}."
 
 
-def check_given(model: "VAEModel", given: Mapping[int, Any]) -> dict[int, float]:
+def check_given(model: DataUnits, given: Mapping[int, Any]) -> dict[int, float]:
     """The values of cells, by column, as numbers in data units.
 
     Raises:
@@ -111,7 +109,7 @@ def check_given(model: "VAEModel", given: Mapping[int, Any]) -> dict[int, float]
 
 
 def draw_pool(
-    model: "VAEModel", given: Mapping[int, float], fixed: Mapping[int, float], temperature: float, prior: bool
+    model: DataUnits, given: Mapping[int, float], fixed: Mapping[int, float], temperature: float, prior: bool
 ) -> Pool:
     """Draws of z, and of conditions, weighted by how likely they make the cells that are given.
 

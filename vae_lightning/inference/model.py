@@ -6,25 +6,22 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vae_lightning.console import log
 from vae_lightning.controls.choice import fit_control
 from vae_lightning.data.batch import Batch
-from vae_lightning.data.checks import check_support
 from vae_lightning.data.columns import Column
 from vae_lightning.data.conditions import Conditions
-from vae_lightning.data.frames import Data, check_not_empty, from_matrix, row_namer, to_matrix, wrap_like
+from vae_lightning.data.frames import Data, check_not_empty, from_matrix, to_matrix, wrap_like
 from vae_lightning.data.preprocess.base import Scaling
-from vae_lightning.data.scaled import mark_holes
 from vae_lightning.data.seeds import random_stream
 from vae_lightning.data.store import ROWS_AT_ONCE, RowsInMemory
 from vae_lightning.errors import ConfigError, check_parameter
-from vae_lightning.inference.aggregate import AggregatePosterior
+from vae_lightning.inference.aggregate import describe_draws
 from vae_lightning.inference.evaluating import ReIterable, evaluating
 from vae_lightning.inference.evaluation import Evaluation, evaluate
 from vae_lightning.inference.importance import log_prob
-from vae_lightning.inference.info import describe_model
 from vae_lightning.inference.reference import DENSITY, PROBABILITY, ReferenceMeasure
 from vae_lightning.inference.sampling import Draws, find_conditions, sample_batches
 from vae_lightning.inference.scoring import (
@@ -37,13 +34,14 @@ from vae_lightning.inference.scoring import (
     noise,
     scores,
 )
+from vae_lightning.inference.units import DataUnits
 from vae_lightning.model.vae import VAE
 
 SCORE = "anomaly_score"
 KL = "kl"
 
 
-class VAEModel(nn.Module):
+class VAEModel(DataUnits):
     """A trained model as its users hold it: data rows in, data rows, codes or nats out.
 
     Arrays give arrays; data frames give data frames with the same index. A frame's columns are found by name, so
@@ -66,21 +64,10 @@ class VAEModel(nn.Module):
         record: Mapping[str, Any] | None = None,
         conditions: Conditions | None = None,
     ) -> None:
-        super().__init__()
-        self.vae = vae
-        self.scaling = scaling
-        self.columns = tuple(columns)
+        super().__init__(vae, scaling, columns, conditions)
         self.record = dict(record or {})
-        self.conditions = conditions
         #: Scores of the validation rows by kind, which :meth:`threshold` takes its quantiles from.
         self.valid_scores: dict[str, np.ndarray] = {}
-        #: Where :meth:`sample` draws z from, fitted when a run ends; None for the prior.
-        self.aggregate_posterior: AggregatePosterior | None = None
-
-    @property
-    def input_columns(self) -> tuple[Column, ...]:
-        """The columns of rows as users have them: those of the training file, modelled ones and conditions."""
-        return self.columns if self.conditions is None else self.conditions.join_columns(self.columns)
 
     def log_abs_det(self, batch: Batch) -> Tensor:
         """log |det du/dx| at each row's observed cells: what its log-density lacks in data units, (B,), float64."""
@@ -189,22 +176,6 @@ class VAEModel(nn.Module):
         """
         draws = Draws(seed, mean, temperature, prior, where or {}, given or {})
         return pd.concat(list(sample_batches(self, num_rows, draws, log.info)), ignore_index=True)
-
-    def draw_conditions(self, num_rows: int, fixed: Mapping[int, float] | None = None) -> Tensor | None:
-        """Conditions (num_rows, J) as the training rows have them, data units; None where the model has none."""
-        return None if self.conditions is None else self.conditions.draw(num_rows, fixed or {})
-
-    def tell(self, values: Tensor | None) -> Tensor | None:
-        """Conditions (B, J) in data units as the network is told them, (B, K)."""
-        if values is None or self.conditions is None:
-            return None
-        return self.conditions(values.to(self.conditions.center.device)).to(self.vae.output.weight)
-
-    def draw_codes(self, num_rows: int, temperature: float = 1.0, prior: bool = False) -> Tensor:
-        """The latent points (num_rows, L) of :meth:`sample`, from torch's global random stream."""
-        fitted = None if prior else self.aggregate_posterior
-        density = self.vae.prior if fitted is None else fitted
-        return density.sample(num_rows, temperature).to(self.vae.output.weight)
 
     @evaluating
     def log_prob(self, rows: Data, num_samples: int = 1000, seed: int = 0) -> np.ndarray | pd.Series:
@@ -325,7 +296,24 @@ class VAEModel(nn.Module):
 
     def info(self) -> dict[str, Any]:
         """What this model is, and what it was trained on: plain values by name."""
-        return describe_model(self)
+        data, options = self.record.get("data", {}), self.record.get("model", {})
+        return {
+            "data": data.get("name"),
+            "source": data.get("source"),
+            "columns": [column.name for column in self.columns],
+            "condition": [] if self.conditions is None else self.conditions.names,
+            "preprocess": self.scaling.name(),
+            "likelihood": self.vae.likelihood.name(),
+            "likelihood options": {k: v for k, v in self.record.get("likelihood", {}).items() if k != "name"},
+            "network": {name: options[name] for name in ("hidden_dims", "activation", "dropout") if name in options},
+            "latent dimensions": self.vae.latent_dim,
+            "parameters": sum(p.numel() for p in self.vae.parameters()),
+            "objective": self.record.get("objective"),
+            "seed": self.record.get("seed"),
+            "draws": describe_draws(self.aggregate_posterior),
+            "reference measure": str(self.reference_measure),
+            "least NELBO": self.loss_floor() + 0.0,
+        }
 
     def _scores(self, rows: Data, num_samples: int, seed: int) -> Iterator[Scores]:
         """A batch at a time: what each column adds to each kind would fill the memory where only sums are wanted."""
@@ -346,37 +334,6 @@ class VAEModel(nn.Module):
     def _of_densities(self, slopes: Tensor) -> Tensor:
         """A probability does not change with the units."""
         return torch.where(self.vae.likelihood.density_columns.to(slopes.device), slopes, 0.0)
-
-    def model_units(self, rows: Data) -> Batch:
-        """``rows`` (N, C) as the network sees them, on its device.
-
-        Raises:
-            DataError: as :meth:`encode`.
-        """
-        weight, likelihood = self.vae.output.weight, self.vae.likelihood
-        matrix = to_matrix(rows, self.input_columns)
-        if self.conditions is not None:
-            self.conditions.check(matrix[:, self.conditions.places], row_namer(rows))
-        x, told = self.split_conditions(torch.from_numpy(matrix).to(weight.device))
-        batch = mark_holes(self.scaling.transform(x), x, bool(torch.isnan(x).any()))._replace(condition=told)
-        check_support(
-            batch.x,
-            split="given",
-            columns=self.columns,
-            supports=likelihood.supports,
-            likelihood=likelihood.name(),
-            preprocess=self.scaling.name(),
-            place=row_namer(rows),
-            mask=batch.mask,
-        )
-        return batch.cast(weight)
-
-    def split_conditions(self, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Rows (B, C + J) as users have them → modelled columns (B, C) in data units, and what is told of them."""
-        if self.conditions is None:
-            return rows, None
-        x, values = self.conditions.split(rows)
-        return x, self.tell(values)
 
     def _code_columns(self) -> list[Column]:
         return [Column(f"z{i}", "float64") for i in range(self.vae.latent_dim)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,7 @@ from vae_lightning.data.wording import shorten
 from vae_lightning.errors import DataError, check_parameter, did_you_mean, is_count
 from vae_lightning.inference.evaluating import evaluating
 from vae_lightning.inference.given import Pool, check_given, draw_pool
-
-if TYPE_CHECKING:
-    from vae_lightning.inference.model import VAEModel
+from vae_lightning.inference.units import DataUnits
 
 
 @dataclass(frozen=True)
@@ -56,9 +54,9 @@ class Draws:
 
 
 def sample_batches(
-    model: "VAEModel", num_rows: int, draws: Draws, notify: Callable[[str], None]
+    model: DataUnits, num_rows: int, draws: Draws, notify: Callable[[str], None]
 ) -> Iterator[pd.DataFrame]:
-    """New rows, a batch at a time; see :meth:`VAEModel.sample`.
+    """New rows, a batch at a time.
 
     Args:
         model: trained.
@@ -83,7 +81,7 @@ def sample_batches(
 
 @evaluating
 def _draw(
-    model: "VAEModel",
+    model: DataUnits,
     num_rows: int,
     draws: Draws,
     fixed: Mapping[int, float],
@@ -107,7 +105,7 @@ def _draw(
     return model.conditions.join(values, told.numpy())
 
 
-def find_conditions(model: "VAEModel", where: Mapping[str, Any]) -> dict[int, float]:
+def find_conditions(model: DataUnits, where: Mapping[str, Any]) -> dict[int, float]:
     """Values of condition columns by their numbers.
 
     Raises:
@@ -133,7 +131,7 @@ def find_conditions(model: "VAEModel", where: Mapping[str, Any]) -> dict[int, fl
     return fixed
 
 
-def _find_given(model: "VAEModel", given: Mapping[str, Any]) -> dict[int, float]:
+def _find_given(model: DataUnits, given: Mapping[str, Any]) -> dict[int, float]:
     told = [] if model.conditions is None else model.conditions.names
     found = {_find(name, model.columns, "column", told, "where"): value for name, value in given.items()}
     return check_given(model, found)
@@ -154,5 +152,5 @@ def _words(cells: Mapping[str, Any]) -> str:
     return " and ".join(f"{name}={value}" for name, value in cells.items())
 
 
-def _is_modelled_whole(model: "VAEModel", column: Column) -> bool:
+def _is_modelled_whole(model: DataUnits, column: Column) -> bool:
     return column in model.columns and np.dtype(column.dtype).kind in "iub"
