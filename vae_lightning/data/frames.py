@@ -215,7 +215,7 @@ def _as_given(series: pd.Series, values: np.ndarray, column: Column, fractions: 
         return [known.get(text, text) for text in _uncode(values, column.levels)]
     is_number = not column.is_date
     found = values if is_number and fractions else cast_values(values, column.dtype)
-    if is_number and series.dtype.kind in "iufb":
+    if is_number and isinstance(series.dtype, np.dtype) and series.dtype.kind == "f":
         return np.asarray(found, dtype=np.float64)
     if series.dtype.kind == "M" and getattr(series.dtype, "tz", None):
         return pd.DatetimeIndex(found).tz_localize("UTC").tz_convert(series.dtype.tz)
@@ -230,7 +230,7 @@ def _fill(series: pd.Series, hole: np.ndarray, values: Any) -> pd.Series:
         again = again.cat.add_categories(sorted(set(values) - set(again.cat.categories)))
     elif isinstance(values, list) and series.dtype.kind in "iufb":
         again = again.astype(object)  # a column of texts of which these rows hold none
-    elif series.dtype.kind in "iu" and (np.asarray(values) % 1 != 0).any():
+    elif series.dtype.kind in "iub" and (np.asarray(values) % 1 != 0).any():
         again = again.astype("Float64")
     again[hole] = values
     return again

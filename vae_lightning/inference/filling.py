@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.columns import Column
-from vae_lightning.data.frames import Data, check_not_empty, fill_holes, wrap_like
+from vae_lightning.data.frames import Data, check_not_empty, fill_holes, to_matrix, wrap_like
 from vae_lightning.data.preprocess.base import Scaling
+from vae_lightning.data.scaled import mark_holes
 from vae_lightning.data.seeds import random_stream, stream_seed
 from vae_lightning.errors import check_parameter, is_count
 from vae_lightning.inference.evaluating import evaluating
@@ -22,10 +24,6 @@ class FillingMixin(nn.Module):
     vae: VAE
     scaling: Scaling
     columns: Sequence[Column]
-
-    def model_units(self, rows: Data) -> Batch:
-        """Rows (N, C) as the network sees them."""
-        raise NotImplementedError
 
     @evaluating
     def impute(
@@ -41,7 +39,8 @@ class FillingMixin(nn.Module):
         """``rows`` (N, C) with their empty cells filled; what is observed stays as it is.
 
         A number becomes its conditional mean given the row's observed cells, a text or one of two values the likeliest
-        one. The spread of such guesses is less than that of data: for that take ``draws``, of which each is a table
+        one. A number that no row of the training data could hold, such as a sixth class of five, is not looked at, and
+        stays. The spread of such guesses is less than that of data: for that take ``draws``, of which each is a table
         that might have been (multiple imputation). Interval estimates are quantiles over draws.
 
         Args:
@@ -60,12 +59,23 @@ class FillingMixin(nn.Module):
         legal = draws is None or is_count(draws)
         check_parameter("impute", "draws", legal, "a whole number from 1 on, or None", draws)
         check_not_empty(rows)
+        x = torch.from_numpy(to_matrix(rows, self.columns)).to(self.vae.output.weight.device)
+        batch = self._known_cells(x)
         has_mode = choose_modes(self.columns, self.vae.likelihood.supports, mean)
         with random_stream(stream_seed(seed, "impute")):
-            found = impute(self.vae, self.scaling, self.model_units(rows), has_mode, draws or 0, num_samples)
+            found = impute(self.vae, self.scaling, batch, has_mode, draws or 0, num_samples)
+        found = found.at(torch.isnan(x))
         tables = [
             fill_holes(rows, t.cpu().numpy(), self.columns, mean) for t in (found.draws if draws else [found.guess])
         ]
         filled = tables if draws else tables[0]
         names = [column.name for column in self.columns]
         return (filled, wrap_like(rows, found.uncertainty, names)) if return_uncertainty else filled
+
+    def _known_cells(self, x: Tensor) -> Batch:
+        """Rows (N, C) in model units, masked where a cell is empty or holds what the model has no word for."""
+        batch = mark_holes(self.scaling.transform(x), x, True)
+        columns = zip(self.vae.likelihood.supports, batch.x.T, strict=True)
+        known = torch.stack([support.contains(values) for support, values in columns], 1)
+        assert batch.mask is not None
+        return batch._replace(mask=batch.mask & known).cast(self.vae.output.weight)

@@ -39,6 +39,10 @@ class Imputed(NamedTuple):
     uncertainty: Tensor
     draws: Tensor
 
+    def at(self, cells: Tensor) -> "Imputed":
+        """The same of some of the cells, (N, C), bool; the others are NaN."""
+        return Imputed(*(torch.where(cells, part, torch.nan) for part in self))
+
 
 def choose_modes(columns: Sequence[Column], supports: Sequence[Support], mean: bool = False) -> Tensor:
     """Columns whose guess is the likeliest value, (C,), bool: texts, and unless ``mean`` those of two numbers."""

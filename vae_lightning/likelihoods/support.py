@@ -138,11 +138,12 @@ class Real(Support):
         return "standardize", "as the likelihood takes all real numbers"
 
     def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
-        # Closest together at the mean, where a density may have a kink, and far enough out for exponential tails.
-        steps = torch.linspace(-1, 1, 2001, dtype=torch.float64, device=mean.device)
-        steps = (20 * steps.abs() ** 1.5 * steps.sign()).view(-1, *(1,) * mean.ndim)
-        nodes = mean.double() + stddev.double() * steps
-        return nodes, _trapezoid(nodes)
+        # Closest together at the mean, where a density may have a kink, ever farther apart and far enough out for tails
+        # that fall as a power of x.
+        steps = torch.linspace(-1, 1, 2001, dtype=torch.float64, device=mean.device).view(-1, *(1,) * mean.ndim)
+        width, growth = 0.05 * stddev.double(), math.asinh(1e4 / 0.05)
+        nodes = mean.double() + width * torch.sinh(growth * steps)
+        return nodes, width * growth * torch.cosh(growth * steps) / 1000
 
     def alternatives(self, preprocess: str) -> list[Setting]:
         return []
@@ -341,6 +342,38 @@ class SharedOrReal(Real):
         return torch.cat([shared, nodes]), torch.cat([torch.ones_like(weights[:1]), weights])
 
 
+@dataclass(frozen=True)
+class Ordinal(Support):
+    """Codes 0, 1, ..., k - 1 of k levels in an order; see :func:`ordinal`.
+
+    Attributes:
+        size: k.
+    """
+
+    is_probability: bool = True
+    likelihood: str = "ordinal"
+    size: int = 3
+    standardizes_features = True
+
+    def contains(self, x: Tensor) -> Tensor:
+        return (x >= 0) & (x < self.size) & (x == x.round())
+
+    def default_preprocess(self, low: float, high: float, value_range: tuple[float, float] | None) -> tuple[str, str]:
+        return "none", "as the likelihood takes codes as they are"
+
+    def to_features(self, x: Tensor) -> Tensor:
+        return x
+
+    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
+        nodes = torch.arange(self.size, dtype=torch.float64, device=mean.device)
+        nodes = nodes.view(-1, *(1,) * mean.ndim).expand(-1, *mean.shape)
+        return nodes, torch.ones_like(nodes)
+
+    def alternatives(self, preprocess: str) -> list[Setting]:
+        undo = [Setting("data.preprocess", "none", "the codes as they are")] if preprocess != "none" else []
+        return [*undo, GAUSSIAN]
+
+
 GAUSSIAN = Setting("likelihood", "gaussian", "takes all real numbers")
 MINMAX = Setting("data.preprocess", "minmax", "each column rescaled to [0, 1]")
 BINARIZE = Setting("data.preprocess", "binarize", "each value becomes 0 or 1")
@@ -375,6 +408,15 @@ def categories(levels: int) -> Categories:
     'one of 3 categories, by its code from 0 to 2'
     """
     return Categories(f"one of {levels:,} categories, by its code from 0 to {levels - 1}", "categories", levels=levels)
+
+
+def ordinal(levels: int) -> Ordinal:
+    """The support of a column of ``levels`` levels in an order, by their codes.
+
+    >>> ordinal(5).words
+    'one of 5 levels, by its code from 0 to 4'
+    """
+    return Ordinal(f"one of {levels:,} levels, by its code from 0 to {levels - 1}", "levels", size=levels)
 
 
 SUPPORTS = (BINARY, COUNT, UNIT, REAL)
