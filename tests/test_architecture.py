@@ -18,6 +18,7 @@ LAYERS = [
     ["networks"],
     ["objectives"],
     ["data"],
+    ["comparison"],
     ["controls"],
     ["model"],
     ["inference"],

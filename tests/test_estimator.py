@@ -300,7 +300,7 @@ def test_other_likelihoods_score_what_they_should() -> None:
         ("hidden_dims", (8, 0), "a sequence of whole numbers from 1 on"),
         ("activation", ["relu"], "one of relu, leaky_relu, elu, gelu, silu, softplus, tanh, auto"),
         ("dropout", 1, "at least 0 and below 1"),
-        ("preprocess", "scale", "one of binarize, minmax, none, standardize or None"),
+        ("preprocess", "scale", "one of binarize, gaussianize, minmax, none, standardize or None"),
         ("prior", "mixtrue", "one of mixture, standard_normal"),
         ("posterior", {"log_var_bound": 3.0}, "one of gaussian"),
         ("objective", ["iwae"], "one of elbo, iwae"),

@@ -30,9 +30,11 @@ EVERYWHERE = {"bernoulli", "continuous_bernoulli", "gaussian"}
 """Likelihoods that the other tests use; every other one in the folder is taken through the program here."""
 TYPED = {
     "poisson": ["objective=iwae", "objective.num_samples=3", "prior=mixture"],
+    "gamma": ["optimizer.lr=0.05"],
+    "zero_inflated": ["optimizer.lr=0.05"],
     "laplace": ["likelihood.scale=optimal", "prior=mixture", "prior.num_components=3"],
 }
-OWN_PARAMETERS = {"negative_binomial": 3.0}
+OWN_PARAMETERS = {"negative_binomial": 3.0, "gamma": 3.0, "log_normal": -1.0, "zero_inflated": 3.0, "student_t": -2.0}
 """Of families whose noise at their first values would leave a hidden variable little to say."""
 CASES = [name for name in Likelihood.families() if name not in EVERYWHERE]
 SHORT = ["trainer.max_epochs=40", "scheduler.epochs=40", "optimizer.lr=0.02"]
@@ -58,9 +60,9 @@ def rows_of(case: str) -> pd.DataFrame:
         parameter.data.fill_(OWN_PARAMETERS.get(case, 0.0))
     support = likelihood.supports[0]
     # Real numbers are told their location, categories the logit of the first of them, all others a logarithm.
-    strength = 5.0 if support == REAL or support.levels else 1.0
+    strength = 5.0 if support == REAL or support.levels or case == "ordinal" else 1.0
     slope = strength * torch.tensor([1.0, -0.8, 0.6, -0.5, 0.4])
-    raw = torch.zeros(300, likelihood.raw_size)
+    raw = torch.full((300, likelihood.raw_size), -2.0 if case == "zero_inflated" else 0.0)  # few zeros but its own
     step = likelihood.raw_size // 5 if support.levels else 1
     raw[:, : 5 * step : step] = torch.linspace(0, 3, 5) + slope * torch.randn(300, 1)
     values = likelihood(raw).sample().double().numpy()
@@ -85,7 +87,7 @@ def table(case: str, made_once: Callable[..., Path]) -> Path:
 
 @pytest.fixture
 def typed(case: str, table: Path) -> list[str]:
-    return ["data=table", f"data.path={table}", f"likelihood={case}", *TYPED.get(case, []), *SHORT]
+    return ["data=table", f"data.path={table}", f"likelihood={case}", *SHORT, *TYPED.get(case, [])]
 
 
 @pytest.fixture

@@ -12,18 +12,20 @@ from vae_lightning.version import __version__
 
 if TYPE_CHECKING:
     from vae_lightning.estimator.estimator import VAEEstimator
+    from vae_lightning.estimator.imputer import VAEImputer
     from vae_lightning.model.vae import VAE
     from vae_lightning.runs.loading import load
     from vae_lightning.training.module import VAEModule
     from vae_lightning.training.schedules import Cosine
 
-__all__ = ["VAE", "Cosine", "VAEEstimator", "VAEModule", "__version__", "load"]
+__all__ = ["VAE", "Cosine", "VAEEstimator", "VAEImputer", "VAEModule", "__version__", "load"]
 
 _PLACES = {
     "load": "runs.loading",
     "Cosine": "training.schedules",
     "VAE": "model.vae",
     "VAEEstimator": "estimator.estimator",
+    "VAEImputer": "estimator.imputer",
     "VAEModule": "training.module",
 }
 

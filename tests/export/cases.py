@@ -12,6 +12,7 @@ from tests.models import rows_of
 from vae_lightning.data.columns import Column
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.preprocess.binarize import Binarize
+from vae_lightning.data.preprocess.gaussianize import Gaussianize
 from vae_lightning.data.preprocess.minmax import MinMax
 from vae_lightning.data.preprocess.none import Identity
 from vae_lightning.data.preprocess.standardize import Standardize
@@ -40,6 +41,7 @@ CASES: dict[str, tuple[Any, Callable[[], Scaling], Any, dict[str, Any]]] = {
         {"residual": True, "normalization": "batch", "dropout": 0.5, "activation": "elu"},
     ),
     "gaussian optimal": (lambda c: Gaussian(c, "optimal"), lambda: Standardize(C), "elbo", {"activation": "softplus"}),
+    "gaussian of normal scores": (Gaussian, lambda: Gaussianize(C), "elbo", {}),
     "linear": (Gaussian, lambda: MinMax(C), "elbo", {"hidden_dims": [], "activation": "tanh"}),
 }
 NEW = {
@@ -62,7 +64,8 @@ UNITS = {
 def data(name: str, n: int, seed: int) -> np.ndarray:
     """Rows in data units, whose columns differ in scale."""
     mean, scale = UNITS.get(name, (0.0, 1.0))
-    return mean + scale * np.random.default_rng(seed).normal(size=(n, C)) * [1, 2, 0.5, 3, 1]
+    rows = mean + scale * np.random.default_rng(seed).normal(size=(n, C)) * [1, 2, 0.5, 3, 1]
+    return np.stack([np.exp(rows[:, 0]), *rows.T[1:4], rows[:, 4].clip(0)], 1) if "scores" in name else rows
 
 
 def trained(name: str, record: dict[str, Any] | None = None) -> VAEModel:

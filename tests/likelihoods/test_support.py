@@ -12,9 +12,19 @@ from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.errors import Setting
 from vae_lightning.likelihoods import support as module
 from vae_lightning.likelihoods.base import Likelihood
-from vae_lightning.likelihoods.support import BINARY, COUNT, REAL, UNIT, Support, categories
+from vae_lightning.likelihoods.support import (
+    BINARY,
+    COUNT,
+    NONNEGATIVE,
+    POSITIVE,
+    REAL,
+    UNIT,
+    Support,
+    categories,
+    ordinal,
+)
 
-SUPPORTS = [*(value for value in vars(module).values() if isinstance(value, Support)), categories(4)]
+SUPPORTS = [*(value for value in vars(module).values() if isinstance(value, Support)), categories(4), ordinal(4)]
 VALUES = torch.tensor([-1e30, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 1e30, math.inf, -math.inf, math.nan])
 RANGES = [(0.0, 1.0, None), (0.0, 16.0, (0.0, 16.0)), (-3.0, 900.0, None), (0.0, 7.0, None)]
 
@@ -27,6 +37,9 @@ RANGES = [(0.0, 1.0, None), (0.0, 16.0, (0.0, 16.0)), (-3.0, 900.0, None), (0.0,
         (BINARY, [0.0, 0.5, 1.0]),
         (COUNT, [0.0, 1.0, 2.0, 1e30]),
         (categories(2), [0.0, 1.0]),
+        (ordinal(3), [0.0, 1.0, 2.0]),
+        (POSITIVE, [0.5, 1.0, 2.0, 1e30]),
+        (NONNEGATIVE, [0.0, 0.5, 1.0, 2.0, 1e30]),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -72,6 +85,10 @@ def test_features_of_legal_values_are_finite_and_tell_values_apart(support: Supp
         (REAL, scipy.stats.logistic(0, 1).pdf),
         (UNIT, scipy.stats.beta(2, 5).pdf),
         (UNIT, scipy.stats.uniform().pdf),
+        (POSITIVE, scipy.stats.lognorm(2.0, scale=1e-3).pdf),
+        (POSITIVE, scipy.stats.lognorm(1e-3, scale=1e5).pdf),
+        (POSITIVE, scipy.stats.gamma(0.3, scale=1e4).pdf),
+        (POSITIVE, scipy.stats.gamma(1e4, scale=1e-9).pdf),
         (BINARY, scipy.stats.bernoulli(0.3).pmf),
         (categories(5), scipy.stats.rv_discrete(values=(range(5), [0.5, 0.0, 0.1, 0.3, 0.1])).pmf),
         (COUNT, scipy.stats.poisson(0.01).pmf),

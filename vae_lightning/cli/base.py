@@ -1,7 +1,8 @@
 """What the commands on a run directory share: one line for a mistake, and rows that stream through a model."""
 
 import errno
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -78,8 +79,19 @@ def pass_through(
     settings: Sequence[str],
     work: "Callable[[pd.DataFrame], pd.DataFrame]",
     what: str,
+    reader: "RowReader | None" = None,
 ) -> None:
     """Read rows batch by batch, hand each to ``work``, and write what it gives back.
+
+    Args:
+        model: whose columns are read.
+        data: the file to read.
+        output: the file to write.
+        key: which array of an NPZ archive.
+        settings: how a text is written.
+        work: rows to what is written.
+        what: has been done to rows, for the count at the end.
+        reader: of ``data``, where one is open already.
 
     Raises:
         UserError: for rows that do not fit the model, or files that cannot be read or written.
@@ -89,8 +101,8 @@ def pass_through(
 
     if "-" not in (data, output) and Path(output).exists() and Path(output).samefile(Path(data).expanduser()):
         raise DataError(f"The output '{output}' is the input: name another file, so that no row is lost.")
-    reader = open_rows(model, data, key, settings, is_text(output))
-    first = True
+    reader = open_rows(model, data, key, settings, is_text(output)) if reader is None else reader
+    first, empty = True, Counter[str]()
     with counting(what) as count, RowWriter(output) as writer:
         for rows in reader:
             if first:
@@ -99,14 +111,21 @@ def pass_through(
                 _note_unknown(model, rows)
             first = False
             writer.write(work(rows))
+            empty += Counter(count_empty(model, rows))
             count(len(rows))
         if first:
             raise DataError(f"{'The input' if data == '-' else data} holds no rows.")
+    note_empty(model, empty, what)
     note_formulas(writer)
 
 
 def open_rows(
-    model: "VAEModel", data: str, key: str | None, settings: Sequence[str], verbatim: bool = True
+    model: "VAEModel",
+    data: str,
+    key: str | None,
+    settings: Sequence[str],
+    verbatim: bool = True,
+    keeps_texts: bool = False,
 ) -> "RowReader":
     """The rows of a file or a pipe, read as the run's own file was where it is written alike.
 
@@ -116,6 +135,7 @@ def open_rows(
         key: which array of an NPZ archive.
         settings: how a text is written, as a training run is told: ``data.decimal=comma``.
         verbatim: as :class:`RowReader` has it.
+        keeps_texts: likewise.
     """
     from vae_lightning.data.files.dialect import Dialect, recorded_dialect
     from vae_lightning.data.files.reading import RowReader
@@ -123,7 +143,7 @@ def open_rows(
     given = read_settings(settings)
     recorded = recorded_dialect(model.record, data)
     dialects = [replace(recorded, **given), Dialect(**given)]
-    return RowReader(data, model.input_columns, key, verbatim, dialects)
+    return RowReader(data, model.input_columns, key, verbatim, dialects, keeps_texts)
 
 
 def read_settings(words: Sequence[str]) -> dict[str, Any]:
@@ -169,6 +189,32 @@ def others(model: "VAEModel", rows: "pd.DataFrame", new: "pd.DataFrame") -> "pd.
     if twice:
         raise DataError(f"The rows already have a column {twice[0]!r}, which the output needs: rename it.")
     return pd.concat([kept, new], axis=1) if len(kept.columns) else new
+
+
+def count_empty(model: "VAEModel", rows: "pd.DataFrame") -> dict[str, int]:
+    """How many cells of each of the model's columns are empty; columns without one are left out."""
+    names = [column.name for column in model.columns]
+    return {name: number for name, number in rows[names].isna().sum().items() if number}
+
+
+def note_empty(model: "VAEModel", empty: Mapping[str, int], what: str) -> None:
+    """Say what has become of rows with empty cells.
+
+    Args:
+        model: that read them.
+        empty: cells by column.
+        what: was done with the rows, a participle.
+    """
+    from vae_lightning.data.wording import count, shorten
+
+    if not empty:
+        return
+    cells, most = sum(empty.values()), sorted(empty, key=lambda name: -empty[name])
+    says = f"{count(cells, 'cell')} of {count(len(empty), 'column')} {'is' if cells == 1 else 'are'} empty "
+    says += f"({shorten(f'{name}: {empty[name]:,}' for name in most)}): such rows are {what} by their other cells."
+    if not model.vae.features.sees_mask:
+        says += " This model was trained on rows without empty cells: its encoder has never seen any."
+    note(says)
 
 
 def _note_unknown(model: "VAEModel", rows: "pd.DataFrame") -> None:

@@ -1,5 +1,6 @@
 """``vae-lightning evaluate``: the test table again, on any file."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from vae_lightning.cli.base import (
     key_option,
     load_model,
     note,
+    note_empty,
     one_line_errors,
     open_rows,
     run_argument,
@@ -72,8 +74,15 @@ def _on_file(model: "VAEModel", data: str, key: str | None, settings: tuple[str,
     from vae_lightning.errors import DataError, UserError
 
     batches = model.batches(open_rows(model, data, key, settings))
-    if next(iter(batches), None) is None:
+    names, empty, are_there = [column.name for column in model.columns], Counter[str](), False
+    for batch in batches:
+        are_there = True
+        if batch.mask is not None:
+            counts = (~batch.mask).sum(0).tolist()
+            empty += Counter({name: number for name, number in zip(names, counts, strict=True) if number})
+    if not are_there:
         raise DataError(f"{data} holds no rows.")
+    note_empty(model, empty, "judged")
     try:
         rows = _recorded_rows(model)
     except UserError as error:

@@ -33,9 +33,14 @@ def info(run: Path, as_json: bool) -> None:
         if as_json:
             click.echo(to_json(found))
             return
+        choices = found.pop("choices")
         width = max(map(len, found))
         for name, value in found.items():
             click.echo(f"{name:<{width}}  {_word(value)}")
+        if choices:
+            from vae_lightning.data.schema import align_choices
+
+            click.echo(f"what each column was taken for\n{align_choices(choices)}")
 
 
 def _outcome(run: Path, loaded: "Loaded") -> dict[str, Any]:

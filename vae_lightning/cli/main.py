@@ -8,12 +8,14 @@ from contextlib import nullcontext, suppress
 
 import click
 
+from vae_lightning.cli.compare import compare
 from vae_lightning.cli.doctor import doctor
 from vae_lightning.cli.encode import encode
 from vae_lightning.cli.evaluate import evaluate
 from vae_lightning.cli.export import export
 from vae_lightning.cli.failure import USER_WANTS_TRACEBACKS, fail
 from vae_lightning.cli.help import describe_settings
+from vae_lightning.cli.impute import impute
 from vae_lightning.cli.info import info
 from vae_lightning.cli.job import run_job
 from vae_lightning.cli.reconstruct import reconstruct
@@ -33,7 +35,7 @@ def main() -> None:
     """Train variational autoencoders whose loss can be trusted."""
 
 
-for command in (evaluate, encode, reconstruct, sample, score, export, info, doctor, report):
+for command in (evaluate, compare, encode, reconstruct, sample, score, impute, export, info, doctor, report):
     main.add_command(command)
 
 

@@ -52,7 +52,7 @@ def prepare_overrides(arguments: Sequence[str], conf: Path = CONF, *, sweeps: bo
     if OWN_CONF & set(flags):
         return [*flags, *overrides]
     settings = _flatten(yaml.safe_load((conf / "train.yaml").read_text(encoding="utf-8")))
-    checked = [_check(override, names, settings, conf) for override in _choose_table(overrides)]
+    checked = [_check(override, names, settings, conf) for override in _choose_families(_choose_table(overrides))]
     return [*flags, *filter(None, checked)]
 
 
@@ -108,6 +108,13 @@ def _choose_table(overrides: Sequence[str]) -> list[str]:
     names = {override.lstrip("+").partition("=")[0] for override in overrides}
     wants_table = "data.path" in names and not names & {"data", "data.name", "data._target_", "experiment"}
     return ["data=table", *overrides] if wants_table else list(overrides)
+
+
+def _choose_families(overrides: Sequence[str]) -> list[str]:
+    """A table's columns may be of any kind: unless something else says what they are, each gets a family of its own."""
+    names = {override.lstrip("+").partition("=")[0] for override in overrides}
+    is_decided = {"experiment", "resume"} & names or "likelihood" in map(group_of, names)
+    return list(overrides) if is_decided or "data=table" not in overrides else ["likelihood=auto", *overrides]
 
 
 def _check(argument: str, groups: set[str], settings: set[str], conf: Path) -> str:

@@ -22,7 +22,7 @@ from vae_lightning.data.dataset import Dataset
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.preprocess.choice import fit_scaling
 from vae_lightning.data.scaled import scale_rows
-from vae_lightning.data.schema import by_column, describe_choices, infer_choices
+from vae_lightning.data.schema import by_column, describe_choices, infer_choices, tabulate_choices
 from vae_lightning.data.sources.base import Source
 from vae_lightning.data.store import RowStore
 from vae_lightning.data.wording import count, shorten
@@ -72,9 +72,9 @@ def prepare(settings: Settings, dataset: Dataset) -> Prepared:
         DataError: when the likelihood cannot accept the rows.
         ConfigError: for values that a part of the model refuses.
     """
-    options, scaling, reason = settings.rows, None, "as each column's family wants it"
+    scaling, reason, choices = None, "as each column's family wants it", list[list[str]]()
     if settings.is_mixed:
-        settings, scaling = _choose_families(settings, dataset)
+        settings, scaling, choices = _choose_families(settings, dataset)
     settings = fit_to_rows(settings, len(dataset.train), len(dataset.columns))
     if dataset.has_holes:
         settings = replace(settings, model={**settings.model, "sees_mask": True})
@@ -94,13 +94,13 @@ def prepare(settings: Settings, dataset: Dataset) -> Prepared:
     for notice in find_cautions(dataset, scaling, settings):
         log.warning(str(notice))
     start_model(vae, rows["train"], rows["valid"])
-    record = make_record(settings, dataset, scaling, conditions)
+    record = make_record(settings, dataset, scaling, choices, conditions)
     model = VAEModel(vae, scaling, dataset.columns, record, conditions)
     return Prepared(dataset, rows, model, settings)
 
 
-def _choose_families(settings: Settings, dataset: Dataset) -> tuple[Settings, Scaling]:
-    """The settings with a family for each column in the place of ``auto``, and each column's scaling, fitted."""
+def _choose_families(settings: Settings, dataset: Dataset) -> tuple[Settings, Scaling, list[list[str]]]:
+    """The settings with a family for each column in the place of ``auto``, each column's scaling, fitted, and why."""
     asked, bounded = settings.likelihood["columns"], settings.likelihood["bounded"]
     choices = infer_choices(dataset, asked, settings.rows.preprocess)
     log.info(
@@ -108,13 +108,14 @@ def _choose_families(settings: Settings, dataset: Dataset) -> tuple[Settings, Sc
     )
     node = {**by_column(choices, "scaling"), "bounded": bounded, "decimals": [choice.decimals for choice in choices]}
     scaling = build_part(Scaling, node, "data.preprocess", num_columns=len(dataset.columns))  # type: ignore[type-abstract]
-    return replace(settings, likelihood=by_column(choices, "family")), scaling.fit(dataset.train)
+    chosen = replace(settings, likelihood=by_column(choices, "family"))
+    return chosen, scaling.fit(dataset.train), tabulate_choices(choices)
 
 
 def _describe(dataset: Dataset, scaling: Scaling, reason: str) -> None:
     sizes = " / ".join(f"{len(rows):,}" for rows in (dataset.train, dataset.valid, dataset.test))
     log.info(f"Data: {dataset.name}, {len(dataset.columns):,} columns, {sizes} rows (train / validation / test).")
-    log.info(f"Preprocessing: {scaling.name()}, {reason}.")
+    log.info(f"Preprocessing: {scaling.words}, {reason}.")
     if dataset.has_holes:
         holes = sum(int(np.isnan(part.x).sum()) for part in (dataset.train, dataset.valid, dataset.test))
         log.info(
@@ -149,8 +150,8 @@ def _check_rows(dataset: Dataset, rows: Mapping[str, RowStore], likelihood: Like
                 split=part,
                 columns=dataset.columns,
                 supports=likelihood.supports,
-                likelihood=likelihood.name(),
-                preprocess=scaling.name(),
+                likelihood=likelihood.column_names,
+                preprocess=scaling.column_names,
                 first_row=first,
                 mask=batch.mask,
             )

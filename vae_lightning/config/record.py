@@ -15,9 +15,21 @@ from vae_lightning.model.parts import BLOCKS, NAME
 
 
 def make_record(
-    settings: Settings, dataset: Dataset, scaling: Scaling, conditions: Conditions | None = None
+    settings: Settings,
+    dataset: Dataset,
+    scaling: Scaling,
+    choices: Sequence[Sequence[str]] = (),
+    conditions: Conditions | None = None,
 ) -> dict[str, Any]:
-    """What the same model is made from again, and what it was trained on: names and plain values."""
+    """What the same model is made from again, and what it was trained on: names and plain values.
+
+    Args:
+        settings: with numbers for what was left to the rows.
+        dataset: the rows.
+        scaling: fitted.
+        choices: what each column was taken for, and why, in words; empty where one family takes all.
+        conditions: what is told beside the rows.
+    """
     return {
         **settings.parts,
         "preprocess": {NAME: scaling.name(), **scaling.options()},
@@ -28,6 +40,7 @@ def make_record(
             "fingerprint": dataset.fingerprint,
             "image_shape": dataset.image_shape,
             "source": settings.source,
+            **({"choices": [list(one) for one in choices]} if choices else {}),
         },
     }
 
@@ -61,7 +74,7 @@ def recorded_dataset(record: Mapping[str, Any], names: Sequence[str]) -> Dataset
         )
     check_arguments(arguments, family, "data")
     source: Source = call(family, "data", **arguments)
-    dataset = source.load_mixed() if BLOCKS in record.get("likelihood", {}) else source.load()
+    dataset = source.load_mixed() if BLOCKS in record.get("preprocess", {}) else source.load()
     found = ([column.name for column in dataset.columns], dataset.fingerprint)
     if found != (list(names), record["data"]["fingerprint"]):
         raise DataError(

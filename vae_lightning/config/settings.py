@@ -70,7 +70,8 @@ class RowOptions:
 
     Args:
         batch_size: rows a step
-        preprocess: how columns are scaled: none, standardize, minmax or binarize; by default as the likelihood wants it
+        preprocess: how columns are scaled: none, standardize, gaussianize, minmax or binarize; by default as the
+            likelihood wants it
         threshold: what binarize takes for the border between 0 and 1
         resample: draw the bits of binarize anew whenever a row is read, each value being the share of ones
     """

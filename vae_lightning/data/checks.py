@@ -27,8 +27,8 @@ def check_support(
     split: str,
     columns: Sequence[Column],
     supports: Sequence[Support],
-    likelihood: str,
-    preprocess: str,
+    likelihood: Sequence[str],
+    preprocess: Sequence[str],
     place: Callable[[int], str] | None = None,
     first_row: int = 1,
     mask: Tensor | None = None,
@@ -40,8 +40,8 @@ def check_support(
         split: Which rows they are, as an adjective: ``"train"``, ``"valid"``, ``"test"``.
         columns: Length C.
         supports: What is legal in each column, length C.
-        likelihood: Its name.
-        preprocess: The name of the preprocessing that the rows went through.
+        likelihood: The name of each column's, length C.
+        preprocess: The name of the preprocessing that each column went through, length C.
         place: How a row is called; by default by its number.
         first_row: The number of the first row.
         mask: Which cells hold a value, ``(N, C)``; None for all.
@@ -50,10 +50,13 @@ def check_support(
         DataError: Naming the columns, how many values, the first bad one, and what to type instead.
     """
     bad = is_illegal(u, supports) if mask is None else is_illegal(u, supports) & mask
-    num_bad = int(bad.sum())
-    if not num_bad:
+    if not bool(bad.any()):
         return
     row, column = divmod(int(bad.flatten().byte().argmax()), u.shape[1])
+    # Of columns side by side, those that are refused for the same reason.
+    kinds = list(zip(supports, likelihood, preprocess, strict=True))
+    bad = bad & torch.tensor([kind == kinds[column] for kind in kinds], device=u.device)
+    num_bad, name, way = int(bad.sum()), likelihood[column], preprocess[column]
     where = bad.any(dim=0).nonzero().flatten().tolist()
     names = [repr(columns[index].name) for index in where]
     low, high = u[bad].min().item(), u[bad].max().item()
@@ -61,12 +64,45 @@ def check_support(
     first = f"{u[row, column].item():.6g} in {where_it_is}, column {columns[column].name!r}"
     share = f"in {count(len(names), 'column')} of {len(columns):,}" if len(columns) > 1 else "in the only column"
     raise DataError(
-        f"The data do not fit the {likelihood} likelihood, whose values must be {supports[column].words}: {num_bad:,} "
-        f"of {count(bad.numel(), 'value')} of the {split} rows (after preprocess={preprocess}) "
+        f"The data do not fit the {name} likelihood, whose values must be {supports[column].words}: {num_bad:,} "
+        f"of {count(bad.numel(), 'value')} of the {split} rows (after preprocess={way}) "
         f"{'is' if num_bad == 1 else 'are'} something else (from {low:.6g} to {high:.6g}), {share}: {shorten(names)}. "
         f"The first is {first}.{_too_large(u[bad])}",
-        _alternatives(supports[column], likelihood, preprocess, u[bad]),
+        _alternatives(supports[column], name, way, u[bad]),
     )
+
+
+def check_known(
+    x: Tensor,
+    columns: Sequence[Column],
+    known: Sequence[Sequence[float] | None],
+    place: Callable[[int], str],
+) -> None:
+    """Raise a DataError if a number is none of those that its column may hold.
+
+    Args:
+        x: Rows in data units, ``(N, C)``; NaN is an empty cell.
+        columns: Length C.
+        known: The values that each column may hold, length C; None where any.
+        place: How a row is called.
+
+    Raises:
+        DataError: Naming the column, the values it may hold, how many others there are and the first.
+    """
+    for index, values in enumerate(known):
+        if values is None:
+            continue
+        cells = x[:, index]
+        bad = ~(torch.isin(cells, torch.tensor(values, dtype=cells.dtype, device=x.device)) | torch.isnan(cells))
+        if not bool(bad.any()):
+            continue
+        row = int(bad.byte().argmax())
+        told = shorten((f"{value:.10g}" for value in values), 10)
+        raise DataError(
+            f"The column {columns[index].name!r} must hold one of {told}: the values that the model was trained on. "
+            f"{int(bad.sum()):,} of {count(len(bad), 'value')} {'is' if bad.sum() == 1 else 'are'} something else, the "
+            f"first {cells[row].item():.10g} in {place(row)}. Leave the cell empty where the value is not known."
+        )
 
 
 def check_batch_size(num_train: int, batch_size: int) -> None:

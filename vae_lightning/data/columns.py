@@ -23,6 +23,13 @@ class Column:
         """Whether its values are dates or times."""
         return self.dtype.startswith("datetime64")
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether its values, as a matrix has them, are whole numbers: also truth values, days and codes of texts."""
+        return (
+            self.levels is not None or self.dtype == "datetime64[D]" or self.dtype.startswith(("int", "uint", "bool"))
+        )
+
     def as_plain(self) -> list[object]:
         """The column in plain values, as records have it.
 

@@ -9,10 +9,12 @@ from torch import Tensor
 
 from vae_lightning.data.columns import Column
 from vae_lightning.data.faults import check_not_masked
-from vae_lightning.data.files.numbers import FALSE, SECONDS, TRUE, as_numbers, to_codes, to_days
+from vae_lightning.data.files.numbers import FALSE, SECONDS, TRUE, as_numbers, as_texts, to_codes, to_days
 from vae_lightning.data.wording import count, shorten
 from vae_lightning.errors import DataError, did_you_mean
 
+DIGITS = 8
+"""Significant digits of a number that is written into a text."""
 Data = TypeVar("Data", np.ndarray, pd.DataFrame)
 
 
@@ -205,3 +207,70 @@ def _uncode(codes: np.ndarray, levels: Sequence[str]) -> np.ndarray:
     texts = np.array([*levels, None], dtype=object)
     places = np.where(np.isnan(codes), len(levels), codes)
     return np.asarray(texts[np.rint(places).clip(0, len(levels)).astype(int)])
+
+
+def fill_holes(rows: Data, values: np.ndarray, columns: Sequence[Column], fractions: bool = False) -> Data:
+    """``rows`` with some cells replaced, the others and all dtypes as they are; a frame's other columns stay.
+
+    Args:
+        rows: (N, C), or a frame that has the columns.
+        values: data units, (N, C); NaN where the cell of ``rows`` stays.
+        columns: of the model.
+        fractions: also in columns of whole numbers and truth values.
+    """
+    if not isinstance(rows, pd.DataFrame):
+        frame = pd.DataFrame(np.asarray(rows), columns=[column.name for column in columns])
+        return fill_holes(frame, values, columns, fractions).to_numpy(dtype=np.asarray(rows).dtype)
+    labels = {str(label): label for label in rows.columns}  # numbers, where the frame calls its columns so
+    filled = {}
+    for column, wanted in zip(columns, values.T, strict=True):
+        hole = ~np.isnan(wanted)
+        if hole.any():
+            label = labels[column.name]
+            filled[label] = _fill(rows[label], hole, _as_given(rows[label], wanted[hole], column, fractions))
+    again = rows.copy()
+    for label, series in filled.items():
+        again[label] = series
+    return again
+
+
+def _as_given(series: pd.Series, values: np.ndarray, column: Column, fractions: bool) -> Any:
+    """Numbers (N,) of a column as the other cells of ``series`` hold them."""
+    observed = series.dropna()
+    if column.levels is not None:
+        given = series.cat.categories if isinstance(series.dtype, pd.CategoricalDtype) else observed.unique()
+        known = dict(zip(as_texts(pd.Series(given)), given, strict=True))
+        return [known.get(text, text) for text in _uncode(values, column.levels)]
+    is_number = not column.is_date
+    found = values if is_number and fractions else cast_values(values, column.dtype)
+    if is_number and isinstance(series.dtype, np.dtype) and series.dtype.kind == "f":
+        return np.asarray(found, dtype=np.float64)
+    if series.dtype.kind == "M" and getattr(series.dtype, "tz", None):
+        return pd.DatetimeIndex(found).tz_localize("UTC").tz_convert(series.dtype.tz)
+    if len(observed) and observed.map(lambda value: isinstance(value, str)).all():
+        return [write_cell(value) for value in found]
+    return found
+
+
+def _fill(series: pd.Series, hole: np.ndarray, values: Any) -> pd.Series:
+    again = series.copy()
+    if isinstance(series.dtype, pd.CategoricalDtype):
+        again = again.cat.add_categories(sorted(set(values) - set(again.cat.categories)))
+    elif isinstance(values, list) and series.dtype.kind in "iufb":
+        again = again.astype(object)  # a column of texts of which these rows hold none
+    elif series.dtype.kind in "iub" and (np.asarray(values) % 1 != 0).any():
+        again = again.astype("Float64")
+    again[hole] = values
+    return again
+
+
+def write_cell(value: Any, decimal: str = ".") -> str:
+    """A number, a truth value, a date or a text as a file of text has it.
+
+    >>> write_cell(np.float64(0.1 + 0.2)), write_cell(np.int64(7)), write_cell(pd.Timestamp("2024-02-29"))
+    ('0.3', '7', '2024-02-29')
+    """
+    if isinstance(value, float | np.floating):
+        return np.format_float_positional(value, DIGITS, unique=False, fractional=False, trim="-").replace(".", decimal)
+    is_day = isinstance(value, pd.Timestamp) and value == value.normalize()
+    return value.date().isoformat() if is_day else str(value)

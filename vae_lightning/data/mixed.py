@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vae_lightning.data.columns import Column
-from vae_lightning.data.faults import find_infinite, read_numbers
+from vae_lightning.data.faults import find_infinite, is_written_otherwise, read_numbers
 from vae_lightning.data.files.numbers import read_dates, to_codes, to_days
 from vae_lightning.data.files.sheets import Sheet
 from vae_lightning.data.wording import count
@@ -40,6 +40,8 @@ class Coded:
 def code_column(sheets: Mapping[str, Sheet], name: str) -> Coded | str | None:
     """A column as numbers; or why it is passed by, a clause; or None where it holds numbers and cells that are none.
 
+    Numbers that are written in a way that nobody has told of are such cells, too.
+
     Args:
         sheets: what the files hold, by part; ``train`` first.
         name: of the column.
@@ -56,6 +58,8 @@ def code_column(sheets: Mapping[str, Sheet], name: str) -> Coded | str | None:
         return Coded(Column(name, "datetime64[D]" if is_whole else "datetime64[s]"), days)
     numbers = [numbers[~wrong] for numbers, wrong in read.values()]
     if max(part.nunique() for part in numbers) > FEW_NUMBERS:
+        return None
+    if any(is_written_otherwise(part[read[name][1]]) for name, part in texts.items()):
         return None
     levels = sorted(set().union(*(part.dropna().unique() for part in texts.values())))
     observed = sum(int(part.notna().sum()) for part in texts.values())

@@ -28,8 +28,12 @@ MOST_PLACES = 256
 """Most different numbers that become categories; texts have no such limit."""
 FEWEST_A_PLACE = 4.0
 """Rows that there must be for each of them, on average."""
+SHARE = 0.05
+"""Of the rows: a value that so many share has a probability of its own."""
 MANY = 100
 """Different whole numbers above which they may as well be real."""
+OWN = ("known", "shared")
+"""Options that hold an entry for each column of a block."""
 MOST_COUNT = 1_000
 """Greatest number of a column of counts; above, numbers are as good as real."""
 MOST_ROWS = 20_000
@@ -112,22 +116,40 @@ def by_column(choices: Sequence[Choice], what: str) -> dict[str, Any]:
     blocks: dict[str, dict[str, Any]] = {}
     for index, choice in enumerate(choices):
         node: Node = getattr(choice, what)
-        key = repr(sorted((name, value) for name, value in node.items() if name != "known"))
+        key = repr(sorted((name, value) for name, value in node.items() if name not in OWN))
         block = blocks.setdefault(key, {**node, "columns": []})
         block["columns"].append(index)
-        if "known" in node and len(block["columns"]) > 1:
-            block["known"] = [*block["known"], *node["known"]]
+        if len(block["columns"]) > 1:
+            block |= {key: [*block[key], *node[key]] for key in OWN if key in node}
     for block in blocks.values():
         block.pop("size", None)
+    if what == "family" and len(blocks) == 1:
+        block = next(iter(blocks.values()))
+        return {key: value for key, value in block.items() if key != "columns"}
     return {"name": "by_column", "blocks": list(blocks.values())}
+
+
+def tabulate_choices(choices: Sequence[Choice]) -> list[list[str]]:
+    """Name, kind, family and reason of each column, in words: what a record keeps of the choices."""
+    return [[choice.column.name, choice.kind, _words(choice), choice.why] for choice in choices]
+
+
+def join_alike(rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """The rows of :func:`tabulate_choices`, columns of one kind, family and reason together."""
+    told: dict[tuple[str, ...], list[str]] = {}
+    for name, *others in rows:
+        told.setdefault(tuple(others), []).append(name)
+    return [(shorten(names, 6), *others) for others, names in told.items()]
 
 
 def describe_choices(choices: Sequence[Choice]) -> str:
     """The choices as lines, columns of one kind and reason together."""
-    told: dict[tuple[str, str, str], list[str]] = {}
-    for choice in choices:
-        told.setdefault((choice.kind, _words(choice), choice.why), []).append(choice.column.name)
-    rows = [(shorten(names, 6), *key) for key, names in told.items()]
+    return align_choices(tabulate_choices(choices))
+
+
+def align_choices(table: Sequence[Sequence[str]]) -> str:
+    """The rows of :func:`tabulate_choices` as lines."""
+    rows = join_alike(table)
     widths = [min(max(len(row[i]) for row in rows), 60) for i in range(3)]
     return "\n".join("  " + "  ".join(f"{row[i]:{widths[i]}}" for i in range(3)) + f"  {row[3]}" for row in rows)
 
@@ -136,7 +158,7 @@ def _words(choice: Choice) -> str:
     options = [f"{key}={value}" for key, value in choice.family.items() if key not in ("name", "levels")]
     scaling = choice.scaling["name"]
     words = " ".join([choice.family["name"], *options])
-    return words if scaling in ("none", "places") else f"{words}, {scaling}"
+    return words if scaling in ("none", "places", "hurdle") else f"{words}, {scaling}"
 
 
 def _parts(dataset: Dataset) -> tuple[Any, ...]:
@@ -157,7 +179,10 @@ def _choose(column: Column, known: np.ndarray, x: np.ndarray, preprocess: str | 
     candidates = _repeated(known, len(x)) if decimals is not None else []
     if decimals == 0:
         candidates += _counts(known)
-    if not candidates or decimals != 0 or len(known) > MANY:
+    shared = _find_shared(x)
+    if shared is not None:
+        candidates += [({"name": "hurdle"}, {"name": "hurdle", "shared": [shared]})]
+    elif not candidates or decimals != 0 or len(known) > MANY:
         candidates += _real(preprocess)
     kind = "dates" if column.is_date else "whole numbers" if decimals == 0 else "real numbers"
     losses = [_held_out_loss(x, family, scaling) for family, scaling in candidates]
@@ -222,6 +247,12 @@ def _counts(known: np.ndarray) -> list[tuple[Node, Node]]:
     return [({"name": name}, {"name": "none"}) for name in names]
 
 
+def _find_shared(x: np.ndarray) -> float | None:
+    """The value that a good part of the rows share, where there is one: it has no density."""
+    values, counts = np.unique(x, return_counts=True)
+    return float(values[counts.argmax()]) if counts.max() >= SHARE * len(x) else None
+
+
 def _real(preprocess: str | None) -> list[tuple[Node, Node]]:
     """Families of real numbers."""
     scalings = [name for name in ("standardize", "gaussianize") if name in Scaling.families()]
@@ -229,7 +260,7 @@ def _real(preprocess: str | None) -> list[tuple[Node, Node]]:
 
 
 def _name(family: Node, scaling: Node) -> str:
-    return str(family["name"] if scaling["name"] in ("none", "places") else scaling["name"])
+    return str(family["name"] if scaling["name"] in ("none", "places", "hurdle") else scaling["name"])
 
 
 def _held_out_loss(x: np.ndarray, family: Node, scaling: Node) -> float:

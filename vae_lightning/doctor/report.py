@@ -48,7 +48,8 @@ CODES: Mapping[str, str] = {
     "DIVERGED": "training diverged",
     # The data against the likelihood.
     "SUPPORT": "data outside the likelihood's support",
-    "COLUMNS": "columns that no likelihood can take: text, dates, missing or infinite values",
+    "COLUMNS": "columns that no likelihood can take: without name or values, infinite values, texts among numbers",
+    "HOLES": "cells that are empty",
     "DEGENERATE": "a density on columns that repeat values or follow from others has no honest lower end",
     "SENTINEL": "values that look like codes for what is missing",
     "SEPARATOR": "separators of thousands were read as decimal points",
@@ -186,7 +187,9 @@ class Report(Sequence[Finding]):
     def __str__(self) -> str:
         lines = ["Measured"] if self.measured else []
         width = max((len(key) for key in self.measured), default=0)
-        lines += [f"    {key:<{width}}  {_format(value)}" for key, value in self.measured.items()]
+        for key, value in self.measured.items():
+            first, *rest = _format(value).splitlines() or [""]
+            lines += [f"    {key:<{width}}  {first}", *(f"    {line}" for line in rest)]
         ordered = [*self.wrong, *self.unjudged, *(finding for finding in self.findings if finding.ok)]
         lines += [str(finding) for finding in ordered]
         lines.append(self.verdict)

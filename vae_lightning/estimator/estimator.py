@@ -11,18 +11,18 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import Tags, check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from vae_lightning.config.settings import AUTO
 from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, Rows
-from vae_lightning.data.faults import check_not_masked
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.split import split_off
 from vae_lightning.errors import Setting, UserError, check_parameter, is_count
 from vae_lightning.estimator.directory import DirectoryMixin
 from vae_lightning.estimator.pages import PagesMixin
+from vae_lightning.estimator.rows import check_rows, learn_columns
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.likelihoods.family import Family
 from vae_lightning.networks.mlp import ACTIVATIONS
@@ -64,18 +64,21 @@ class VAEEstimator(PagesMixin, DirectoryMixin, TransformerMixin, DensityMixin, B
     ``score_samples`` is log p(x), as everywhere in scikit-learn higher for the more normal row: **the anomaly score is
     its negative**, ``-score_samples(X)``.
 
+    Cells may be empty: NaN, None. They count for nothing in the bound, and the encoder is told which they are.
+
     The defaults are those of ``train.py``; what is ``auto`` follows from the number of rows and columns.
 
     Args:
         likelihood: p(x|z): ``gaussian`` for real numbers, ``bernoulli`` for 0 and 1 or probabilities,
             ``continuous_bernoulli`` for values in [0, 1], ``poisson`` for counts, ``laplace`` for real numbers with
-            outliers.
+            outliers; ``auto`` for a family for each column, by what it holds: of a frame also texts, dates and times.
         likelihood_options: its own settings, such as ``{"variance": "predicted"}``.
         latent_dim: latent dimensions L; ``auto``: as many as there are columns, 64 at most.
         hidden_dims: widths of the encoder, reversed for the decoder; empty makes a linear model.
         activation: relu, leaky_relu, elu, gelu, silu, softplus or tanh; ``auto``: elu for real columns, else relu.
         dropout: probability of zeroing a hidden unit in training.
-        preprocess: none, standardize, minmax or binarize; None lets the likelihood decide (standardize for gaussian).
+        preprocess: none, standardize, gaussianize, minmax or binarize; None lets the likelihood decide (standardize for
+            gaussian).
         posterior: q(z|x): a name, or a dict of the name and its settings.
         prior: p(z), likewise: ``standard_normal``, or ``{"name": "mixture", "num_components": 5}``.
         objective: what training maximises, likewise: ``elbo``, or ``iwae``.
@@ -176,10 +179,13 @@ class VAEEstimator(PagesMixin, DirectoryMixin, TransformerMixin, DensityMixin, B
                 other one ends training with a ``ConvergenceWarning``, and the best weights so far are the model.
         """
         self._check_parameters()
-        check_not_masked(X)
-        rows = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        seed = _seed(self.random_state)
-        dataset = self._dataset(rows, self._columns(X), seed)
+        rows = check_rows(self, X, self.likelihood, reset=True)
+        names = [
+            str(name) for name in getattr(self, "feature_names_in_", [f"x{i}" for i in range(self.n_features_in_)])
+        ]
+        columns, x = learn_columns(rows, X, names)
+        seed = seed_of(self.random_state)
+        dataset = self._dataset(x, columns, seed)
         try:
             fitted = fit_in_memory(self._config(len(dataset.train), seed), dataset, int(self.verbose))
         except UserError as error:
@@ -236,8 +242,14 @@ class VAEEstimator(PagesMixin, DirectoryMixin, TransformerMixin, DensityMixin, B
         """
         check_is_fitted(self)
         check_parameter("sample", "n_samples", is_count(n_samples), "a whole number from 1 on", n_samples)
-        drawn = self.model_.sample(int(n_samples), seed=_seed(random_state))
+        drawn = self.model_.sample(int(n_samples), seed=seed_of(random_state))
         return drawn if hasattr(self, "feature_names_in_") else drawn.to_numpy()
+
+    def __sklearn_tags__(self) -> Tags:
+        """Empty cells may be anywhere."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     def __sklearn_is_fitted__(self) -> bool:
         """A fit that failed or was interrupted at its beginning has seen rows, and leaves no model."""
@@ -254,7 +266,7 @@ class VAEEstimator(PagesMixin, DirectoryMixin, TransformerMixin, DensityMixin, B
 
     def _check_parameters(self) -> None:
         whole = "a whole number from 1 on"
-        names, scalings = tuple(Likelihood.families()), tuple(Scaling.families())
+        names, scalings = (*Likelihood.families(), AUTO), tuple(Scaling.families())
         options = self.likelihood_options
         dims = self.hidden_dims
         widths = isinstance(dims, Sequence | np.ndarray) and all(is_count(width) for width in dims)
@@ -297,14 +309,6 @@ class VAEEstimator(PagesMixin, DirectoryMixin, TransformerMixin, DensityMixin, B
     def _objective_has_beta(self) -> bool:
         return "beta" in Objective.families()[str(_name(self.objective))].__dataclass_fields__
 
-    def _columns(self, X: object) -> tuple[Column, ...]:
-        """Names and dtypes: a frame's own where it has names, else x0, x1 ... of float64."""
-        names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(self.n_features_in_)])
-        dtypes = list(X.dtypes) if isinstance(X, pd.DataFrame) else []
-        known = [getattr(dtype, "numpy_dtype", dtype) for dtype in dtypes]  # of pandas' nullable columns, too
-        plain = [str(dtype) if isinstance(dtype, np.dtype) and dtype.kind in "biuf" else "float64" for dtype in known]
-        return tuple(map(Column, map(str, names), plain or ["float64"] * len(names)))
-
     def _dataset(self, rows: np.ndarray, columns: tuple[Column, ...], seed: int) -> Dataset:
         train, valid = split_off(Rows(rows), float(self.validation_fraction), seed, "valid")
         # Nothing is tested here, and the machinery wants test rows only to look at them.
@@ -338,11 +342,9 @@ class VAEEstimator(PagesMixin, DirectoryMixin, TransformerMixin, DensityMixin, B
             **in_memory(self.accelerator, _plain(self.max_epochs), _plain(self.patience), int(self.verbose)),
         }
 
-    def _rows(self, X: ArrayLike | pd.DataFrame) -> np.ndarray:
+    def _rows(self, X: ArrayLike | pd.DataFrame) -> Any:
         check_is_fitted(self)
-        check_not_masked(X)
-        rows: np.ndarray = validate_data(self, X, dtype=np.float64, reset=False)
-        return rows
+        return check_rows(self, X, self.likelihood, reset=False)
 
 
 def _name(part: object) -> object:
@@ -368,7 +370,7 @@ def _as_parameter(setting: Setting) -> str | None:
     return f"{name}={setting.value!r}" if name else None
 
 
-def _seed(random_state: RandomState) -> int:
+def seed_of(random_state: RandomState) -> int:
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 

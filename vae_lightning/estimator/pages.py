@@ -66,6 +66,7 @@ class PagesMixin:
         return Page(
             title=outcome.title,
             facts=outcome.state_facts(),
+            choices=outcome.choices,
             table=table,
             verdict=findings.verdict,
             findings=findings,

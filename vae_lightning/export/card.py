@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vae_lightning.data.columns import Column
 from vae_lightning.errors import ConfigError, RunError
 from vae_lightning.export.graphs import Graph
 from vae_lightning.files import parse_json, write_whole
@@ -60,11 +61,11 @@ def card(model: VAEModel, kind: ScoreKind, written: str, graphs: Iterable[Graph]
     return {
         "vae_lightning": __version__,
         "format": written,
-        "columns": [{"name": column.name, "dtype": column.dtype} for column in model.columns],
-        "likelihood": model.vae.likelihood.name(),
+        "columns": [_describe(column) for column in model.columns],
+        "likelihood": model.vae.likelihood.words,
         "posterior": model.vae.posterior.name(),
         "prior": model.vae.prior.name(),
-        "preprocess": model.scaling.name(),
+        "preprocess": model.scaling.words,
         "latent_dim": model.vae.latent_dim,
         "units": "rows in data units, scores in nats per row",
         "reference_measure": str(model.reference_measure),
@@ -77,6 +78,11 @@ def card(model: VAEModel, kind: ScoreKind, written: str, graphs: Iterable[Graph]
         "graphs": {graph.name: _signature(graph) for graph in graphs},
         "versions": {"python": platform.python_version(), **packages},
     }
+
+
+def _describe(column: Column) -> dict[str, Any]:
+    """A column; a graph's numbers of one of texts are the places among its levels."""
+    return {"name": column.name, "dtype": column.dtype, **({"levels": column.levels} if column.levels else {})}
 
 
 def notes(card: Mapping[str, Any]) -> dict[str, str]:

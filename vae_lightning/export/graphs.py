@@ -44,8 +44,12 @@ class Graph(nn.Module):
         return torch.float64
 
     def model_units(self, x: Tensor) -> Batch:
-        """Rows as the network sees them."""
-        return Batch(self.scaling.transform(x).to(self.vae.output.weight.dtype))
+        """Rows as the network sees them; NaN is an empty cell, for a model that was trained with some."""
+        u = self.scaling.transform(x).to(self.vae.output.weight.dtype)
+        if not self.vae.features.sees_mask:
+            return Batch(u)
+        mask = ~torch.isnan(x)
+        return Batch(torch.where(mask, u, 0.0), mask)
 
     def comparison_scales(self) -> list[tuple[Tensor, Tensor]]:
         """For each output the origin and the unit that differences are measured in, both broadcastable."""
@@ -72,12 +76,18 @@ class Encoder(Graph):
 
 
 class Decoder(Graph):
-    """Latent points ``z`` (N, L), float32 → ``mean`` and ``std`` of p(x|z), both (N, C), data units, float64."""
+    """Latent points ``z`` (N, L), float32 → ``mean`` and ``std`` of p(x|z), both (N, C), data units, float64.
+
+    What they are of a scaling that is not linear, :class:`Scaling` says.
+    """
 
     name = "decoder"
     takes, takes_dtype = "z", torch.float32
     gives = ("mean", "std")
-    meaning = "mean (of categories the likeliest) and standard deviation of p(x|z), column by column, data units"
+    meaning = (
+        "mean (of categories the likeliest) and standard deviation of p(x|z), column by column, data units; after "
+        "gaussianize the median and half of what lies between a standard deviation below and one above"
+    )
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """``mean, std``."""
@@ -135,7 +145,8 @@ class ScoreGraph(Graph):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """``anomaly_score, by_column, kl``."""
         batch = self.model_units(x)
-        slopes = torch.where(self.density_columns, self.scaling.log_slopes(batch.x), 0.0)
+        has_density = self.density_columns if batch.mask is None else self.density_columns & batch.mask
+        slopes = torch.where(has_density, self.scaling.log_slopes(batch.x), 0.0)
         score = score_batch(self.vae, batch, self.noise).shift(slopes).of(self.kind)
         return score.total, score.by_column, score.kl
 

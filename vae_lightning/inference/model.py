@@ -21,6 +21,7 @@ from vae_lightning.errors import ConfigError, check_parameter
 from vae_lightning.inference.aggregate import describe_draws
 from vae_lightning.inference.evaluating import ReIterable, evaluating
 from vae_lightning.inference.evaluation import Evaluation, evaluate
+from vae_lightning.inference.filling import FillingMixin
 from vae_lightning.inference.importance import log_prob
 from vae_lightning.inference.reference import DENSITY, PROBABILITY, ReferenceMeasure
 from vae_lightning.inference.sampling import Draws, find_conditions, sample_batches
@@ -34,14 +35,14 @@ from vae_lightning.inference.scoring import (
     noise,
     scores,
 )
-from vae_lightning.inference.units import DataUnits
+from vae_lightning.model.parts import BLOCKS, NAME
 from vae_lightning.model.vae import VAE
 
 SCORE = "anomaly_score"
 KL = "kl"
 
 
-class VAEModel(DataUnits):
+class VAEModel(FillingMixin):
     """A trained model as its users hold it: data rows in, data rows, codes or nats out.
 
     Arrays give arrays; data frames give data frames with the same index. A frame's columns are found by name, so
@@ -105,7 +106,7 @@ class VAEModel(DataUnits):
 
     @evaluating
     def reconstruct(self, rows: Data, mean: bool = False) -> Data:
-        """The decoder's mean at each row's posterior mean, (N, C), data units.
+        """The decoder's mean at each row's posterior mean, (N, C), data units; of ``gaussianize`` its median.
 
         Args:
             rows: (N, C).
@@ -161,7 +162,8 @@ class VAEModel(DataUnits):
         Args:
             num_rows: how many.
             seed: the same seed gives the same rows; without one they follow torch's global random stream.
-            mean: give the means of p(x|z) instead of draws; they vary too little to pass for data.
+            mean: give the means of p(x|z) instead of draws, medians for ``gaussianize``; they vary too little to pass
+                for data.
             temperature: standard deviations of z are multiplied by it; 1 is the model, less stays nearer to typical
                 rows.
             prior: draw z from the prior in any case.
@@ -302,9 +304,12 @@ class VAEModel(DataUnits):
             "source": data.get("source"),
             "columns": [column.name for column in self.columns],
             "condition": [] if self.conditions is None else self.conditions.names,
-            "preprocess": self.scaling.name(),
-            "likelihood": self.vae.likelihood.name(),
-            "likelihood options": {k: v for k, v in self.record.get("likelihood", {}).items() if k != "name"},
+            "preprocess": self.scaling.words,
+            "likelihood": self.vae.likelihood.words,
+            "likelihood options": {
+                k: v for k, v in self.record.get("likelihood", {}).items() if k not in (NAME, BLOCKS)
+            },
+            "choices": data.get("choices"),
             "network": {name: options[name] for name in ("hidden_dims", "activation", "dropout") if name in options},
             "latent dimensions": self.vae.latent_dim,
             "parameters": sum(p.numel() for p in self.vae.parameters()),

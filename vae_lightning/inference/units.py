@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from vae_lightning.data.batch import Batch
-from vae_lightning.data.checks import check_support
+from vae_lightning.data.checks import check_known, check_support
 from vae_lightning.data.columns import Column
 from vae_lightning.data.conditions import Conditions
 from vae_lightning.data.frames import Data, row_namer, to_matrix
@@ -54,14 +54,15 @@ class DataUnits(nn.Module):
         if self.conditions is not None:
             self.conditions.check(matrix[:, self.conditions.places], row_namer(rows))
         x, told = self.split_conditions(torch.from_numpy(matrix).to(weight.device))
+        check_known(x, self.columns, self.scaling.known_values, row_namer(rows))
         batch = mark_holes(self.scaling.transform(x), x, bool(torch.isnan(x).any()))._replace(condition=told)
         check_support(
             batch.x,
             split="given",
             columns=self.columns,
             supports=likelihood.supports,
-            likelihood=likelihood.name(),
-            preprocess=self.scaling.name(),
+            likelihood=likelihood.column_names,
+            preprocess=self.scaling.column_names,
             place=row_namer(rows),
             mask=batch.mask,
         )

@@ -41,6 +41,14 @@ class Predictive(ABC):
         """The best single guess, shape (..., C): the mean, where a column has one."""
         return self.mean
 
+    @property
+    def bulk(self) -> tuple[Tensor, Tensor]:
+        """Where the mass lies and how far it reaches, for the support's grid: by default mean and standard deviation.
+
+        Both (..., C). Zero may have mass of its own far from it.
+        """
+        return self.mean, self.stddev.expand_as(self.mean)
+
 
 class ColumnDistribution(Predictive):
     """A torch distribution of batch shape (..., C), one value for each column."""
@@ -99,6 +107,11 @@ class Likelihood(Family, nn.Module, ABC):
         self.supports = (self.support,) * num_columns if supports is None else tuple(supports)
         self.raw_size = num_columns
         self.column_of_raw = torch.full((num_columns,), -1)
+
+    @property
+    def column_names(self) -> list[str]:
+        """For each column the name of what it has, C of them: `name`, unless families stand side by side."""
+        return [self.name()] * self.num_columns
 
     @cached_property
     def density_columns(self) -> Tensor:

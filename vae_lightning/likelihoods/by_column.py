@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from vae_lightning.errors import check_parameter
 from vae_lightning.likelihoods.base import Likelihood, Predictive
+from vae_lightning.likelihoods.family import count_names
 from vae_lightning.likelihoods.moments import RowBatch, RowBatches, SomeColumns, SomeColumnsBatch
 
 
@@ -52,6 +53,15 @@ class ByColumn(Likelihood):
             torch.where(part.column_of_raw < 0, -1, torch.tensor(block)[part.column_of_raw]) for part, block in blocks
         ]
         self.column_of_raw = torch.cat(located)
+
+    @property
+    def column_names(self) -> list[str]:
+        names = [part.name() for part, columns in zip(self._likelihoods(), self.columns, strict=True) for _ in columns]
+        return [names[place] for place in self._order.tolist()]
+
+    @property
+    def words(self) -> str:
+        return f"auto: {count_names(self.column_names)}"
 
     def forward(self, raw: Tensor) -> "PredictiveByColumn":
         parts = [part(piece) for part, piece in zip(self.parts, raw.split(self.raw_sizes, -1), strict=True)]
@@ -147,6 +157,11 @@ class PredictiveByColumn(Predictive):
     @property
     def point(self) -> Tensor:
         return self._gather([part.point for part in self.parts])
+
+    @property
+    def bulk(self) -> tuple[Tensor, Tensor]:
+        places, reaches = zip(*(part.bulk for part in self.parts), strict=True)
+        return self._gather(list(places)), self._gather(list(reaches))
 
     def _gather(self, parts: list[Tensor]) -> Tensor:
         return torch.cat(parts, -1).index_select(-1, self.order)

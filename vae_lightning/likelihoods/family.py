@@ -4,6 +4,8 @@ import importlib
 import inspect
 import pkgutil
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from typing import Self
 
 from vae_lightning.errors import ConfigError, suggest
@@ -38,6 +40,16 @@ class Family:
                     found[entry.name] = value
         return dict(sorted(found.items()))
 
+    @property
+    def words(self) -> str:
+        """What a reader is told of it: its name, or of families side by side which and how many columns have them.
+
+        >>> from vae_lightning.likelihoods.gaussian import Gaussian
+        >>> Gaussian(3).words
+        'gaussian'
+        """
+        return self.name()
+
     #: Whether a configuration may name it; False for what the program puts together.
     CHOOSABLE = True
 
@@ -52,3 +64,12 @@ class Family:
         if name not in known:
             raise ConfigError(f"There is no {group}={name}. {suggest(name, known)}")
         return known[name]
+
+
+def count_names(names: Sequence[str]) -> str:
+    """How many columns have which family.
+
+    >>> count_names(["gaussian", "categorical", "gaussian"])
+    'gaussian 2, categorical 1 columns'
+    """
+    return ", ".join(f"{name} {number}" for name, number in Counter(names).most_common()) + " columns"

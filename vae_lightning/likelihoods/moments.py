@@ -1,7 +1,7 @@
 """Statistics of columns as folds over batches: rows need not be in memory at once.
 
 Rows are anything re-iterable in batches: ``rows.batches()`` starts anew each time, and every batch has ``x`` (B, C),
-``mask`` (B, C) or None and ``weight`` (B,) or None. Masked cells count for nothing.
+``mask`` (B, C) or None and ``weight`` (B,), or (B, C) for each cell, or None. Masked cells count for nothing.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ def cell_weights(batch: RowBatch) -> Tensor:
     """How much each cell counts, shape (B, C), float64: its row's weight, 0 where it is masked."""
     weights = torch.ones_like(batch.x, dtype=torch.float64)
     if batch.weight is not None:
-        weights *= batch.weight.double()[:, None]
+        weights *= batch.weight.double().view(len(weights), -1)
     return weights if batch.mask is None else torch.where(batch.mask, weights, 0.0)
 
 

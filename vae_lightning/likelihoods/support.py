@@ -1,5 +1,6 @@
 """Which values a column may hold, and everything that follows from it: asked by all, written once."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -13,6 +14,10 @@ MOST_LEVELS = 10_000
 """Most values of a column of categories: each costs a row of weights on the way in and one on the way out."""
 MAX_NODES = 4096
 """Most whole numbers that a sum over counts is made of."""
+SHARED = -16.0
+"""Where a hurdle's shared value lies in model units: no normal score of any table comes near it."""
+TINY = torch.finfo(torch.float32).tiny
+"""The least positive number that single precision holds with all its digits."""
 MAX_POINTS = 32
 """Most numbers that tell categories of one column apart by distance."""
 
@@ -133,11 +138,12 @@ class Real(Support):
         return "standardize", "as the likelihood takes all real numbers"
 
     def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
-        # Closest together at the mean, where a density may have a kink, and far enough out for exponential tails.
-        steps = torch.linspace(-1, 1, 2001, dtype=torch.float64, device=mean.device)
-        steps = (20 * steps.abs() ** 1.5 * steps.sign()).view(-1, *(1,) * mean.ndim)
-        nodes = mean.double() + stddev.double() * steps
-        return nodes, _trapezoid(nodes)
+        # Closest together at the mean, where a density may have a kink, ever farther apart and far enough out for tails
+        # that fall as a power of x.
+        steps = torch.linspace(-1, 1, 2001, dtype=torch.float64, device=mean.device).view(-1, *(1,) * mean.ndim)
+        width, growth = 0.05 * stddev.double(), math.asinh(1e4 / 0.05)
+        nodes = mean.double() + width * torch.sinh(growth * steps)
+        return nodes, width * growth * torch.cosh(growth * steps) / 1000
 
     def alternatives(self, preprocess: str) -> list[Setting]:
         return []
@@ -230,6 +236,66 @@ class Count(Support):
 
 
 @dataclass(frozen=True)
+class Positive(Support):
+    """Numbers above 0, down to the least that single precision holds with all its digits, 1.2e-38."""
+
+    words: str = "positive numbers"
+    noun: str = "positive numbers"
+    is_probability: bool = False
+    likelihood: str = "log_normal"
+    fill: float = 1.0
+    standardizes_features = True
+
+    def contains(self, x: Tensor) -> Tensor:
+        return torch.isfinite(x) & (x >= TINY)
+
+    def default_preprocess(self, low: float, high: float, value_range: tuple[float, float] | None) -> tuple[str, str]:
+        return "none", "as the likelihood takes positive numbers as they are"
+
+    def to_features(self, x: Tensor) -> Tensor:
+        """``log x``: positive numbers span orders of magnitude, and a network sees only the largest of them."""
+        return torch.log(x.clamp_min(TINY))
+
+    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
+        # In log x: as far down as the power of x that a gamma density of this spread falls with, or eight of a log
+        # normal's deviations, and as far up as its exponential tail, or as many deviations.
+        mean, square = mean.double().clamp_min(TINY), (stddev.double() / mean.double().clamp_min(TINY)).square()
+        log_variance = torch.log1p(square)
+        around = 9 * log_variance.sqrt()
+        low = mean.log() - torch.maximum(17 * square, log_variance / 2 + around)
+        high = mean.log() + torch.maximum(torch.log1p(20 * square), around) + 1e-9
+        share = torch.linspace(0, 1, 4001, dtype=torch.float64, device=mean.device).view(-1, *(1,) * mean.ndim)
+        low = low.clamp_min(math.log(TINY))
+        nodes = (low + (high - low) * share).exp().clamp_min(TINY)
+        return nodes, _trapezoid(nodes.log()) * nodes
+
+    def alternatives(self, preprocess: str) -> list[Setting]:
+        undo = [Setting("data.preprocess", "none", "the values as they are")] if preprocess != "none" else []
+        return [*undo, GAUSSIAN]
+
+
+@dataclass(frozen=True)
+class Nonnegative(Positive):
+    """Zero, which has a probability, and positive numbers, which have densities."""
+
+    words: str = "zeros and positive numbers"
+    noun: str = "zeros and positive numbers"
+    likelihood: str = "zero_inflated"
+    fill: float = 0.0
+
+    def contains(self, x: Tensor) -> Tensor:
+        return (x == 0) | super().contains(x)
+
+    def to_features(self, x: Tensor) -> Tensor:
+        """``log(1 + x)``."""
+        return torch.log1p(x)
+
+    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
+        nodes, weights = super().grid(mean, stddev)
+        return torch.cat([torch.zeros_like(nodes[:1]), nodes]), torch.cat([torch.ones_like(weights[:1]), weights])
+
+
+@dataclass(frozen=True)
 class Categories(Support):
     """Codes 0, 1, ..., k - 1 of k categories without an order; see :func:`categories`."""
 
@@ -249,6 +315,57 @@ class Categories(Support):
 
     def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
         nodes = torch.arange(self.levels, dtype=torch.float64, device=mean.device)
+        nodes = nodes.view(-1, *(1,) * mean.ndim).expand(-1, *mean.shape)
+        return nodes, torch.ones_like(nodes)
+
+    def alternatives(self, preprocess: str) -> list[Setting]:
+        undo = [Setting("data.preprocess", "none", "the codes as they are")] if preprocess != "none" else []
+        return [*undo, GAUSSIAN]
+
+
+@dataclass(frozen=True)
+class SharedOrReal(Real):
+    """Real numbers, one of which has a probability of its own: in model units it is `SHARED`."""
+
+    words: str = "a value that many rows share, or another real number"
+    noun: str = "real numbers of which one is frequent"
+    likelihood: str = "hurdle"
+    fill: float = SHARED
+
+    def to_features(self, x: Tensor) -> Tensor:
+        """The shared value lies two standard deviations below the others."""
+        return torch.where(x == SHARED, -2.0, x)
+
+    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
+        nodes, weights = super().grid(mean, stddev)
+        shared = torch.full_like(nodes[:1], SHARED)
+        return torch.cat([shared, nodes]), torch.cat([torch.ones_like(weights[:1]), weights])
+
+
+@dataclass(frozen=True)
+class Ordinal(Support):
+    """Codes 0, 1, ..., k - 1 of k levels in an order; see :func:`ordinal`.
+
+    Attributes:
+        size: k.
+    """
+
+    is_probability: bool = True
+    likelihood: str = "ordinal"
+    size: int = 3
+    standardizes_features = True
+
+    def contains(self, x: Tensor) -> Tensor:
+        return (x >= 0) & (x < self.size) & (x == x.round())
+
+    def default_preprocess(self, low: float, high: float, value_range: tuple[float, float] | None) -> tuple[str, str]:
+        return "none", "as the likelihood takes codes as they are"
+
+    def to_features(self, x: Tensor) -> Tensor:
+        return x
+
+    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
+        nodes = torch.arange(self.size, dtype=torch.float64, device=mean.device)
         nodes = nodes.view(-1, *(1,) * mean.ndim).expand(-1, *mean.shape)
         return nodes, torch.ones_like(nodes)
 
@@ -279,6 +396,9 @@ REAL = Real()
 UNIT = Unit()
 BINARY = Binary()
 COUNT = Count()
+HURDLE = SharedOrReal()
+POSITIVE = Positive()
+NONNEGATIVE = Nonnegative()
 
 
 def categories(levels: int) -> Categories:
@@ -288,6 +408,15 @@ def categories(levels: int) -> Categories:
     'one of 3 categories, by its code from 0 to 2'
     """
     return Categories(f"one of {levels:,} categories, by its code from 0 to {levels - 1}", "categories", levels=levels)
+
+
+def ordinal(levels: int) -> Ordinal:
+    """The support of a column of ``levels`` levels in an order, by their codes.
+
+    >>> ordinal(5).words
+    'one of 5 levels, by its code from 0 to 4'
+    """
+    return Ordinal(f"one of {levels:,} levels, by its code from 0 to {levels - 1}", "levels", size=levels)
 
 
 SUPPORTS = (BINARY, COUNT, UNIT, REAL)

@@ -33,12 +33,14 @@ def start_model(vae: VAE, train: RowStore, valid: RowStore) -> FactorAnalysis | 
     if vae.linear_decoder is None:
         vae.start_from(train)
         return None
-    held = held_variances(Together(train, valid))
+    of_raw = vae.likelihood.column_of_raw
+    columns = of_raw[of_raw >= 0].sort().values.tolist()
+    # Of a column without a location, such as one of codes, no variance is learned.
+    held = torch.zeros(vae.likelihood.num_columns, dtype=torch.float64)
+    held[columns] = held_variances(Together(train, valid))[columns].cpu()
     if vae.start != "linear":
         vae.start_from(train, held=held)
         return None
-    of_raw = vae.likelihood.column_of_raw
-    columns = of_raw[of_raw >= 0].sort().values.tolist()
     slopes = fit_slopes(train, valid, columns, held) if vae.condition_size else None
     if slopes is None:
         return _start(vae, columns, train, valid, held)

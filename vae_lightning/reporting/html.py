@@ -8,8 +8,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vae_lightning.comparison.compare import Comparison
 from vae_lightning.doctor.report import Finding
 from vae_lightning.files import write_whole
+from vae_lightning.reporting.comparison import HEADINGS, describe_comparison, explain_comparison
 from vae_lightning.reporting.figures.gallery import PlotImage
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ class Page:
         note: what must be known before all else, such as that the run has not finished.
         judged: which rows the table is of.
         conclusion: what the run came to, one sentence.
+        choices: what columns were taken for: their names, kind, family and reason; empty where one family takes all.
+        comparison: of drawn rows with real ones; None where there is none.
     """
 
     title: str
@@ -48,6 +52,8 @@ class Page:
     note: str = ""
     judged: str = "Test rows"
     conclusion: str = ""
+    choices: Sequence[tuple[str, ...]] = ()
+    comparison: Comparison | None = None
 
     def __repr__(self) -> str:
         return f"<{self.title}: a report with {len(self.figures or ())} figures; save('report.html') writes it>"
@@ -71,7 +77,11 @@ class Page:
 
 def render(page: Page) -> str:
     """The page as HTML; every word that comes from data is escaped."""
-    return _template().render(page=page, marks=MARKS, embed=_embed)
+    found = page.comparison
+    lines = [] if found is None else explain_comparison(found)
+    compared = "" if found is None else " ".join([describe_comparison(found), *found.notes])
+    table = {"headings": HEADINGS, "lines": lines, "words": compared}
+    return _template().render(page=page, marks=MARKS, embed=_embed, comparison=table)
 
 
 @cache

@@ -51,7 +51,7 @@ def present(built: Built, run_dir: Path, settings: Settings, conclusion: Conclus
     epochs, objective = built.trainer.current_epoch, built.module.objective
     result, best, course, verdict, warnings = conclusion
     model, seed = built.module.model, settings.seed
-    outcome = Outcome(model, rows, epochs, seed, objective, best, table=result, course=course)
+    outcome = Outcome(model, rows, epochs, seed, objective, best, table=result, course=course, dataset=built.dataset)
     findings = outcome.examine()
     examined = time.perf_counter()
     # Every setting that was in force, defaults included.
@@ -62,6 +62,7 @@ def present(built: Built, run_dir: Path, settings: Settings, conclusion: Conclus
     page = Page(
         title=outcome.title,
         facts=outcome.state_facts(),
+        choices=outcome.choices,
         table=explain(result, best),
         verdict=findings.verdict,
         findings=findings,
@@ -69,6 +70,7 @@ def present(built: Built, run_dir: Path, settings: Settings, conclusion: Conclus
         configuration=configuration,
         figures=figures,
         conclusion=verdict.words,
+        comparison=outcome.compare(),
     )
     page.save(run_dir / PAGE)
     return Seconds(drawing, examined - started, time.perf_counter() - examined)

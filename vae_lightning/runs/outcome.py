@@ -5,13 +5,18 @@ import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
 
+from vae_lightning.comparison.compare import Comparison
+from vae_lightning.data.dataset import Dataset
+from vae_lightning.data.schema import join_alike
 from vae_lightning.data.store import RowsInMemory, RowStore
 from vae_lightning.doctor.report import Report
 from vae_lightning.doctor.runs.trained import Record, Trained, examine_model
+from vae_lightning.errors import UserError
 from vae_lightning.inference.evaluation import Evaluation
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.inference.verdict import Course
@@ -20,8 +25,11 @@ from vae_lightning.reporting.figures import training
 from vae_lightning.reporting.figures.gallery import PlotImage, draw_figures
 from vae_lightning.reporting.figures.style import encode_png, use_style
 from vae_lightning.reporting.figures.subject import Subject
+from vae_lightning.runs.comparison import compare_run
 from vae_lightning.version import __version__
 
+COMPARED_ROWS = 1_000
+"""Of each table: more would cost a page more seconds than they tell."""
 PARTS = {"train": "rows to train on", "valid": "to validate", "test": "to test"}
 
 
@@ -43,6 +51,7 @@ class Outcome:
         image_shape: where a row is a flattened image.
         table: the test table's numbers; None where there is none.
         course: how training went; None where that is not known.
+        dataset: the rows in data units; None where they cannot be had.
     """
 
     model: VAEModel
@@ -57,6 +66,7 @@ class Outcome:
     image_shape: Sequence[int] | None = None
     table: Evaluation | None = None
     course: Course | None = None
+    dataset: Dataset | None = None
 
     @property
     def title(self) -> str:
@@ -67,6 +77,12 @@ class Outcome:
     def _data(self) -> Mapping[str, object]:
         data: Mapping[str, object] = self.model.record.get("data", {})
         return data
+
+    @property
+    def choices(self) -> list[tuple[str, ...]]:
+        """What the columns were taken for, and why, alike ones together; empty where one family takes all."""
+        kept: Any = self._data.get("choices")
+        return join_alike(kept or [])
 
     @property
     def judges(self) -> RowStore:
@@ -83,10 +99,10 @@ class Outcome:
         counts = [f"{rows.num_rows:,} {PARTS[part]}" for part, rows in self.rows.items()]
         data = ", ".join([str(self._data.get("name", "rows")), f"{len(self.model.columns):,} columns", *counts])
         parameters = sum(parameter.numel() for parameter in vae.parameters())
-        model = f"{vae.latent_dim} latent dimensions, {vae.likelihood.name()} likelihood"
+        model = f"{vae.latent_dim} latent dimensions, likelihood {vae.likelihood.words}"
         return {
             "data": f"{data}; fingerprint {self._data.get('fingerprint', 'unknown')}",
-            "preprocessing": self.model.scaling.name(),
+            "preprocessing": self.model.scaling.words,
             "model": f"{parameters:,} parameters, {model}",
             "training": f"{self._training}; seed {self.seed}",
             "versions": f"vae_lightning {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
@@ -101,6 +117,15 @@ class Outcome:
         record = None if math.isnan(self.best) else Record(self.best, valid, self.seed)
         train = self.rows["train"].to(cpu)
         return examine_model(Trained(model, train, judged, self.objective, record, self.table, self.course))
+
+    def compare(self) -> Comparison | None:
+        """Drawn rows held against test rows; None without these, and for images: nobody compares pixels one by one."""
+        if self.dataset is None or self.dataset.image_shape is not None:
+            return None
+        try:
+            return compare_run(self.model, self.dataset, self.seed, COMPARED_ROWS)
+        except UserError:
+            return None  # infinite values were drawn, which the doctor and the run's warnings tell
 
     def draw(self) -> list[PlotImage]:
         """Every figure that suits; without rows the curves of training alone."""

@@ -47,6 +47,7 @@ def page_of_run(run_dir: Path) -> Page:
     return Page(
         title=outcome.title,
         facts=known.state_facts(),
+        choices=known.choices,
         table=[] if result is None else explain(result, None if math.isnan(outcome.best) else outcome.best),
         verdict=findings.verdict,
         findings=findings,
@@ -55,6 +56,7 @@ def page_of_run(run_dir: Path) -> Page:
         figures=outcome.draw(),
         note="" if summary.finished else _state_of(loaded, outcome),
         conclusion=summary.verdict,
+        comparison=outcome.compare(),
     )
 
 
@@ -117,7 +119,8 @@ def _outcome(loaded: Loaded, history: Mapping[str, np.ndarray], best: float | No
     except UserError as error:
         return Outcome(model, {}, **known), Finding("DATA", None, str(error), about="data")
     rows = scale_rows(dataset, model.scaling, known["seed"], model.conditions)
-    return Outcome(model, rows, **known, labels=dataset.valid.labels, image_shape=dataset.image_shape), None
+    shown: dict[str, Any] = {"labels": dataset.valid.labels, "image_shape": dataset.image_shape, "dataset": dataset}
+    return Outcome(model, rows, **known, **shown), None
 
 
 def _evaluate(outcome: Outcome) -> Evaluation | None:

@@ -111,8 +111,8 @@ def _fit(built: Built, run_dir: Path, resume_from: Path | None) -> None:
     vae = built.module.model.vae
     parameters = sum(p.numel() for p in vae.parameters())
     log.info(
-        f"Model: {parameters:,} parameters, {vae.latent_dim} latent dimensions, {type(vae.likelihood).__name__} "
-        f"likelihood. No loss below {plain_zero(built.module.model.loss_floor()):.2f} nats per row is possible."
+        f"Model: {parameters:,} parameters, {vae.latent_dim} latent dimensions, likelihood {vae.likelihood.words}. "
+        f"No loss below {plain_zero(built.module.model.loss_floor()):.2f} nats per row is possible."
     )
     if (epochs := built.trainer.max_epochs or 0) > 0 and (told := describe_beta(built.module, epochs)):
         log.warning(f"{told[0].upper()}{told[1:]}.")
@@ -258,7 +258,7 @@ def _summarise(
             "rows_fingerprint": built.dataset.rows_fingerprint,
             "columns": len(built.dataset.columns),
             "rows": {s: len(getattr(built.dataset, s)) for s in ("train", "valid", "test")},
-            "preprocess": built.module.model.scaling.name(),
+            "preprocess": built.module.model.scaling.words,
         },
         "versions": {"python": platform.python_version(), "vae-lightning": __version__, **_versions()},
         "overrides": list(overrides),

@@ -37,7 +37,7 @@ def to_batch(model: VAEModel, given: Any, checked: bool) -> Batch:
             split="given",
             columns=model.columns,
             supports=likelihood.supports,
-            likelihood=likelihood.name(),
-            preprocess=model.scaling.name(),
+            likelihood=likelihood.column_names,
+            preprocess=model.scaling.column_names,
         )
     return Batch(u, condition=told).cast(weight)

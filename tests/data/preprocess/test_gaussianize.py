@@ -1,5 +1,7 @@
 """The map to normal scores: a density in data units, one-to-one, whatever the column."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -234,7 +236,19 @@ def test_a_deviation_is_half_of_the_middle_two_thirds() -> None:
     assert (fitted("two values", bounded=True).inverse_stddev(torch.ones(1), torch.zeros(1)) > 0).all()
 
 
-@pytest.mark.parametrize("num_knots", [0, 1, 3, 100])
-def test_illegal_numbers_of_knots(num_knots: int) -> None:
+@pytest.mark.parametrize("num_knots", [0, 1, 3, 100, 2**70, 4.0, "4", None])
+def test_illegal_numbers_of_knots(num_knots: Any) -> None:
     with pytest.raises(ConfigError, match="The 'num_knots' parameter of Gaussianize must be a power of 2"):
         Gaussianize(1, num_knots)
+    with pytest.raises(ConfigError, match="The 'bounded' parameter of Gaussianize must be true or false"):
+        Gaussianize(1, bounded="no")  # type: ignore[arg-type]
+
+
+def test_a_spike_at_an_end_is_kept_in_finite_numbers() -> None:
+    """The scores of the greatest value, where many rows share it, ended at infinity, which no model is loaded with."""
+    x = torch.randn(1000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
+    scaling = Gaussianize(2).fit(RowsInMemory(Batch(x)))
+    fitted = scaling.state_dict()
+    assert not [name for name, value in fitted.items() if not value.isfinite().all()]
+    assert (scaling.inverse(torch.full((1, 2), 9.0)) == 1).all()
+    assert (scaling.inverse(torch.full((1, 2), -9.0)) == -1).all()

@@ -77,3 +77,24 @@ def test_model_is_taken_apart_at_its_layers(weight: float, codes: tuple[str, ...
     report = diagnose(loss=lambda model, x: model.compute_loss(x=x, y_pred=model(x)), model=model)
     assert report.codes == codes
     assert report.measured["sampler: σ(s)"] == "exp(s/2)"
+
+
+def typical_loss(x, out, m, s):
+    """The loss of the Keras examples: cross-entropy averaged by Keras, times the number of columns."""
+    entropy = 11 * keras.losses.binary_crossentropy(x, out)
+    return ops.mean(entropy - 0.5 * ops.sum(1 + s - ops.square(m) - ops.exp(s), axis=-1))
+
+
+ORDERS = {
+    "as Keras names them": lambda y_true, y_pred, z_mean, z_log_var: typical_loss(y_true, y_pred, z_mean, z_log_var),
+    "without names": lambda a, b, c, d: typical_loss(a, b, c, d),
+    "the log-variance first": lambda x, x_decoded, z_log_var, z_mean: typical_loss(x, x_decoded, z_mean, z_log_var),
+    "the heads first": lambda z_mean, z_log_var, inputs, outputs: typical_loss(inputs, outputs, z_mean, z_log_var),
+    "the output first": lambda x_decoded, x, z_mean, z_log_var: typical_loss(x, x_decoded, z_mean, z_log_var),
+}
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_no_order_of_arguments_is_called_exchanged(name: str) -> None:
+    """A whole loss of a Keras file, with its arguments where its author wants them, was said to exchange two."""
+    assert "ARG-SWAP" not in diagnose(loss=ORDERS[name], seconds=60).codes

@@ -185,20 +185,21 @@ def test_grey_levels_under_cross_entropy() -> None:
 def test_columns_that_stand_in_the_way(people: pd.DataFrame) -> None:
     people["name"] = "Kim"
     people["born"] = pd.Timestamp("2000-01-01")
-    people["gap"] = people.height.where(people.height > 165)
+    people["none"] = np.nan
     people["wide"] = np.where(people.index == 7, np.inf, people.height + np.arange(1000))
-    report = examine_data(people)
+    report = examine_data(people, "gaussian")
     assert report.codes == ("COLUMNS",)
     (finding,) = report.wrong
     for told in ("4 of 6 columns", "'name' (text, 1,000 of 1,000 values)", "'wide' (1 of 1,000)", "'Kim'"):
         assert told in finding.says
-    assert finding.settings == (Setting("data.drop", ["name", "born", "gap", "wide"]),)
-    assert "data.drop=[name,born,gap,wide]" in finding.remedy
+    assert "1 of 4 columns of The frame hold no value at all: none" in finding.says
+    assert finding.settings == (Setting("data.drop", ["name", "born", "none", "wide"]),)
+    assert "data.drop=[name,born,none,wide]" in finding.remedy
     assert "All 2 columns" in report[-1].says
 
 
 def test_nothing_but_text() -> None:
-    report = examine_data(pd.DataFrame({"a": ["x"] * 20, "b": ["y"] * 20}))
+    report = examine_data(pd.DataFrame({"a": ["x"] * 20, "b": ["y"] * 20}), "gaussian")
     assert report.exit_status == 1
     assert "DATA" in {finding.code for finding in report.unjudged}
 
@@ -294,7 +295,7 @@ def test_command_can_be_pasted(tmp_path: Path) -> None:
     """The advised command named neither the file nor the columns to leave out."""
     path = tmp_path / "my table.csv"
     rows = np.random.default_rng(0).normal(size=(60, 2))
-    path.write_text("a,b,word\n" + "".join(f"{a},{b},x\n" for a, b in rows))
+    path.write_text("a,b,word\n" + "".join(f"{a},{b},{'x' if a > 1.5 else a + b}\n" for a, b in rows))
     advice = " ".join(finding.advice for finding in examine_data(path) if finding.code == "SUPPORT" and finding.ok)
     assert "data.drop=[word]" in advice
     assert "my table.csv" in advice

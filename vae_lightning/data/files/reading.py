@@ -47,6 +47,11 @@ class RowReader:
         key: which array of an NPZ archive.
         verbatim: leave the other columns of a text as text, even if they are numbers.
         dialects: what may be known of how a text is written, the likeliest first; see :class:`TextRows`.
+        keeps_texts: keep the texts of a text's cells in :attr:`written`.
+
+    Attributes:
+        written: the batch last given as a text has it, every cell a text; None of any other file.
+        decimal: the decimal mark of a text.
 
     Raises:
         DataError: when the file cannot be read.
@@ -59,6 +64,7 @@ class RowReader:
         key: str | None = None,
         verbatim: bool = True,
         dialects: Sequence[Dialect] = (Dialect(),),
+        keeps_texts: bool = False,
     ) -> None:
         self.path = path
         self.names = [column.name for column in columns]
@@ -67,6 +73,9 @@ class RowReader:
         self.key = key
         self.verbatim = verbatim
         self.dialects = dialects
+        self.keeps_texts = keeps_texts
+        self.written: pd.DataFrame | None = None
+        self.decimal = "."
         #: What was found out of the layout of a text and is worth telling.
         self.notes: tuple[str, ...] = ()
         self.rows_at_once = max(1, min(MAX_ROWS, MAX_ELEMENTS // len(self.names)))
@@ -115,8 +124,9 @@ class RowReader:
 
     def _text(self, rows: TextRows) -> Iterator[pd.DataFrame]:
         names, self.notes = rows.layout.names, rows.layout.notes
+        self.decimal = rows.numbers.format.decimal
         others = [name for name in names if name not in self.names]
-        as_text = [*others, *(name for name in names if name in self.texts)]
+        as_text = names if self.keeps_texts else [*others, *(name for name in names if name in self.texts)]
         kinds, done = TextColumns(), 0
         for block in rows.blocks(min(self.rows_at_once, rows_in_block(len(names))), as_text):
             columns: dict[str, Any] = {}
@@ -127,14 +137,21 @@ class RowReader:
                 elif name in self.texts:
                     columns[name] = rows.numbers.texts(pd.Series(column.to_pandas()))
                 else:
-                    columns[name] = self._numbers(rows, name, pd.Series(to_numpy(column)), done)
-            frame = pd.DataFrame(columns)
-            frame.index = pd.RangeIndex(done, done + len(frame))
+                    numbers = rows.numbers.column(column) if self.keeps_texts else column
+                    columns[name] = self._numbers(rows, name, pd.Series(to_numpy(numbers)), done)
+            if self.keeps_texts:
+                self.written = self._labelled({name: pd.Series(c.to_pandas()) for name, c in block.items()}, done)
+            frame = self._labelled(columns, done)
             done += len(frame)
-            if names[0] == INDEX and INDEX not in self.names:
-                frame = frame.set_index(INDEX)
-                frame.index.name = None
             yield frame
+
+    def _labelled(self, columns: dict[str, Any], done: int) -> pd.DataFrame:
+        frame = pd.DataFrame(columns)
+        frame.index = pd.RangeIndex(done, done + len(frame))
+        if next(iter(columns)) == INDEX and INDEX not in self.names:
+            frame = frame.set_index(INDEX)
+            frame.index.name = None
+        return frame
 
     def _numbers(self, rows: TextRows, name: str, values: pd.Series, done: int) -> pd.Series:
         numbers, wrong = rows.numbers(values)

@@ -1,6 +1,7 @@
 """From data units to model units and back: statistics in buffers, fitted on the training rows only."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Self
 
 import torch
@@ -53,6 +54,16 @@ class Scaling(Family, ExactBuffers, ABC):
         return {}
 
     @property
+    def column_names(self) -> list[str]:
+        """For each column the name of what it has, C of them: `name`, unless families stand side by side."""
+        return [self.name()] * self.num_columns
+
+    @property
+    def known_values(self) -> list[Sequence[float] | None]:
+        """The only values in data units that each column has a place for, C of them; None where it has one for any."""
+        return [None] * self.num_columns
+
+    @property
     @abstractmethod
     def description(self) -> str:
         """What the rows are in model units, in words that are equal where the rows are."""
@@ -78,7 +89,10 @@ class Scaling(Family, ExactBuffers, ABC):
 
     @abstractmethod
     def inverse(self, u: Tensor) -> Tensor:
-        """Rows in model units, shape ``(..., C)``, to float64 rows in data units."""
+        """Rows in model units, shape ``(..., C)``, to float64 rows in data units.
+
+        Of a mean it gives the mean where the map is linear; elsewhere the median, if the distribution is symmetric.
+        """
 
     def bound(self, x: Tensor) -> Tensor:
         """Draws in data units, shape ``(..., C)``, within the bounds seen in training, where these are kept."""
@@ -86,6 +100,8 @@ class Scaling(Family, ExactBuffers, ABC):
 
     def inverse_stddev(self, stddev: Tensor, mean: Tensor) -> Tensor:  # noqa: ARG002 - the same everywhere
         """Standard deviations around ``mean``, both in model units, ``(..., C)``, to float64 ones in data units.
+
+        Where the map is not linear, half of what lies between a deviation below the mean and one above it.
 
         Not a difference of two `inverse`, where the map is linear: a large mean would cost its digits.
         """

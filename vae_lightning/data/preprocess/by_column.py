@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.errors import check_parameter
+from vae_lightning.likelihoods.family import count_names
 from vae_lightning.likelihoods.moments import RowBatches, SomeColumns, column_ranges
 
 
@@ -62,6 +63,20 @@ class ByColumn(Scaling):
         pairs = zip(self._scalings(), self.columns, strict=True)
         blocks = [{"name": part.name(), "columns": columns, **part.options()} for part, columns in pairs]
         return {"blocks": blocks, "bounded": self.bounded, "decimals": self.decimals}
+
+    @property
+    def column_names(self) -> list[str]:
+        names = [part.name() for part, columns in zip(self._scalings(), self.columns, strict=True) for _ in columns]
+        return [names[place] for place in self._order.tolist()]
+
+    @property
+    def words(self) -> str:
+        return f"by column: {count_names(self.column_names)}"
+
+    @property
+    def known_values(self) -> list[Sequence[float] | None]:
+        values = [one for part in self._scalings() for one in part.known_values]
+        return [values[place] for place in self._order.tolist()]
 
     @property
     def description(self) -> str:

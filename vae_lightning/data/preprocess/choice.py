@@ -22,8 +22,8 @@ def fit_scaling(
     """The scaling of a name, fitted on the training rows, and why it is this one.
 
     Args:
-        name: none, standardize, minmax or binarize; None lets the columns' supports decide. Data are binarised only
-            on request.
+        name: none, standardize, gaussianize, minmax or binarize; None lets the columns' supports decide. Data are
+            binarised only on request.
         supports: of the columns.
         data: whose training rows are fitted to and whose declared range is used.
         threshold: for ``binarize``, in data units.

@@ -9,9 +9,11 @@ from torch import Tensor
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.preprocess.knots import Knots, choose_knots, pad
-from vae_lightning.errors import check_parameter
+from vae_lightning.errors import check_parameter, is_count
 from vae_lightning.likelihoods.moments import RowBatches, cell_weights, column_means, column_ranges
 
+MOST_KNOTS = 1024
+"""More than any column gets."""
 MOST_ROWS = 2**20
 """Rows that quantiles are taken from: all of them, or so many evenly spaced ones of a larger table."""
 CELLS_AT_ONCE = 2**24
@@ -38,7 +40,7 @@ class Gaussianize(Scaling):
         The spline: Gregory & Delbourgo 1982. Its inverse: Durkan et al. 2019, neural spline flows.
 
     Raises:
-        ConfigError: when ``num_knots`` is no power of 2 from 2 on.
+        ConfigError: when ``num_knots`` is no power of 2, or ``bounded`` no truth value.
     """
 
     x: Tensor
@@ -52,8 +54,10 @@ class Gaussianize(Scaling):
 
     def __init__(self, num_columns: int, num_knots: int = 2, bounded: bool = True) -> None:
         super().__init__(num_columns)
-        is_power = num_knots >= 2 and not num_knots & (num_knots - 1)
-        check_parameter(type(self).__name__, "num_knots", is_power, "a power of 2 from 2 on", num_knots)
+        legal = is_count(num_knots, 2) and num_knots <= MOST_KNOTS and not num_knots & (num_knots - 1)
+        must_be = f"a power of 2 from 2 to {MOST_KNOTS:,}"
+        check_parameter(type(self).__name__, "num_knots", legal, must_be, num_knots)
+        check_parameter(type(self).__name__, "bounded", isinstance(bounded, bool), "true or false", bounded)
         self.bounded = bounded
         rising = torch.arange(num_knots, dtype=torch.float64).expand(num_columns, -1)
         self._keep(Knots(rising, rising, torch.ones_like(rising), rising, rising))

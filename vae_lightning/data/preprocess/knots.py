@@ -14,6 +14,8 @@ NARROW = 1e-6
 """How near to a spike its neighbours may be, in units of the column's spread: no slope is steeper for long."""
 SMALLEST_STEP = 1e-300
 """Between two knots: a slope is a finite number."""
+FARTHEST = 1e3
+"""A score beyond every other."""
 TAIL_UNITS = 4
 """How many units of scores a tail is followed beyond the last value, before it goes on straight."""
 MOST_GROWTH = 10.0
@@ -68,7 +70,9 @@ def choose_knots(values: Tensor, weights: Tensor) -> Knots:
     chosen[_neighbours(x, is_spike)] = True
     chosen[[0, -1]] = True
     u = torch.special.ndtri((before + upto) / 2).float().double()
-    flat_from, flat_to = (torch.where(is_spike, torch.special.ndtri(p), u)[chosen] for p in (before, upto))
+    # The scores of a spike at an end have none, but a model on disk holds finite numbers only.
+    ends = (torch.special.ndtri(p).clamp(-FARTHEST, FARTHEST) for p in (before, upto))
+    flat_from, flat_to = (torch.where(is_spike, end, u)[chosen] for end in ends)
     return _with_slopes(x[chosen], u[chosen], flat_from, flat_to)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.errors import check_parameter
@@ -24,6 +25,7 @@ class Places(Scaling):
 
     CHOOSABLE = False
     known: Tensor
+    _padded: Tensor
 
     def __init__(self, num_columns: int, known: Sequence[Sequence[float]]) -> None:
         super().__init__(num_columns)
@@ -31,9 +33,15 @@ class Places(Scaling):
         legal = legal and all(bool((torch.tensor(list(row)).double().diff() > 0).all()) for row in known)
         check_parameter("Places", "known", legal, f"{num_columns} rows of as many values, rising", known)
         self.register_buffer("known", torch.tensor(known, dtype=torch.float64))
+        missing = (1 << (len(known[0]) - 1).bit_length()) - len(known[0])
+        self.register_buffer("_padded", pad(self.known, (0, missing), value=torch.inf), persistent=False)
 
     def options(self) -> dict[str, object]:
         return {"known": self.known.tolist()}
+
+    @property
+    def known_values(self) -> list[Sequence[float] | None]:
+        return [*self.known.tolist()]
 
     @property
     def description(self) -> str:
@@ -41,10 +49,15 @@ class Places(Scaling):
 
     def transform(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:  # noqa: ARG002
         wide = x.to(torch.float64)
-        flat = wide.reshape(-1, self.num_columns).T.contiguous()
-        place = torch.searchsorted(self.known, flat).clamp(max=self.known.shape[1] - 1)
-        found = self.known.gather(1, place) == flat
-        places = torch.where(found, place, -1).T.reshape(x.shape)
+        # By bisection in as many steps as K has halvings, which any exporter can write down.
+        size = self._padded.shape[1]
+        row = torch.arange(self.num_columns, device=x.device) * size
+        flat, index = self._padded.flatten(), row.expand(x.shape)
+        half = size // 2
+        while half:
+            index = index + half * (flat[index + half] <= wide)
+            half //= 2
+        places = torch.where(flat[index] == wide, index - row, -1)
         return torch.where(torch.isnan(wide), torch.nan, places).to(torch.float32)
 
     def inverse(self, u: Tensor) -> Tensor:

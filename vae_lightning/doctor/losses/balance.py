@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vae_lightning.doctor.losses.posterior.divergence import KLReading
-from vae_lightning.doctor.losses.posterior.verdict import KLVerdict
 from vae_lightning.doctor.losses.reconstruction.layout import ReconstructionReading
 from vae_lightning.doctor.report import Finding
 
@@ -28,37 +27,28 @@ class Balance:
 
 def compare_terms(
     kl: KLReading | None,
-    verdict: KLVerdict | None,
     reconstruction: ReconstructionReading | None,
     columns: int | None,
     intended: float = 1.0,
-    own_columns: tuple[int, int] = (0, 1),
 ) -> Balance:
     """Compare the KL with the reconstruction, or judge one of them alone.
 
     Args:
         kl: The KL's reading.
-        verdict: What the KL is.
         reconstruction: The reconstruction's reading.
         columns: The number of columns of the user's data, if known.
         intended: The β that the user means to have.
-        own_columns: By which power of the number of columns the KL itself is multiplied, and their number where it was
-            measured: a KL taken out of a whole loss may be divided by D.
     """
-    balance = Balance()
+    if kl is not None and kl.dead:
+        kl = None
     if reconstruction is None or not reconstruction.family:
-        if (
-            kl is not None
-            and verdict is not None
-            and not kl.dead
-            and (reconstruction is None or reconstruction.findings)
-        ):
-            balance.findings += _judge_kl_alone(kl, verdict, intended, reconstruction is None)
-    elif kl is None or verdict is None or kl.dead:
-        balance.findings += _judge_reconstruction_alone(reconstruction)
-    else:
-        balance.findings += _check_signs(verdict, reconstruction)
-        _judge_both(balance, kl, verdict, reconstruction, columns, intended, own_columns)
+        if kl is None or (reconstruction is not None and not reconstruction.findings):
+            return Balance()
+        return Balance(findings=_judge_kl_alone(kl, intended, reconstruction is None))
+    if kl is None:
+        return Balance(findings=_judge_reconstruction_alone(reconstruction))
+    balance = _judge_both(kl, reconstruction, columns, intended)
+    balance.findings[:0] = _check_signs(kl, reconstruction)
     return balance
 
 
@@ -82,15 +72,15 @@ def report_sign_flip(what: str, about: str) -> Finding:
     return Finding("SIGN-FLIP", False, says, advice, alternatives=others, about=about)
 
 
-def _judge_kl_alone(kl: KLReading, verdict: KLVerdict, intended: float, really_alone: bool) -> list[Finding]:
-    if verdict.weight is None:
+def _judge_kl_alone(kl: KLReading, intended: float, really_alone: bool) -> list[Finding]:
+    if kl.weight is None:
         return []
-    findings = [report_sign_flip("KL", "kl")] if verdict.weight < 0 else []
+    findings = [report_sign_flip("KL", "kl")] if kl.weight < 0 else []
     # The reconstruction may be summed over rows, too.
     powers = {"B": min(kl.reduction.row_power, 0), "L": kl.reduction.column_power}
     findings += _report_reductions(powers, _format_beta(1.0, powers, None), kl.reduction.row_power, "kl")
-    weight = abs(verdict.weight) / intended
-    if verdict.consistent and abs(weight - 1) > SAME and not findings:
+    weight = abs(kl.weight) / intended
+    if kl.consistent and abs(weight - 1) > SAME and not findings:
         size = _as_whole_number(1 / weight)
         if size and not _is_typed_decimal(weight):
             says = f"The KL is divided by {size}: right if the reconstruction is averaged over {size} columns or rows."
@@ -117,54 +107,45 @@ def _judge_reconstruction_alone(reconstruction: ReconstructionReading) -> list[F
     return findings
 
 
-def _check_signs(verdict: KLVerdict, reconstruction: ReconstructionReading) -> list[Finding]:
-    flipped = [
-        name for name, sign in (("KL", verdict.weight or 1.0), ("reconstruction", reconstruction.sign)) if sign < 0
-    ]
+def _check_signs(kl: KLReading, reconstruction: ReconstructionReading) -> list[Finding]:
+    flipped = [name for name, sign in (("KL", kl.weight or 1.0), ("reconstruction", reconstruction.sign)) if sign < 0]
     if len(flipped) == 2:
         says = "Both terms are negated: an ELBO, to be maximised. Minimise its negative."
         return [Finding("SIGN-FLIP", True, says, about="kl and reconstruction")]
     return [report_sign_flip(name, name.lower()) for name in flipped]
 
 
-def _judge_both(
-    balance: Balance,
-    kl: KLReading,
-    verdict: KLVerdict,
-    reconstruction: ReconstructionReading,
-    columns: int | None,
-    intended: float,
-    own_columns: tuple[int, int],
-) -> None:
-    reduction = reconstruction.term.reduction
+def _judge_both(kl: KLReading, reconstruction: ReconstructionReading, columns: int | None, intended: float) -> Balance:
+    reduction, about = reconstruction.term.reduction, "kl and reconstruction"
     if not reduction.regular or not kl.reduction.regular:
-        return
-    rows = kl.reduction.row_power - reduction.row_power
-    power, measured = own_columns
-    latents, across = kl.reduction.column_power, power - reduction.column_power
-    weight = abs(verdict.weight) / intended if verdict.weight is not None and verdict.consistent else 1.0
+        return Balance()
+    power, measured = kl.power
+    powers = {
+        "B": kl.reduction.row_power - reduction.row_power,
+        "L": kl.reduction.column_power,
+        "D": power - reduction.column_power,
+    }
+    weight = abs(kl.weight) / intended if kl.weight is not None and kl.consistent else 1.0
     weight /= measured**power
     ratio, free = _compute_ratio(weight, reconstruction)
-    powers = {"B": rows, "L": latents, "D": across}
-    balance.beta = _format_beta(ratio, powers, columns)
-    if reconstruction.curvature and rows == 0 and latents == 0 and (across == 0 or columns):
-        balance.variance = weight / (2 * reconstruction.curvature) * (columns or 1) ** across
-    if not any(powers.values()):
-        if abs(ratio - 1) > 0.01 and not free:
-            balance.findings.append(
-                _report_factor(ratio, "kl and reconstruction", reconstruction.curvature is not None)
-            )
-        else:
-            says = f"Both terms are reduced alike; the effective β is {_format_ratio(ratio, free)}."
-            balance.findings.append(Finding("SCALE", True, says, about="kl and reconstruction"))
-        return
+    balance = Balance(_format_beta(ratio, powers, columns))
+    if reconstruction.curvature and not powers["B"] and not powers["L"] and (columns or not powers["D"]):
+        balance.variance = weight / (2 * reconstruction.curvature) * (columns or 1) ** powers["D"]
     excuse = _explain_by_size(powers, ratio, reconstruction, columns, weight)
+    wrong = abs(ratio - 1) > 0.01 and not free
     if excuse is not None:
         balance.findings.append(excuse)
-        return
-    balance.findings += _report_reductions(powers, balance.beta, kl.reduction.row_power, "kl and reconstruction")
-    if abs(ratio - 1) > 0.01 and not free:
-        balance.findings.append(_report_beta(f"β = {balance.beta}", {"ratio": ratio}, "kl and reconstruction"))
+    elif any(powers.values()):
+        balance.findings += _report_reductions(powers, balance.beta, kl.reduction.row_power, about)
+        if wrong:
+            balance.findings.append(_report_beta(f"β = {balance.beta}", {"ratio": ratio}, about))
+    elif wrong:
+        balance.findings.append(_report_factor(ratio, about, reconstruction.curvature is not None))
+    else:
+        value = "1 for some scale of the noise model" if free else f"{ratio:.4g}"
+        says = f"Both terms are reduced alike; the effective β is {value}."
+        balance.findings.append(Finding("SCALE", True, says, about=about))
+    return balance
 
 
 def _compute_ratio(weight: float, reconstruction: ReconstructionReading) -> tuple[float, bool]:
@@ -181,10 +162,6 @@ def _compute_ratio(weight: float, reconstruction: ReconstructionReading) -> tupl
     usual = any(abs(a / weight - value) < 0.01 for value in (0.5, 1.0)) or abs(weight - 1) < SAME
     written = any(abs(a - value) < 2e-4 for value in (0.5, 1.0))
     return (1.0, True) if usual or not written else (weight, False)
-
-
-def _format_ratio(ratio: float, free: bool) -> str:
-    return "1 for some scale of the noise model" if free else f"{ratio:.4g}"
 
 
 def _format_beta(ratio: float, powers: dict[str, int], columns: int | None) -> str:

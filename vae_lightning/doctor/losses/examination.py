@@ -23,8 +23,9 @@ from vae_lightning.doctor.losses.parts import (
 )
 from vae_lightning.doctor.losses.posterior.agreement import compare_with_kl
 from vae_lightning.doctor.losses.posterior.divergence import KLReading, examine_kl
-from vae_lightning.doctor.losses.posterior.sampler import SamplerReading, examine_sampler
-from vae_lightning.doctor.losses.posterior.verdict import KLVerdict, judge_kl
+from vae_lightning.doctor.losses.posterior.noise import SamplerReading
+from vae_lightning.doctor.losses.posterior.sampler import examine_sampler
+from vae_lightning.doctor.losses.posterior.verdict import judge_kl
 from vae_lightning.doctor.losses.reconstruction.family import examine_reconstruction
 from vae_lightning.doctor.losses.reconstruction.layout import ReconstructionReading
 from vae_lightning.doctor.losses.rows import as_rows, check_rows, count_surviving_latents
@@ -162,27 +163,19 @@ class Examination:
         """
         apart = self.apart
         sampler = self._examine_sampler(sample or apart.sample)
-        reading, verdict = self._examine_kl(kl, sampler, "kl", False)
-        readings = self._examine_reconstruction(reconstruction, verdict, "reconstruction", False)
+        reading = self._examine_kl(kl, sampler, "kl", False)
+        readings = self._examine_reconstruction(reconstruction, reading, "reconstruction", False)
         if apart.kl is None or (kl is not None and reconstruction is not None):
-            self._compare(reading, verdict, readings, (0, 1))
+            self._compare(reading, readings)
         if apart.kl is not None:
-            whole, judged = self._examine_kl(apart.kl, sampler, "kl" if kl is None else "loss", True)
+            whole = self._examine_kl(apart.kl, sampler, "kl" if kl is None else "loss", True)
             name = "reconstruction" if reconstruction is None else "loss"
-            self._compare(
-                whole, judged, self._examine_reconstruction(apart.reconstruction, judged, name, True), apart.power
-            )
-            reading, verdict = (whole, judged) if reading is None else (reading, verdict)
+            self._compare(whole, self._examine_reconstruction(apart.reconstruction, whole, name, True))
+            reading = reading or whole
         if sampler is not None:
-            self._add(compare_with_kl(sampler, reading, verdict), "sample and kl")
+            self._add(compare_with_kl(sampler, reading), "sample and kl")
 
-    def _compare(
-        self,
-        kl: KLReading | None,
-        verdict: KLVerdict | None,
-        readings: list[ReconstructionReading],
-        power: tuple[int, int],
-    ) -> None:
+    def _compare(self, kl: KLReading | None, readings: list[ReconstructionReading]) -> None:
         """Compare the KL with the reconstruction, block by block."""
         if kl is None and len(readings) > 1:
             self.findings += compare_blocks(readings)
@@ -193,7 +186,7 @@ class Examination:
             if block is not None:
                 others = self.columns - block.size
                 columns = block.size if not block.open else None if columns is None else columns - others
-            balance = compare_terms(kl, verdict, reading, columns, self.beta, power)
+            balance = compare_terms(kl, reading, columns, self.beta)
             for finding in balance.findings:
                 labelled = replace(finding, about=finding.about + where * (finding.about != "kl"))
                 if labelled not in self.findings:
@@ -206,6 +199,13 @@ class Examination:
         if names_are_exchanged(sample, 0, 1, latent=True):
             sample = exchange(sample)
         reading = self._note("sample", sample, lambda box: self.run_timed(lambda: examine_sampler(box)))
+        if reading is not None and any(one.ok is False for one in reading.findings):
+            with suppress(CallFailed):
+                other = self.run_timed(lambda: examine_sampler(BlackBox("sample", exchange(sample))))
+                if all(one.ok is not False for one in other.findings):
+                    says = "The draw is shifted by its second argument as it should be by the first: sample(s, m)."
+                    reading = replace(other, sigma=None)
+                    reading.findings = [Finding("ARG-SWAP", False, says, "Give the mean first.")]
         if reading is not None:
             self._add(reading.findings, "sample")
             if reading.sigma is not None:
@@ -214,51 +214,46 @@ class Examination:
 
     def _examine_kl(
         self, kl: Callable[..., Any] | None, sampler: SamplerReading | None, name: str, taken_out: bool
-    ) -> tuple[KLReading | None, KLVerdict | None]:
+    ) -> KLReading | None:
         if kl is None:
-            return None, None
+            return None
 
-        def read(box: BlackBox) -> tuple[KLReading, KLVerdict | None]:
-            reading = self.run_timed(lambda: examine_kl(box, taken_out))
-            if reading.dead:
-                return reading, None
-            return reading, self.run_timed(lambda: judge_kl(reading, sampler, box.single_precision))
+        def read(box: BlackBox) -> KLReading:
+            reading = examine_kl(box, taken_out)
+            judge_kl(reading, sampler, box.single_precision)
+            reading.power = self.apart.power if taken_out else reading.power
+            return reading
 
-        found = self._note(name, kl, read)
-        if found is not None and found[1] is not None and not found[1].consistent:
-            other = found
+        reading = self._note(name, kl, lambda box: self.run_timed(lambda: read(box)))
+        if reading is not None and not reading.dead and not reading.consistent:
             with suppress(CallFailed):
-                other = read(BlackBox(name, exchange(kl)))
-            if other[1] is not None and other[1].consistent:
+                other = self.run_timed(lambda: read(BlackBox(name, exchange(kl))))
                 said = self.apart.latents_named if taken_out else names_are_exchanged(kl, 0, 1, latent=True)
-                if not said and (said is False or not taken_out):
+                if other.consistent and not said and (said is False or not taken_out):
                     says = "With its two arguments exchanged, kl(s, m), it is the exact KL of a normal posterior."
                     self.findings.append(Finding("ARG-SWAP", False, says, "Give the mean first: kl(m, s).", about=name))
-                    return None, None
-                found = other
-        if found is None:
-            return None, None
-        reading, verdict = found
+                    return None
+                reading = other if other.consistent else reading
+        if reading is None:
+            return None
         self._add(reading.findings, "kl")
         self.measured["KL: reduction"] = reading.reduction.text("latent dimensions")
         if reading.errors is not None:
             self.measured["KL: random"] = "a Monte-Carlo estimate; its mean was judged, to a few per cent"
-        if verdict is not None:
-            self._add(verdict.findings, "kl")
-            if verdict.reading is not None:
-                self.measured["KL: σ(s)"] = verdict.reading.text
-            if verdict.weight is not None:
-                self.measured["KL: factor"] = verdict.weight
-        return reading, verdict
+        if reading.terms is not None:
+            self.measured["KL: σ(s)"] = reading.terms.text
+        if reading.weight is not None:
+            self.measured["KL: factor"] = reading.weight
+        return reading
 
     def _examine_reconstruction(
-        self, function: Callable[..., Any] | None, verdict: KLVerdict | None, name: str, taken_out: bool
+        self, function: Callable[..., Any] | None, kl: KLReading | None, name: str, taken_out: bool
     ) -> list[ReconstructionReading]:
         if function is None:
             return []
         if not taken_out and names_are_exchanged(function, 0, 1, latent=False):
             function = exchange(function)
-        weight = verdict.weight if verdict is not None and verdict.consistent else None
+        weight = kl.weight if kl is not None and kl.consistent else None
         if weight is not None and taken_out:
             weight /= self.apart.power[1] ** self.apart.power[0]
         data = self.rows

@@ -9,9 +9,8 @@ from itertools import count
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 
-from vae_lightning.doctor.losses.blackbox.arrays import Array
+from vae_lightning.doctor.losses.blackbox.arrays import Array, like
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed, seed
 from vae_lightning.doctor.losses.posterior.noise import LATENTS, fill
 from vae_lightning.doctor.losses.reconstruction.family import examine_reconstruction
@@ -32,8 +31,7 @@ class Apart:
 
     Args:
         kl, reconstruction, sample: As for `diagnose`.
-        power: By which power of the number of columns the KL is multiplied (−1 where it is divided by it), and their
-            number where it was measured.
+        power: As for `KLReading`, of the KL.
         latents_named: Whether the names of its arguments have s before m; None where they say nothing.
     """
 
@@ -125,13 +123,6 @@ def _differ(one: Any, other: Any) -> bool:
     return bool((difference.sum() if hasattr(difference, "sum") else difference) > 0)
 
 
-def _full_like(template: Any, shape: tuple[int, ...], value: float) -> Any:
-    """An array of one value in the framework of `template`."""
-    if isinstance(template, torch.Tensor):
-        return torch.full(shape, value, dtype=template.dtype)
-    return np.full(shape, value, dtype=getattr(template, "dtype", np.float64))
-
-
 def _is_finite(value: Any) -> bool:
     nothing = value * 0.0  # NaN where it is NaN or infinite, in every framework
     return bool((nothing.sum() if hasattr(nothing, "sum") else nothing) == 0.0)
@@ -148,7 +139,7 @@ def extract_reconstruction(loss: Callable[..., Any]) -> Callable[[Any, Any], Any
     def reconstruction(x: Any, out: Any) -> Any:
         number = next(numbers)
         seed(number)
-        m, s = _full_like(x, (x.shape[0], LATENTS), 0.0), _full_like(x, (x.shape[0], LATENTS), 1.0)
+        m, s = like(x, (fill(0.0, x.shape[0]), fill(1.0, x.shape[0])))
         usual = tuple(part * 0 + 0.35 for part in out) if isinstance(out, tuple) else out * 0 + 0.35
         value = loss(x, out, m, s)
         if isinstance(value, tuple | list | dict):
@@ -166,12 +157,7 @@ def extract_kl(loss: Callable[..., Any], layout: Layout, columns: int, zero: flo
 
     def kl(m: Any, s: Any) -> Any:
         rows, number = m.shape[0], next(numbers)
-        x = _full_like(m, (rows, columns), zero)
-        shapes = {"plain": (rows, columns), "concat": (rows, columns * layout.heads)}
-        if layout.kind == "tuple":
-            out: Any = tuple(_full_like(m, (rows, columns), 0.35) for _ in range(layout.heads))
-        else:
-            out = _full_like(m, shapes.get(layout.kind, (rows, columns, layout.heads)), 0.35)
+        x, out = like(m, fill(zero, rows, columns)), like(m, layout.out([fill(0.35, rows, columns)] * layout.heads))
         seed(number)
         value = loss(x, out, m, s)
         seed(number)

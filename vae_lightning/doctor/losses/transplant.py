@@ -107,34 +107,29 @@ class Transplant:
     def _run(self, x: Any, given: dict[int, Any] | None) -> Any:
         """One step; without `given` the layers work, and what they return is kept."""
         self._inputs, self._outputs = [], []
-        rows = x.shape[0]
-        with self._patched(lambda call, value: self._answer(call, value, given, rows)):
-            return self._step(x)
 
-    def _answer(self, call: int, work: Callable[[], Any], given: dict[int, Any] | None, rows: int) -> Any:
-        if given is None:
-            value = work()
-            self._outputs.append(value)
-            return value
-        value = given.get(call)
-        if value is None:
-            return _repeat(self._recorded[call], rows)
-        return _shape(self._convert(value), self._recorded[call])
+        def replace(work: Callable[..., Any]) -> Callable[..., Any]:
+            def replaced(*arguments: Any, **options: Any) -> Any:
+                call = len(self._inputs)
+                self._inputs.append(arguments[0] if arguments else next(iter(options.values())))
+                if given is None:
+                    self._outputs.append(work(*arguments, **options))
+                    return self._outputs[call]
+                if call not in given:
+                    return _repeat(self._recorded[call], x.shape[0])
+                return _shape(self._convert(given[call]), self._recorded[call])
+
+            return replaced
+
+        with self._patched(replace):
+            return self._step(x)
 
     def _convert(self, value: Any) -> Any:
         return torch.as_tensor(value) if self._torch else importlib.import_module("keras").ops.convert_to_tensor(value)
 
     @contextmanager
-    def _patched(self, answer: Callable[[int, Callable[[], Any]], Any]) -> Iterator[None]:
+    def _patched(self, replace: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
         name = "forward" if self._torch else "call"
-
-        def replace(work: Callable[..., Any]) -> Callable[..., Any]:
-            def replaced(*arguments: Any, **options: Any) -> Any:
-                self._inputs.append(arguments[0] if arguments else next(iter(options.values())))
-                return answer(len(self._inputs) - 1, lambda: work(*arguments, **options))
-
-            return replaced
-
         modes = [part.training for part in self._modules]
         for part in self._modules:
             part.training = not changes_with_mode(part)

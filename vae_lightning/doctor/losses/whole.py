@@ -205,19 +205,9 @@ def changes_with_mode(part: torch.nn.Module) -> bool:
 
 def _check_gradients(box: BlackBox, model: torch.nn.Module, batch: Array) -> list[Finding]:
     model.train()
-    before = [parameter.grad for parameter in model.parameters()]
-    for parameter in model.parameters():
-        parameter.grad = None
-    try:
-        box.backward(batch)
-        unreached = [
-            name
-            for name, parameter in model.named_parameters()
-            if parameter.requires_grad and (parameter.grad is None or not bool(parameter.grad.any()))
-        ]
-    finally:
-        for parameter, gradient in zip(model.parameters(), before, strict=True):
-            parameter.grad = gradient
+    parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    reached = box.reaches(list(parameters.values()), batch)
+    unreached = [name for name, flag in zip(parameters, reached, strict=True) if not flag]
     if not unreached:
         return [Finding("Z-UNUSED", True, "A gradient reaches every parameter.", about="model")]
     says = f"No gradient reaches {', '.join(unreached[:6])}{' and others' if len(unreached) > 6 else ''}."

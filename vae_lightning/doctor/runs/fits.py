@@ -1,6 +1,6 @@
 """How each likelihood of the package takes a table: support, baseline and floor."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,14 +8,18 @@ import torch
 
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.checks import is_illegal
-from vae_lightning.data.dataset import Dataset, Rows
+from vae_lightning.data.dataset import Dataset
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.preprocess.choice import fit_scaling
+from vae_lightning.data.scaled import scale_rows
+from vae_lightning.data.schema import Choice, by_column
 from vae_lightning.data.store import RowsInMemory
+from vae_lightning.data.wording import count
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.errors import Setting
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.likelihoods.support import Support
+from vae_lightning.model.parts import build_part
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,13 @@ class Fit:
         pairs = zip(self.likelihood.supports, self.refused, strict=True)
         return list(dict.fromkeys(support for support, size in pairs if size or self.accepts))
 
+    def describe(self) -> str:
+        """Whether it takes the table, and what that costs."""
+        if not self.accepts:
+            return f"refuses {int((self.refused > 0).sum())} of {count(len(self.refused), 'column')}"
+        words = f"accepts (preprocess={self.preprocess}); independent columns {self.baseline:.4g} nats per row"
+        return f"{words}, floor {self.floor + 0.0:.4g}"
+
     def preprocess_alternatives(self) -> list[Setting]:
         """The other preprocessings that its supports offer."""
         ways = (setting for support in self.supports for setting in support.alternatives(self.preprocess))
@@ -57,30 +68,40 @@ def fit_likelihood(family: type[Likelihood], dataset: Dataset) -> Fit:
     """Hold the rows against a likelihood, preprocessed as a run with its defaults would."""
     likelihood = family(num_columns=len(dataset.columns))
     scaling, _ = fit_scaling(None, likelihood.supports, dataset)
+    return _fit(likelihood, scaling, dataset)
+
+
+def fit_choices(choices: Sequence[Choice], dataset: Dataset) -> Fit:
+    """Hold the rows against a family for each column, as a run with ``likelihood=auto`` would."""
+    size = len(dataset.columns)
+    likelihood: Likelihood = build_part(Likelihood, by_column(choices, "family"), "likelihood", num_columns=size)  # type: ignore[type-abstract]
+    scaling: Scaling = build_part(Scaling, by_column(choices, "scaling"), "data.preprocess", num_columns=size)  # type: ignore[type-abstract]
+    return _fit(likelihood, scaling.fit(dataset.train), dataset)
+
+
+def _fit(likelihood: Likelihood, scaling: Scaling, dataset: Dataset) -> Fit:
     refused = np.zeros(len(dataset.columns), dtype=np.int64)
     for batch in batches_of(dataset):
-        refused += is_illegal(scaling.transform(batch.x), likelihood.supports).sum(0).numpy()
+        illegal = is_illegal(scaling.transform(batch.x), likelihood.supports)
+        refused += (illegal if batch.mask is None else illegal & batch.mask).sum(0).numpy()
     if refused.any():
         return Fit(likelihood, scaling.name(), refused)
-    train, test = (_to_model_units(scaling, rows) for rows in (dataset.train, dataset.test))
-    independent = likelihood.independent_columns(train)
-    x = test.rows.x
-    shift = -float(scaling.log_slopes(x)[:, likelihood.density_columns].sum(-1).mean())
-    baseline = -float(independent.log_prob(x).double().sum(-1).mean()) + shift
-    floor = float(likelihood.entropy_floor(x).double().sum(-1).mean()) + shift
-    return Fit(likelihood, scaling.name(), refused, baseline, floor)
+    rows = scale_rows(dataset, scaling)
+    test = RowsInMemory.of(rows["test"].batches()).rows
+    gained = torch.where(likelihood.density_columns, scaling.log_slopes(test.x), 0.0)
+    log_prob = likelihood.independent_columns(rows["train"]).log_prob(test.x).double() + gained
+    floor = likelihood.entropy_floor(test.x).double() - gained
+    seen = torch.ones_like(log_prob) if test.mask is None else test.mask.double()
+    baseline, least = (float((nats * seen).sum(-1).mean()) for nats in (-log_prob, floor))
+    return Fit(likelihood, scaling.name(), refused, baseline, least)
 
 
 def batches_of(dataset: Dataset) -> Iterator[Batch]:
-    """All rows, float64, in data units: training, validation and test rows."""
+    """All rows, float64, in data units: training, validation and test rows; masked where a cell is empty."""
     for rows in (dataset.train, dataset.valid, dataset.test):
         yield from rows.batches()
 
 
 def to_matrix(dataset: Dataset) -> Array:
-    """All rows (N, C), float64."""
+    """All rows (N, C), float64, NaN where a cell is empty."""
     return torch.cat([batch.x for batch in batches_of(dataset)]).numpy()
-
-
-def _to_model_units(scaling: Scaling, rows: Rows) -> RowsInMemory:
-    return RowsInMemory.of(Batch(scaling.transform(batch.x)) for batch in rows.batches())

@@ -127,7 +127,7 @@ def examine_model(trained: Trained) -> Report:
 
 def _summarise(trained: Trained, result: Evaluation) -> dict[str, Any]:
     measured: dict[str, Any] = {
-        "likelihood": trained.model.vae.likelihood.name(),
+        "likelihood": trained.model.vae.likelihood.words,
         "rows judged": f"{result.num_rows:,} of {trained.test.num_rows:,} that were not trained on",
         "NELBO": result.nelbo,
         "NLL": f"{result.nll:.4f} ± {result.nll_standard_error:.4f} ({result.num_samples} samples a row)",
@@ -148,13 +148,25 @@ def _summarise(trained: Trained, result: Evaluation) -> dict[str, Any]:
 def _check_support(trained: Trained) -> Finding:
     likelihood = trained.model.vae.likelihood
     batches = (*trained.train.batches(), trained.test)
-    bad = sum(int(is_illegal(batch.x, likelihood.supports).sum()) for batch in batches)
-    words = " and ".join(dict.fromkeys(support.words for support in likelihood.supports))
-    if bad:
-        says = f"{bad:,} values of the rows lie outside the support of the {likelihood.name()} likelihood, which takes "
-        says += f"{words}."
+    wrong = torch.zeros(likelihood.num_columns, dtype=torch.int64)
+    for batch in batches:
+        illegal = is_illegal(batch.x, likelihood.supports)
+        wrong += (illegal if batch.mask is None else illegal & batch.mask).sum(0)
+    told = dict.fromkeys(zip(likelihood.column_names, likelihood.supports, strict=True))
+    is_one = len(told) == 1
+    if wrong.any():
+        first = int(wrong.nonzero()[0])
+        name, column = likelihood.column_names[first], trained.model.columns[first].name
+        which = "" if is_one else f" of the column {column!r}"
+        says = (
+            f"{int(wrong.sum()):,} values of the rows lie outside the support of the {name} likelihood{which}, which "
+        )
+        says += f"takes {likelihood.supports[first].words}."
         return Finding("SUPPORT", False, says, "Give the rows that the model was trained on.", about="data")
-    return Finding("SUPPORT", True, f"All rows are {words}.", about="data")
+    says = (
+        "All rows are " + likelihood.supports[0].words if is_one else "All cells are what their columns' families take"
+    )
+    return Finding("SUPPORT", True, f"{says}{'' if is_one else f' ({likelihood.words})'}.", about="data")
 
 
 @torch.no_grad()
@@ -179,12 +191,12 @@ def _check_normalisation(trained: Trained) -> list[Finding]:
 
 def column_masses(p: Predictive, likelihood: Likelihood) -> Tensor:
     """The total mass of each column of ``p`` (M, C), float64: summed or integrated as its support says."""
-    mean, stddev = p.mean, p.stddev
+    mean, stddev = p.bulk
     fill = mean.new_tensor([support.fill for support in likelihood.supports])
     masses = torch.zeros(mean.shape, dtype=torch.float64)
     for support in dict.fromkeys(likelihood.supports):
         columns = torch.tensor([one == support for one in likelihood.supports])
-        nodes, weights = support.grid(mean, stddev.expand_as(mean))
+        nodes, weights = support.grid(mean, stddev)
         # The other columns cannot take these nodes: a code of a category that does not exist has no probability.
         density = p.log_prob(torch.where(columns, nodes.to(mean.dtype), fill)).double().exp()
         masses = torch.where(columns, (weights * density).sum(0), masses)

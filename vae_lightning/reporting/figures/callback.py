@@ -119,5 +119,5 @@ class Figures(Callback):
             ):
                 add_histogram(writer, f"codes/{name}", values, bins, step)
             if final:
-                images = None if subject.image_shape is None else scale_brightness(subject, subject.rows)
+                images = None if subject.image_shape is None else np.nan_to_num(scale_brightness(subject, subject.rows))
                 write_projector(Path(logger.log_dir), subject.means, subject.labels, images)

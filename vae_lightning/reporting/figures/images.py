@@ -19,9 +19,12 @@ VALUES = np.linspace(-3, 3, 13)
 
 
 def scale_brightness(subject: Subject, rows: np.ndarray) -> np.ndarray:
-    """Rows as images from 0, the least value of the real rows, to 1, their greatest; (M, *image_shape)."""
+    """Rows as images from 0, the least value of the real rows, to 1, their greatest; (M, *image_shape).
+
+    Empty cells stay NaN.
+    """
     assert subject.image_shape is not None
-    low, high = float(subject.rows.min()), float(subject.rows.max())
+    low, high = float(np.nanmin(subject.rows)), float(np.nanmax(subject.rows))
     scaled = (rows - low) / ((high - low) or 1.0)
     return scaled.clip(0, 1).reshape(-1, *subject.image_shape)
 

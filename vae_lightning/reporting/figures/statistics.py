@@ -1,8 +1,10 @@
 """The numbers that figures are drawn from."""
 
+import math
+
 import numpy as np
 
-MOST_VALUES, BINS = 40, 30
+MOST_VALUES, BINS, FEWEST_BINS = 40, 30, 6
 
 
 def space_evenly(count: int, most: int) -> np.ndarray:
@@ -13,18 +15,38 @@ def space_evenly(count: int, most: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
 
 
-def compute_distances(real: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """Kolmogorov's distance of each column's real and drawn values, (C,): 0 for equal distributions, at most 1."""
-    found = []
-    for x, y in zip(np.sort(real, axis=0).T, np.sort(drawn, axis=0).T, strict=True):
-        both = np.concatenate([x, y])
-        below = [np.searchsorted(values, both, side="right") / len(values) for values in (x, y)]
-        found.append(np.abs(below[0] - below[1]).max())
-    return np.array(found)
+def compute_distances(real: np.ndarray, drawn: np.ndarray, is_category: np.ndarray) -> np.ndarray:
+    """How far each column's real values are from the drawn ones, (C,): 0 for equal distributions, at most 1.
+
+    Kolmogorov's distance; of categories, which have no order, the total variation. Empty cells, which are NaN, are left
+    out; a column without any other is at 0.
+    """
+    columns = zip(real.T, drawn.T, is_category, strict=True)
+    return np.array([_distance(x[~np.isnan(x)], y[~np.isnan(y)], is_codes) for x, y, is_codes in columns])
+
+
+def _distance(x: np.ndarray, y: np.ndarray, is_codes: bool) -> float:
+    if not (len(x) and len(y)):
+        return 0.0
+    if is_codes:
+        _, place = np.unique(np.concatenate([x, y]), return_inverse=True)
+        shares = [
+            np.bincount(part, minlength=place.max() + 1) / len(part) for part in (place[: len(x)], place[len(x) :])
+        ]
+        return float(np.abs(shares[0] - shares[1]).sum() / 2)
+    both = np.concatenate([x, y])
+    below = [np.searchsorted(np.sort(values), both, side="right") / len(values) for values in (x, y)]
+    return float(np.abs(below[0] - below[1]).max())
 
 
 def choose_bins(real: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """Bins that both share: one for each whole number where that is enough, else even ones over the bulk of both."""
+    """Bins that both share: one for each whole number where that is enough, else even ones over the bulk of both.
+
+    Empty cells, which are NaN, are left out.
+    """
+    real, drawn = (values[~np.isnan(values)] for values in (real, drawn))
+    if not len(real):
+        real = drawn
     low, high = min(real.min(), drawn.min()), max(real.max(), drawn.max())
     if high - low <= MOST_VALUES and all((x == np.rint(x)).all() for x in (real, drawn)):
         return np.arange(low - 0.5, high + 1)
@@ -33,18 +55,16 @@ def choose_bins(real: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     low, high = bulk if bulk[1] > bulk[0] else (low, high)
     if not high > low:
         return low + np.array([-0.5, 0.5])
-    return np.linspace(low, high, BINS + 1)
+    # Of few rows, narrow bins hold one or two each, and show nothing but chance.
+    return np.linspace(low, high, min(BINS, max(FEWEST_BINS, round(2 * math.sqrt(len(real))))) + 1)
 
 
 def compute_density(values: np.ndarray, bins: np.ndarray) -> np.ndarray:
-    """Histogram heights; what lies beyond the bins counts into the outermost ones."""
+    """Histogram heights; what lies beyond the bins counts into the outermost ones, and NaN into none."""
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return np.zeros(len(bins) - 1)
     return np.histogram(np.clip(values, bins[0], bins[-1]), bins, density=True)[0]
-
-
-def compute_correlations(rows: np.ndarray) -> np.ndarray:
-    """Correlation matrix; NaN for columns that hold one value."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.corrcoef(rows, rowvar=False)
 
 
 def compute_principal_axes(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

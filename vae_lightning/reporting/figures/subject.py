@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vae_lightning.data.batch import Batch
+from vae_lightning.data.columns import Column
 from vae_lightning.data.frames import to_matrix
 from vae_lightning.data.seeds import random_stream
 from vae_lightning.data.store import RowsInMemory, RowStore
@@ -26,6 +27,8 @@ POINTS = 4000
 """Draws of the aggregate posterior."""
 PRIOR_POINTS = 20_000
 """Draws of the prior, which any family can give and not every one can draw a curve of."""
+FEW_LEVELS = 12
+"""Different numbers up to which a column of categories has no order that a figure would go by."""
 DRAWS = 8
 """Draws of z for each row, where the NLL of a column is measured."""
 
@@ -97,9 +100,19 @@ class Subject:
         return [column.name for column in self.model.columns]
 
     @property
-    def has_means(self) -> np.ndarray:
-        """Which columns hold numbers whose means and differences say something, (C,), bool."""
-        return np.array([support.has_mean for support in self.model.vae.likelihood.supports])
+    def columns(self) -> Sequence[Column]:
+        """The model's columns."""
+        return self.model.columns
+
+    @cached_property
+    def is_category(self) -> np.ndarray:
+        """Which columns are compared as categories without an order, (C,), bool.
+
+        Texts, and numbers of a few values that the likelihood takes for categories. Those of many stay numbers.
+        """
+        supports = self.model.vae.likelihood.supports
+        pairs = zip(self.columns, supports, strict=True)
+        return np.array([column.levels is not None or 0 < one.levels <= FEW_LEVELS for column, one in pairs])
 
     @property
     def num_rows(self) -> int:
@@ -113,10 +126,12 @@ class Subject:
 
     @cached_property
     def rows(self) -> np.ndarray:
-        """``batch`` in data units: bits, where the model sees bits."""
+        """``batch`` in data units, NaN where a cell is empty: bits, where the model sees bits."""
         rows = self._to_data_units(self.batch.x)
-        whole = [np.dtype(column.dtype).kind in "iub" for column in self.model.columns]
+        whole = [column.is_whole for column in self.columns]
         rows[:, whole] = np.rint(rows[:, whole])  # the way through float32 leaves 2.9999998
+        if self.batch.mask is not None:
+            rows[~self.batch.mask.cpu().numpy()] = np.nan
         return rows
 
     @cached_property
@@ -178,20 +193,22 @@ class Subject:
     @cached_property
     def samples(self) -> np.ndarray:
         """As many new rows as there are rows: draws from p(x|z), not its means; (N, C), data units."""
-        return to_matrix(self.model.sample(self.num_rows, seed=self.seed), self.model.columns)
+        return to_matrix(self.model.sample(self.num_rows, seed=self.seed), self.columns)
 
     @cached_property
     @torch.no_grad()
     def column_nats(self) -> ColumnNats:
-        """What is left to say of each column once the code is known, and without one."""
+        """What is left to say of each column once the code is known, and without one; empty cells cost nothing."""
         vae, batch = self.model.vae, self.batch
         slopes = self.model.log_slopes(batch).mean(0).cpu().numpy()
         total = torch.zeros(len(self.names), dtype=torch.float64, device=batch.x.device)
         with random_stream(self.seed):
             for _ in range(DRAWS):
                 total -= vae(batch, vae.noise(1, batch.num_rows)).log_px.double().mean((0, 1))
-        alone = -vae.likelihood.independent_columns(RowsInMemory(self.training)).log_prob(batch.x).double().mean(0)
-        return ColumnNats((total / DRAWS).cpu().numpy() - slopes, alone.cpu().numpy() - slopes)
+        alone = -vae.likelihood.independent_columns(RowsInMemory(self.training)).log_prob(batch.x).double()
+        if batch.mask is not None:
+            alone = torch.where(batch.mask, alone, 0.0)
+        return ColumnNats((total / DRAWS).cpu().numpy() - slopes, alone.mean(0).cpu().numpy() - slopes)
 
     @torch.no_grad()
     def decode(self, z: np.ndarray) -> np.ndarray:

@@ -1,13 +1,15 @@
 """Rows of a table: whether drawn rows look like real ones, column by column and pair by pair."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vae_lightning.data.columns import Column
+from vae_lightning.reporting.figures.association import compute_associations
 from vae_lightning.reporting.figures.plot import Plot
 from vae_lightning.reporting.figures.statistics import (
     choose_bins,
-    compute_correlations,
     compute_density,
     compute_distances,
     space_evenly,
@@ -22,43 +24,95 @@ if TYPE_CHECKING:
 MAX_PANELS, PANELS_IN_ROW, MAX_MATRIX, MAX_COLUMNS = 8, 4, 60, 12
 NAMES_ACROSS, NAMES_DOWN = (20, 100), (30, 200)
 """How many names of columns stand along a matrix, and the points that they share."""
+MAX_LEVELS, FEW_BARS = 12, 8
+"""Bars of a panel, and how many have room in a low one."""
+REAL, DRAWN = "real: validation rows", "drawn from the model: z, then x from p(x|z)"
 
 
 def draw_marginals(subject: Subject) -> "Figure":
-    """Histograms of real and of drawn values."""
-    if np.isin(subject.rows, (0, 1)).all():
+    """Histograms of real and of drawn values; of texts, bars by level."""
+    if np.isin(subject.rows, (0, 1, np.nan)).all() and not any(column.levels for column in subject.columns):
         return _draw_shares_of_ones(subject)
-    far = compute_distances(subject.rows, subject.samples)
+    far = compute_distances(subject.rows, subject.samples, subject.is_category)
     shown = np.argsort(-far, kind="stable")[:MAX_PANELS]
     many = f"the {len(shown)} of {len(far)} columns that differ most" if len(far) > len(shown) else "the worst first"
     title = f"Do drawn rows have the values of real ones? Outlines should match: {many}"
     rows, columns = -(-len(shown) // PANELS_IN_ROW), min(PANELS_IN_ROW, len(shown))
-    figure = create_figure(WIDTH, 0.8 + 1.7 * rows, title)
+    most = max(len(subject.columns[index].levels or ()) for index in shown)
+    figure = create_figure(WIDTH, 0.8 + rows * (1.7 if most <= FEW_BARS else 2.2), title)
     for place, index in enumerate(shown, 1):
-        axes = figure.add_subplot(rows, columns, place)
-        _draw_marginal(axes, subject.rows[:, index], subject.samples[:, index])
-        axes.set_title(shorten(subject.names[index]))
+        axes, column = figure.add_subplot(rows, columns, place), subject.columns[index]
+        values = (subject.rows[:, index], subject.samples[:, index])
+        if column.levels is None:
+            _draw_marginal(axes, *values, column)
+        else:
+            _draw_levels(axes, *values, column.levels)
+        axes.set_title(shorten(column.name))
     add_legend(figure, axes)
     return figure
 
 
-def _draw_marginal(axes: "Axes", real: np.ndarray, drawn: np.ndarray) -> None:
+def _draw_marginal(axes: "Axes", real: np.ndarray, drawn: np.ndarray, column: Column) -> None:
     edges = choose_bins(real, drawn)
     real, drawn = (compute_density(values, edges) for values in (real, drawn))
-    axes.stairs(real, edges, fill=True, color=BLUE, alpha=0.45, label="real: validation rows")
-    axes.stairs(drawn, edges, color=ORANGE, linewidth=1.5, label="drawn from the model: z, then x from p(x|z)")
+    axes.stairs(real, edges, fill=True, color=BLUE, alpha=0.45, label=REAL)
+    axes.stairs(drawn, edges, color=ORANGE, linewidth=1.5, label=DRAWN)
     axes.set(xlim=(edges[0], edges[-1]), ylim=(0, None), yticks=[])
-    axes.locator_params(axis="x", nbins=4)
+    if column.is_date:
+        _write_dates(axes)
+    elif column.dtype == "bool":
+        axes.set_xticks([0, 1], ["False", "True"])
+    else:
+        axes.locator_params(axis="x", nbins=4)
     axes.spines.left.set_visible(False)
+
+
+def _write_dates(axes: "Axes") -> None:
+    """Days since 1970, which is how matplotlib counts, as dates."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+    locator = AutoDateLocator(minticks=2, maxticks=4)
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+
+
+def _draw_levels(axes: "Axes", real: np.ndarray, drawn: np.ndarray, levels: Sequence[str]) -> None:
+    """Bars of the levels' shares, the most frequent on top; rare ones share the last."""
+    shares = np.stack([count_levels(values, len(levels)) for values in (real, drawn)])
+    order = np.argsort(-shares[0], kind="stable")
+    kept = order if len(order) <= MAX_LEVELS else order[: MAX_LEVELS - 1]
+    names = [shorten(levels[index], 14) for index in kept]
+    shares, rest = shares[:, kept], shares.sum(1) - shares[:, kept].sum(1)
+    if len(kept) < len(levels):
+        names.append(f"{len(levels) - len(kept):,} others")
+        shares = np.column_stack([shares, rest])
+    places = np.arange(len(names))
+    axes.barh(places, shares[0], height=0.8, color=BLUE, alpha=0.45, linewidth=0, label=REAL)
+    axes.barh(places, shares[1], height=0.8, fill=False, edgecolor=ORANGE, linewidth=1.2, label=DRAWN)
+    axes.set_yticks(places, names, fontsize=8.5 if len(names) <= FEW_BARS else 6.5)
+    axes.set(ylim=(len(names) - 0.4, -0.6), xlim=(0, None))
+    axes.xaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
+    axes.locator_params(axis="x", nbins=3)
+    axes.tick_params(axis="y", length=0)
+
+
+def count_levels(codes: np.ndarray, size: int) -> np.ndarray:
+    """The share of each of ``size`` levels among codes, (size,); NaN is none of them."""
+    seen = codes[~np.isnan(codes)].astype(int)
+    return np.bincount(seen, minlength=size) / max(len(seen), 1)
 
 
 def _draw_shares_of_ones(subject: Subject) -> "Figure":
     """A dot a column: all that a binary column's marginal is."""
-    real, drawn = subject.rows.mean(0), subject.samples.mean(0)
+    seen = ~np.isnan(subject.rows)
+    shown = seen.any(axis=0)
+    real, drawn = np.nanmean(subject.rows[:, shown], axis=0), subject.samples[:, shown].mean(0)
     figure = create_figure(5.6, 5.6, "Do drawn rows have as many ones? Dots should lie on the line")
     axes = figure.add_subplot(aspect="equal", xlabel="share of ones, real rows", ylabel="share of ones, drawn rows")
     line = np.linspace(0, 1, 51)
-    band = 2 * np.sqrt(2 * line * (1 - line) / len(subject.rows))  # two standard errors of the difference of two shares
+    # Two standard errors of the difference of two shares; the real one is of fewer rows where cells are empty.
+    rows = 2 / (1 / seen.sum(0)[shown].mean() + 1 / len(subject.rows))
+    band = 2 * np.sqrt(2 * line * (1 - line) / rows)
     chance = "what chance alone allows (95 %)"
     axes.fill_between(line, line - band, line + band, color=GREY, alpha=0.5, linewidth=0, label=chance)
     axes.plot(line, line, color=DARK, linewidth=1)
@@ -72,9 +126,10 @@ def draw_correlations(subject: Subject) -> "Figure":
     """Three matrices: real rows, drawn rows, and their difference."""
     from matplotlib import colormaps
 
-    numbers = np.flatnonzero(subject.has_means)
-    shown = numbers[space_evenly(len(numbers), MAX_MATRIX)]
-    real, drawn = (compute_correlations(rows[:, shown]) for rows in (subject.rows, subject.samples))
+    shown = space_evenly(len(subject.names), MAX_MATRIX)
+    real, drawn = (
+        compute_associations(rows[:, shown], subject.is_category[shown]) for rows in (subject.rows, subject.samples)
+    )
     worst = float(np.nanmax(np.abs(drawn - real), initial=0.0))
     many = f" ({len(shown)} of {len(subject.names)} columns)" if len(shown) < len(subject.names) else ""
     title = f"Do columns go together as in the data? The right should be blank; its largest is {worst:.2f}{many}"
@@ -91,7 +146,13 @@ def draw_correlations(subject: Subject) -> "Figure":
             axis.set_ticks(named, [shorten(subject.names[shown[i]]) for i in named], rotation=rotation, fontsize=size)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-    figure.colorbar(image, ax=panels, ticks=[-1, 0, 1], aspect=30, label="correlation")
+    figure.colorbar(
+        image,
+        ax=panels,
+        ticks=[-1, 0, 1],
+        aspect=30,
+        label="association" if subject.is_category[shown].any() else "correlation",
+    )
     return figure
 
 
@@ -128,7 +189,8 @@ PLOTS = (
         "tables",
         "Values of real and of drawn rows",
         "Filled, the values of validation rows; outlined, those of rows drawn from the model. They should cover each "
-        "other. The columns that differ most are shown. Drawn values beyond all real ones, or a column that needs two "
+        "other. The columns that differ most are shown; of texts a bar is the share of rows with that text, the most "
+        "frequent on top. Empty cells are left out. Drawn values beyond all real ones, or a column that needs two "
         "peaks and gets one, ask for another likelihood or preprocessing. Where all columns are binary, one dot a "
         "column compares the shares of ones.",
         draw_marginals,
@@ -138,11 +200,14 @@ PLOTS = (
         "correlations",
         "tables",
         "Which columns go together",
-        "Correlations between columns of real rows, of drawn rows, and the difference. Colour on the right is what the "
-        "model has not learned, or has made up; a blank middle where the left has colour means that the code is not "
-        "used. Grey columns hold one value; columns of categories are left out. Specks of a few hundredths are chance.",
+        "How closely columns go together in real rows, in drawn rows, and the difference. Colour on the right is what "
+        "the model has not learned, or has made up; a blank middle where the left has colour means that the code is "
+        "not used. Between numbers it is their correlation. Between texts, or numbers of few values that are modelled "
+        "as categories, it is Cramér's V, and between these and numbers the correlation ratio, the root of the share "
+        "of the variance that the category explains: both have no sign, and 0 is independent. Empty cells are left out "
+        "pair by pair. Grey columns hold one value. Specks of a few hundredths are chance.",
         draw_correlations,
-        lambda subject: _is_table(subject) and subject.has_means.sum() > 1 and subject.num_rows > 2,
+        lambda subject: _is_table(subject) and len(subject.names) > 1 and subject.num_rows > 2,
     ),
     Plot(
         "worst_columns",

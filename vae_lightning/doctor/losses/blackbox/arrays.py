@@ -44,6 +44,15 @@ def convert(argument: Argument, framework: str) -> Any:
     return importlib.import_module("jax.numpy").asarray(argument)
 
 
+def like(template: Any, argument: Argument) -> Any:
+    """The argument as arrays of the framework and the precision of `template`."""
+    if isinstance(argument, tuple):
+        return tuple(like(template, array) for array in argument)
+    if isinstance(template, torch.Tensor):
+        return torch.from_numpy(argument).to(template.dtype)
+    return argument.astype(getattr(template.dtype, "as_numpy_dtype", template.dtype))
+
+
 def is_unchanged(before: Argument, after: Any) -> bool:
     """Whether what was handed over still has the values that it had."""
     if isinstance(before, tuple):

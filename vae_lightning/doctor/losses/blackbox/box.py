@@ -3,7 +3,7 @@
 import random
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
@@ -46,17 +46,15 @@ class BlackBox:
     Args:
         name: What the report calls it.
         function: The function.
-        leading: Arguments that are handed on unchanged before the arrays (a model).
     """
 
-    def __init__(self, name: str, function: Callable[..., Any], leading: tuple[Any, ...] = ()) -> None:
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self.name = name
         self.framework = ""
         self.library = ""  # of the answers
         self.mutates = False
         self.single_precision = False  # or less, of the values
-        self._function = function
-        self._leading = leading
+        self.function = function
 
     def find_framework(self, *arguments: Argument) -> None:
         """Find the framework that the function is written for, by trying.
@@ -81,7 +79,7 @@ class BlackBox:
     def __call__(self, *arguments: Argument) -> Array:
         """The function's value for these arguments; its random state is the caller's business."""
         handed = [convert(argument, self.framework) for argument in arguments]
-        result = self._run(lambda: self._function(*self._leading, *handed))
+        result = self._run(lambda: self.function(*handed))
         for before, after in zip(arguments, handed, strict=True):
             self.mutates = self.mutates or not is_unchanged(before, after)
         return self._to_array(result)
@@ -109,12 +107,8 @@ class BlackBox:
         None where the graph is cut, and an empty list where the function answers with something that has no graph.
         """
         way = _GRADIENTS.get(self.library, torch_gradient)
-
-        def job() -> list[Array] | None:
-            return way(lambda *handed: self._function(*self._leading, *handed), arguments, self.framework)
-
         try:
-            gradients: list[Array] | None = self._run(job)
+            gradients: list[Array] | None = self._run(lambda: way(self.function, arguments, self.framework))
         except CallFailed:
             if way is torch_gradient:
                 raise
@@ -154,15 +148,18 @@ class BlackBox:
 
         return [judge(index, gradient) for index, gradient in enumerate(gradients)]
 
-    def backward(self, *arguments: Argument) -> None:
-        """Run the function and propagate its gradient into whatever parameters it uses."""
+    def reaches(self, parameters: Sequence[torch.Tensor], *arguments: Argument) -> list[bool]:
+        """Whether a gradient reaches each of the parameters, which the function uses by itself."""
 
-        def job() -> None:
-            result = self._function(*self._leading, *(convert(argument, self.framework) for argument in arguments))
-            if isinstance(result, torch.Tensor) and result.requires_grad:
-                result.sum().backward()
+        def job() -> list[bool]:
+            result = self.function(*(convert(argument, self.framework) for argument in arguments))
+            if not isinstance(result, torch.Tensor) or not result.requires_grad:
+                return [False] * len(parameters)
+            gradients = torch.autograd.grad(result.sum(), parameters, allow_unused=True)
+            return [gradient is not None and bool(gradient.any()) for gradient in gradients]
 
-        self._run(job)
+        reached: list[bool] = self._run(job)
+        return reached
 
     def _run(self, job: Callable[[], Any]) -> Any:
         """`job()`, whose exceptions are the user's."""

@@ -27,10 +27,7 @@ def torch_gradient(function: Callable[..., Any], arguments: tuple[Argument, ...]
     if not result.requires_grad:
         return None
     gradients = torch.autograd.grad(first_draw(result).sum(), leaves, allow_unused=True)
-    return [
-        np.zeros(tuple(leaf.shape)) if gradient is None else gradient.double().cpu().numpy()
-        for leaf, gradient in zip(leaves, gradients, strict=True)
-    ]
+    return [_to_array(gradient, leaf) for gradient, leaf in zip(gradients, leaves, strict=True)]
 
 
 def tensorflow_gradient(
@@ -47,10 +44,7 @@ def tensorflow_gradient(
     gradients = tape.gradient(result, leaves)
     if all(gradient is None for gradient in gradients):
         return None
-    return [
-        np.zeros(leaf.shape) if gradient is None else np.asarray(gradient, dtype=np.float64)
-        for leaf, gradient in zip(leaves, gradients, strict=True)
-    ]
+    return [_to_array(gradient, leaf) for gradient, leaf in zip(gradients, leaves, strict=True)]
 
 
 def jax_gradient(function: Callable[..., Any], arguments: tuple[Argument, ...], framework: str) -> list[Array] | None:
@@ -59,7 +53,11 @@ def jax_gradient(function: Callable[..., Any], arguments: tuple[Argument, ...], 
     jax, jnp = importlib.import_module("jax"), importlib.import_module("jax.numpy")
     leaves = [jnp.asarray(array) for array in flatten(arguments)]
     value, pull_back = jax.vjp(lambda *arrays: first_draw(function(*unflatten(arguments, arrays))), *leaves)
-    return [np.asarray(gradient, dtype=np.float64) for gradient in pull_back(jnp.ones_like(value))]
+    return [_to_array(gradient, leaf) for gradient, leaf in zip(pull_back(jnp.ones_like(value)), leaves, strict=True)]
+
+
+def _to_array(gradient: Any, leaf: Any) -> Array:
+    return np.zeros(tuple(leaf.shape)) if gradient is None else np.array(gradient, dtype=np.float64)
 
 
 def first_draw(result: Any) -> Any:

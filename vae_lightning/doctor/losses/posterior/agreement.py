@@ -4,38 +4,30 @@ import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.posterior.divergence import KLReading
-from vae_lightning.doctor.losses.posterior.sampler import SamplerReading
-from vae_lightning.doctor.losses.posterior.sigma import LOG_STD, LOG_VAR, STD, VAR, Sigma
-from vae_lightning.doctor.losses.posterior.verdict import KLVerdict, find_unclamped
+from vae_lightning.doctor.losses.posterior.noise import SamplerReading
+from vae_lightning.doctor.losses.posterior.sigma import STD, VAR, Sigma
+from vae_lightning.doctor.losses.posterior.verdict import find_unclamped
 from vae_lightning.doctor.report import Finding
 
-MEND = {
-    LOG_VAR.text: "If s is a log-variance, as the KL has it, draw z = m + exp(s/2)·eps.",
-    LOG_STD.text: "If s is a log standard deviation, as the KL has it, draw z = m + exp(s)·eps.",
-    STD.text: "If s is the standard deviation, as the KL has it, draw z = m + s·eps.",
-    VAR.text: "If s is the variance, as the KL has it, draw z = m + sqrt(s)·eps.",
-}
 
-
-def compare_with_kl(sampler: SamplerReading, kl: KLReading | None, verdict: KLVerdict | None) -> list[Finding]:
+def compare_with_kl(sampler: SamplerReading, kl: KLReading | None) -> list[Finding]:
     """Findings about the σ(s) of the sampler, in the light of the KL if there is one."""
     if sampler.sigma is None:
         return []
-    if kl is None or verdict is None or kl.dead:
+    if kl is None or kl.dead:
         return _judge_alone(sampler, sampler.sigma)
     if sampler.constant:
         if np.ptp(kl.values) < 1e-9:
             return [Finding("MISMATCH", True, "Neither the draw nor the KL depends on s.")]
         says = "The draw's standard deviation does not depend on s, while the KL does."
         return [Finding("MISMATCH", False, says, "Use the same σ(s) in sampler and KL.")]
-    reading = verdict.reading
-    if verdict.by_sampler and reading is not None:
-        scales = reading.find_scales(free=True) if verdict.consistent else None
+    if kl.by_sampler and kl.terms is not None:
+        scales = kl.terms.find_scales(free=True) if kl.consistent else None
         return [_judge_scale(sampler, 1 / scales[0] if scales else 1.0)]
-    if reading is None or reading.sigma is None:
+    if kl.terms is None or kl.terms.sigma is None:
         return []
     inside = find_unclamped(kl) if np.array_equal(kl.grid, sampler.grid) else np.ones(sampler.grid.size, dtype=bool)
-    return [_compare_sigma(sampler, sampler.sigma, reading.sigma, inside)]
+    return [_compare_sigma(sampler, sampler.sigma, kl.terms.sigma, inside)]
 
 
 def _judge_alone(sampler: SamplerReading, sigma: Array) -> list[Finding]:
@@ -77,7 +69,8 @@ def _compare_sigma(sampler: SamplerReading, drawn: Array, used: Sigma, inside: A
         name: [float(f"{value:.4g}") for value in values[::4]]
         for name, values in (("s", sampler.grid), ("sampler", drawn), ("kl", used(sampler.grid)))
     }
-    mend, own = MEND.get(used.text, f"Draw z = m + σ·eps with the KL's σ = {used.text}."), "σ measured point by point"
+    mend = f"If {used.reads}, as the KL has it, draw z = m + {used.text.strip('|')}·eps."
+    own = "σ measured point by point"
     if sampler.label is not None:
         own = f"σ = {sampler.text}"
         mend += f" Or keep the sampler, and write the KL with its {own}."

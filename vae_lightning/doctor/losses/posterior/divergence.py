@@ -12,6 +12,7 @@ from vae_lightning.doctor.losses.blackbox.gradients import LOST
 from vae_lightning.doctor.losses.blackbox.reductions import Reduction, read_reduction
 from vae_lightning.doctor.losses.posterior.noise import LATENTS, fill
 from vae_lightning.doctor.losses.posterior.sigma import POSITIVE_GRID, REAL_GRID
+from vae_lightning.doctor.losses.posterior.terms import Reading
 from vae_lightning.doctor.report import Finding
 
 REPEATS = 10
@@ -21,7 +22,7 @@ NOISE_OF_ONE_DRAW = 0.1  # of the KL of 50 rows, relative, when it is estimated 
 
 @dataclass
 class KLReading:
-    """What was measured of ``kl(m, s)``.
+    """What was measured of ``kl(m, s)``, and what it is.
 
     Args:
         grid: Values of s.
@@ -34,6 +35,12 @@ class KLReading:
         free_constant: Whether its constant is unknown (it was taken out of a whole loss).
         bent: Whether it is no parabola in m.
         cut_mean: Whether it stops growing with m: an activation on m.
+        weight: The factor w in front of it; negative where its sign is flipped, None where it cannot be read.
+        terms: Its terms, with the σ(s) that explains them, if any does.
+        consistent: Whether none of them is wrong.
+        power: By which power of the number of columns it is multiplied (−1 where it is divided by it), and their number
+            where it was measured: it may have been taken out of a whole loss.
+        by_sampler: Whether that σ(s) is the one measured on the sampler.
     """
 
     grid: Array
@@ -46,6 +53,11 @@ class KLReading:
     free_constant: bool = False
     bent: bool = False
     cut_mean: bool = False
+    weight: float | None = None
+    terms: Reading | None = None
+    consistent: bool = False
+    by_sampler: bool = False
+    power: tuple[int, int] = (0, 1)
     findings: list[Finding] = field(default_factory=list)
 
 

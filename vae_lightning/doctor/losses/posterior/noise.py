@@ -1,12 +1,13 @@
 """The noise of a sampler: is it there, is it new each time, is it independent and standard normal?"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed, seed
 from vae_lightning.doctor.losses.blackbox.entries import ROWS
+from vae_lightning.doctor.losses.posterior.sigma import Sigma
 from vae_lightning.doctor.report import Finding
 
 LATENTS = 7
@@ -14,23 +15,48 @@ MANY = 40_000  # rows of the large draw; with 5 latents the standard deviation i
 SIX = 6.0  # standard errors: with the dozen tests made here, one false alarm in some 10^8 examinations
 
 
-@dataclass(frozen=True)
-class Noise:
-    """What was seen of the noise.
+@dataclass
+class SamplerReading:
+    """What was measured of a sampler.
 
     Args:
-        findings: Laws about it.
-        usable: Whether σ(s) can be read from draws: the noise is there, and new at every call.
-        seeded: Whether the global seeds govern it, so that two draws can be compared noise for noise.
+        grid: Values of s, all positive where the sampler refuses others.
+        sigma: Standard deviation at each, or None where there is no noise to measure.
+        error: Relative error of `sigma`'s absolute scale (one standard error).
+        exact: Whether the ratios within `sigma` are exact.
+        label: The known function that `sigma` is `factor` times of, if any.
+        signed: Whether the noise changes sign with s: the raw head is the standard deviation.
+        seeded: Whether the global seeds govern the noise, so that two draws can be compared noise for noise.
         normal: Whether it is normal apart from its scale.
         centre: Its mean.
+        usable: Whether σ(s) can be read from draws: the noise is there, and new at every call.
     """
 
-    findings: tuple[Finding, ...]
-    usable: bool
-    seeded: bool
-    normal: bool
+    grid: Array
+    sigma: Array | None = None
+    error: float = 0.0
+    exact: bool = False
+    label: Sigma | None = None
+    factor: float = 1.0
+    signed: bool = False
+    seeded: bool = True
+    normal: bool = True
     centre: float = 0.0
+    usable: bool = True
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        """σ(s) as a formula."""
+        if self.label is None:
+            return "not among the known forms"
+        name = "s" if self.signed and self.label.text == "|s|" else self.label.text
+        return name if abs(self.factor - 1) < 0.01 else f"{self.factor:.4g} · {name}"
+
+    @property
+    def constant(self) -> bool:
+        """Whether σ does not depend on s."""
+        return self.sigma is not None and bool(np.ptp(self.sigma) < 0.02 * np.max(self.sigma))
 
 
 def draw(box: BlackBox, m: Array, s: Array, number: int | None = None) -> Array:
@@ -54,7 +80,7 @@ def fill(value: float, rows: int = ROWS, latents: int = LATENTS) -> Array:
     return np.full((rows, latents), float(value))
 
 
-def examine_noise(box: BlackBox) -> Noise:
+def examine_noise(box: BlackBox, grid: Array) -> SamplerReading:
     """Measure the noise of `sample` at m = 0, s = 1, where every usual σ(s) is positive."""
     m, s = fill(0.7), fill(0.6)
     first, again, other = draw(box, m, s, 1), draw(box, m, s, 1), draw(box, m, s, 2)
@@ -63,14 +89,14 @@ def examine_noise(box: BlackBox) -> Noise:
         raise CallFailed("NOT-FINITE", "for m = 0.7 and s = 0.6 the draw holds NaN or infinity")
     seeded = np.array_equal(first, again)
     if np.array_equal(other, following) or (seeded and np.array_equal(first, other)):
-        return Noise((_report_still(first),), usable=False, seeded=True, normal=True)
-    findings = [] if seeded else [_report_unseeded()]
+        return SamplerReading(grid, usable=False, findings=[_report_still(first)])
+    reading = SamplerReading(grid, seeded=seeded, findings=[] if seeded else [_report_unseeded()])
     large = draw(box, fill(0, MANY, 5), fill(1, MANY, 5), 4)
     dependent = _check_independence(large)
-    if dependent:
-        return Noise((*findings, dependent), usable=True, seeded=seeded, normal=True)
-    shape = _check_normality(large.ravel())
-    return Noise((*findings, shape), usable=True, seeded=seeded, normal=shape.ok is True, centre=float(large.mean()))
+    reading.findings.append(dependent or _check_normality(large.ravel()))
+    if not dependent:
+        reading.normal, reading.centre = reading.findings[-1].ok is True, float(large.mean())
+    return reading
 
 
 def _report_still(z: Array) -> Finding:

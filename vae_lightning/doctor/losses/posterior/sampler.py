@@ -3,60 +3,20 @@
 The sampler comes before everything else, because it alone defines what the second head s *is*.
 """
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, seed
 from vae_lightning.doctor.losses.blackbox.entries import ROWS
 from vae_lightning.doctor.losses.blackbox.gradients import LOST
-from vae_lightning.doctor.losses.posterior.noise import LATENTS, Noise, draw, examine_noise, fill
-from vae_lightning.doctor.losses.posterior.sigma import POSITIVE_GRID, REAL_GRID, Sigma, identify_sigma
+from vae_lightning.doctor.losses.posterior.noise import LATENTS, SamplerReading, draw, examine_noise, fill
+from vae_lightning.doctor.losses.posterior.sigma import POSITIVE_GRID, REAL_GRID, identify_sigma
 from vae_lightning.doctor.report import Finding
 
 REFERENCE = 1.0  # the s at which the absolute scale is measured
 FEW = 20_000
 FAR: Array = np.array([-40.0, -20.0, -10.0, -6.0, 1e-6, 6.0, 10.0, 20.0, 40.0])
 """Values of s beyond the grid, at which the range of σ is measured."""
-
-
-@dataclass
-class SamplerReading:
-    """What was measured of a sampler.
-
-    Args:
-        grid: Values of s, all positive where the sampler refuses others.
-        sigma: Standard deviation at each, or None where there is no noise to measure.
-        error: Relative error of `sigma`'s absolute scale (one standard error).
-        exact: Whether the ratios within `sigma` are exact.
-        label: The known function that `sigma` is `factor` times of, if any.
-        signed: Whether the noise changes sign with s: the raw head is the standard deviation.
-        normal: Whether the noise is normal.
-    """
-
-    grid: Array
-    sigma: Array | None = None
-    error: float = 0.0
-    exact: bool = False
-    label: Sigma | None = None
-    factor: float = 1.0
-    signed: bool = False
-    normal: bool = True
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def text(self) -> str:
-        """σ(s) as a formula."""
-        if self.label is None:
-            return "not among the known forms"
-        name = "s" if self.signed and self.label.text == "|s|" else self.label.text
-        return name if abs(self.factor - 1) < 0.01 else f"{self.factor:.4g} · {name}"
-
-    @property
-    def constant(self) -> bool:
-        """Whether σ does not depend on s."""
-        return self.sigma is not None and bool(np.ptp(self.sigma) < 0.02 * np.max(self.sigma))
 
 
 def examine_sampler(box: BlackBox) -> SamplerReading:
@@ -67,33 +27,18 @@ def examine_sampler(box: BlackBox) -> SamplerReading:
     """
     generator = np.random.default_rng(0)
     box.find_framework(generator.normal(size=(ROWS, LATENTS)), generator.uniform(0.4, 1.4, size=(ROWS, LATENTS)))
-    noise = examine_noise(box)
-    grid = REAL_GRID if _accepts(box, -1.0) else POSITIVE_GRID
-    reading = SamplerReading(grid, normal=noise.normal, findings=list(noise.findings))
-    if not noise.usable:
+    reading = examine_noise(box, REAL_GRID if _accepts(box, -1.0) else POSITIVE_GRID)
+    if not reading.usable:
         return reading
-    if noise.seeded and _are_heads_exchanged(box):
-        says = "The draw is shifted by its second argument as it should be by the first: sample(s, m)."
-        reading.findings.append(Finding("ARG-SWAP", False, says, "Give the mean first."))
-        return reading
-    _read_sigma(box, reading, noise)
-    places = _check_mean(box, reading, noise)
+    _read_sigma(box, reading)
+    places = _check_mean(box, reading)
     if any(finding.code == "HEAD-ACT" and finding.ok is False for finding in places):
         # An activation that moves m = 0 looks like noise that is not centred.
         reading.findings = [one for one in reading.findings if one.evidence.get("other than the mean") != 0 or one.ok]
     reading.findings += places
-    reading.findings += _check_gradients(box, noise)
-    reading.findings += _check_extremes(box, reading, noise)
+    reading.findings += _check_gradients(box, reading)
+    reading.findings += _check_extremes(box, reading)
     return reading
-
-
-def _are_heads_exchanged(box: BlackBox) -> bool:
-    """Whether s, and not m, is what the draw is shifted by."""
-    base = draw(box, fill(0.3), fill(0.6), 3)
-    moved = [draw(box, fill(0.3), fill(s), 3) - base - (s - 0.6) for s in (1.1, 2.3)]
-    mean = draw(box, fill(1.3), fill(0.6), 3) - base - 1.0
-    tolerance = 1e-4 if box.single_precision else 1e-9
-    return bool(np.max(np.abs(moved)) < tolerance and np.max(np.abs(mean)) > 0.01)
 
 
 def _accepts(box: BlackBox, s: float) -> bool:
@@ -101,7 +46,7 @@ def _accepts(box: BlackBox, s: float) -> bool:
     return z is not None and bool(np.all(np.isfinite(z)))
 
 
-def _read_sigma(box: BlackBox, reading: SamplerReading, noise: Noise) -> None:
+def _read_sigma(box: BlackBox, reading: SamplerReading) -> None:
     large = draw(box, fill(0, 2 * FEW, 5), fill(REFERENCE, 2 * FEW, 5), 4)
     scale = float(np.std(large))
     reading.error = 1 / np.sqrt(2 * large.size)
@@ -109,7 +54,7 @@ def _read_sigma(box: BlackBox, reading: SamplerReading, noise: Noise) -> None:
         scale, reading.error = 1.0, 0.5
     elif any(finding.code == "EPS-SHARED" and finding.ok is False for finding in reading.findings):
         reading.error = 0.5
-    ratios = _read_exact_ratios(box, reading.grid, 1e-4 if box.single_precision else 1e-9) if noise.seeded else None
+    ratios = _read_exact_ratios(box, reading.grid, 1e-4 if box.single_precision else 1e-9) if reading.seeded else None
     if ratios is not None:
         reading.exact = True
         reading.signed = bool(np.any(ratios < 0))
@@ -146,11 +91,11 @@ def _read_exact_ratios(box: BlackBox, grid: Array, tolerance: float) -> Array | 
     return np.array(ratios)
 
 
-def _check_mean(box: BlackBox, reading: SamplerReading, noise: Noise) -> list[Finding]:
+def _check_mean(box: BlackBox, reading: SamplerReading) -> list[Finding]:
     points = np.array([-3.0, -1.2, -0.4, 0.6, 1.3, 3.0])
     quiet = float(reading.grid[np.argmin(reading.sigma)]) if reading.sigma is not None else 0.5
-    means = {s: np.array([_read_mean(box, m, s, noise) for m in points]) for s in (quiet, REFERENCE)}
-    tolerance = (1e-4 if box.single_precision else 1e-8) if noise.seeded else 0.05
+    means = {s: np.array([_read_mean(box, m, s, reading) for m in points]) for s in (quiet, REFERENCE)}
+    tolerance = (1e-4 if box.single_precision else 1e-8) if reading.seeded else 0.05
     if all(np.max(np.abs(mean - points)) < tolerance * 10 for mean in means.values()):
         return [Finding("MISMATCH", True, "The mean of the draw is m, at every s.")]
     evidence = {f"mean at s = {s:g}": [float(f"{value:.5g}") for value in mean] for s, mean in means.items()}
@@ -169,18 +114,18 @@ def _check_mean(box: BlackBox, reading: SamplerReading, noise: Noise) -> list[Fi
     return [Finding("HEAD-ACT", False, says, "Leave the mean head linear.", evidence)]
 
 
-def _read_mean(box: BlackBox, m: float, s: float, noise: Noise) -> float:
-    if noise.seeded:
+def _read_mean(box: BlackBox, m: float, s: float, reading: SamplerReading) -> float:
+    if reading.seeded:
         return float(np.mean(draw(box, fill(m), fill(s), 3) - draw(box, fill(0.0), fill(s), 3)))
-    return float(np.mean(draw(box, fill(m, FEW, 5), fill(s, FEW, 5))) - noise.centre)
+    return float(np.mean(draw(box, fill(m, FEW, 5), fill(s, FEW, 5))) - reading.centre)
 
 
-def _check_gradients(box: BlackBox, noise: Noise) -> list[Finding]:
+def _check_gradients(box: BlackBox, reading: SamplerReading) -> list[Finding]:
     generator = np.random.default_rng(1)
     m, s = generator.normal(size=(ROWS, LATENTS)), generator.uniform(0.4, 1.4, size=(ROWS, LATENTS))
-    states = dict(zip("ms", box.judge_gradients(m, s, comparable=noise.seeded), strict=False))
+    states = dict(zip("ms", box.judge_gradients(m, s, comparable=reading.seeded), strict=False))
     lost = [name for name, state in states.items() if state in LOST]
-    if not states or not (lost or noise.seeded):
+    if not states or not (lost or reading.seeded):
         return []  # the report's list of skipped checks says so
     if not lost:
         return [Finding("NO-GRAD", True, "dz/dm and dz/ds pass as they should.")]
@@ -191,14 +136,12 @@ def _check_gradients(box: BlackBox, noise: Noise) -> list[Finding]:
     return [Finding("NO-GRAD", False, says, advice + "rsample() is meant.")]
 
 
-def _check_extremes(box: BlackBox, reading: SamplerReading, noise: Noise) -> list[Finding]:
-    if reading.sigma is None:
-        return []
-    if reading.constant:
+def _check_extremes(box: BlackBox, reading: SamplerReading) -> list[Finding]:
+    if reading.sigma is None or reading.constant:
         return []
     limit = 40.0 if box.single_precision else 100.0
     ends = FAR if reading.grid[0] < 0 else FAR[FAR > 0]
-    far = [_read_spread(box, float(s), noise) for s in (*ends, *([-limit, limit] if ends[0] < 0 else [limit]))]
+    far = [_read_spread(box, float(s), reading) for s in (*ends, *([-limit, limit] if ends[0] < 0 else [limit]))]
     findings = []
     if not all(np.isfinite(value) for value in far):
         says = f"Draws are not finite for s between -{limit:g} and {limit:g}."
@@ -224,8 +167,8 @@ def check_range(s: Array, sigma: Array) -> list[Finding]:
     return [Finding("HEAD-ACT", False, says, advice, evidence)]
 
 
-def _read_spread(box: BlackBox, s: float, noise: Noise) -> float:
-    rows, latents = (ROWS, LATENTS) if noise.seeded else (FEW, 5)
+def _read_spread(box: BlackBox, s: float, reading: SamplerReading) -> float:
+    rows, latents = (ROWS, LATENTS) if reading.seeded else (FEW, 5)
     seed(3)
     z = box.attempt(fill(0.0, rows, latents), fill(s, rows, latents))
     if z is None or not np.all(np.isfinite(z)):

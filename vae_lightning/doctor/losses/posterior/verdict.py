@@ -1,13 +1,14 @@
 """Names what is wrong with a measured KL, given the σ(s) that the sampler really uses if there is a sampler."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.posterior.divergence import KLReading
 from vae_lightning.doctor.losses.posterior.faults import RIGHT, find_mixture, report_bent_mean, report_wrong_term
-from vae_lightning.doctor.losses.posterior.sampler import FAR, SamplerReading, check_range
+from vae_lightning.doctor.losses.posterior.noise import SamplerReading
+from vae_lightning.doctor.losses.posterior.sampler import FAR, check_range
 from vae_lightning.doctor.losses.posterior.sigma import KNOWN, Sigma
 from vae_lightning.doctor.losses.posterior.terms import CLOSE, NEAR, ROUGHLY, Points, Reading
 from vae_lightning.doctor.report import Finding
@@ -15,35 +16,18 @@ from vae_lightning.doctor.report import Finding
 EXACT = 1e-8  # what float64 leaves of a misfit where the form is right
 
 
-@dataclass
-class KLVerdict:
-    """What the KL is.
-
-    Args:
-        weight: The factor w in front of it; negative where its sign is flipped, None where it cannot be read.
-        reading: The reading that fits, if any does.
-        consistent: Whether that reading has no wrong term.
-        by_sampler: Whether it uses the sampler's own σ(s).
-    """
-
-    weight: float | None = None
-    reading: Reading | None = None
-    consistent: bool = False
-    by_sampler: bool = False
-    findings: list[Finding] = field(default_factory=list)
-
-
-def judge_kl(kl: KLReading, sampler: SamplerReading | None, single_precision: bool = False) -> KLVerdict:
-    """Read the terms of the KL and say which of them are wrong."""
+def judge_kl(kl: KLReading, sampler: SamplerReading | None, single_precision: bool = False) -> None:
+    """Read the terms of the KL, and say in its reading what it is and which of them are wrong."""
+    if kl.dead:
+        return
     if kl.errors is None and np.ptp(kl.values) <= 1e-9 * max(1.0, float(np.max(np.abs(kl.values)))):
-        return _judge_constant(kl, sampler)
+        _judge_constant(kl, sampler)
+        return
     inside = find_unclamped(kl)
     moved, m_squared = _find_moved_prior(kl, inside), float(np.median(kl.m_squared))
     parabola = moved is not None or _is_constant_parabola(kl)
-    if not parabola:
-        exchanged = _find_exchanged(kl, inside)
-        if exchanged is not None:
-            return exchanged
+    if not parabola and _is_exchanged(kl, inside):
+        return
     points = Points(
         kl.grid[inside],
         kl.values[inside] if moved is None else moved,
@@ -63,43 +47,44 @@ def judge_kl(kl: KLReading, sampler: SamplerReading | None, single_precision: bo
             own_tolerance = measured.tolerance
     chosen = _choose(points.read_known(), own, 1e-3 if single_precision else NEAR, points.tolerance)
     tolerance = own_tolerance if chosen is own else points.tolerance
-    verdict = _judge_unread(points, sigma) if chosen is None else _judge(chosen, chosen is own, tolerance)
+    if chosen is None:
+        _judge_unread(kl, points, sigma)
+    else:
+        _judge(kl, chosen, chosen is own, tolerance)
     if not parabola and not kl.cut_mean:
-        verdict.findings.append(report_bent_mean(kl))
+        kl.findings.append(report_bent_mean(kl))
     if inside.sum() < inside.size:
         low, high = points.grid[[0, -1]]
         says = f"The KL depends on s only for s between about {low:g} and {high:g}: s is clamped; it was judged inside."
-        verdict.findings.append(Finding("OVERFLOW", True, says))
-    if verdict.consistent and verdict.reading is not None and verdict.reading.sigma is not None:
-        verdict.findings += _check_reach(verdict.reading.sigma, points.grid, inside)
-    return verdict
+        kl.findings.append(Finding("OVERFLOW", True, says))
+    if kl.consistent and kl.terms is not None and kl.terms.sigma is not None:
+        kl.findings += _check_reach(kl.terms.sigma, points.grid, inside)
 
 
-def _judge_constant(kl: KLReading, sampler: SamplerReading | None) -> KLVerdict:
+def _judge_constant(kl: KLReading, sampler: SamplerReading | None) -> None:
     """A KL without s: that of a posterior whose σ is one number, w·½ Σ (m² + σ² − 1 − 2 log σ)."""
     weight, value = 2 * float(np.median(kl.m_squared)), float(np.median(kl.values))
-    verdict = KLVerdict(weight)
+    kl.weight = weight
     if not _is_constant_parabola(kl) or abs(weight) < 1e-9:
-        return verdict
+        return
     own, text, least, most = value / weight, "one number", -1e-9, np.inf  # at least 0 for any σ
     if sampler is not None and sampler.sigma is not None:
         if not sampler.constant:
             says = "The KL does not depend on s, while the draw's standard deviation does: nothing keeps σ near one."
-            verdict.findings.append(Finding("MISMATCH", False, says, "Use the same σ(s) in sampler and KL."))
-            return verdict
+            kl.findings.append(Finding("MISMATCH", False, says, "Use the same σ(s) in sampler and KL."))
+            return
         sigma = float(np.median(sampler.sigma))
         text, expected = f"{sigma:.4g} whatever s is", 0.5 * (sigma**2 - 1) - float(np.log(sigma))
         allowed = 6 * max(sampler.error, 0.002) * (abs(sigma**2 - 1) + 0.02)
         least, most = expected - allowed, expected + allowed
-    verdict.consistent = kl.free_constant or least < own < most
-    if verdict.consistent:
+    kl.consistent = kl.free_constant or least < own < most
+    if kl.consistent:
         says = f"The KL is {weight:.6g} × ½ Σ (m² + σ² − 1 − 2 log σ) with a σ that is {text}."
-        verdict.findings.append(Finding("MIXED", True, says))
+        kl.findings.append(Finding("MIXED", True, says))
     else:
         says = f"Per latent dimension the KL holds the constant {own:.4g}; with a σ that is {text} it is "
         says += f"{'at least 0' if most == np.inf else f'{(least + most) / 2:.4g}'}. No gradient sees it, but the loss "
-        verdict.findings.append(Finding("CONST", False, says + "is no bound.", RIGHT, {"constant": own}))
-    return verdict
+        kl.findings.append(Finding("CONST", False, says + "is no bound.", RIGHT, {"constant": own}))
 
 
 def _check_reach(sigma: Sigma, grid: Array, inside: Array) -> list[Finding]:
@@ -145,8 +130,8 @@ def _find_moved_prior(kl: KLReading, inside: Array) -> Array | None:
     return np.asarray(kl.values[inside] - b**2 / (4 * a))
 
 
-def _find_exchanged(kl: KLReading, inside: Array) -> KLVerdict | None:
-    """KL(prior ‖ posterior): the coefficient of m² is 1/(2σ²), and the rest is the KL of 1/σ."""
+def _is_exchanged(kl: KLReading, inside: Array) -> bool:
+    """Whether it is KL(prior ‖ posterior): the coefficient of m² is 1/(2σ²), and the rest is the KL of 1/σ."""
     grid, values, a = kl.grid[inside], kl.values[inside], kl.m_squared[inside]
     for sigma in KNOWN:
         product = a * sigma(grid) ** 2
@@ -155,9 +140,10 @@ def _find_exchanged(kl: KLReading, inside: Array) -> KLVerdict | None:
         if np.ptp(product) < 1e-4 * np.max(np.abs(product)) and reading.residual < NEAR and not reading.defects():
             says = f"This is KL(prior ‖ posterior) with σ = {sigma.text}: the two distributions are exchanged."
             advice = "Compute KL(posterior ‖ prior): ½ Σ (m² + σ² − 1 − 2 log σ)."
-            finding = Finding("ARG-SWAP", False, says, advice, alternatives=("LOG-SIGN: with 1/σ for σ",))
-            return KLVerdict(reading.weight, reading, findings=[finding])
-    return None
+            kl.findings.append(Finding("ARG-SWAP", False, says, advice, {}, ("LOG-SIGN: with 1/σ for σ",)))
+            kl.weight, kl.terms = reading.weight, reading
+            return True
+    return False
 
 
 def _choose(readings: list[Reading], own: Reading | None, accepted: float, tolerance: float) -> Reading | None:
@@ -174,30 +160,29 @@ def _choose(readings: list[Reading], own: Reading | None, accepted: float, toler
     return min(fitting, key=lambda reading: len(reading.defects(tolerance)), default=None)
 
 
-def _judge(reading: Reading, by_sampler: bool, tolerance: float) -> KLVerdict:
+def _judge(kl: KLReading, reading: Reading, by_sampler: bool, tolerance: float) -> None:
     # A form that fits only nearly (an epsilon inside a logarithm) knows its factor only nearly.
     nearly = 0.01 if reading.residual > EXACT and tolerance < ROUGHLY else tolerance
-    verdict = KLVerdict(_round_weight(reading.weight, nearly), reading, by_sampler=by_sampler)
+    kl.weight, kl.terms, kl.by_sampler = _round_weight(reading.weight, nearly), reading, by_sampler
     defects, scales = reading.defects(nearly), reading.find_scales(nearly, by_sampler)
     if defects and scales is None:
-        verdict.findings += [report_wrong_term(reading, name, tolerance) for name in defects]
-        return verdict
-    verdict.consistent = True
+        kl.findings += [report_wrong_term(reading, name, tolerance) for name in defects]
+        return
+    kl.consistent = True
     scale, prior = scales if defects and scales is not None else (1.0, 1.0)
     if prior != 1.0:
-        verdict.weight = reading.weight * reading.factors["log"]
+        kl.weight = reading.weight * reading.factors["log"]
         says = f"An exact KL with σ = {reading.text} to a normal prior of standard deviation {prior:.4g}."
-        verdict.findings.append(Finding("CONST", True, says))
-        return verdict
+        kl.findings.append(Finding("CONST", True, says))
+        return
     if scale != 1.0 and reading.sigma is not None and not by_sampler:
-        reading = verdict.reading = reading.rescale(scale)
+        reading = kl.terms = reading.rescale(scale)
     factor = abs(reading.weight)
     says = f"The KL's terms fit together: {'minus ' * (reading.weight < 0)}"
     says += (
         f"{'' if abs(factor - 1) < 1e-6 else f'{factor:.6g} × '}½ Σ (m² + σ² − 1 − 2 log σ) with σ = {reading.text}."
     )
-    verdict.findings.append(Finding("MIXED", True, says, evidence={"factors": reading.factors}))
-    return verdict
+    kl.findings.append(Finding("MIXED", True, says, evidence={"factors": reading.factors}))
 
 
 def _round_weight(weight: float, tolerance: float) -> float:
@@ -208,14 +193,14 @@ def _round_weight(weight: float, tolerance: float) -> float:
     return next((number for number in plain if abs(weight / number - 1) < tolerance), weight)
 
 
-def _judge_unread(points: Points, sigma: Array | None) -> KLVerdict:
+def _judge_unread(kl: KLReading, points: Points, sigma: Array | None) -> None:
     """No single σ(s) fits: mixed parameterisations, a squared logarithm, or something unknown."""
-    weight = 2 * points.m_squared if points.m_squared else None
-    found = find_mixture(points, sigma) if points.errors is None and weight and abs(weight) > 1e-9 else None
+    kl.weight = 2 * points.m_squared if points.m_squared else None
+    found = find_mixture(points, sigma) if points.errors is None and kl.weight and abs(kl.weight) > 1e-9 else None
     if found is None and sigma is not None:
         says = "The KL is not the KL of the distribution that the sampler draws from, for any factor in front of it."
         found = Finding("MISMATCH", False, says, f"Write it with the sampler's own σ. {RIGHT}")
     if found is None:
         says = f"The KL fits no known σ(s). Its least value on the grid is {float(points.values.min()):.4g} per latent "
         found = Finding("MIXED", None, says + "dimension (a KL's is 0). Give the sampler too.")
-    return KLVerdict(weight, findings=[found])
+    kl.findings.append(found)

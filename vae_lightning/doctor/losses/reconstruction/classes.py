@@ -1,13 +1,14 @@
 """Reconstructions that couple columns or scores: class numbers, one-hot rows, counts under a softmax, anything else."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
-from vae_lightning.doctor.losses.blackbox.box import BlackBox
-from vae_lightning.doctor.losses.blackbox.reductions import Reduction
+from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed
+from vae_lightning.doctor.losses.blackbox.reductions import Reduction, read_reduction
 from vae_lightning.doctor.losses.reconstruction.layout import CLASSES, ROWS, ReconstructionReading, pack_classes
 from vae_lightning.doctor.report import Finding
 
@@ -21,27 +22,18 @@ def examine_classes(box: BlackBox, reading: ReconstructionReading) -> None:
     columns = 1 if kind == "classes" else reading.term.columns
     arguments = partial(pack_classes, kind)
     scores = np.linspace(0.2, 0.8, CLASSES)
-    base = box(*arguments(0, scores, ROWS, columns))
-    rows = _read_power(box(*arguments(0, scores, 2 * ROWS, columns)), base)
-    width = _read_power(box(*arguments(0, scores, ROWS, 2 * columns)), base) if kind != "classes" else 1
-    form = "scalar" if base.size == 1 else "row" if base.shape == (ROWS,) else "element"
-    reading.term.reduction = Reduction(form, rows, width - (1 if form != "element" else 0))
-    entries = ROWS**rows * columns**width
+    reduction = read_reduction(lambda rows, columns: box(*arguments(0, scores, rows, columns)), ROWS, columns)
+    reading.term.reduction = replace(reduction, columns=0.0) if kind == "classes" else reduction
 
     def cost(label: int, scores: Array) -> float:
         value = box.attempt(*arguments(label, scores, ROWS, columns))
-        return np.nan if value is None else float(np.mean(value)) / entries
+        return np.nan if value is None else float(np.mean(value)) / reading.term.reduction.count(ROWS, columns)
 
     if not _read_categorical(reading, cost, CLASSES, reading.free_constant):
         reading.likelihood = False
         says = "Σ exp(−reconstruction) over the classes depends on the scores: probabilities that do not add up."
         advice = "Give the categorical cross-entropy what it expects: logits, or log-probabilities that are normalised."
         reading.findings.append(Finding("UNNORMALISED", False, says, advice))
-
-
-def _read_power(doubled: Array, single: Array) -> int:
-    ratio = float(np.mean(doubled)) / (float(np.mean(single)) or np.nan)
-    return 1 if abs(ratio - 2) < 0.01 else 0
 
 
 def _read_categorical(reading: ReconstructionReading, cost: Cost, count: int, free_constant: bool) -> bool:
@@ -91,12 +83,15 @@ def read_one_hot(box: BlackBox, reading: ReconstructionReading, columns: int, co
     """
     if reading.term.layout.heads != 1 or columns < 2:
         return False
-    values = box.attempt(np.eye(1, columns).repeat(ROWS, 0), np.full((ROWS, columns), 1 / columns))
-    doubled = box.attempt(np.eye(1, columns).repeat(2 * ROWS, 0), np.full((2 * ROWS, columns), 1 / columns))
-    if values is None or doubled is None:
+    try:
+        read = read_reduction(
+            lambda rows, _: box(np.eye(1, columns).repeat(rows, 0), np.full((rows, columns), 1 / columns)),
+            ROWS,
+            columns,
+        )
+    except CallFailed:
         return False
-    form = "scalar" if values.size == 1 else "row" if values.shape[0] == ROWS and values.size == ROWS else "element"
-    power = _read_power(doubled, values) if form == "scalar" else 0
+    form, power = read.form, read.row_power
 
     def cost(label: int, scores: Array) -> float:
         row = np.eye(scores.size)[label]

@@ -13,7 +13,9 @@ def find_natural_family(value: Callable[[float, float], float], expected: Sequen
     """The family of value(x, out) = w·(A(η) − x·η) + f(x), with η a function of out and f any function of x.
 
     f is no concern of the optimiser, and libraries leave it out (log x! of the Poisson). A and η are read off through
-    differences in out, which f does not survive. ``exp(η)`` is Poisson, ``η²/2`` a Gaussian of unit variance.
+    differences in out, which f does not survive. With a variance that is μ − (p/μ₀)·μ², where μ₀ is the mean at the
+    first output, A(η) − A(0) = μ₀·log(1 + p·(e^η − 1))/p: Poisson at p = 0, binomial of μ₀/p trials above, negative
+    binomial of −μ₀/p failures below. With a variance that is one number A is a parabola.
 
     Args:
         value: (x, out) -> the value of one entry.
@@ -31,35 +33,30 @@ def find_natural_family(value: Callable[[float, float], float], expected: Sequen
     size = float(np.max(np.abs(change)))
     if np.max(np.abs(change - (change[:, :1] + slope[:, None] * x))) > 1e-4 * size or np.max(np.abs(slope)) < 1e-9:
         return None
-    intercept, eta = change[:, 0], -slope
     for weight in expected:
-        growth = weight * np.expm1(eta / weight)
-        rate = float(growth @ intercept / (growth @ growth))
-        if rate > 0 and np.max(np.abs(intercept - rate * growth)) < 1e-4 * size:
+        intercept, eta = change[:, 0] / weight, -slope / weight
+        design = np.stack([eta, eta**2], axis=1)
+        coefficients, *_ = np.linalg.lstsq(design, intercept, rcond=None)
+        best, low, high = (0.0, *_fit(0.0, intercept, eta)), -5.0, 1.0
+        if best[1] < 1e-4 * size / weight:
             return "Poisson", weight
-        if weight == 1.0:
-            design = np.stack([eta, eta**2], axis=1)
-            coefficients, *_ = np.linalg.lstsq(design, intercept, rcond=None)
-            curved = coefficients[1] * np.ptp(eta**2) > 0.01 * size
-            if curved and np.max(np.abs(design @ coefficients - intercept)) < 1e-6 * size:
-                return "Gaussian", weight
-        trials = _find_trials(intercept / weight, eta / weight)
-        if trials is not None:
-            return f"Binomial({trials})", weight
+        bent = coefficients[1] * np.ptp(eta**2) > 0.01 * size
+        if weight == 1.0 and bent and np.max(np.abs(design @ coefficients - intercept)) < 1e-6 * size:
+            return "Gaussian", weight
+        for _ in range(9):  # finer each time
+            trials = [(p, *_fit(p, intercept, eta)) for p in np.linspace(low, high, 25) if p]
+            best = min((best, *trials), key=lambda one: one[1])
+            low, high = best[0] - (high - low) / 12, best[0] + (high - low) / 12
+        count = best[2] / best[0] if best[0] else 0.0
+        whole = round(count) >= 2 and abs(count - round(count)) < 1e-3
+        if (whole or count < 0) and best[1] < 1e-6 * np.max(np.abs(intercept)):
+            return f"Binomial({round(count)})" if whole else f"negative binomial({-count:.4g})", weight
     return None
 
 
-def _find_trials(intercept: Array, eta: Array) -> int | None:
-    """n, two or more, if A = n·log(1 + e^η)."""
-    best, misfit = 0.0, np.inf
-    low, high = -6.0, 6.0
-    for _ in range(9):  # η at the first output is not known: search it, finer each time
-        for start in np.linspace(low, high, 25):
-            growth = np.logaddexp(0, start + eta) - np.logaddexp(0, start)
-            n = float(growth @ intercept / (growth @ growth))
-            wrong = float(np.max(np.abs(intercept - n * growth)))
-            if wrong < misfit:
-                best, misfit, middle = n, wrong, float(start)
-        low, high = middle - (high - low) / 12, middle + (high - low) / 12
-    whole = round(best) if np.isfinite(best) else 0
-    return whole if whole >= 2 and abs(best - whole) < 1e-3 and misfit < 1e-6 * np.max(np.abs(intercept)) else None
+def _fit(p: float, intercept: Array, eta: Array) -> tuple[float, float]:
+    """How far A(η) − A(0) with this p misses at worst, and its μ₀."""
+    growth = np.log1p(p * np.expm1(eta)) / p if p else np.expm1(eta)
+    mean = float(growth @ intercept / (growth @ growth))
+    misfit = float(np.max(np.abs(intercept - mean * growth)))
+    return (misfit if np.isfinite(misfit) and mean > 0 else np.inf), mean

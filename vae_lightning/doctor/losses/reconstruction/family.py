@@ -1,9 +1,11 @@
 """The reconstruction: its family, its sign, its factor, and whether it is a likelihood at all."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 
 import numpy as np
 
+from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, seed
 from vae_lightning.doctor.losses.posterior.sigma import POSITIVE_GRID, identify_sigma
 from vae_lightning.doctor.losses.reconstruction.blocks import MOST, Block, BlockBox, find_blocks
@@ -11,7 +13,7 @@ from vae_lightning.doctor.losses.reconstruction.classes import examine_classes, 
 from vae_lightning.doctor.losses.reconstruction.exponential import find_natural_family
 from vae_lightning.doctor.losses.reconstruction.layout import ORDINARY, ReconstructionReading, Term, replace_head
 from vae_lightning.doctor.losses.reconstruction.reach import check_far_values, check_signs_of_heads, check_unit_reach
-from vae_lightning.doctor.losses.reconstruction.supports import Normalisation, normalise
+from vae_lightning.doctor.losses.reconstruction.supports import MEASURES, Normalisation, normalise
 from vae_lightning.doctor.report import Finding
 
 
@@ -179,8 +181,7 @@ def _read_family(reading: ReconstructionReading, sign: float, expected: list[flo
 def _judge_no_likelihood(reading: ReconstructionReading, expected: list[float]) -> None:
     term, sign = reading.term, reading.sign
     reading.likelihood = False
-    one_head = term.layout.heads == 1 and not _is_symmetric(term)
-    if one_head and any(_is_exchanged(term, one, expected) for one in (sign, -sign)):
+    if term.layout.heads == 1 and _is_exchanged(term, expected):
         says = "With its two arguments exchanged it is a likelihood: target and prediction are swapped."
         advice = "Give the prediction where the prediction belongs, and the data as the target."
         reading.findings.append(Finding("ARG-SWAP", False, says, advice))
@@ -257,27 +258,25 @@ def _read_curvature(term: Term, sign: float) -> float | None:
     return a if a > 0 and np.ptp(seconds) < 1e-6 * a + 1e-9 else None
 
 
-def _is_symmetric(term: Term) -> bool:
-    pairs = ((0.2, 0.7), (0.4, 0.9), (0.55, 0.3))
-    return all(abs(term.value(x, (out,)) - term.value(out, (x,))) < 1e-9 for x, out in pairs)
-
-
-def _is_exchanged(term: Term, sign: float, expected: list[float]) -> bool:
+def _is_exchanged(term: Term, expected: list[float]) -> bool:
     """Whether it is a likelihood of its second argument, as it is or behind a sigmoid or an exponential."""
-    probabilities = (0.25, 0.45, 0.6, 0.85)
-    for zero, one in ((0.0, 1.0), (-40.0, 40.0)):
-        table = np.array([[sign * term.value(p, (x,)) for x in (zero, one)] for p in probabilities])
-        # Each x must make another distribution of the two, and a real one: a threshold on x, or a cost of nearly zero
-        # for one of them and a large one for the other, would add up to one as well.
-        odds = table[:, 0] - table[:, 1]
-        real = np.all(np.abs(odds) < 4) and np.all(np.abs(np.diff(odds)) > 0.02) and np.ptp(odds) > 0.3
-        if np.all(np.isfinite(table)) and real:
-            totals = [np.log(np.exp(-table / weight).sum(axis=1)) for weight in expected]
-            if any(np.ptp(total) < 6e-3 for total in totals):
-                return True
-    plain = find_natural_family(lambda x, out: sign * term.value(out, (x,)), expected)
-    behind = find_natural_family(lambda x, out: sign * term.value(out, (float(np.log(max(x, 1e-9))),)), expected)
-    return any(found is not None and found[0] == "Poisson" for found in (plain, behind))
+    for link in _LINKS:
+        other = copy(term)
+        other.known, other.pack = {}, lambda x, out, link=link: (out, link(x))
+        reading = ReconstructionReading(other)
+        known = any(_read_family(reading, sign, expected, None) for sign in (1.0, -1.0))
+        if known and reading.family not in _CONTINUOUS and reading.weight in expected:
+            return True
+    return False
+
+
+_LINKS: tuple[Callable[[Array], Array], ...] = (
+    lambda x: x,
+    lambda x: np.log(x.clip(1e-17) / (1 - x).clip(1e-17)),
+    lambda x: np.log(x.clip(1e-9)),
+)
+"""What a decoder's activation undoes."""
+_CONTINUOUS = {*MEASURES, "Gaussian"} - {"binary", "counts"}
 
 
 def _check_gradient(box: BlackBox, reading: ReconstructionReading) -> list[Finding]:

@@ -224,7 +224,7 @@ class Term(Entries):
         if self.reduction.form in ("row", "element") and len(x) > 1 and len(x) not in (self.columns, 1):
             rows = np.repeat(np.asarray(x, dtype=np.float64)[:, None], self.columns, axis=1)
             arrays = [np.full(rows.shape, float(head)) for head in heads[: self.layout.heads]]
-            result = self.box.attempt(rows, self.layout.out(arrays))
+            result = self.box.attempt(*self.pack(rows, *arrays))
             if result is not None:
                 return result.reshape(len(x), -1).mean(axis=1) / self.reduction.count(len(x), self.columns)
         return np.array([self.value(float(one), heads) for one in x])

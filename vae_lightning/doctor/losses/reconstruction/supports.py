@@ -127,6 +127,8 @@ def _normalise(term: Term, sign: float, expected: Sequence[float]) -> Normalisat
     tables: dict[str, _Table] = {}
 
     def accept(support: str, weight: float | None, t: float) -> Normalisation | None:
+        if support in ("binary", "counts") and not _moves(tables[support], t):
+            return None
         log_z = float(np.median(tables[support].log_z(t)))
         return Normalisation(support, weight, log_z) if _holds_far_out(support, term, sign, t, log_z) else None
 
@@ -147,7 +149,7 @@ def _normalise(term: Term, sign: float, expected: Sequence[float]) -> Normalisat
     # narrowing it does not help.
     for support in [one for one in ("binary", "counts", "real") if one in tables]:
         solved = _solve(tables[support])
-        if solved is not None and (support == "real" or _moves(tables[support], solved)):
+        if solved is not None:
             found = accept(support, 1 / solved, solved)
             if found is not None:
                 return found
@@ -187,7 +189,7 @@ def compute_mean(term: Term, sign: float, support: str, out: float) -> float:
 
 def _moves(table: _Table, t: float) -> bool:
     """Whether the distribution over x depends on the output; one point that holds all mass is normalised trivially."""
-    return float(np.max(np.ptp(table.masses(t), axis=0))) > 0.05
+    return float(np.max(np.ptp(table.masses(t), axis=0))) > 0.01
 
 
 def _solve(table: _Table) -> float | None:

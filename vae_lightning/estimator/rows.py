@@ -1,0 +1,95 @@
+"""Rows as scikit-learn's users hand them over: arrays and frames of numbers, and frames of columns of any kind."""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
+
+from vae_lightning.config.settings import AUTO
+from vae_lightning.data.columns import Column
+from vae_lightning.data.faults import check_not_masked
+from vae_lightning.data.files.sheets import Sheet
+from vae_lightning.data.mixed import Coded, code_column
+from vae_lightning.data.wording import shorten
+from vae_lightning.errors import DataError
+
+Given: TypeAlias = ArrayLike | pd.DataFrame
+
+
+def check_rows(estimator: BaseEstimator, X: Given, likelihood: str, reset: bool) -> np.ndarray | pd.DataFrame:
+    """``X`` as float64 (N, C) with NaN at empty cells; a frame that also holds texts or dates as it is.
+
+    Args:
+        estimator: keeps the names of columns, or is held against them.
+        X: the rows.
+        likelihood: of the model: only ``auto`` knows texts and dates.
+        reset: whether these are the rows of a fit.
+
+    Raises:
+        ValueError: as scikit-learn has it.
+    """
+    check_not_masked(X)
+    if likelihood == AUTO and isinstance(X, pd.DataFrame) and not all(map(_is_numeric, X.dtypes)):
+        rows: pd.DataFrame = validate_data(estimator, X, reset=reset, skip_check_array=True)
+        if len(rows) < (2 if reset else 1):
+            raise DataError(f"Found array with {len(rows)} sample(s), and more are needed.")
+        return rows
+    finite, least = "allow-nan", 2 if reset else 1
+    found: np.ndarray = validate_data(
+        estimator, X, dtype=np.float64, ensure_all_finite=finite, ensure_min_samples=least, reset=reset
+    )
+    return found
+
+
+def learn_columns(rows: np.ndarray | pd.DataFrame, X: Given, names: list[str]) -> tuple[tuple[Column, ...], np.ndarray]:
+    """The columns to train on and their numbers (N, C): all, but for texts that are different in every row.
+
+    Args:
+        rows: what :func:`check_rows` gave.
+        X: what it was given.
+        names: of the columns.
+
+    Raises:
+        DataError: when a column is empty, or holds numbers and cells that are none.
+    """
+    if isinstance(rows, pd.DataFrame):
+        columns, x = _code(rows.set_axis(names, axis=1))
+    else:
+        columns, x = tuple(map(Column, names, _dtypes(X, len(names)))), rows
+    empty = [column.name for column, values in zip(columns, x.T, strict=True) if np.isnan(values).all()]
+    if empty:
+        raise DataError(f"Every cell is empty in {shorten(map(repr, empty))}: nothing can be learned of it. Drop it.")
+    return columns, x
+
+
+def _code(frame: pd.DataFrame) -> tuple[tuple[Column, ...], np.ndarray]:
+    sheet = Sheet(frame.reset_index(drop=True), "the rows given")
+    coded = []
+    for name in frame.columns:
+        series = sheet.frame[name]
+        if _is_numeric(series.dtype):
+            dtype = _dtypes(series.to_frame(), 1)[0]
+            coded.append(Coded(Column(name, dtype), {"train": series.to_numpy(np.float64, na_value=np.nan)}))
+            continue
+        found = code_column({"train": sheet}, name)
+        if found is None:
+            raise DataError(f"The column {name!r} holds many numbers and texts beside them: make them one kind.")
+        if isinstance(found, Coded):
+            coded.append(found)
+    if not coded:
+        raise DataError("No column is left to train on: every row has a text of its own in each.")
+    return tuple(one.column for one in coded), np.stack([one.values["train"] for one in coded], axis=1)
+
+
+def _dtypes(X: Any, width: int) -> list[str]:
+    """A frame's own, of pandas' nullable columns those of numpy; of an array float64."""
+    known = [getattr(dtype, "numpy_dtype", dtype) for dtype in X.dtypes] if isinstance(X, pd.DataFrame) else []
+    plain = [str(dtype) if isinstance(dtype, np.dtype) and dtype.kind in "biuf" else "float64" for dtype in known]
+    return plain or ["float64"] * width
+
+
+def _is_numeric(dtype: Any) -> bool:
+    return bool(pd.api.types.is_numeric_dtype(dtype))

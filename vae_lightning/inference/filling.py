@@ -1,0 +1,75 @@
+"""Rows with holes as users hold them, filled."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vae_lightning.data.batch import Batch
+from vae_lightning.data.frames import Data, check_not_empty, fill_holes, to_matrix, wrap_like
+from vae_lightning.data.scaled import mark_holes
+from vae_lightning.data.seeds import random_stream, stream_seed
+from vae_lightning.errors import check_parameter, is_count
+from vae_lightning.inference.evaluating import evaluating
+from vae_lightning.inference.imputation import NUM_SAMPLES, choose_modes, impute
+from vae_lightning.inference.units import DataUnits
+
+
+class FillingMixin(DataUnits):
+    """The part of a model in data units that fills holes."""
+
+    @evaluating
+    def impute(
+        self,
+        rows: Data,
+        draws: int | None = None,
+        *,
+        mean: bool = False,
+        return_uncertainty: bool = False,
+        num_samples: int = NUM_SAMPLES,
+        seed: int = 0,
+    ) -> Any:
+        """``rows`` (N, C) with their empty cells filled; what is observed stays as it is.
+
+        A number becomes its conditional mean given the row's observed cells, a text or one of two values the likeliest
+        one. A number that no row of the training data could hold, such as a sixth class of five, is not looked at, and
+        stays. The spread of such guesses is less than that of data: for that take ``draws``, of which each is a table
+        that might have been (multiple imputation). Interval estimates are quantiles over draws.
+
+        Args:
+            rows: NaN, None and what pandas calls missing are empty cells.
+            draws: instead of one table of guesses a list of this many tables of draws.
+            mean: fill columns of whole numbers and truth values with fractions.
+            return_uncertainty: also give a table of each filled cell's standard deviation, or of a category the
+                probability that it is another; NaN at observed cells.
+            num_samples: draws of each cell that a guess is made of.
+            seed: the same seed fills the same rows alike.
+
+        Raises:
+            DataError: as :meth:`encode`.
+            ConfigError: when ``draws`` or ``num_samples`` is below 1.
+        """
+        legal = draws is None or is_count(draws)
+        check_parameter("impute", "draws", legal, "a whole number from 1 on, or None", draws)
+        check_not_empty(rows)
+        matrix = to_matrix(rows, self.input_columns)
+        x, told = self.split_conditions(torch.from_numpy(matrix).to(self.vae.output.weight.device))
+        batch = self._known_cells(x)._replace(condition=told)
+        has_mode = choose_modes(self.columns, self.vae.likelihood.supports, mean)
+        with random_stream(stream_seed(seed, "impute")):
+            found = impute(self.vae, self.scaling, batch, has_mode, draws or 0, num_samples)
+        found = found.at(torch.isnan(x))
+        tables = [
+            fill_holes(rows, t.cpu().numpy(), self.columns, mean) for t in (found.draws if draws else [found.guess])
+        ]
+        filled = tables if draws else tables[0]
+        names = [column.name for column in self.columns]
+        return (filled, wrap_like(rows, found.uncertainty, names)) if return_uncertainty else filled
+
+    def _known_cells(self, x: Tensor) -> Batch:
+        """Rows (N, C) in model units, masked where a cell is empty or holds what the model has no word for."""
+        batch = mark_holes(self.scaling.transform(x), x, True)
+        columns = zip(self.vae.likelihood.supports, batch.x.T, strict=True)
+        known = torch.stack([support.contains(values) for support, values in columns], 1)
+        assert batch.mask is not None
+        return batch._replace(mask=batch.mask & known).cast(self.vae.output.weight)
