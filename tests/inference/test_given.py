@@ -68,8 +68,8 @@ def test_few_draws_are_warned_of_and_hardly_any_refused() -> None:
     model, said = linear(noise=0.05), []
     cells = {"x0": 2.5, "x1": 2.0, "x2": 0.0}
     next(sample_batches(model, 3, Draws(seed=0, given=cells), said.append))
-    assert "That is little: rows repeat what few z say. Give fewer cells, or train with data.condition=" in said[0]
-    with pytest.raises(DataError, match=r"too rare: of 262,144 draws of z .* Train with data.condition=\[x0\]"):
+    assert "That is little: rows repeat what few z say. Give fewer cells, or train with 'data.condition=" in said[0]
+    with pytest.raises(DataError, match=r"too rare: of 262,144 draws of z .* Train with 'data.condition=\[x0\]'"):
         model.sample(3, seed=0, given={"x0": 50.0})
 
 

@@ -21,7 +21,7 @@ from vae_lightning.errors import ConfigError
 EXAMPLES = """\b
 Examples:
   vae-lightning sample outputs/mine -n 1000 -o new.csv --seed 0
-  vae-lightning sample outputs/told --where sex=F,batch=3
+  vae-lightning sample outputs/told --where 'sex=F,batch=3'
   vae-lightning sample outputs/mine --given age=42 --given "city=Oslo\""""
 
 

@@ -20,6 +20,7 @@ from vae_lightning.data.wording import shorten
 from vae_lightning.errors import DataError
 from vae_lightning.inference.importance import rows_at_once
 from vae_lightning.inference.units import DataUnits
+from vae_lightning.shell import type_setting
 
 ROUND = 2**14
 """Draws of z, after which it is asked whether they are enough."""
@@ -71,9 +72,8 @@ class Pool(NamedTuple):
 
 
 def _advice(given: Mapping[str, Any]) -> str:
-    names = f"[{','.join(given)}]"
     fewer = "Give fewer cells, or train" if len(given) > 1 else "Train"
-    return f"{fewer} with data.condition={names}."
+    return f"{fewer} with {type_setting('data.condition', list(given))}."
 
 
 def check_given(model: DataUnits, given: Mapping[int, Any]) -> dict[int, float]:
