@@ -115,7 +115,7 @@ def test_it_learns_and_says_what_its_numbers_mean(case: str, run: Path) -> None:
 
 def test_it_leaves_figures_and_a_report(case: str, run: Path) -> None:
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert f"{case} likelihood" in page
+    assert f"likelihood {case}" in page
     assert page.count("<img") == len(list((run / "figures").glob("*.png"))) > 3
 
 

@@ -12,7 +12,6 @@ from vae_lightning.data.files.numbers import read_dates, to_codes, to_days
 from vae_lightning.data.files.sheets import Sheet
 from vae_lightning.data.wording import count
 from vae_lightning.errors import DataError
-from vae_lightning.likelihoods.support import MOST_LEVELS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +45,8 @@ def code_column(sheets: Mapping[str, Sheet], name: str) -> Coded | str | None:
         sheets: what the files hold, by part; ``train`` first.
         name: of the column.
     """
+    from vae_lightning.likelihoods.categorical import MAX_LEVELS  # torch, which a table of numbers need not wait for
+
     given = {part: sheet.frame[name] for part, sheet in sheets.items()}
     read = {part: sheet.numbers(given[part]) for part, sheet in sheets.items()}
     if not any(wrong.any() for _, wrong in read.values()):
@@ -65,8 +66,8 @@ def code_column(sheets: Mapping[str, Sheet], name: str) -> Coded | str | None:
     observed = sum(int(part.notna().sum()) for part in texts.values())
     if len(levels) == observed >= LEAST_ROWS:
         return "every row has a text of its own"
-    if len(levels) > MOST_LEVELS:
-        return f"it holds {count(len(levels), 'different text')}, more than {MOST_LEVELS:,}"
+    if len(levels) > MAX_LEVELS:
+        return f"it holds {count(len(levels), 'different text')}, more than {MAX_LEVELS:,}"
     codes = {part: to_codes(series, levels)[0] for part, series in texts.items()}
     return Coded(Column(name, "object", tuple(levels)), codes)
 

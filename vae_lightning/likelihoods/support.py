@@ -9,11 +9,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from vae_lightning.errors import Setting
+from vae_lightning.likelihoods.grids import codes, trapezoid, whole_numbers
 
-MOST_LEVELS = 10_000
-"""Most values of a column of categories: each costs a row of weights on the way in and one on the way out."""
-MAX_NODES = 4096
-"""Most whole numbers that a sum over counts is made of."""
 SHARED = -16.0
 """Where a hurdle's shared value lies in model units: no normal score of any table comes near it."""
 TINY = torch.finfo(torch.float32).tiny
@@ -96,39 +93,6 @@ class Support(ABC):
         """What to type instead, where values are illegal after ``preprocess``."""
 
 
-def _trapezoid(nodes: Tensor) -> Tensor:
-    """The weights of the trapezoidal rule for nodes that rise along the first dimension."""
-    steps = nodes.diff(dim=0) / 2
-    zero = torch.zeros_like(nodes[:1])
-    return torch.cat([steps, zero]) + torch.cat([zero, steps])
-
-
-def _codes(levels: int, mean: Tensor) -> tuple[Tensor, Tensor]:
-    """0, 1, ..., ``levels`` - 1, each for itself."""
-    nodes = torch.arange(levels, dtype=torch.float64, device=mean.device)
-    nodes = nodes.view(-1, *(1,) * mean.ndim).expand(-1, *mean.shape)
-    return nodes, torch.ones_like(nodes)
-
-
-def _whole_numbers(low: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
-    """The whole numbers from ``low`` (...) to ``low + width``: every one where these are few.
-
-    Else ever fewer of them, as mass gets smoother the farther it is from its lower end, and each stands for its
-    neighbours.
-    """
-    last = min(int(width.max()), MAX_NODES - 2)
-    steps = torch.arange(last + 1, dtype=torch.float64, device=low.device).view(-1, *(1,) * low.ndim)
-    # Distances that grow by a constant factor from 1 on: (exp(a k / K) - 1) / (exp(a / K) - 1) = width at k = K.
-    growth = torch.full_like(low, 1e-9)
-    far = width > 1.01 * last
-    for _ in range(60):
-        growth = torch.where(far, torch.log1p(width * growth.clamp_min(0.1) / last), growth)
-    nodes = low + torch.where(far, torch.expm1(growth * steps / last) / torch.expm1(growth / last), steps).round()
-    weights = _trapezoid(nodes)
-    weights[[0, -1]] += 0.5
-    return nodes, weights
-
-
 @dataclass(frozen=True)
 class Real(Support):
     """All real numbers."""
@@ -174,7 +138,7 @@ class Unit(Support):
     def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
         nodes = torch.linspace(0, 1, 4001, dtype=torch.float64, device=mean.device)
         nodes = nodes.view(-1, *(1,) * mean.ndim).expand(-1, *mean.shape)
-        return nodes, _trapezoid(nodes)
+        return nodes, trapezoid(nodes)
 
     def alternatives(self, preprocess: str) -> list[Setting]:
         return _unit_alternatives(preprocess)
@@ -201,7 +165,7 @@ class Binary(Support):
         return _grey_levels(low, high, value_range) or unasked
 
     def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
-        return _codes(2, mean)
+        return codes(2, mean)
 
     def alternatives(self, preprocess: str) -> list[Setting]:
         return _unit_alternatives(preprocess)
@@ -232,7 +196,7 @@ class Count(Support):
         mean, stddev = mean.double(), stddev.double()
         low = (mean - 12 * stddev).floor().clamp_min(1)
         reach = 12 * stddev + 12 * stddev.square() / mean.clamp_min(1e-6)
-        nodes, weights = _whole_numbers(low, (mean + reach - low).ceil().clamp_min(0) + 40)
+        nodes, weights = whole_numbers(low, (mean + reach - low).ceil().clamp_min(0) + 40)
         return torch.cat([torch.zeros_like(nodes[:1]), nodes]), torch.cat([torch.ones_like(weights[:1]), weights])
 
     def alternatives(self, preprocess: str) -> list[Setting]:
@@ -271,7 +235,7 @@ class Positive(Support):
         share = torch.linspace(0, 1, 4001, dtype=torch.float64, device=mean.device).view(-1, *(1,) * mean.ndim)
         low = low.clamp_min(math.log(TINY))
         nodes = (low + (high - low) * share).exp().clamp_min(TINY)
-        return nodes, _trapezoid(nodes.log()) * nodes
+        return nodes, trapezoid(nodes.log()) * nodes
 
     def alternatives(self, preprocess: str) -> list[Setting]:
         return _undo_alternatives(preprocess, "the values as they are")
@@ -317,7 +281,7 @@ class Categories(Support):
         return "none", "as the likelihood takes codes as they are"
 
     def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
-        return _codes(self.levels, mean)
+        return codes(self.levels, mean)
 
     def alternatives(self, preprocess: str) -> list[Setting]:
         return _undo_alternatives(preprocess, "the codes as they are")
@@ -365,7 +329,7 @@ class Ordinal(Support):
         return x
 
     def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
-        return _codes(self.size, mean)
+        return codes(self.size, mean)
 
     def alternatives(self, preprocess: str) -> list[Setting]:
         return _undo_alternatives(preprocess, "the codes as they are")
