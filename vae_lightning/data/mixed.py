@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vae_lightning.data.columns import Column
-from vae_lightning.data.faults import is_written_otherwise
+from vae_lightning.data.faults import find_infinite, is_written_otherwise, read_numbers
 from vae_lightning.data.files.numbers import read_dates, to_codes, to_days
 from vae_lightning.data.files.sheets import Sheet
 from vae_lightning.data.wording import count
+from vae_lightning.errors import DataError
 from vae_lightning.likelihoods.support import MOST_LEVELS
 
 if TYPE_CHECKING:
@@ -77,6 +78,45 @@ def _code_numbers(sheets: Mapping[str, Sheet], name: str, numbers: "Mapping[str,
         return "it counts the rows"
     dtype = dtype_of(sheets["train"], name, list(parts.values()))
     return Coded(Column(name, dtype), {part: values.astype(np.float64) for part, values in parts.items()})
+
+
+def code_conditions(
+    sheets: Mapping[str, Sheet], wanted: Sequence[str]
+) -> tuple[tuple[Column, ...], dict[str, np.ndarray]]:
+    """Columns that the model is told, in the order of the file, and their numbers (N, J) by part.
+
+    Args:
+        sheets: what the files hold, by part; ``train`` first.
+        wanted: names of columns, which are there.
+
+    Raises:
+        DataError: for columns that are identifiers, hold numbers and texts, empty cells or infinite values.
+    """
+    names = [name for name in sheets["train"].frame.columns if name in wanted]
+    if not names:
+        return (), {}
+    coded = []
+    for name in names:
+        found = code_column(sheets, name)
+        if isinstance(found, str):
+            raise DataError(f"data.condition: {name!r} says nothing that rows have in common: {found}.")
+        if found is None:
+            faults = [read_numbers(sheet, [name])[1] for sheet in sheets.values()]
+            raise DataError("data.condition: " + next(fault.says for fault in faults if fault))
+        coded.append(found)
+    arrays = {part: np.stack([one.values[part] for one in coded], axis=1) for part in sheets}
+    for part, sheet in sheets.items():
+        if fault := find_infinite(sheet, arrays[part], names):
+            raise DataError(f"data.condition: {fault.says}", fault.settings)
+        empty = np.isnan(arrays[part])
+        for name, cells in zip(names, empty.T, strict=True):
+            if cells.any():
+                raise DataError(
+                    f"data.condition: {int(cells.sum()):,} of {count(len(cells), 'row')} of {sheet.name} have no "
+                    f"{name!r}, the first in {sheet.place(int(cells.argmax()))}. A condition is what every row must "
+                    "have: fill it in, drop these rows, or leave it away."
+                )
+    return tuple(one.column for one in coded), arrays
 
 
 def dtype_of(sheet: Sheet, name: str, parts: Sequence[np.ndarray]) -> str:

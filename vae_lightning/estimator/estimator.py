@@ -71,7 +71,8 @@ class VAEEstimator(PagesMixin, DirectoryMixin, TransformerMixin, DensityMixin, B
     Args:
         likelihood: p(x|z): ``gaussian`` for real numbers, ``bernoulli`` for 0 and 1 or probabilities,
             ``continuous_bernoulli`` for values in [0, 1], ``poisson`` for counts, ``laplace`` for real numbers with
-            outliers; ``auto`` for a family for each column, by what it holds: of a frame also texts, dates and times.
+            outliers, others of docs/settings.md; ``auto`` for a family for each column: of a frame also texts and
+            dates.
         likelihood_options: its own settings, such as ``{"variance": "predicted"}``.
         latent_dim: latent dimensions L; ``auto``: as many as there are columns, 64 at most.
         hidden_dims: widths of the encoder, reversed for the decoder; empty makes a linear model.

@@ -1,29 +1,22 @@
 """Rows with holes as users hold them, filled."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vae_lightning.data.batch import Batch
-from vae_lightning.data.columns import Column
 from vae_lightning.data.frames import Data, check_not_empty, fill_holes, to_matrix, wrap_like
-from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.scaled import mark_holes
 from vae_lightning.data.seeds import random_stream, stream_seed
 from vae_lightning.errors import check_parameter, is_count
 from vae_lightning.inference.evaluating import evaluating
 from vae_lightning.inference.imputation import NUM_SAMPLES, choose_modes, impute
-from vae_lightning.model.vae import VAE
+from vae_lightning.inference.units import DataUnits
 
 
-class FillingMixin(nn.Module):
+class FillingMixin(DataUnits):
     """The part of a model in data units that fills holes."""
-
-    vae: VAE
-    scaling: Scaling
-    columns: Sequence[Column]
 
     @evaluating
     def impute(
@@ -59,8 +52,9 @@ class FillingMixin(nn.Module):
         legal = draws is None or is_count(draws)
         check_parameter("impute", "draws", legal, "a whole number from 1 on, or None", draws)
         check_not_empty(rows)
-        x = torch.from_numpy(to_matrix(rows, self.columns)).to(self.vae.output.weight.device)
-        batch = self._known_cells(x)
+        matrix = to_matrix(rows, self.input_columns)
+        x, told = self.split_conditions(torch.from_numpy(matrix).to(self.vae.output.weight.device))
+        batch = self._known_cells(x)._replace(condition=told)
         has_mode = choose_modes(self.columns, self.vae.likelihood.supports, mean)
         with random_stream(stream_seed(seed, "impute")):
             found = impute(self.vae, self.scaling, batch, has_mode, draws or 0, num_samples)

@@ -71,7 +71,7 @@ def impute(
     wide = {"dtype": torch.float64, "device": batch.x.device}
     guess = torch.full(batch.x.shape, torch.nan, **wide)  # type: ignore[call-overload]
     found = Imputed(guess, guess.clone(), guess.expand(num_draws, -1, -1).clone())
-    if batch.mask is None:
+    if batch.mask is None or bool(batch.mask.all()):
         return found
     num_samples = max(num_samples, num_draws)
     incomplete = (~batch.mask.all(-1)).nonzero()[:, 0]

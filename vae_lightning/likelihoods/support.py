@@ -103,6 +103,13 @@ def _trapezoid(nodes: Tensor) -> Tensor:
     return torch.cat([steps, zero]) + torch.cat([zero, steps])
 
 
+def _codes(levels: int, mean: Tensor) -> tuple[Tensor, Tensor]:
+    """0, 1, ..., ``levels`` - 1, each for itself."""
+    nodes = torch.arange(levels, dtype=torch.float64, device=mean.device)
+    nodes = nodes.view(-1, *(1,) * mean.ndim).expand(-1, *mean.shape)
+    return nodes, torch.ones_like(nodes)
+
+
 def _whole_numbers(low: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
     """The whole numbers from ``low`` (...) to ``low + width``: every one where these are few.
 
@@ -194,9 +201,7 @@ class Binary(Support):
         return _grey_levels(low, high, value_range) or unasked
 
     def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
-        nodes = torch.arange(2, dtype=torch.float64, device=mean.device)
-        nodes = nodes.view(-1, *(1,) * mean.ndim).expand(-1, *mean.shape)
-        return nodes, torch.ones_like(nodes)
+        return _codes(2, mean)
 
     def alternatives(self, preprocess: str) -> list[Setting]:
         return _unit_alternatives(preprocess)
@@ -231,8 +236,7 @@ class Count(Support):
         return torch.cat([torch.zeros_like(nodes[:1]), nodes]), torch.cat([torch.ones_like(weights[:1]), weights])
 
     def alternatives(self, preprocess: str) -> list[Setting]:
-        undo = [Setting("data.preprocess", "none", "the values as they are")] if preprocess != "none" else []
-        return [*undo, GAUSSIAN]
+        return _undo_alternatives(preprocess, "the values as they are")
 
 
 @dataclass(frozen=True)
@@ -270,8 +274,7 @@ class Positive(Support):
         return nodes, _trapezoid(nodes.log()) * nodes
 
     def alternatives(self, preprocess: str) -> list[Setting]:
-        undo = [Setting("data.preprocess", "none", "the values as they are")] if preprocess != "none" else []
-        return [*undo, GAUSSIAN]
+        return _undo_alternatives(preprocess, "the values as they are")
 
 
 @dataclass(frozen=True)
@@ -314,13 +317,10 @@ class Categories(Support):
         return "none", "as the likelihood takes codes as they are"
 
     def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
-        nodes = torch.arange(self.levels, dtype=torch.float64, device=mean.device)
-        nodes = nodes.view(-1, *(1,) * mean.ndim).expand(-1, *mean.shape)
-        return nodes, torch.ones_like(nodes)
+        return _codes(self.levels, mean)
 
     def alternatives(self, preprocess: str) -> list[Setting]:
-        undo = [Setting("data.preprocess", "none", "the codes as they are")] if preprocess != "none" else []
-        return [*undo, GAUSSIAN]
+        return _undo_alternatives(preprocess, "the codes as they are")
 
 
 @dataclass(frozen=True)
@@ -365,18 +365,20 @@ class Ordinal(Support):
         return x
 
     def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
-        nodes = torch.arange(self.size, dtype=torch.float64, device=mean.device)
-        nodes = nodes.view(-1, *(1,) * mean.ndim).expand(-1, *mean.shape)
-        return nodes, torch.ones_like(nodes)
+        return _codes(self.size, mean)
 
     def alternatives(self, preprocess: str) -> list[Setting]:
-        undo = [Setting("data.preprocess", "none", "the codes as they are")] if preprocess != "none" else []
-        return [*undo, GAUSSIAN]
+        return _undo_alternatives(preprocess, "the codes as they are")
 
 
 GAUSSIAN = Setting("likelihood", "gaussian", "takes all real numbers")
 MINMAX = Setting("data.preprocess", "minmax", "each column rescaled to [0, 1]")
 BINARIZE = Setting("data.preprocess", "binarize", "each value becomes 0 or 1")
+
+
+def _undo_alternatives(preprocess: str, effect: str) -> list[Setting]:
+    undo = [Setting("data.preprocess", "none", effect)] if preprocess != "none" else []
+    return [*undo, GAUSSIAN]
 
 
 def _unit_alternatives(preprocess: str) -> list[Setting]:

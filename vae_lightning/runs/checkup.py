@@ -57,7 +57,7 @@ def examine_run(run_dir: str | Path, data: str | Path | None = None) -> Report:
         advice = f"Give rows with the model's columns: {type_command('vae-lightning', 'doctor', run_dir)} --data FILE."
         return Report([Finding("DATA", None, str(error), advice, about="data"), *history])
     seed = int(record.get("seed", 0))
-    rows = scale_rows(dataset, model.scaling, seed)
+    rows = scale_rows(dataset, model.scaling, seed, model.conditions)
     summary = read_summary(run_dir) if again else {}
     nelbo = _read_recorded_nelbo(run_dir, summary, epoch) if again else None
     objective = recorded_objective(record)
@@ -91,7 +91,8 @@ def _dataset(model: VAEModel, record: dict[str, Any], data: str | Path | None) -
         dialect = recorded_dialect(record, str(data))
         if any(column.levels is not None or column.is_date for column in model.columns):
             return _read_as_trained(model, str(data), dialect), False
-        return Table(str(data), columns=names, **asdict(dialect)).load(), False
+        told = () if model.conditions is None else model.conditions.names
+        return Table(str(data), columns=names, condition=told, **asdict(dialect)).load(), False
     return recorded_dataset(record, names), True
 
 

@@ -177,7 +177,10 @@ def _check_normalisation(trained: Trained) -> list[Finding]:
         says = f"p(x|z) is not integrated: with {vae.likelihood.num_columns:,} columns it would take gigabytes."
         return [Finding("UNNORMALISED", None, says, about="p(x|z)")]
     # In float64: the law is about the formula, and a narrow density or a great count leaves float32 few digits of it.
-    masses = column_masses(vae.likelihood(vae.raw(vae.prior.sample(draws)).double()), vae.likelihood)
+    condition = trained.test.condition
+    if condition is not None:
+        condition = condition[torch.arange(draws) % len(condition)]
+    masses = column_masses(vae.likelihood(vae.raw(vae.prior.sample(draws), condition).double()), vae.likelihood)
     worst = float((masses - 1).abs().max())
     says = f"At {count(draws, 'draw')} of z the mass of p(x|z) in each column is one within {worst:.1e}."
     findings = [Finding("UNNORMALISED", worst < 1e-3, says, evidence={"worst error": worst}, about="p(x|z)")]
@@ -204,7 +207,10 @@ def column_masses(p: Predictive, likelihood: Likelihood) -> Tensor:
 def _enumerate_rows(trained: Trained) -> Finding:
     vae = trained.model.vae
     every = torch.tensor(list(product((0.0, 1.0), repeat=vae.likelihood.num_columns))).to(trained.test.x)
-    estimate = log_prob(vae, Batch(every), SAMPLES)
+    condition = trained.test.condition
+    if condition is not None:  # p(x|c) adds up to one for each condition
+        condition = condition[:1].expand(len(every), -1)
+    estimate = log_prob(vae, Batch(every, condition=condition), SAMPLES)
     masses = estimate.log_prob.double().exp()
     total, error = float(masses.sum()), float((masses * estimate.standard_error).square().sum().sqrt())
     says = f"Over all {len(every):,} binary rows p(x) adds up to {total:.4f} ± {error:.4f}."
