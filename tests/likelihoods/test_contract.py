@@ -37,6 +37,7 @@ TESTS = Path(__file__).parent
 OF_THE_FOLDER = {
     *("base", "bounds", "by_column", "contract", "contract_rows", "family", "location_scale", "moments", "scale"),
     *("grids", "shape", "support"),
+    "hurdle",
 }
 
 
@@ -48,7 +49,7 @@ def test_a_family_is_one_file_one_yaml_and_one_test_file() -> None:
     files = {path.stem for path in folder.glob("*.py")} - OF_THE_FOLDER - {"__init__"}
     yamls = {path.stem: yaml.safe_load(path.read_text())["name"] for path in (CONF / "likelihood").glob("*.yaml")}
     tests = {path.stem.removeprefix("test_") for path in TESTS.glob("test_*.py")} - OF_THE_FOLDER
-    assert yamls == {name: name for name in FAMILIES}
+    assert yamls == {name: name for name in (*FAMILIES, "auto")}
     assert files == tests == set(FAMILIES)
 
 

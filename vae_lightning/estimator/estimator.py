@@ -372,6 +372,7 @@ def _as_parameter(setting: Setting) -> str | None:
 
 
 def seed_of(random_state: RandomState) -> int:
+    """A seed that follows from scikit-learn's ``random_state``."""
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
