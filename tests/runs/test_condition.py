@@ -124,6 +124,18 @@ def test_an_array_has_the_columns_of_the_file(conditional: Conditional) -> None:
         model.score(array[:, 1:])
 
 
+def test_holes_are_filled_under_the_condition_of_their_row(conditional: Conditional) -> None:
+    model, rows = conditional.model, table(60)
+    holes = rows.assign(height=np.nan)
+    filled = model.impute(holes, seed=0)
+    pd.testing.assert_frame_equal(filled.drop(columns="height"), rows.drop(columns="height"))
+    assert (filled["height"] - rows["height"]).abs().max() < 20, "the sexes lie 30 apart"
+    array = holes.assign(sex=(rows["sex"] == "M").astype(float)).to_numpy(dtype=float)
+    np.testing.assert_allclose(model.impute(array, seed=0)[:, 1], filled["height"])
+    with pytest.raises(DataError, match="60 of 60 values of the rows are missing in 'sex'"):
+        model.impute(holes.assign(sex=None))
+
+
 def test_codes_are_decoded_under_a_condition(conditional: Conditional) -> None:
     model, codes = conditional.model, np.zeros((1, 1))
     men = model.decode(codes, where={"sex": "M", "batch": 3})
