@@ -111,7 +111,7 @@ def copula(job: Job) -> pd.DataFrame:
 
 
 def tvae(job: Job) -> pd.DataFrame:
-    """TVAE of the package ctgan at its defaults; an empty category is a category of its own."""
+    """TVAE of the package ctgan at its defaults; empty cells are a category of their own, or the mean."""
     import torch
     from ctgan import TVAE
 
@@ -120,10 +120,11 @@ def tvae(job: Job) -> pd.DataFrame:
     (coded,) = code_tables({"training rows": job.train})
     categories = list(coded.kinds.categories)
     texts = {name: job.train[name].astype(object).where(job.train[name].notna(), "-") for name in categories}
+    means = {name: job.train[name].fillna(job.train[name].mean()) for name in coded.kinds.numbers}
     model = TVAE(enable_gpu=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model.fit(job.train.assign(**texts), categories)
+        model.fit(job.train.assign(**texts, **means), categories)
         made = model.sample(job.num_rows)
     empty = {name: made[name].where(made[name] != "-", None) for name in categories}
     return made.assign(**empty)

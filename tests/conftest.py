@@ -252,3 +252,33 @@ def bernoulli_run(train: Callable[..., Run], tmp_path_factory: pytest.TempPathFa
     run_dir = tmp_path_factory.mktemp("runs") / "bernoulli"
     words = ["data=correlated_bits", "likelihood=bernoulli", "trainer.max_epochs=20", "optimizer.lr=0.03", "seed=3"]
     return train(run_dir, *words)
+
+
+@pytest.fixture(scope="session")
+def mixed_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CSV of numbers, texts of three and of twenty levels, dates and truth values, with holes. Read only."""
+    rng, size = np.random.default_rng(0), 800
+    kind = rng.integers(0, 3, size)
+    frame = pd.DataFrame(
+        {
+            "height": rng.normal(150 + 15 * kind, 6).round(3),
+            "city": np.array(["Oslo", "Rome", "Lima"])[kind],
+            "shop": [f"shop {i:02d}" for i in rng.geometric(0.2, size).clip(max=20)],
+            "since": pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 500, size), unit="D"),
+            "member": rng.random(size) < 0.3,
+            "rooms": rng.choice([3, 4, 5, 7], size),
+        }
+    )
+    frame.loc[:39, "height"] = np.nan
+    frame.loc[30:79, "city"] = None
+    path = tmp_path_factory.mktemp("tables") / "homes.csv"
+    frame.sample(frac=1, random_state=0).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="session")
+def mixed_run(train: Callable[..., Run], mixed_table: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A model of ``mixed_table``, a family for each column. Read only."""
+    run_dir = tmp_path_factory.mktemp("runs") / "mixed"
+    words = ["data=table", f"data.path={mixed_table}", "likelihood=auto", "trainer.max_epochs=3", "report="]
+    return train(run_dir, *words)

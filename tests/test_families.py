@@ -31,9 +31,10 @@ EVERYWHERE = {"bernoulli", "continuous_bernoulli", "gaussian"}
 TYPED = {
     "poisson": ["objective=iwae", "objective.num_samples=3", "prior=mixture"],
     "gamma": ["optimizer.lr=0.05"],
+    "zero_inflated": ["optimizer.lr=0.05"],
     "laplace": ["likelihood.scale=optimal", "prior=mixture", "prior.num_components=3"],
 }
-OWN_PARAMETERS = {"negative_binomial": 3.0, "gamma": 3.0, "log_normal": -1.0, "zero_inflated": 3.0}
+OWN_PARAMETERS = {"negative_binomial": 3.0, "gamma": 3.0, "log_normal": -1.0, "zero_inflated": 3.0, "student_t": -2.0}
 """Of families whose noise at their first values would leave a hidden variable little to say."""
 CASES = [name for name in Likelihood.families() if name not in EVERYWHERE]
 SHORT = ["trainer.max_epochs=40", "scheduler.epochs=40", "optimizer.lr=0.02"]
@@ -59,7 +60,7 @@ def rows_of(case: str) -> pd.DataFrame:
         parameter.data.fill_(OWN_PARAMETERS.get(case, 0.0))
     support = likelihood.supports[0]
     # Real numbers are told their location, categories the logit of the first of them, all others a logarithm.
-    strength = 5.0 if support == REAL or support.levels else 1.0
+    strength = 5.0 if support == REAL or support.levels or case == "ordinal" else 1.0
     slope = strength * torch.tensor([1.0, -0.8, 0.6, -0.5, 0.4])
     raw = torch.full((300, likelihood.raw_size), -2.0 if case == "zero_inflated" else 0.0)  # few zeros but its own
     step = likelihood.raw_size // 5 if support.levels else 1
@@ -114,7 +115,7 @@ def test_it_learns_and_says_what_its_numbers_mean(case: str, run: Path) -> None:
 
 def test_it_leaves_figures_and_a_report(case: str, run: Path) -> None:
     page = (run / "report.html").read_text(encoding="utf-8")
-    assert f"{case} likelihood" in page
+    assert f"likelihood {case}" in page
     assert page.count("<img") == len(list((run / "figures").glob("*.png"))) > 3
 
 
@@ -215,4 +216,5 @@ def test_help_lists_every_family_of_every_group(capsys: pytest.CaptureFixture[st
     cli.train(["--help"])
     told = capsys.readouterr().out
     for group, base in GROUPS.items():
-        assert f"{group}: {', '.join(base.families())}" in told
+        names = sorted({*base.families(), *({"auto"} if group == "likelihood" else ())})
+        assert f"{group}: {', '.join(names)}" in told

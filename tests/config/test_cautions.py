@@ -85,3 +85,11 @@ def test_reported_tables(warned: Callable[..., str], name: str, words: list[str]
 
 def test_by_default_a_standard_deviation_of_hundreds_needs_no_word(warned: Callable[..., str], prices: Path) -> None:
     assert "greatest that" not in warned(prices, "data.preprocess=none")
+
+
+def test_columns_with_holes_are_warned_of_by_their_observed_cells(prices: Path, warned: Callable[..., str]) -> None:
+    """A single empty cell made the spread of its column unknown, and the warning silent."""
+    frame = pd.read_csv(prices)
+    frame.loc[::7, "price"] = np.nan
+    frame.to_csv(prices, index=False)
+    assert "'price' (" in warned(prices, "likelihood=gaussian", *NARROW)

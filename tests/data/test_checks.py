@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vae_lightning.data.checks import check_batch_size, check_support, is_illegal
+from vae_lightning.data.checks import check_batch_size, check_known, check_support, is_illegal
 from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, Rows
 from vae_lightning.data.preprocess.choice import fit_scaling
@@ -81,8 +81,9 @@ def test_rows_are_numbered_from_where_the_batch_begins() -> None:
 
 def test_the_words_are_those_of_the_first_bad_column() -> None:
     error = refusal(torch.tensor([[0.5, 0.5, 2.0]]), [REAL, COUNT, UNIT], likelihood="several")
-    assert "whose values must be whole numbers from 0 on: 2 of 3 values" in error.message
-    assert "in 2 columns of 3: 'b', 'c'. The first is 0.5 in row 1, column 'b'." in error.message
+    assert "whose values must be whole numbers from 0 on: 1 of 3 values" in error.message
+    # They are true of all that is told: 'c' has others.
+    assert "in 1 column of 3: 'b'. The first is 0.5 in row 1, column 'b'." in error.message
 
 
 def test_many_columns_are_told_briefly() -> None:
@@ -119,12 +120,16 @@ def test_what_is_advised_is_accepted() -> None:
     offenders = []
     x = np.array([[-3.0, 2.5, 0.0], [4.0, 0.5, 1.0], [0.0, 7.0, 0.0]])
     counts = np.array([[3.0, 0.0, 1.0], [700.0, 2.0, 0.0], [0.0, 7.0, 0.0]])
+    codes = np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
     for name, family in Likelihood.families().items():
         likelihood = family(num_columns=3)
         for preprocess in ("none", "standardize", "gaussianize", "minmax", "binarize"):
-            # Nothing makes counts of what are none; "as they are" is offered to whoever has scaled counts.
-            for rows in (Rows(counts),) if likelihood.supports[0] == COUNT else (Rows(x), Rows(counts)):
+            ways = [value for _, value, _ in likelihood.supports[0].alternatives("standardize")]
+            for rows in map(Rows, (x, counts, codes, counts + 1)):
                 data = Dataset("some", tuple(COLUMNS), rows, rows, rows)
+                # Nothing makes counts of what are none; "as they are" is offered to whoever has scaled counts.
+                if "none" in ways and _refuses(likelihood, "none", data):
+                    continue
                 if not _refuses(likelihood, preprocess, data):
                     continue
                 error = refusal(_scaled(likelihood, preprocess, data), list(likelihood.supports), preprocess, name)
@@ -163,3 +168,29 @@ def test_batch_size() -> None:
         check_batch_size(1, 128)
     with pytest.raises(DataError, match="The 'batch_size' parameter of data must be a whole number of at least 1"):
         check_batch_size(50, 0)
+
+
+def test_a_column_of_families_side_by_side_is_told_with_its_own() -> None:
+    """The message named "by_column", which nobody can type."""
+    rows = torch.tensor([[0.0, 3.0, 0.5], [1.0, -1.0, 0.5], [0.0, 2.5, 7.0]])
+    with pytest.raises(DataError) as caught:
+        check_support(
+            rows,
+            split="given",
+            columns=COLUMNS,
+            supports=[BINARY, COUNT, UNIT],
+            likelihood=["bernoulli", "poisson", "continuous_bernoulli"],
+            preprocess=["none", "none", "minmax"],
+        )
+    assert "do not fit the poisson likelihood" in caught.value.message
+    assert "(after preprocess=none) are something else (from -1 to 2.5), in 1 column of 3: 'b'" in caught.value.message
+
+
+def test_a_number_that_is_no_known_value_is_told_with_the_known_ones() -> None:
+    rows = torch.tensor([[1.5, 3.0, 0.0], [2.5, torch.nan, 0.0], [1.5, 11.0, 9.0]], dtype=torch.float64)
+    known = [None, [3.0, 4.0, 5.0], [0.0, 9.0]]
+    check_known(rows[:2], COLUMNS, known, lambda row: f"row {row + 7}")
+    with pytest.raises(DataError) as caught:
+        check_known(rows, COLUMNS, known, lambda row: f"row {row + 7}")
+    assert "The column 'b' must hold one of 3, 4, 5: the values that the model was trained on." in str(caught.value)
+    assert "1 of 3 values is something else, the first 11 in row 9." in str(caught.value)

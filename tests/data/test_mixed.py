@@ -155,3 +155,12 @@ def test_an_unknown_level_is_told_with_the_known_ones() -> None:
 def test_what_is_no_date_is_told() -> None:
     with pytest.raises(DataError, match=r"'born' must hold dates: 1 of 2 values are something else, the first 'soon'"):
         to_matrix(pd.DataFrame({"born": ["2020-01-01", "soon"]}), (Column("born", "datetime64[D]"),))
+
+
+@pytest.mark.parametrize("content", ["a;b\n1.5;1,25\n2.5;2,25\n3.5;3,5\n", "a;b\n1;1,250\n2;2,250\n3;3,500\n"])
+def test_numbers_written_in_a_way_that_nobody_told_of_are_no_texts(content: str, tmp_path: Path) -> None:
+    """They became categories, one for each number."""
+    path = tmp_path / "rows.csv"
+    path.write_text(content)
+    with pytest.raises(DataError, match=r"'b' \(text, 3 of 3 values\).*data\.(decimal|thousands)=comma"):
+        Table(str(path)).load_mixed()

@@ -1,6 +1,7 @@
 """Importance-sampled log p(x) against enumeration, Gauss-Hermite quadrature and models whose posterior is exact."""
 
 import itertools
+import logging
 import math
 
 import numpy as np
@@ -225,3 +226,39 @@ def test_no_gradient_is_kept() -> None:
 def test_no_draws_are_an_error_in_one_sentence() -> None:
     with pytest.raises(ConfigError, match=r"^The 'num_samples' parameter of log_prob must be at least 1\. Got 0 "):
         log_prob(random_vae(), Batch(STATES.double()), 0)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_compiled_densities_are_the_eager_ones(masked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nine rows, four at a time: the last one is no full chunk, and stays eager."""
+    torch.manual_seed(0)
+    vae = VAE(Gaussian(3), latent_dim=2, hidden_dims=[4]).eval()
+    x = torch.randn(9, 3)
+    batch = Batch(x, mask=x > -1 if masked else None)
+    monkeypatch.setattr("vae_lightning.inference.importance.MAX_ELEMENTS", 4 * 4 * 50)
+    found = []
+    for compile in (False, True):
+        torch.manual_seed(1)
+        found.append(log_prob(vae, batch, num_samples=100, compile=compile))
+    torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-5)
+
+
+def test_where_densities_cannot_be_compiled_that_is_said_and_they_are_evaluated(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("No working C++ compiler was found\nand much more")
+
+    torch.manual_seed(0)
+    vae = VAE(Gaussian(3), latent_dim=2, hidden_dims=[4]).eval()
+    batch = Batch(torch.randn(5, 3))
+    torch.manual_seed(1)
+    expected = log_prob(vae, batch, num_samples=10, compile=False)
+    monkeypatch.setattr("vae_lightning.inference.importance.as_program", lambda _: broken)
+    torch.manual_seed(1)
+    with caplog.at_level(logging.INFO, "vae_lightning"):
+        found = log_prob(vae, batch, num_samples=10, compile=True)
+    assert all(map(torch.equal, found, expected))
+    assert caplog.messages == [
+        "Densities are not compiled: torch.compile has failed (No working C++ compiler was found)."
+    ]

@@ -19,7 +19,7 @@ DTYPES = [torch.float32, torch.float64]
 C = 4
 
 
-OPTIONS: dict[str, list[dict[str, Any]]] = {"categorical": [{}, {"levels": 3}]}
+OPTIONS: dict[str, list[dict[str, Any]]] = {"categorical": [{}, {"levels": 3}], "ordinal": [{}, {"levels": 2}]}
 """Numbers that change what a family is, beside its defaults."""
 
 
@@ -60,13 +60,16 @@ def raw_grid(likelihood: Likelihood, values: tuple[float, ...], dtype: torch.dty
     return torch.tensor(list(product(values, repeat=likelihood.raw_size)), dtype=dtype)
 
 
-def own_parameters_at(likelihood: Likelihood, value: float | None) -> None:
-    """Set every parameter of the family's own to ``value``; None leaves them."""
-    if value is not None:
-        for parameter in likelihood.parameters():
+def own_parameters_at(likelihood: Likelihood, values: tuple[float, ...] | float | None) -> None:
+    """Set every parameter of the family's own to one value, or each to its own; None leaves them."""
+    parameters = list(likelihood.parameters())
+    each = values if isinstance(values, tuple) else (values,) * len(parameters)
+    for parameter, value in zip(parameters, each, strict=True):
+        if value is not None:
             parameter.data.fill_(value)
 
 
-def own_values(likelihood: Likelihood, *values: float) -> list[float | None]:
-    """The settings of its own parameters to try; families without any have one."""
-    return [None, *values] if list(likelihood.parameters()) else [None]
+def own_values(likelihood: Likelihood, *values: float) -> list[tuple[float, ...] | None]:
+    """The settings of its own parameters to try, in every combination; families without any have one."""
+    size = len(list(likelihood.parameters()))
+    return [None, *product(values, repeat=size)] if size else [None]

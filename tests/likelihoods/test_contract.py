@@ -36,7 +36,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 TESTS = Path(__file__).parent
 OF_THE_FOLDER = {
     *("base", "bounds", "by_column", "contract", "contract_rows", "family", "location_scale", "moments", "scale"),
-    *("shape", "support"),
+    *("grids", "shape", "support"),
+    "hurdle",
 }
 
 
@@ -48,7 +49,7 @@ def test_a_family_is_one_file_one_yaml_and_one_test_file() -> None:
     files = {path.stem for path in folder.glob("*.py")} - OF_THE_FOLDER - {"__init__"}
     yamls = {path.stem: yaml.safe_load(path.read_text())["name"] for path in (CONF / "likelihood").glob("*.yaml")}
     tests = {path.stem.removeprefix("test_") for path in TESTS.glob("test_*.py")} - OF_THE_FOLDER
-    assert yamls == {name: name for name in FAMILIES}
+    assert yamls == {name: name for name in (*FAMILIES, "auto")}
     assert files == tests == set(FAMILIES)
 
 
@@ -82,15 +83,20 @@ def by_hand(support: Support, p: Predictive) -> Tensor:
         return torch.where(few, torch.where(support.contains(points), mass, 0.0).sum(0), 1.0)
     if not support.contains(torch.tensor(-1.0)) and support.contains(torch.tensor(2.0)):
         return by_logarithms(support, p)
-    legal = support.contains(torch.tensor([-1.0, 2.0])).tolist()
-    low = (mean - 18 * stddev).clamp_min(-math.inf if legal[0] else 0.0)
-    high = (mean + 18 * stddev).clamp_max(math.inf if legal[1] else 1.0)
     nodes, weights = (torch.as_tensor(a) for a in np.polynomial.legendre.leggauss(20))
     share = ((torch.arange(200.0, dtype=torch.float64)[:, None] + (nodes + 1) / 2) / 200).view(-1, *[1] * mean.dim())
     weights = (weights / 400).repeat(200).view(-1, *[1] * mean.dim())
+    if support.contains(torch.tensor(-1.0)):
+        # Panels that grow from the mean on, 20,000 deviations far: some tails fall as a power of x.
+        growth = math.asinh(2e5)
+        far, wide = 0.1 * torch.sinh(growth * share) * stddev, 0.1 * growth * torch.cosh(growth * share) * stddev
+        ends = [(mean + sign * far, wide) for sign in (-1, 1)]
+    else:
+        ends = [
+            (a + (b - a) * share, b - a) for a, b in ((torch.zeros_like(mean), mean), (mean, torch.ones_like(mean)))
+        ]
     return sum(  # type: ignore[return-value]
-        (weights * p.log_prob((a + (b - a) * share).to(p.mean.dtype)).double().exp()).sum(0) * (b - a)
-        for a, b in ((low, mean), (mean, high))
+        (weights * p.log_prob(x.to(p.mean.dtype)).double().exp() * width).sum(0) for x, width in ends
     )
 
 

@@ -12,9 +12,19 @@ from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.errors import Setting
 from vae_lightning.likelihoods import support as module
 from vae_lightning.likelihoods.base import Likelihood
-from vae_lightning.likelihoods.support import BINARY, COUNT, NONNEGATIVE, POSITIVE, REAL, UNIT, Support, categories
+from vae_lightning.likelihoods.support import (
+    BINARY,
+    COUNT,
+    NONNEGATIVE,
+    POSITIVE,
+    REAL,
+    UNIT,
+    Support,
+    categories,
+    ordinal,
+)
 
-SUPPORTS = [*(value for value in vars(module).values() if isinstance(value, Support)), categories(4)]
+SUPPORTS = [*(value for value in vars(module).values() if isinstance(value, Support)), categories(4), ordinal(4)]
 VALUES = torch.tensor([-1e30, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 1e30, math.inf, -math.inf, math.nan])
 RANGES = [(0.0, 1.0, None), (0.0, 16.0, (0.0, 16.0)), (-3.0, 900.0, None), (0.0, 7.0, None)]
 
@@ -27,6 +37,7 @@ RANGES = [(0.0, 1.0, None), (0.0, 16.0, (0.0, 16.0)), (-3.0, 900.0, None), (0.0,
         (BINARY, [0.0, 0.5, 1.0]),
         (COUNT, [0.0, 1.0, 2.0, 1e30]),
         (categories(2), [0.0, 1.0]),
+        (ordinal(3), [0.0, 1.0, 2.0]),
         (POSITIVE, [0.5, 1.0, 2.0, 1e30]),
         (NONNEGATIVE, [0.0, 0.5, 1.0, 2.0, 1e30]),
     ],

@@ -45,6 +45,12 @@ def bits(bernoulli_run: Run) -> Subject:
 
 
 @pytest.fixture(scope="session")
+def mixed(mixed_run: Run) -> Subject:
+    """Six columns of several kinds, two of them with holes."""
+    return subject_of(mixed_run)
+
+
+@pytest.fixture(scope="session")
 def digits_run(compose_config: Callable[..., dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Images, a five-dimensional code, all loggers, figures every second epoch. Read only."""
     run_dir: Path = tmp_path_factory.mktemp("runs") / "digits"

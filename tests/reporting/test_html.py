@@ -73,7 +73,7 @@ def test_it_says_what_was_trained_and_what_came_of_it(page: Reader, digits_run: 
     test = digits_run.summary["test"]
     for words in (
         "digits, 64 columns, 1,258 rows to train on, 180 to validate, 359 to test",
-        "5 latent dimensions, bernoulli likelihood",
+        "5 latent dimensions, likelihood bernoulli",
         f"{test['nll']:.3f}",
         f"{test['baseline']:.3f}",
         "SUPPORT (data): All rows are",

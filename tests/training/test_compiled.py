@@ -12,20 +12,22 @@ import torch
 from lightning.pytorch import Trainer
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
+from vae_lightning.data.batch import Batch
 from vae_lightning.training.compilation import COMPILE_SECONDS, GAIN, Compilation
 from vae_lightning.training.compiled import CompiledStep, reason_for_eager
 from vae_lightning.training.module import VAEModule
 from vae_lightning.training.schedules import Cosine
 
 Make = Callable[..., Any]
-EPOCHS = 6  # of ten batches, the last a shorter one
+EPOCHS = 6  # of nine batches, the last a shorter one
+BATCH_SIZE = 12
 
 
 def trained(make_module: Make, make_data: Make, make_trainer: Make, compile: bool, **options: Any) -> Any:
     module_options = {name: options.pop(name) for name in list(options) if not name.startswith("gradient")}
     module: VAEModule = make_module(compile=compile, **copy.deepcopy(module_options))
     trainer: Trainer = make_trainer(max_epochs=EPOCHS, **options)
-    trainer.fit(module, make_data())
+    trainer.fit(module, make_data(BATCH_SIZE))
     assert module.takes_blocks is False  # over; it was while fitting
     return module, {name: float(value) for name, value in trainer.callback_metrics.items()}
 
@@ -34,6 +36,7 @@ def trained(make_module: Make, make_data: Make, make_trainer: Make, compile: boo
     "options",
     [
         {"optimizer": partial(Adam, lr=3e-3, fused=True), "scheduler": partial(Cosine, epochs=EPOCHS)},
+        {"fills_up": False},
         {"optimizer": partial(AdamW, lr=3e-3, weight_decay=0.1), "gradient_clip_val": 0.05},
         {
             "optimizer": partial(Adam, lr=3e-3),
@@ -42,11 +45,14 @@ def trained(make_module: Make, make_data: Make, make_trainer: Make, compile: boo
             "gradient_clip_algorithm": "value",
         },
     ],
-    ids=["fused, schedule", "decay, clipped norm", "closed form, clipped value"],
+    ids=["fused, schedule", "a short batch that stays eager", "decay, clipped norm", "closed form, clipped value"],
 )
 def test_parameters_and_curves_are_those_of_eager_steps(
-    make_module: Make, make_data: Make, make_trainer: Make, options: dict[str, Any]
+    make_module: Make, make_data: Make, make_trainer: Make, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    options = dict(options)
+    if not options.pop("fills_up", True):
+        monkeypatch.setattr("vae_lightning.training.compiled.WORTH_FILLING", 0.0)
     (compiled, found), (eager, expected) = (
         trained(make_module, make_data, make_trainer, compile, **options) for compile in (True, False)
     )
@@ -129,13 +135,27 @@ def test_auto_is_no_where_it_cannot_be_and_a_resumed_run_does_as_it_did(make_mod
 
 
 def test_batches_of_another_shape_are_not_the_programs(make_module: Make) -> None:
-    from vae_lightning.data.batch import Batch
-
     module = make_module()
     optimizer: Optimizer = RMSprop(module.vae.parameters())
     assert reason_for_eager(module.vae, optimizer) is not None
     x = torch.zeros(8, module.vae.likelihood.num_columns)
-    step = CompiledStep(module.vae, module.objective, Adam(module.vae.parameters()), Batch(x))
+    step = CompiledStep(module.vae, module.objective, Adam(module.vae.parameters()), Batch(x), 8)
     assert step.fits(Batch(x + 1))
-    assert not step.fits(Batch(x[:3]))
+    assert not step.fits(Batch(torch.cat([x, x[:1]])))
     assert not step.fits(Batch(x, mask=x > 0))
+
+
+def test_a_short_batch_is_filled_up_where_that_costs_less_than_an_eager_step(make_module: Make) -> None:
+    small, large = make_module(), make_module(vae={"hidden_dims": [2000, 2000]})
+    x = torch.zeros(8, small.vae.likelihood.num_columns)
+    for module, fits in ((small, True), (large, False)):
+        step = CompiledStep(module.vae, module.objective, Adam(module.vae.parameters()), Batch(x), 8)
+        assert step.fits(Batch(x[:3])) is fits
+    batch, noise = Batch(x, weight=torch.arange(8.0)), torch.randn(2, 8, 1)
+    short, long = Batch(x[:3], weight=batch.weight[:3]), Batch(x[:3])
+    step = CompiledStep(small.vae, small.objective, Adam(small.vae.parameters()), Batch(x), 8)
+    (filled, draws), (counted, _) = step._fill_up(short, noise[:, :3]), step._fill_up(long, noise[:, :3])
+    assert filled.weight.tolist() == [0, 1, 2, 0, 0, 0, 0, 0]
+    assert counted.weight.tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
+    assert draws.shape == noise.shape
+    assert torch.equal(draws[:, :3], noise[:, :3])

@@ -143,7 +143,7 @@ def open_rows(
     given = read_settings(settings)
     recorded = recorded_dialect(model.record, data)
     dialects = [replace(recorded, **given), Dialect(**given)]
-    return RowReader(data, model.columns, key, verbatim, dialects, keeps_texts)
+    return RowReader(data, model.input_columns, key, verbatim, dialects, keeps_texts)
 
 
 def read_settings(words: Sequence[str]) -> dict[str, Any]:
@@ -213,9 +213,7 @@ def note_empty(model: "VAEModel", empty: Mapping[str, int], what: str) -> None:
     says = f"{count(cells, 'cell')} of {count(len(empty), 'column')} {'is' if cells == 1 else 'are'} empty "
     says += f"({shorten(f'{name}: {empty[name]:,}' for name in most)}): such rows are {what} by their other cells."
     if not model.vae.features.sees_mask:
-        says += (
-            " This model was trained on rows without an empty cell: its encoder takes such a cell for an average one."
-        )
+        says += " This model was trained on rows without empty cells: its encoder has never seen any."
     note(says)
 
 
@@ -225,7 +223,7 @@ def _note_unknown(model: "VAEModel", rows: "pd.DataFrame") -> None:
     source = model.record.get("data", {}).get("source") or {}
     drop = source.get("drop", [])
     left_out = {str(name) for name in (source.get("label"), *(drop if isinstance(drop, list) else [drop]))}
-    known = left_out | {column.name for column in model.columns}
+    known = left_out | {column.name for column in model.input_columns}
     unknown = [name for name in rows.columns if name not in known]
     if unknown:
         note(f"Passed through, as the model does not know them: {count(len(unknown), 'column')}, {shorten(unknown)}.")

@@ -106,7 +106,7 @@ def _recorded_rows(model: "VAEModel") -> "dict[str, RowStore]":
     from vae_lightning.data.scaled import scale_rows
 
     dataset = recorded_dataset(model.record, [column.name for column in model.columns])
-    return scale_rows(dataset, model.scaling, _seed(model))
+    return scale_rows(dataset, model.scaling, _seed(model), model.conditions)
 
 
 def _seed(model: "VAEModel") -> int:

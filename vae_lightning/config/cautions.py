@@ -1,5 +1,6 @@
 """What a user should know of rows and likelihood before the first step, and nothing has to stop for."""
 
+import numpy as np
 import torch
 
 from vae_lightning.config.settings import Settings
@@ -35,7 +36,8 @@ def _beyond_the_greatest_scale(dataset: Dataset, scaling: Scaling, settings: Set
     kind = settings.likelihood.get("variance", settings.likelihood.get("scale"))
     if min_scale is None or kind == "fixed":
         return None
-    spread = scaling.transform(torch.from_numpy(dataset.train.x).double()).std(0, correction=0)
+    u = scaling.transform(torch.from_numpy(dataset.train.x).double())
+    spread = torch.from_numpy(np.nanstd(u.numpy(), axis=0))
     wide = (spread > NEAR / min_scale).nonzero().flatten().tolist()
     if not wide:
         return None

@@ -17,6 +17,7 @@ from vae_lightning.config.record import make_record
 from vae_lightning.config.settings import Settings, source_arguments, source_class
 from vae_lightning.console import log
 from vae_lightning.data.checks import check_batch_size, check_support
+from vae_lightning.data.conditions import Conditions
 from vae_lightning.data.dataset import Dataset
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.preprocess.choice import fit_scaling
@@ -24,7 +25,7 @@ from vae_lightning.data.scaled import scale_rows
 from vae_lightning.data.schema import by_column, describe_choices, infer_choices, tabulate_choices
 from vae_lightning.data.sources.base import Source
 from vae_lightning.data.store import RowStore
-from vae_lightning.data.wording import count
+from vae_lightning.data.wording import count, shorten
 from vae_lightning.errors import ConfigError, Notice, Setting
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.likelihoods.base import Likelihood
@@ -77,19 +78,24 @@ def prepare(settings: Settings, dataset: Dataset) -> Prepared:
     settings = fit_to_rows(settings, len(dataset.train), len(dataset.columns))
     if dataset.has_holes:
         settings = replace(settings, model={**settings.model, "sees_mask": True})
+    conditions = Conditions.of(dataset)
+    if conditions is not None:
+        settings = replace(settings, model={**settings.model, "condition_size": conditions.size})
     options = settings.rows
     vae = build_vae(settings.parts, len(dataset.columns))
     if scaling is None:
         supports = vae.likelihood.supports
         scaling, reason = fit_scaling(options.preprocess, supports, dataset, options.threshold, options.resample)
     check_batch_size(len(dataset.train), options.rows_per_step)
-    rows = scale_rows(dataset, scaling, settings.seed)
+    rows = scale_rows(dataset, scaling, settings.seed, conditions)
     _describe(dataset, scaling, reason)
+    _describe_conditions(conditions)
     _check_rows(dataset, rows, vae.likelihood, scaling)
     for notice in find_cautions(dataset, scaling, settings):
         log.warning(str(notice))
     start_model(vae, rows["train"], rows["valid"])
-    model = VAEModel(vae, scaling, dataset.columns, make_record(settings, dataset, scaling, choices))
+    record = make_record(settings, dataset, scaling, choices, conditions)
+    model = VAEModel(vae, scaling, dataset.columns, record, conditions)
     return Prepared(dataset, rows, model, settings)
 
 
@@ -123,6 +129,16 @@ def _describe(dataset: Dataset, scaling: Scaling, reason: str) -> None:
         clipped = scaling.num_clipped(torch.from_numpy(getattr(dataset, split).x))
         if clipped:
             log.warning(f"{clipped:,} values of the {split} rows lie beyond the training range and were clipped to it.")
+
+
+def _describe_conditions(conditions: Conditions | None) -> None:
+    if conditions is None:
+        return
+    parts = zip(conditions.names, conditions.known, strict=True)
+    told = [f"{name} ({'a number' if known is None else count(len(known), 'level')})" for name, known in parts]
+    log.info(f"Condition: encoder and decoder are told {shorten(told)} of each row.")
+    for name, words in conditions.unseen().items():
+        log.warning(f"No training row has {words} in {name!r}: of such rows the model is told nothing of {name!r}.")
 
 
 def _check_rows(dataset: Dataset, rows: Mapping[str, RowStore], likelihood: Likelihood, scaling: Scaling) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from vae_lightning.config.instantiate import TARGET, call, check_arguments
 from vae_lightning.config.settings import Settings, source_arguments
+from vae_lightning.data.conditions import Conditions
 from vae_lightning.data.dataset import Dataset
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.sources.base import Source
@@ -14,7 +15,11 @@ from vae_lightning.model.parts import BLOCKS, NAME
 
 
 def make_record(
-    settings: Settings, dataset: Dataset, scaling: Scaling, choices: Sequence[Sequence[str]] = ()
+    settings: Settings,
+    dataset: Dataset,
+    scaling: Scaling,
+    choices: Sequence[Sequence[str]] = (),
+    conditions: Conditions | None = None,
 ) -> dict[str, Any]:
     """What the same model is made from again, and what it was trained on: names and plain values.
 
@@ -23,10 +28,12 @@ def make_record(
         dataset: the rows.
         scaling: fitted.
         choices: what each column was taken for, and why, in words; empty where one family takes all.
+        conditions: what is told beside the rows.
     """
     return {
         **settings.parts,
         "preprocess": {NAME: scaling.name(), **scaling.options()},
+        **({} if conditions is None else {"condition": conditions.as_plain()}),
         "seed": settings.seed,
         "data": {
             "name": dataset.name,

@@ -1,7 +1,7 @@
 """What every source of rows gives: columns, rows and the three parts."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -23,10 +23,12 @@ class Rows:
     Args:
         x: Shape ``(N, C)``, in a native numeric dtype and in data units; NaN where a cell is empty.
         labels: Shape ``(N,)`` or None. Never trained on.
+        condition: Shape ``(N, J)`` or None: columns that are not modelled, but told to encoder and decoder; data units.
     """
 
     x: np.ndarray
     labels: np.ndarray | None = None
+    condition: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -47,8 +49,9 @@ class Rows:
         return self.x.dtype.kind == "f" and bool(np.isnan(self.x).any())
 
     def take(self, index: np.ndarray) -> "Rows":
-        """The rows at ``index``, with their labels."""
-        return Rows(self.x[index], None if self.labels is None else self.labels[index])
+        """The rows at ``index``, with what belongs to them."""
+        labels, condition = (None if part is None else part[index] for part in (self.labels, self.condition))
+        return Rows(self.x[index], labels, condition)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +66,8 @@ class Dataset:
         test: The test rows.
         value_range: The declared range of legal values, such as ``(0, 16)`` for grey levels; None if not declared.
         image_shape: ``(height, width)``, or ``(height, width, 3)``, if a row is a flattened image.
+        condition_columns: One per condition of every part, in order.
+        condition_places: Where these stand in a row of the file that holds all columns; rising.
     """
 
     name: str
@@ -72,33 +77,60 @@ class Dataset:
     test: Rows
     value_range: tuple[float, float] | None = None
     image_shape: tuple[int, ...] | None = None
+    condition_columns: tuple[Column, ...] = ()
+    condition_places: tuple[int, ...] = ()
+
+    def as_given(self, part: str) -> np.ndarray:
+        """Rows (N, C + J) of a part as users have them: with the conditions at their places."""
+        rows: Rows = getattr(self, part)
+        return rows.x if rows.condition is None else join(rows.x, rows.condition, self.condition_places)
 
     @property
     def has_holes(self) -> bool:
         """Whether any cell of any part is empty."""
-        return any(part.has_holes for part in (self.train, self.valid, self.test))
+        return any(part.has_holes for part in self._parts)
 
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change with any value, shape, dtype, column name or split."""
-        digest = hashlib.sha256(repr([tuple(column.as_plain()) for column in self.columns]).encode())
-        for part in (self.train, self.valid, self.test):
-            digest.update(f"{part.x.shape} {part.x.dtype.str}".encode())
-            digest.update(np.ascontiguousarray(part.x).data)
+        digest = hashlib.sha256(self._headers)
+        for part in self._parts:
+            for values in (part.x, *(() if part.condition is None else (part.condition,))):
+                digest.update(f"{values.shape} {values.dtype.str}".encode())
+                digest.update(np.ascontiguousarray(values).data)
         return digest.hexdigest()[:16]
 
     @cached_property
     def rows_fingerprint(self) -> str:
         """Sixteen hex digits that change with any row or column name, and not with how the rows are split."""
-        digest = hashlib.sha256(repr([tuple(column.as_plain()) for column in self.columns]).encode())
-        digest.update(np.sort(np.concatenate([_row_hashes(p.x) for p in (self.train, self.valid, self.test)])).data)
+        digest = hashlib.sha256(self._headers)
+        wholes = [p.x if p.condition is None else np.hstack([p.x, p.condition]) for p in self._parts]
+        digest.update(np.sort(np.concatenate([_row_hashes(x) for x in wholes])).data)
         return digest.hexdigest()[:16]
+
+    @property
+    def _headers(self) -> bytes:
+        columns = [tuple(column.as_plain()) for column in self.columns]
+        told = [tuple(column.as_plain()) for column in self.condition_columns]
+        return repr([*columns, told] if told else columns).encode()
+
+    @property
+    def _parts(self) -> tuple[Rows, ...]:
+        return self.train, self.valid, self.test
 
     @property
     def constant_columns(self) -> list[str]:
         """The names of the columns that hold one single value in the training rows."""
         constant = np.fmin.reduce(self.train.x) == np.fmax.reduce(self.train.x)
         return [column.name for column, same in zip(self.columns, constant, strict=True) if same]
+
+
+def join(rows: np.ndarray, values: np.ndarray, places: Sequence[int]) -> np.ndarray:
+    """Modelled columns (N, C) and conditions (N, J) → rows (N, C + J), the conditions at ``places``."""
+    whole = np.empty((len(rows), rows.shape[1] + len(places)), dtype=np.result_type(rows, values))
+    others = np.setdiff1d(np.arange(whole.shape[1]), places)
+    whole[:, list(places)], whole[:, others] = values, rows
+    return whole
 
 
 def _row_hashes(x: np.ndarray) -> np.ndarray:

@@ -107,6 +107,11 @@ def _skip(sheet: Sheet, bad: Iterable[np.ndarray]) -> list[Setting]:
     return [Setting("data.skip_rows", lines, "these lines are left out")]
 
 
+def is_written_otherwise(texts: "pd.Series") -> bool:
+    """Whether most of the texts would be numbers, if somebody said how these are written: ``1,5`` or ``1 250``."""
+    return bool(_marks({"": texts.dropna().to_numpy()}))
+
+
 def _marks(texts: Mapping[str, np.ndarray]) -> list[Setting]:
     """Settings under which most of the texts would be numbers."""
     values = [str(text).strip() for column in texts.values() for text in column[:1000]]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vae_lightning.data.columns import Column
 from vae_lightning.data.faults import check_not_masked
-from vae_lightning.data.files.numbers import SECONDS, as_numbers, as_texts, to_codes, to_days
+from vae_lightning.data.files.numbers import FALSE, SECONDS, TRUE, as_numbers, as_texts, to_codes, to_days
 from vae_lightning.data.wording import count, shorten
 from vae_lightning.errors import DataError, did_you_mean
 
@@ -55,6 +55,34 @@ def to_matrix(
             f"{row_namer(rows)(int(row))}, column {names[column]!r}. Drop those rows or fill them first."
         )
     return values
+
+
+def to_number(value: Any, column: Column, words: str | None = None) -> float:
+    """One value of a column as a matrix holds it; texts are read as those of a file.
+
+    Args:
+        value: a text, number, truth value or date.
+        column: whose value it is.
+        words: what the column may hold; by default what follows from its kind.
+
+    Raises:
+        DataError: when it can be none of the column's.
+    """
+    series = pd.Series([value], dtype=object)
+    if column.levels is not None:
+        (number,), wrong = to_codes(series, column.levels)
+        words = words or f"one of {shorten(map(repr, column.levels), 10)}"
+    elif column.is_date:
+        (number,), wrong = to_days(series)
+        words = words or "a date"
+    else:
+        is_truth = column.dtype == "bool" and str(value) in (*TRUE, *FALSE)
+        numbers, wrong = as_numbers(pd.Series([str(value) in TRUE]) if is_truth else series)
+        number = np.nan if wrong.any() else numbers.to_numpy(np.float64)[0]
+        words = words or "a number"
+    if wrong.any() or not np.isfinite(number):
+        raise DataError(f"The column {column.name!r} must be {words}. Got {value!r} instead.")
+    return float(number)
 
 
 def check_not_empty(rows: Any) -> None:

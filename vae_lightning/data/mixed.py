@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vae_lightning.data.columns import Column
+from vae_lightning.data.faults import find_infinite, is_written_otherwise, read_numbers
 from vae_lightning.data.files.numbers import read_dates, to_codes, to_days
 from vae_lightning.data.files.sheets import Sheet
 from vae_lightning.data.wording import count
-from vae_lightning.likelihoods.support import MOST_LEVELS
+from vae_lightning.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,10 +39,14 @@ class Coded:
 def code_column(sheets: Mapping[str, Sheet], name: str) -> Coded | str | None:
     """A column as numbers; or why it is passed by, a clause; or None where it holds numbers and cells that are none.
 
+    Numbers that are written in a way that nobody has told of are such cells, too.
+
     Args:
         sheets: what the files hold, by part; ``train`` first.
         name: of the column.
     """
+    from vae_lightning.likelihoods.categorical import MAX_LEVELS  # torch, which a table of numbers need not wait for
+
     given = {part: sheet.frame[name] for part, sheet in sheets.items()}
     read = {part: sheet.numbers(given[part]) for part, sheet in sheets.items()}
     if not any(wrong.any() for _, wrong in read.values()):
@@ -55,12 +60,14 @@ def code_column(sheets: Mapping[str, Sheet], name: str) -> Coded | str | None:
     numbers = [numbers[~wrong] for numbers, wrong in read.values()]
     if max(part.nunique() for part in numbers) > FEW_NUMBERS:
         return None
+    if any(is_written_otherwise(part[read[name][1]]) for name, part in texts.items()):
+        return None
     levels = sorted(set().union(*(part.dropna().unique() for part in texts.values())))
     observed = sum(int(part.notna().sum()) for part in texts.values())
     if len(levels) == observed >= LEAST_ROWS:
         return "every row has a text of its own"
-    if len(levels) > MOST_LEVELS:
-        return f"it holds {count(len(levels), 'different text')}, more than {MOST_LEVELS:,}"
+    if len(levels) > MAX_LEVELS:
+        return f"it holds {count(len(levels), 'different text')}, more than {MAX_LEVELS:,}"
     codes = {part: to_codes(series, levels)[0] for part, series in texts.items()}
     return Coded(Column(name, "object", tuple(levels)), codes)
 
@@ -72,6 +79,45 @@ def _code_numbers(sheets: Mapping[str, Sheet], name: str, numbers: "Mapping[str,
         return "it counts the rows"
     dtype = dtype_of(sheets["train"], name, list(parts.values()))
     return Coded(Column(name, dtype), {part: values.astype(np.float64) for part, values in parts.items()})
+
+
+def code_conditions(
+    sheets: Mapping[str, Sheet], wanted: Sequence[str]
+) -> tuple[tuple[Column, ...], dict[str, np.ndarray]]:
+    """Columns that the model is told, in the order of the file, and their numbers (N, J) by part.
+
+    Args:
+        sheets: what the files hold, by part; ``train`` first.
+        wanted: names of columns, which are there.
+
+    Raises:
+        DataError: for columns that are identifiers, hold numbers and texts, empty cells or infinite values.
+    """
+    names = [name for name in sheets["train"].frame.columns if name in wanted]
+    if not names:
+        return (), {}
+    coded = []
+    for name in names:
+        found = code_column(sheets, name)
+        if isinstance(found, str):
+            raise DataError(f"data.condition: {name!r} says nothing that rows have in common: {found}.")
+        if found is None:
+            faults = [read_numbers(sheet, [name])[1] for sheet in sheets.values()]
+            raise DataError("data.condition: " + next(fault.says for fault in faults if fault))
+        coded.append(found)
+    arrays = {part: np.stack([one.values[part] for one in coded], axis=1) for part in sheets}
+    for part, sheet in sheets.items():
+        if fault := find_infinite(sheet, arrays[part], names):
+            raise DataError(f"data.condition: {fault.says}", fault.settings)
+        empty = np.isnan(arrays[part])
+        for name, cells in zip(names, empty.T, strict=True):
+            if cells.any():
+                raise DataError(
+                    f"data.condition: {int(cells.sum()):,} of {count(len(cells), 'row')} of {sheet.name} have no "
+                    f"{name!r}, the first in {sheet.place(int(cells.argmax()))}. A condition is what every row must "
+                    "have: fill it in, drop these rows, or leave it away."
+                )
+    return tuple(one.column for one in coded), arrays
 
 
 def dtype_of(sheet: Sheet, name: str, parts: Sequence[np.ndarray]) -> str:

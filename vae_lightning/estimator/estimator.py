@@ -71,7 +71,8 @@ class VAEEstimator(PagesMixin, DirectoryMixin, TransformerMixin, DensityMixin, B
     Args:
         likelihood: p(x|z): ``gaussian`` for real numbers, ``bernoulli`` for 0 and 1 or probabilities,
             ``continuous_bernoulli`` for values in [0, 1], ``poisson`` for counts, ``laplace`` for real numbers with
-            outliers; ``auto`` for a family for each column, by what it holds: of a frame also texts, dates and times.
+            outliers, others of docs/settings.md; ``auto`` for a family for each column: of a frame also texts and
+            dates.
         likelihood_options: its own settings, such as ``{"variance": "predicted"}``.
         latent_dim: latent dimensions L; ``auto``: as many as there are columns, 64 at most.
         hidden_dims: widths of the encoder, reversed for the decoder; empty makes a linear model.
@@ -371,6 +372,7 @@ def _as_parameter(setting: Setting) -> str | None:
 
 
 def seed_of(random_state: RandomState) -> int:
+    """A seed that follows from scikit-learn's ``random_state``."""
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from vae_lightning.errors import RunError, check_parameter
+from vae_lightning.errors import ConfigError, RunError, check_parameter
 from vae_lightning.export.card import (
     CARD,
     WEIGHTS,
@@ -66,6 +66,11 @@ def export(model: VAEModel, directory: str | Path, format: Format = "onnx", kind
     check_parameter("export", "format", format in FORMATS, f"one of {', '.join(FORMATS)}", format)
     check_kind(kind, "export")
     need(format)
+    if model.conditions is not None and format != "safetensors":
+        raise ConfigError(
+            f"The model is told a condition ({', '.join(model.conditions.names)}) beside each row, which graphs cannot "
+            "take: --format safetensors (format='safetensors') holds all of it."
+        )
     target = Path(directory).resolve()
     _check_target(target)
     with _appearing(target) as partial:

@@ -5,6 +5,10 @@ prior. A z from the prior then often lands where the decoder has seen nothing, a
 Estimating the density of the codes once the networks are trained changes neither the model nor any number that is
 measured of it, and its draws come to lie where the decoder knows something.
 
+A model with conditions draws z from it whatever the condition, as from the prior, which knows of none either. The two
+are compared on validation codes beside their own conditions c: E[log q(z) - log p(z)] is by how much KL(q(z|c) ‖ q(z))
+is smaller than KL(q(z|c) ‖ p(z)) on average, so that what is better for all rows is better given their conditions.
+
 Source:
     Ghosh et al. 2020, From variational to deterministic autoencoders, section 4 (ex-post density estimation); Dai &
     Wipf 2019, Diagnosing and enhancing VAE models (two-stage VAE).

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vae_lightning.data.columns import Column
+from vae_lightning.data.conditions import Conditions
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.seeds import random_stream
 from vae_lightning.data.wording import shorten
@@ -27,7 +28,18 @@ RECORD = "vae_lightning"
 WEIGHTS_PREFIX = "model."
 AGGREGATE = "aggregate_posterior"
 """The key under which the density that new rows are drawn from stands, where the run has come to its end."""
-GROUPS = ("data", "model", "likelihood", "posterior", "prior", "objective", "preprocess", "optimizer", "scheduler")
+GROUPS = (
+    "data",
+    "model",
+    "likelihood",
+    "posterior",
+    "prior",
+    "objective",
+    "preprocess",
+    "optimizer",
+    "scheduler",
+    "condition",
+)
 """Parts of a record's ``config`` that have names and options of their own."""
 
 
@@ -133,7 +145,12 @@ def _read_column(name: str, dtype: str, levels: Sequence[str] | None = None) -> 
 def build_model(config: Mapping[str, Any], columns: Sequence[Column]) -> VAEModel:
     """An untrained model of a record's ``config``; its state dict makes it the trained one."""
     scaling = build_part(Scaling, config["preprocess"], "data.preprocess", num_columns=len(columns))  # type: ignore[type-abstract]
-    return VAEModel(build_vae(config, len(columns)), scaling, columns, config)
+    conditions = _build_conditions(**config["condition"]) if config.get("condition") else None
+    return VAEModel(build_vae(config, len(columns)), scaling, columns, config, conditions)
+
+
+def _build_conditions(columns: Sequence[Sequence[Any]], **options: Any) -> Conditions:
+    return Conditions([_read_column(*column) for column in columns], **options)
 
 
 def _check_version(version: str, path: Path) -> None:

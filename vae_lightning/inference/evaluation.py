@@ -122,7 +122,8 @@ def evaluate(
     rows = _References(*(torch.cat(column) for column in zip(*references, strict=True)))
     if not vae.kl_is_exact:
         means["kl"] = _OverRows(rows.weight).mean(estimate.kl)
-    return _summarise(rows, estimate, means, num_columns, vae.latent_dim, num_samples, control)
+    words = "" if control is None else control.words + (" (told no condition)" if vae.condition_size else "")
+    return _summarise(rows, estimate, means, num_columns, vae.latent_dim, num_samples, words)
 
 
 def _summarise(
@@ -132,7 +133,7 @@ def _summarise(
     num_columns: int,
     latent_dim: int,
     num_samples: int,
-    control: Control | None,
+    control_words: str,
 ) -> Evaluation:
     over_rows = _OverRows(rows.weight)
     nll = rows.shift - estimate.log_prob
@@ -158,7 +159,7 @@ def _summarise(
         num_samples=num_samples,
         baseline_gain_standard_error=over_rows.standard_error(rows.baseline - nll),
         control=over_rows.mean(rows.control),
-        control_words="" if control is None else control.words,
+        control_words=control_words,
         control_gain_standard_error=over_rows.standard_error(rows.control - nll),
         explained=over_rows.mean(rows.baseline - nll) / way if is_beyond_doubt else math.nan,
         extreme_share=over_rows.extreme_share(nll),

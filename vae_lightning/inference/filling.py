@@ -1,29 +1,23 @@
 """Rows with holes as users hold them, filled."""
 
-from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vae_lightning.data.batch import Batch
-from vae_lightning.data.columns import Column
-from vae_lightning.data.frames import Data, check_not_empty, fill_holes, to_matrix, wrap_like
-from vae_lightning.data.preprocess.base import Scaling
+from vae_lightning.data.frames import Data, check_not_empty, fill_holes, row_namer, to_matrix, wrap_like
 from vae_lightning.data.scaled import mark_holes
 from vae_lightning.data.seeds import random_stream, stream_seed
 from vae_lightning.errors import check_parameter, is_count
 from vae_lightning.inference.evaluating import evaluating
 from vae_lightning.inference.imputation import NUM_SAMPLES, choose_modes, impute
-from vae_lightning.model.vae import VAE
+from vae_lightning.inference.units import DataUnits
 
 
-class FillingMixin(nn.Module):
+class FillingMixin(DataUnits):
     """The part of a model in data units that fills holes."""
-
-    vae: VAE
-    scaling: Scaling
-    columns: Sequence[Column]
 
     @evaluating
     def impute(
@@ -59,18 +53,29 @@ class FillingMixin(nn.Module):
         legal = draws is None or is_count(draws)
         check_parameter("impute", "draws", legal, "a whole number from 1 on, or None", draws)
         check_not_empty(rows)
-        x = torch.from_numpy(to_matrix(rows, self.columns)).to(self.vae.output.weight.device)
-        batch = self._known_cells(x)
+        matrix = to_matrix(rows, self.input_columns)
+        if self.conditions is not None:
+            self.conditions.check(matrix[:, self.conditions.places], row_namer(rows))
+        x, told = self.split_conditions(torch.from_numpy(matrix).to(self.vae.output.weight.device))
+        batch = self._known_cells(x)._replace(condition=told)
         has_mode = choose_modes(self.columns, self.vae.likelihood.supports, mean)
         with random_stream(stream_seed(seed, "impute")):
             found = impute(self.vae, self.scaling, batch, has_mode, draws or 0, num_samples)
         found = found.at(torch.isnan(x))
         tables = [
-            fill_holes(rows, t.cpu().numpy(), self.columns, mean) for t in (found.draws if draws else [found.guess])
+            fill_holes(rows, self._beside_conditions(t), self.input_columns, mean)
+            for t in (found.draws if draws else [found.guess])
         ]
         filled = tables if draws else tables[0]
         names = [column.name for column in self.columns]
         return (filled, wrap_like(rows, found.uncertainty, names)) if return_uncertainty else filled
+
+    def _beside_conditions(self, values: Tensor) -> np.ndarray:
+        """Modelled columns (N, C) as rows have them, (N, C + J): NaN, which fills nothing, for conditions."""
+        cells: np.ndarray = values.cpu().numpy()
+        if self.conditions is None:
+            return cells
+        return self.conditions.join(cells, np.full((len(cells), len(self.conditions.columns)), np.nan))
 
     def _known_cells(self, x: Tensor) -> Batch:
         """Rows (N, C) in model units, masked where a cell is empty or holds what the model has no word for."""

@@ -6,24 +6,25 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from vae_lightning.console import log
 from vae_lightning.controls.choice import fit_control
 from vae_lightning.data.batch import Batch
-from vae_lightning.data.checks import check_known, check_support
 from vae_lightning.data.columns import Column
-from vae_lightning.data.frames import Data, check_not_empty, from_matrix, row_namer, to_matrix, wrap_like
+from vae_lightning.data.conditions import Conditions
+from vae_lightning.data.frames import Data, check_not_empty, from_matrix, to_matrix, wrap_like
 from vae_lightning.data.preprocess.base import Scaling
-from vae_lightning.data.scaled import mark_holes
-from vae_lightning.data.seeds import random_stream, stream_seed
+from vae_lightning.data.seeds import random_stream
 from vae_lightning.data.store import ROWS_AT_ONCE, RowsInMemory
-from vae_lightning.errors import ConfigError, check_parameter, is_count
-from vae_lightning.inference.aggregate import AggregatePosterior, describe_draws
+from vae_lightning.errors import ConfigError, check_parameter
+from vae_lightning.inference.aggregate import describe_draws
 from vae_lightning.inference.evaluating import ReIterable, evaluating
 from vae_lightning.inference.evaluation import Evaluation, evaluate
 from vae_lightning.inference.filling import FillingMixin
 from vae_lightning.inference.importance import log_prob
 from vae_lightning.inference.reference import DENSITY, PROBABILITY, ReferenceMeasure
+from vae_lightning.inference.sampling import Draws, find_conditions, sample_batches
 from vae_lightning.inference.scoring import (
     NUM_SAMPLES,
     SCORE_KINDS,
@@ -41,31 +42,33 @@ SCORE = "anomaly_score"
 KL = "kl"
 
 
-class VAEModel(FillingMixin, nn.Module):
+class VAEModel(FillingMixin):
     """A trained model as its users hold it: data rows in, data rows, codes or nats out.
 
     Arrays give arrays; data frames give data frames with the same index. A frame's columns are found by name, so
-    their order does not matter and other columns may be present.
+    their order does not matter and other columns may be present. An array's are those of ``input_columns``: rows that
+    go in have the conditions too, where there are any; of what comes out only new rows have them.
 
     Args:
         vae: the network, in model units.
         scaling: the map between data units and model units, fitted on the training rows.
         columns: names and dtypes of the data's columns.
         record: plain values that say how to build this model again, and what it was trained on.
+        conditions: what encoder and decoder are told beside a row; None where it is nothing.
     """
 
     def __init__(
-        self, vae: VAE, scaling: Scaling, columns: Sequence[Column], record: Mapping[str, Any] | None = None
+        self,
+        vae: VAE,
+        scaling: Scaling,
+        columns: Sequence[Column],
+        record: Mapping[str, Any] | None = None,
+        conditions: Conditions | None = None,
     ) -> None:
-        super().__init__()
-        self.vae = vae
-        self.scaling = scaling
-        self.columns = tuple(columns)
+        super().__init__(vae, scaling, columns, conditions)
         self.record = dict(record or {})
         #: Scores of the validation rows by kind, which :meth:`threshold` takes its quantiles from.
         self.valid_scores: dict[str, np.ndarray] = {}
-        #: Where :meth:`sample` draws z from, fitted when a run ends; None for the prior.
-        self.aggregate_posterior: AggregatePosterior | None = None
 
     def log_abs_det(self, batch: Batch) -> Tensor:
         """log |det du/dx| at each row's observed cells: what its log-density lacks in data units, (B,), float64."""
@@ -123,21 +126,34 @@ class VAEModel(FillingMixin, nn.Module):
         return again.set_axis([labels[column.name] for column in self.columns], axis=1)
 
     @evaluating
-    def decode(self, codes: Data) -> Data:
+    def decode(self, codes: Data, where: Mapping[str, Any] | None = None) -> Data:
         """The decoder's mean at latent points ``codes`` (N, L) such as :meth:`encode` gives; (N, C), data units.
+
+        Args:
+            codes: (N, L).
+            where: values of condition columns; the others are those that most training rows have that share these.
 
         Raises:
             DataError: when they have another shape, lack a dimension, or are not finite numbers.
         """
         points = to_matrix(codes, self._code_columns(), "latent dimension", holes=False)
         z = torch.from_numpy(points).to(self.vae.output.weight)
-        means = torch.cat([self.vae.decode(part).point for part in z.split(ROWS_AT_ONCE)])
+        told = None if self.conditions is None else self.conditions.commonest(find_conditions(self, where or {}))
+        condition = self.tell(told)
+        means = torch.cat([self.vae.decode(part, condition).point for part in z.split(ROWS_AT_ONCE)])
         return wrap_like(codes, self.scaling.inverse(means), [column.name for column in self.columns])
 
     def sample(
-        self, num_rows: int, seed: int | None = None, mean: bool = False, temperature: float = 1.0, prior: bool = False
+        self,
+        num_rows: int,
+        seed: int | None = None,
+        mean: bool = False,
+        temperature: float = 1.0,
+        prior: bool = False,
+        where: Mapping[str, Any] | None = None,
+        given: Mapping[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """New rows: draws from p(x|z), with the data's column names and dtypes.
+        """New rows: draws from p(x|z), with the data's column names and dtypes, conditions included.
 
         z comes from ``aggregate_posterior``, the mixture of normals that was fitted to the codes of the training rows
         when training had ended: a decoder knows the places where these lie. Where there is none, z comes from the
@@ -151,37 +167,17 @@ class VAEModel(FillingMixin, nn.Module):
             temperature: standard deviations of z are multiplied by it; 1 is the model, less stays nearer to typical
                 rows.
             prior: draw z from the prior in any case.
+            where: values of condition columns. The other conditions are drawn as the training rows have them that
+                share these.
+            given: values of modelled columns: rows that have them, by importance resampling (see
+                :mod:`vae_lightning.inference.given`); the log tells the effective sample size.
 
         Raises:
             ConfigError: when ``num_rows`` is below 1 or ``temperature`` below 0.
+            DataError: for columns and values that the model does not know, or cells that it makes too unlikely.
         """
-        return pd.concat(list(self.sample_batches(num_rows, seed, mean, temperature, prior)), ignore_index=True)
-
-    def sample_batches(
-        self, num_rows: int, seed: int | None = None, mean: bool = False, temperature: float = 1.0, prior: bool = False
-    ) -> Iterator[pd.DataFrame]:
-        """The rows of :meth:`sample`, a batch at a time: as many as wanted fit into memory."""
-        check_parameter("sample", "num_rows", is_count(num_rows), "a whole number from 1 on", num_rows)
-        legal_seed = seed is None or (is_count(seed, 0) and seed < 2**63)
-        check_parameter("sample", "seed", legal_seed, "a whole number from 0 on and below 2**63, or None", seed)
-        check_parameter("sample", "temperature", 0 <= temperature < np.inf, "0 or more, and finite", temperature)
-        dtypes = [np.dtype(np.float64) if mean and _is_whole(c) else c.dtype for c in self.columns]
-        for start in range(0, num_rows, ROWS_AT_ONCE):
-            with random_stream(None if seed is None else stream_seed(seed, "sample", start)):
-                rows = self._draw(min(ROWS_AT_ONCE, num_rows - start), mean, temperature, prior)
-            yield from_matrix(rows, self.columns, pd.RangeIndex(start, start + len(rows)), dtypes)
-
-    def draw_codes(self, num_rows: int, temperature: float = 1.0, prior: bool = False) -> Tensor:
-        """The latent points (num_rows, L) of :meth:`sample`, from torch's global random stream."""
-        fitted = None if prior else self.aggregate_posterior
-        density = self.vae.prior if fitted is None else fitted
-        return density.sample(num_rows, temperature).to(self.vae.output.weight)
-
-    @evaluating
-    def _draw(self, num_rows: int, mean: bool, temperature: float, prior: bool) -> np.ndarray:
-        px = self.vae.decode(self.draw_codes(num_rows, temperature, prior))
-        values = self.scaling.inverse(px.point) if mean else self.scaling.bound(self.scaling.inverse(px.sample()))
-        return values.cpu().numpy()
+        draws = Draws(seed, mean, temperature, prior, where or {}, given or {})
+        return pd.concat(list(sample_batches(self, num_rows, draws, log.info)), ignore_index=True)
 
     @evaluating
     def log_prob(self, rows: Data, num_samples: int = 1000, seed: int = 0) -> np.ndarray | pd.Series:
@@ -307,6 +303,7 @@ class VAEModel(FillingMixin, nn.Module):
             "data": data.get("name"),
             "source": data.get("source"),
             "columns": [column.name for column in self.columns],
+            "condition": [] if self.conditions is None else self.conditions.names,
             "preprocess": self.scaling.words,
             "likelihood": self.vae.likelihood.words,
             "likelihood options": {
@@ -343,34 +340,8 @@ class VAEModel(FillingMixin, nn.Module):
         """A probability does not change with the units."""
         return torch.where(self.vae.likelihood.density_columns.to(slopes.device), slopes, 0.0)
 
-    def model_units(self, rows: Data) -> Batch:
-        """``rows`` (N, C) as the network sees them, on its device.
-
-        Raises:
-            DataError: as :meth:`encode`.
-        """
-        weight, likelihood = self.vae.output.weight, self.vae.likelihood
-        x = torch.from_numpy(to_matrix(rows, self.columns)).to(weight.device)
-        check_known(x, self.columns, self.scaling.known_values, row_namer(rows))
-        batch = mark_holes(self.scaling.transform(x), x, bool(torch.isnan(x).any()))
-        check_support(
-            batch.x,
-            split="given",
-            columns=self.columns,
-            supports=likelihood.supports,
-            likelihood=likelihood.column_names,
-            preprocess=self.scaling.column_names,
-            place=row_namer(rows),
-            mask=batch.mask,
-        )
-        return batch.cast(weight)
-
     def _code_columns(self) -> list[Column]:
         return [Column(f"z{i}", "float64") for i in range(self.vae.latent_dim)]
 
     def _batches(self, rows: Data) -> list[Batch]:
         return self.model_units(rows).split(ROWS_AT_ONCE)
-
-
-def _is_whole(column: Column) -> bool:
-    return np.dtype(column.dtype).kind in "iub"

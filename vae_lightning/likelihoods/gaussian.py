@@ -5,6 +5,7 @@ import math
 from torch import Tensor
 from torch.distributions import Normal
 
+from vae_lightning.likelihoods.base import ColumnDistribution, Predictive
 from vae_lightning.likelihoods.location_scale import LocationScale
 from vae_lightning.likelihoods.moments import RowBatches, column_means
 from vae_lightning.likelihoods.scale import Scale, ScaleKind
@@ -48,8 +49,8 @@ class Gaussian(LocationScale):
             num_columns, Scale(num_columns, variance, scale, min_scale, momentum, 2, "Gaussian", "variance", "scale")
         )
 
-    def distribution(self, location: Tensor, scale: Tensor) -> Normal:
-        return Normal(location, scale, validate_args=False)
+    def predict(self, location: Tensor, scale: Tensor) -> Predictive:
+        return ColumnDistribution(Normal(location, scale, validate_args=False))
 
     def fit(self, rows: RowBatches) -> tuple[Tensor, Tensor]:
         """Each column's mean, float32, and mean squared distance from it, float64."""

@@ -5,6 +5,7 @@ import math
 from torch import Tensor
 from torch.distributions import Laplace as LaplaceDistribution
 
+from vae_lightning.likelihoods.base import ColumnDistribution, Predictive
 from vae_lightning.likelihoods.location_scale import LocationScale
 from vae_lightning.likelihoods.moments import RowBatches, column_means, column_medians
 from vae_lightning.likelihoods.scale import Scale, ScaleKind
@@ -44,8 +45,8 @@ class Laplace(LocationScale):
             Scale(num_columns, scale, fixed_scale, min_scale, momentum, 1, "Laplace", "scale", "fixed_scale"),
         )
 
-    def distribution(self, location: Tensor, scale: Tensor) -> LaplaceDistribution:
-        return LaplaceDistribution(location, scale, validate_args=False)
+    def predict(self, location: Tensor, scale: Tensor) -> Predictive:
+        return ColumnDistribution(LaplaceDistribution(location, scale, validate_args=False))
 
     def fit(self, rows: RowBatches) -> tuple[Tensor, Tensor]:
         """Each column's median, float32, and mean absolute distance from it, float64."""

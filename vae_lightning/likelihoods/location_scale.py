@@ -5,9 +5,8 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
-from vae_lightning.likelihoods.base import ColumnDistribution, Likelihood, Predictive
+from vae_lightning.likelihoods.base import Likelihood, Predictive
 from vae_lightning.likelihoods.moments import RowBatch, RowBatches, held_variances
 from vae_lightning.likelihoods.scale import Scale
 from vae_lightning.likelihoods.support import REAL
@@ -33,7 +32,7 @@ class LocationScale(Likelihood, ABC):
         self.statistics_size = scale.statistics_size
 
     @abstractmethod
-    def distribution(self, location: Tensor, scale: Tensor) -> Distribution:
+    def predict(self, location: Tensor, scale: Tensor) -> Predictive:
         """The distribution of every cell."""
 
     @abstractmethod
@@ -41,7 +40,7 @@ class LocationScale(Likelihood, ABC):
         """Each column's maximum-likelihood location m, float32, and its mean ``|x - m|^p``, float64 (see `Scale`)."""
 
     def forward(self, raw: Tensor) -> Predictive:
-        return ColumnDistribution(self.distribution(*self.scale.split(raw)))
+        return self.predict(*self.scale.split(raw))
 
     def start_from(self, rows: RowBatches, residual: Tensor | None = None, held: Tensor | None = None) -> Tensor:
         location, error = self.fit(rows)
@@ -58,7 +57,7 @@ class LocationScale(Likelihood, ABC):
     def independent_columns(self, rows: RowBatches) -> Predictive:
         location, error = self.fit(rows)
         scale = self.scale.tie(error, self._held(held_variances(rows)))
-        return ColumnDistribution(self.distribution(location, scale.to(location.dtype)))
+        return self.predict(location, scale.to(location.dtype))
 
     def _held(self, variance: Tensor) -> Tensor:
         """Variances as squares of the scale."""

@@ -9,11 +9,8 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from vae_lightning.errors import Setting
+from vae_lightning.likelihoods.grids import codes, trapezoid, whole_numbers
 
-MOST_LEVELS = 10_000
-"""Most values of a column of categories: each costs a row of weights on the way in and one on the way out."""
-MAX_NODES = 4096
-"""Most whole numbers that a sum over counts is made of."""
 SHARED = -16.0
 """Where a hurdle's shared value lies in model units: no normal score of any table comes near it."""
 TINY = torch.finfo(torch.float32).tiny
@@ -96,32 +93,6 @@ class Support(ABC):
         """What to type instead, where values are illegal after ``preprocess``."""
 
 
-def _trapezoid(nodes: Tensor) -> Tensor:
-    """The weights of the trapezoidal rule for nodes that rise along the first dimension."""
-    steps = nodes.diff(dim=0) / 2
-    zero = torch.zeros_like(nodes[:1])
-    return torch.cat([steps, zero]) + torch.cat([zero, steps])
-
-
-def _whole_numbers(low: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
-    """The whole numbers from ``low`` (...) to ``low + width``: every one where these are few.
-
-    Else ever fewer of them, as mass gets smoother the farther it is from its lower end, and each stands for its
-    neighbours.
-    """
-    last = min(int(width.max()), MAX_NODES - 2)
-    steps = torch.arange(last + 1, dtype=torch.float64, device=low.device).view(-1, *(1,) * low.ndim)
-    # Distances that grow by a constant factor from 1 on: (exp(a k / K) - 1) / (exp(a / K) - 1) = width at k = K.
-    growth = torch.full_like(low, 1e-9)
-    far = width > 1.01 * last
-    for _ in range(60):
-        growth = torch.where(far, torch.log1p(width * growth.clamp_min(0.1) / last), growth)
-    nodes = low + torch.where(far, torch.expm1(growth * steps / last) / torch.expm1(growth / last), steps).round()
-    weights = _trapezoid(nodes)
-    weights[[0, -1]] += 0.5
-    return nodes, weights
-
-
 @dataclass(frozen=True)
 class Real(Support):
     """All real numbers."""
@@ -138,11 +109,12 @@ class Real(Support):
         return "standardize", "as the likelihood takes all real numbers"
 
     def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
-        # Closest together at the mean, where a density may have a kink, and far enough out for exponential tails.
-        steps = torch.linspace(-1, 1, 2001, dtype=torch.float64, device=mean.device)
-        steps = (20 * steps.abs() ** 1.5 * steps.sign()).view(-1, *(1,) * mean.ndim)
-        nodes = mean.double() + stddev.double() * steps
-        return nodes, _trapezoid(nodes)
+        # Closest together at the mean, where a density may have a kink, ever farther apart and far enough out for tails
+        # that fall as a power of x.
+        steps = torch.linspace(-1, 1, 2001, dtype=torch.float64, device=mean.device).view(-1, *(1,) * mean.ndim)
+        width, growth = 0.05 * stddev.double(), math.asinh(1e4 / 0.05)
+        nodes = mean.double() + width * torch.sinh(growth * steps)
+        return nodes, width * growth * torch.cosh(growth * steps) / 1000
 
     def alternatives(self, preprocess: str) -> list[Setting]:
         return []
@@ -166,7 +138,7 @@ class Unit(Support):
     def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
         nodes = torch.linspace(0, 1, 4001, dtype=torch.float64, device=mean.device)
         nodes = nodes.view(-1, *(1,) * mean.ndim).expand(-1, *mean.shape)
-        return nodes, _trapezoid(nodes)
+        return nodes, trapezoid(nodes)
 
     def alternatives(self, preprocess: str) -> list[Setting]:
         return _unit_alternatives(preprocess)
@@ -193,9 +165,7 @@ class Binary(Support):
         return _grey_levels(low, high, value_range) or unasked
 
     def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
-        nodes = torch.arange(2, dtype=torch.float64, device=mean.device)
-        nodes = nodes.view(-1, *(1,) * mean.ndim).expand(-1, *mean.shape)
-        return nodes, torch.ones_like(nodes)
+        return codes(2, mean)
 
     def alternatives(self, preprocess: str) -> list[Setting]:
         return _unit_alternatives(preprocess)
@@ -226,12 +196,11 @@ class Count(Support):
         mean, stddev = mean.double(), stddev.double()
         low = (mean - 12 * stddev).floor().clamp_min(1)
         reach = 12 * stddev + 12 * stddev.square() / mean.clamp_min(1e-6)
-        nodes, weights = _whole_numbers(low, (mean + reach - low).ceil().clamp_min(0) + 40)
+        nodes, weights = whole_numbers(low, (mean + reach - low).ceil().clamp_min(0) + 40)
         return torch.cat([torch.zeros_like(nodes[:1]), nodes]), torch.cat([torch.ones_like(weights[:1]), weights])
 
     def alternatives(self, preprocess: str) -> list[Setting]:
-        undo = [Setting("data.preprocess", "none", "the values as they are")] if preprocess != "none" else []
-        return [*undo, GAUSSIAN]
+        return _undo_alternatives(preprocess, "the values as they are")
 
 
 @dataclass(frozen=True)
@@ -266,11 +235,10 @@ class Positive(Support):
         share = torch.linspace(0, 1, 4001, dtype=torch.float64, device=mean.device).view(-1, *(1,) * mean.ndim)
         low = low.clamp_min(math.log(TINY))
         nodes = (low + (high - low) * share).exp().clamp_min(TINY)
-        return nodes, _trapezoid(nodes.log()) * nodes
+        return nodes, trapezoid(nodes.log()) * nodes
 
     def alternatives(self, preprocess: str) -> list[Setting]:
-        undo = [Setting("data.preprocess", "none", "the values as they are")] if preprocess != "none" else []
-        return [*undo, GAUSSIAN]
+        return _undo_alternatives(preprocess, "the values as they are")
 
 
 @dataclass(frozen=True)
@@ -313,13 +281,10 @@ class Categories(Support):
         return "none", "as the likelihood takes codes as they are"
 
     def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
-        nodes = torch.arange(self.levels, dtype=torch.float64, device=mean.device)
-        nodes = nodes.view(-1, *(1,) * mean.ndim).expand(-1, *mean.shape)
-        return nodes, torch.ones_like(nodes)
+        return codes(self.levels, mean)
 
     def alternatives(self, preprocess: str) -> list[Setting]:
-        undo = [Setting("data.preprocess", "none", "the codes as they are")] if preprocess != "none" else []
-        return [*undo, GAUSSIAN]
+        return _undo_alternatives(preprocess, "the codes as they are")
 
 
 @dataclass(frozen=True)
@@ -341,9 +306,43 @@ class SharedOrReal(Real):
         return torch.cat([shared, nodes]), torch.cat([torch.ones_like(weights[:1]), weights])
 
 
+@dataclass(frozen=True)
+class Ordinal(Support):
+    """Codes 0, 1, ..., k - 1 of k levels in an order; see :func:`ordinal`.
+
+    Attributes:
+        size: k.
+    """
+
+    is_probability: bool = True
+    likelihood: str = "ordinal"
+    size: int = 3
+    standardizes_features = True
+
+    def contains(self, x: Tensor) -> Tensor:
+        return (x >= 0) & (x < self.size) & (x == x.round())
+
+    def default_preprocess(self, low: float, high: float, value_range: tuple[float, float] | None) -> tuple[str, str]:
+        return "none", "as the likelihood takes codes as they are"
+
+    def to_features(self, x: Tensor) -> Tensor:
+        return x
+
+    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
+        return codes(self.size, mean)
+
+    def alternatives(self, preprocess: str) -> list[Setting]:
+        return _undo_alternatives(preprocess, "the codes as they are")
+
+
 GAUSSIAN = Setting("likelihood", "gaussian", "takes all real numbers")
 MINMAX = Setting("data.preprocess", "minmax", "each column rescaled to [0, 1]")
 BINARIZE = Setting("data.preprocess", "binarize", "each value becomes 0 or 1")
+
+
+def _undo_alternatives(preprocess: str, effect: str) -> list[Setting]:
+    undo = [Setting("data.preprocess", "none", effect)] if preprocess != "none" else []
+    return [*undo, GAUSSIAN]
 
 
 def _unit_alternatives(preprocess: str) -> list[Setting]:
@@ -375,6 +374,15 @@ def categories(levels: int) -> Categories:
     'one of 3 categories, by its code from 0 to 2'
     """
     return Categories(f"one of {levels:,} categories, by its code from 0 to {levels - 1}", "categories", levels=levels)
+
+
+def ordinal(levels: int) -> Ordinal:
+    """The support of a column of ``levels`` levels in an order, by their codes.
+
+    >>> ordinal(5).words
+    'one of 5 levels, by its code from 0 to 4'
+    """
+    return Ordinal(f"one of {levels:,} levels, by its code from 0 to {levels - 1}", "levels", size=levels)
 
 
 SUPPORTS = (BINARY, COUNT, UNIT, REAL)

@@ -139,8 +139,9 @@ class ZeroInflatedPredictive(Predictive):
 
     @property
     def stddev(self) -> Tensor:
-        spread = torch.hypot(self.inner.stddev, torch.sigmoid(self.gate).sqrt() * self.inner.mean)
-        return torch.sigmoid(-self.gate).sqrt() * spread
+        # In multiples of the mean, whose square may be more than single precision holds.
+        relative = ((self.inner.stddev / self.inner.mean).square() + torch.sigmoid(self.gate)).sqrt()
+        return torch.sigmoid(-self.gate).sqrt() * self.inner.mean * relative
 
     @property
     def bulk(self) -> tuple[Tensor, Tensor]:

@@ -1,15 +1,26 @@
 """From rows to the weights that training begins with."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from vae_lightning.controls.factor_analysis import FactorAnalysis, fit_factor_analysis
-from vae_lightning.likelihoods.moments import RowBatches, SomeColumns, Together, held_variances
+from vae_lightning.data.batch import Batch
+from vae_lightning.data.store import RowStore
+from vae_lightning.likelihoods.moments import RowBatches, SomeColumns, Together, column_means, held_variances
 from vae_lightning.model.vae import VAE
 
+RIDGE = 1.0
+"""Rows of an average condition imagined in the regression, for each number of a condition."""
+PASSES = 20
+"""Over rows with empty cells, each of which brings the regression nearer to that of the observed cells."""
 
-def start_model(vae: VAE, train: RowBatches, valid: RowBatches) -> FactorAnalysis | None:
+
+def start_model(vae: VAE, train: RowStore, valid: RowStore) -> FactorAnalysis | None:
     """Start an untrained model from its rows: from factor analysis where it wants that, else knowing nothing of z.
+
+    Rows with a condition are regressed on it, and factor analysis is that of the residuals.
 
     Args:
         vae: untrained.
@@ -30,6 +41,15 @@ def start_model(vae: VAE, train: RowBatches, valid: RowBatches) -> FactorAnalysi
     if vae.start != "linear":
         vae.start_from(train, held=held)
         return None
+    slopes = fit_slopes(train, valid, columns, held) if vae.condition_size else None
+    if slopes is None:
+        return _start(vae, columns, train, valid, held)
+    return _start(vae, columns, Residuals(train, slopes), Residuals(valid, slopes), held, slopes)
+
+
+def _start(
+    vae: VAE, columns: list[int], train: RowBatches, valid: RowBatches, held: Tensor, slopes: Tensor | None = None
+) -> FactorAnalysis:
     everything = columns == list(range(vae.likelihood.num_columns))
     rows = (train, valid) if everything else (SomeColumns(train, columns), SomeColumns(valid, columns))
 
@@ -39,5 +59,86 @@ def start_model(vae: VAE, train: RowBatches, valid: RowBatches) -> FactorAnalysi
         return vae.likelihood.fit_variances(*whole)[columns]
 
     factors = fit_factor_analysis(*rows, vae.latent_dim, fit_variances, held[columns])
-    vae.start_from(train, factors, held)
+    vae.start_from(train, factors, held, slopes)
     return factors
+
+
+class Residuals:
+    """Rows less what their condition says of them.
+
+    Args:
+        rows: with a condition (B, K).
+        slopes: (C, K), float64.
+    """
+
+    def __init__(self, rows: RowStore, slopes: Tensor) -> None:
+        self.rows = rows
+        self.slopes = slopes
+
+    def batches(self) -> Iterator[Batch]:
+        """As of the rows."""
+        for batch in self.rows.batches():
+            assert batch.condition is not None
+            told = batch.condition.double() @ self.slopes.to(batch.x.device).T
+            yield Batch((batch.x.double() - told).to(batch.x.dtype), batch.mask, weight=batch.weight)
+
+
+def fit_slopes(train: RowStore, valid: RowStore, columns: list[int], held: Tensor) -> Tensor | None:
+    """What a condition adds to each column, (C, K), float64: ridge regression over the observed cells.
+
+    Args:
+        train: the training rows, with conditions.
+        valid: the validation rows: where the regression does not predict them better, beyond a standard error, than
+            the columns' means do, there is none.
+        columns: those that have a location; the others' slopes are 0.
+        held: variances that nothing may explain away, (C,): their slopes are 0.
+    """
+    free = torch.zeros(len(held), dtype=torch.float64)
+    free[columns] = 1.0
+    free[held > 0] = 0.0
+    slopes = _regress(train)
+    alone = torch.zeros_like(slopes)
+    alone[:, -1] = column_means(train).cpu()
+    variance, count = torch.zeros_like(free), torch.zeros_like(free)
+    for batch in train.batches():
+        residual, seen = _residuals(batch, slopes)
+        variance, count = variance + residual.square().sum(0).cpu(), count + seen.sum(0).cpu()
+    precision = torch.where(variance > 0, free * count / variance, 0.0)
+    gains = []
+    for batch in valid.batches():
+        squares = (_residuals(batch, one)[0].square().cpu() for one in (alone, slopes))
+        before, after = (0.5 * square @ precision for square in squares)
+        gains.append(before - after)
+    gain = torch.cat(gains)
+    error = float(gain.std()) / len(gain) ** 0.5 if len(gain) > 1 else torch.inf
+    return free[:, None] * slopes[:, :-1] if float(gain.mean()) > error else None
+
+
+def _regress(rows: RowStore) -> Tensor:
+    """Slopes and, last, means of the columns, (C, K + 1)."""
+    gram, holes = torch.zeros(()), False
+    for batch in rows.batches():
+        told = _with_one(batch)
+        gram, holes = gram + (told.T @ told).cpu(), holes or batch.mask is not None
+    penalty = torch.full((len(gram),), RIDGE, dtype=torch.float64)
+    penalty[-1] = 0.0
+    inverse = torch.linalg.pinv(gram + penalty.diag(), hermitian=True)
+    slopes = torch.zeros(batch.x.shape[1], len(gram), dtype=torch.float64)
+    for _ in range(PASSES if holes else 1):
+        left = torch.zeros_like(slopes)  # an empty cell is as predicted so far
+        for batch in rows.batches():
+            left += (_residuals(batch, slopes)[0].T @ _with_one(batch)).cpu()
+        slopes = slopes + (left - slopes * penalty) @ inverse
+    return slopes
+
+
+def _residuals(batch: Batch, slopes: Tensor) -> tuple[Tensor, Tensor]:
+    """What is left of each observed cell, 0 for the others, and which are observed; float64."""
+    left = batch.x.double() - _with_one(batch) @ slopes.to(batch.x.device).T
+    seen = torch.ones_like(left) if batch.mask is None else batch.mask.double()
+    return torch.where(seen > 0, left, 0.0), seen
+
+
+def _with_one(batch: Batch) -> Tensor:
+    assert batch.condition is not None
+    return torch.cat([batch.condition.double(), batch.condition.new_ones(batch.num_rows, 1).double()], 1)

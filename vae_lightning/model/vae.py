@@ -111,20 +111,27 @@ class VAE(nn.Module):
             self.output.bias.zero_()
 
     @torch.no_grad()
-    def start_from(self, rows: RowBatches, factors: FactorAnalysis | None = None, held: Tensor | None = None) -> None:
+    def start_from(
+        self,
+        rows: RowBatches,
+        factors: FactorAnalysis | None = None,
+        held: Tensor | None = None,
+        slopes: Tensor | None = None,
+    ) -> None:
         """Let the untrained model say what the training rows (N, C) say without z, or what factor analysis says of z.
 
         Args:
-            rows: the training rows.
+            rows: the training rows, less what ``slopes`` say of them.
             factors: a fit to them, of the columns that have a location, in their order, with L factors.
             held: what no variance may fall below, (C,); as for ``Likelihood.start_from``. The encoder does not see
                 the columns that it holds.
+            slopes: what the condition c adds to each column, ``slopes @ c``, (C, K); by default nothing.
 
         Source:
             The posterior of factor analysis: Rubin & Thayer 1982.
         """
         self.features.fit(rows, None if held is None else held > 0)
-        if factors is None or not bool(factors.signal.any()):
+        if factors is None or not (bool(factors.signal.any()) or slopes is not None):
             self.output.bias.copy_(self.likelihood.start_from(rows, held=held))
             return
         assert self.linear_encoder is not None
@@ -140,14 +147,18 @@ class VAE(nn.Module):
         is_located = of_raw >= 0
         loadings[is_located] = factors.loadings[located[is_located]]
         unit[is_located] = factors.noise.sqrt()[located[is_located]]
-        no_condition = torch.zeros(len(of_raw), self.condition_size).double()
-        self.linear_decoder.start(torch.cat([loadings, no_condition], 1), unit)
+        told = torch.zeros(len(of_raw), self.condition_size).double()
+        if slopes is not None:
+            told[is_located] = slopes.double()[of_raw[is_located]]
+        self.linear_decoder.start(torch.cat([loadings, told], 1), unit)
         self.output.bias.copy_(bias / unit)
 
         variance = 1 / (1 + factors.signal)
         weight = torch.zeros(self.posterior.raw_size, self.features.size).double()
         seen = self.features.feature_of_column[columns]
         weight[: self.latent_dim, seen] = variance[:, None] * (factors.loadings / factors.noise[:, None]).T
+        if slopes is not None:
+            weight[: self.latent_dim, -self.condition_size :] = -weight[: self.latent_dim, seen] @ slopes[columns]
         constants = self.posterior.raw_of(variance.sqrt())
         constants[: self.latent_dim] -= weight[: self.latent_dim, seen] @ factors.mean
         unit = torch.ones(self.posterior.raw_size).double()

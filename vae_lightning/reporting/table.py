@@ -117,7 +117,7 @@ def _compare(reference: str, gain: float, error: float) -> str:
         return NO_ROWS
     plus_minus = "" if math.isnan(error) else f" ± {error:.3f}"
     if abs(gain) < 2 * error:
-        return f"{reference}; the model is as good, within {gain:.3f}{plus_minus}"
+        return f"{reference}; the model is as good, within {abs(gain):.3f}{plus_minus}"
     if gain > 0:
         return f"{reference}; the model beats it by {gain:.3f}{plus_minus}"
     return f"{reference}; the model does NOT beat it: worse by {-gain:.3f}{plus_minus}"

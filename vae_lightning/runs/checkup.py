@@ -5,17 +5,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from vae_lightning.config.record import recorded_dataset
 from vae_lightning.data.batch import Batch
-from vae_lightning.data.dataset import Dataset
-from vae_lightning.data.files.dialect import recorded_dialect
+from vae_lightning.data.dataset import Dataset, Rows
+from vae_lightning.data.files.dialect import Dialect, recorded_dialect
+from vae_lightning.data.files.reading import RowReader
+from vae_lightning.data.frames import to_matrix
 from vae_lightning.data.scaled import scale_rows
 from vae_lightning.data.sources.table import Table
+from vae_lightning.data.split import split_rows
 from vae_lightning.data.store import RowsInMemory, RowStore
 from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.doctor.runs.history import examine_history
 from vae_lightning.doctor.runs.trained import Record, Trained, examine_model
-from vae_lightning.errors import UserError
+from vae_lightning.errors import DataError, UserError
 from vae_lightning.files import read_rows
 from vae_lightning.inference.evaluation import evaluate
 from vae_lightning.inference.model import VAEModel
@@ -52,7 +57,7 @@ def examine_run(run_dir: str | Path, data: str | Path | None = None) -> Report:
         advice = f"Give rows with the model's columns: {type_command('vae-lightning', 'doctor', run_dir)} --data FILE."
         return Report([Finding("DATA", None, str(error), advice, about="data"), *history])
     seed = int(record.get("seed", 0))
-    rows = scale_rows(dataset, model.scaling, seed)
+    rows = scale_rows(dataset, model.scaling, seed, model.conditions)
     summary = read_summary(run_dir) if again else {}
     nelbo = _read_recorded_nelbo(run_dir, summary, epoch) if again else None
     objective = recorded_objective(record)
@@ -83,9 +88,24 @@ def _dataset(model: VAEModel, record: dict[str, Any], data: str | Path | None) -
     """
     names = [column.name for column in model.columns]
     if data is not None:
-        dialect = asdict(recorded_dialect(record, str(data)))
-        return Table(str(data), columns=names, **dialect).load(), False
+        dialect = recorded_dialect(record, str(data))
+        if any(column.levels is not None or column.is_date for column in model.columns):
+            return _read_as_trained(model, str(data), dialect), False
+        told = () if model.conditions is None else model.conditions.names
+        return Table(str(data), columns=names, condition=told, **asdict(dialect)).load(), False
     return recorded_dataset(record, names), True
+
+
+def _read_as_trained(model: VAEModel, data: str, dialect: Dialect) -> Dataset:
+    """Rows with texts or dates, each text as the code that the model knows it by."""
+    rows = list(RowReader(data, model.columns, dialects=[dialect, Dialect()]))
+    if not rows:
+        raise DataError(f"{data} holds no rows.")
+    frame = pd.concat(rows)
+    model.model_units(frame)  # says which values the model does not know
+    return Dataset(
+        Path(data).stem, tuple(model.columns), *split_rows(Rows(to_matrix(frame, model.columns)), 0.1, 0.1, seed=0)
+    )
 
 
 def recorded_objective(record: dict[str, Any]) -> Objective | None:

@@ -118,7 +118,7 @@ def _fitted(built: Built, interrupted: bool) -> Fitted:
         raise KeyboardInterrupt
     memory.restore(built.module)
     # In float32 a row's last digits would depend on the rows that share its matrix product.
-    model = built.module.model.cpu().double().eval().calibrate(built.dataset.valid.x)
+    model = built.module.model.cpu().double().eval().calibrate(built.dataset.as_given("valid"))
     rows = {part: built.datamodule.on_device(part, torch.device("cpu")) for part in ("train", "valid")}
     model.aggregate_posterior = fit_aggregate_posterior(model.vae, rows["train"], rows["valid"], built.module.seed)
     epochs = built.trainer.current_epoch

@@ -118,7 +118,7 @@ def _outcome(loaded: Loaded, history: Mapping[str, np.ndarray], best: float | No
         dataset = recorded_dataset(config, [column.name for column in model.columns])
     except UserError as error:
         return Outcome(model, {}, **known), Finding("DATA", None, str(error), about="data")
-    rows = scale_rows(dataset, model.scaling, known["seed"])
+    rows = scale_rows(dataset, model.scaling, known["seed"], model.conditions)
     shown: dict[str, Any] = {"labels": dataset.valid.labels, "image_shape": dataset.image_shape, "dataset": dataset}
     return Outcome(model, rows, **known, **shown), None
 

@@ -99,7 +99,7 @@ def train(
         if checkpoint is not None:
             fit_draws(built, checkpoint)
         conclusion = _conclude(built, result, best, epoch)
-        write_valid_scores(built.module.model.calibrate(built.dataset.valid.x), run_dir)
+        write_valid_scores(built.module.model.calibrate(built.dataset.as_given("valid")), run_dir)
         spent = present(built, run_dir, settings, conclusion)
         _log_end(built, result, best, hparams)
         took = {"training": trained, "evaluation": seconds, **spent._asdict()}

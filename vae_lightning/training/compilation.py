@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer
 
 from vae_lightning.console import log
 from vae_lightning.data.batch import Batch
+from vae_lightning.data.loader import BatchLoader
 from vae_lightning.model.vae import VAE
 from vae_lightning.objectives.base import Objective, Weights
 from vae_lightning.training.compiled import Clip, CompiledStep, reason_for_eager
@@ -44,7 +45,7 @@ class Compilation:
     ) -> Statistics | None:
         """Draw noise and take a batch's step, where that was decided; None where it is left to who asks.
 
-        So are steps before the optimiser's first, batches of another shape, and all where compiling fails.
+        So are steps before the optimiser's first, batches that the program does not fit, and all where compiling fails.
         """
         optimizer = trainer.optimizers[0]
         if self._step is None:
@@ -52,7 +53,10 @@ class Compilation:
                 self.give_up(reason)
             elif optimizer.state:
                 limit, of = trainer.gradient_clip_val, trainer.gradient_clip_algorithm or "norm"
-                self._step = CompiledStep(vae, objective, optimizer, batch, Clip(float(limit), of) if limit else None)
+                clip = Clip(float(limit), of) if limit else None
+                batches: BatchLoader = trainer.train_dataloader.batches  # type: ignore[union-attr]
+                num_rows = min(batches.batch_size, batches.num_rows)
+                self._step = CompiledStep(vae, objective, optimizer, batch, num_rows, clip)
         if self._step is None or not self._step.fits(batch):
             return None
         draws = None if self._step.has_run else torch.get_rng_state()

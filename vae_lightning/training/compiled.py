@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from types import FunctionType, MethodType
 from typing import Any, NamedTuple
 
 import torch
@@ -13,12 +12,14 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.optim import Optimizer
 
 from vae_lightning.data.batch import Batch
+from vae_lightning.model.program import as_program
 from vae_lightning.model.vae import VAE
 from vae_lightning.objectives.base import Objective, Weights
 from vae_lightning.training.step import Statistics, StepLoss
 
-OPTIONS: dict[str, Any] = {"cpp_wrapper": True, "guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
-"""One call of compiled code a step, that looks at nothing first: all batches have one shape, and the rest is fixed."""
+WORTH_FILLING = 1.5e7
+"""Multiply-adds (rows that fill a short batch up, times parameters) that take as long as what an eager step does beside
+its arithmetic: about a millisecond."""
 SWITCHES = {"foreach": True, "fused": False, "capturable": True}
 """Of an optimiser, so that its step can be compiled: the learning rate is a tensor then, and may change."""
 DRAW_OR_KEEP = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
@@ -32,21 +33,23 @@ class Clip(NamedTuple):
 
 
 class CompiledStep:
-    """A step of full batches, the same as the eager one within rounding.
+    """A step, the same as the eager one within rounding.
 
     What changes from step to step is given to the program as tensors: the rows, the noise, β and the learning rate.
-    The optimiser's state stays where it is, so that either way of stepping goes on with what the other left.
+    The optimiser's state stays where it is, so that either way of stepping goes on with what the other left. The
+    program is of one shape: rows that fill a short batch up repeat its last, and weigh nothing.
 
     Args:
         vae: the model.
         objective: what training maximises.
         optimizer: of the weights, which it has stepped once.
-        like: a batch of the usual shape.
+        like: a batch.
+        num_rows: of a full batch.
         clip: the limit of the gradient; None for no limit.
     """
 
     def __init__(
-        self, vae: VAE, objective: Objective, optimizer: Optimizer, like: Batch, clip: Clip | None = None
+        self, vae: VAE, objective: Objective, optimizer: Optimizer, like: Batch, num_rows: int, clip: Clip | None = None
     ) -> None:
         self._optimizer, self._clip = optimizer, clip
         self._named = {name: one for name, one in vae.named_parameters() if one in optimizer.state}
@@ -54,24 +57,36 @@ class CompiledStep:
         self._rates = [torch.tensor(float(group["lr"])) for group in optimizer.param_groups]
         self._loss = StepLoss(vae, objective)
         self._update: Callable[[Optimizer], Any] = inspect.unwrap(type(optimizer).step)  # without marks and hooks
-        # Programs are kept by their code, and nothing looks whether another fit's is this one's: so it has its own.
-        own = FunctionType(CompiledStep._step.__code__.replace(), globals(), closure=CompiledStep._step.__closure__)
-        self._program = torch.compile(MethodType(own, self), fullgraph=True, dynamic=False, options=OPTIONS)
-        self._shapes = [None if part is None else part.shape for part in like]
+        self._program = as_program(self._step)
+        self._num_rows, self._shapes = num_rows, _shapes(like)
+        self._fewest = num_rows - WORTH_FILLING / sum(one.numel() for one in vae.parameters())
+        self._of_full_batches = torch.ones(num_rows)
         #: Whether it has been compiled, and has taken a step.
         self.has_run = False
 
     def fits(self, batch: Batch) -> bool:
-        """Whether a batch is of the one shape that the program is made for; an epoch's last may be shorter."""
-        return [None if part is None else part.shape for part in batch] == self._shapes
+        """Whether the program is made for such a batch, and no slower than an eager step where it is a short one."""
+        return self._fewest <= batch.num_rows <= self._num_rows and _shapes(batch) == self._shapes
 
     def __call__(self, batch: Batch, noise: Tensor, weights: Weights) -> Statistics:
         """Take a step; arguments as of :func:`~vae_lightning.training.step.loss_and_statistics`."""
         moving = Weights(*(torch.as_tensor(value, dtype=noise.dtype) for value in weights))
+        count = batch.num_rows if batch.weight is None else batch.weight.sum()
         with self._switched(), torch.no_grad():  # else much is kept, as for a second derivative
-            terms, observed, fitted = self._program(batch, noise, moving)
+            terms, observed, fitted = self._program(*self._fill_up(batch, noise), moving)
         self.has_run = True
-        return Statistics(terms, batch.num_rows if batch.weight is None else batch.weight.sum(), observed, fitted)
+        return Statistics(terms, count, observed, fitted)
+
+    def _fill_up(self, batch: Batch, noise: Tensor) -> tuple[Batch, Tensor]:
+        """A batch with weights, and with as many rows as the program has."""
+        if batch.weight is None:
+            batch = batch._replace(weight=self._of_full_batches[: batch.num_rows])
+        if batch.num_rows == self._num_rows:
+            return batch, noise
+        index = torch.arange(self._num_rows).clamp_max(batch.num_rows - 1)
+        assert batch.weight is not None
+        weight = nn.functional.pad(batch.weight, (0, self._num_rows - batch.num_rows))
+        return batch.select(index)._replace(weight=weight), noise.index_select(1, index)
 
     @contextmanager
     def _switched(self) -> Iterator[None]:
@@ -103,6 +118,11 @@ class CompiledStep:
             (clip_grad_norm_ if self._clip.of == "norm" else clip_grad_value_)(params, self._clip.limit)
         self._update(self._optimizer)
         return found["terms"], found.get("observed"), found.get("fitted")
+
+
+def _shapes(batch: Batch) -> list[torch.Size | None]:
+    """Of a row of each part."""
+    return [None if part is None else part.shape[1:] for part in batch]
 
 
 def reason_for_eager(vae: VAE, optimizer: Optimizer) -> str | None:

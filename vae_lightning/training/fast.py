@@ -66,6 +66,8 @@ def take_steps(
 ) -> None:
     """One step of the optimiser for each batch, as Lightning would take it, and its counters moved on alike.
 
+    The last is Lightning's to count: it has a step of its own for the turn of its loop.
+
     Args:
         trainer: that fits.
         module: what it fits.
@@ -76,7 +78,8 @@ def take_steps(
     optimizer = trainer.optimizers[0]
     direct = direct_step(optimizer)
     params = [one for group in optimizer.param_groups for one in group["params"]]
-    for batch in batches:
+    optimizer._opt_called = True  # type: ignore[attr-defined]  # else schedulers miss the steps that torch did not take
+    for number, batch in enumerate(batches, 1):
 
         def closure(batch: Batch = batch) -> Tensor:
             value = loss(batch)
@@ -95,7 +98,8 @@ def take_steps(
             else:
                 closure()
                 direct()
-        count_step(trainer)
+        if number < len(batches):
+            count_step(trainer)
 
 
 def count_step(trainer: Trainer) -> None:

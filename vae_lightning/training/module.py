@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -32,7 +33,7 @@ from vae_lightning.training.compiled import reason_for_eager
 from vae_lightning.training.fast import reason_for_single_batches, take_steps
 from vae_lightning.training.rows import to_batch
 from vae_lightning.training.settings import settings_of
-from vae_lightning.training.step import Statistics, loss_and_statistics
+from vae_lightning.training.step import Statistics, loss_and_statistics, mean_terms
 
 MONITOR = "val/nelbo"
 MAX_BLOCK = 64
@@ -191,11 +192,15 @@ class VAEModule(LightningModule):
         self.steps.clear()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Where batches come several at a time, take the steps of all but the last, which is Lightning's."""
-        if isinstance(batch, Block) and len(batch) > 1:
-            began = time.perf_counter()
-            take_steps(self.trainer, self, self.loss, batch[:-1], self._take_compiled)
-            self.compilation.time(time.perf_counter() - began, len(batch) - 1)
+        """Where batches come several at a time, take their steps: what Lightning then does for a step does nothing."""
+        if isinstance(batch, Block):
+            self.take_block(batch)
+
+    def take_block(self, batches: Block) -> None:
+        """Take a step for each batch, and let Lightning count the last of them."""
+        began = time.perf_counter()
+        take_steps(self.trainer, self, self.loss, batches, self._take_compiled)
+        self.compilation.time(time.perf_counter() - began, len(batches))
 
     def _take_compiled(self, batch: Batch) -> bool:
         """Take a batch's step by the compiled program; False where there is none for it."""
@@ -207,8 +212,22 @@ class VAEModule(LightningModule):
         return statistics is not None
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """The loss of a batch."""
-        return self.loss(batch[-1] if isinstance(batch, Block) else self._batch(batch))
+        """The loss of a batch; of a block, whose steps have been taken, that of the last."""
+        return self.steps[-1].terms[0] if isinstance(batch, Block) else self.loss(self._batch(batch))
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """The gradient of a loss that has not been gone down yet."""
+        if not self.takes_blocks:
+            super().backward(loss, *args, **kwargs)
+
+    def optimizer_step(
+        self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Callable[[], Any] | None = None
+    ) -> None:
+        """A step, where it has not been taken yet."""
+        if not self.takes_blocks:
+            super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        elif optimizer_closure is not None:
+            optimizer_closure()  # Lightning asks what it returned
 
     def loss(self, batch: Batch) -> Tensor:
         """The loss of a batch, with fresh noise; its statistics join :attr:`steps`."""
@@ -225,10 +244,11 @@ class VAEModule(LightningModule):
     def on_train_epoch_end(self) -> None:
         """Log the epoch's terms: means over all rows of all processes."""
         if self.steps:  # a subclass may have steps of its own
-            loss, reconstruction, kl = self._mean_terms()
+            reduce = partial(self.trainer.strategy.reduce, reduce_op="sum")
+            loss, reconstruction, kl = mean_terms(self.steps, self.model.mean_log_slopes(), reduce)
             terms = {"reconstruction": reconstruction, "kl": kl, "nelbo": reconstruction + kl, "loss": loss}
-            self._log({**terms, "beta": float(self.weights().beta)}, "train/")
-            self._log({"lr": self.lr_of_epoch})
+            terms = {f"train/{name}": value for name, value in {**terms, "beta": float(self.weights().beta)}.items()}
+            self._log({**terms, "lr": self.lr_of_epoch})
         if self.takes_blocks:
             epochs = self.trainer.max_epochs or 0
             left = math.inf if epochs < 0 else (epochs - self.current_epoch - 1) * self._steps_per_epoch()
@@ -243,21 +263,6 @@ class VAEModule(LightningModule):
         """Step a scheduler, but for the plateau scheduler, which has been stepped."""
         if scheduler is not self._plateau:
             super().lr_scheduler_step(scheduler, metric)
-
-    def _mean_terms(self) -> tuple[float, float, float]:
-        """Loss (model units), reconstruction (data units) and KL of the epoch so far."""
-        terms = torch.stack([step.terms for step in self.steps]).double()
-        weight = torch.as_tensor([step.weight for step in self.steps], dtype=torch.float64, device=terms.device)
-        sums = torch.cat([weight @ terms, weight.sum()[None], weight @ self._gains(terms.device)[:, None]])
-        sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
-        loss, reconstruction, kl, rows, gained = sums.tolist()
-        return loss / rows, (reconstruction - gained) / rows, kl / rows
-
-    def _gains(self, device: torch.device) -> Tensor:
-        """What each step's mean log-density gains from model units to data units, shape (steps,)."""
-        slopes = self.model.mean_log_slopes().to(device)
-        whole = slopes.sum()
-        return torch.stack([whole if s.observed is None else s.observed.double() @ slopes for s in self.steps])
 
     @property
     def rows_trained(self) -> float:

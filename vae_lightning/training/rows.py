@@ -29,7 +29,8 @@ def to_batch(model: VAEModel, given: Any, checked: bool) -> Batch:
         raise DataError(
             f"A loader must yield tensors, tuples that begin with one, or batches. Got {type(x).__name__} instead."
         )
-    u, likelihood = model.scaling.transform(x.to(weight.device)), model.vae.likelihood
+    x, told = model.split_conditions(x.to(weight.device))
+    u, likelihood = model.scaling.transform(x), model.vae.likelihood
     if checked:
         check_support(
             u,
@@ -39,4 +40,4 @@ def to_batch(model: VAEModel, given: Any, checked: bool) -> Batch:
             likelihood=likelihood.column_names,
             preprocess=model.scaling.column_names,
         )
-    return Batch(u).cast(weight)
+    return Batch(u, condition=told).cast(weight)

@@ -2,9 +2,7 @@
 
 import sys
 from contextvars import ContextVar
-from typing import Any, Protocol
-
-from torch import Tensor
+from typing import Protocol
 
 from vae_lightning.console import log
 from vae_lightning.data.loader import Block
@@ -41,8 +39,8 @@ class StackedModule(VAEModule):
     Every draw, order, schedule, validation, checkpoint and callback is its own.
     """
 
-    #: Whether its steps may be taken in a stack, and whether those of the current block were.
-    _is_stacked = _was_taken = False
+    #: Whether its steps may be taken in a stack.
+    _is_stacked = False
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
@@ -66,17 +64,16 @@ class StackedModule(VAEModule):
         super().teardown(stage)
         self._is_stacked = False
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+    def take_block(self, batches: Block) -> None:
         """Hand a block's steps in, and wait until they are taken."""
         company = COMPANY.get()
-        self._was_taken = self._is_stacked and company is not None and company.is_there
-        if company is None or not self._was_taken:
-            super().on_train_batch_start(batch, batch_idx)
+        if not self._is_stacked or company is None or not company.is_there:
+            super().take_block(batches)
             return
-        work = self._work(batch)
+        work = self._work(batches)
         company.take(work)
         self.steps += work.statistics
-        for _ in batch[1:]:  # the last is Lightning's to count
+        for _ in batches[1:]:  # the last is Lightning's to count
             count_step(self.trainer)
 
     def _work(self, batches: Block) -> Work:
@@ -96,7 +93,3 @@ class StackedModule(VAEModule):
             width=self.trainer.train_dataloader.batches.width,  # type: ignore[union-attr]
             ahead=max(len(batches), round((epochs - self.current_epoch) * steps_per_epoch)) if may_compile else 0,
         )
-
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor | None:  # type: ignore[override]
-        """None where all steps of the block have been taken: Lightning then counts one, and leaves the weights."""
-        return None if self._was_taken else super().training_step(batch, batch_idx)

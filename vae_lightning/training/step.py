@@ -1,5 +1,6 @@
 """The training step as one pure function."""
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -57,6 +58,26 @@ def loss_and_statistics(
     values = torch.stack((loss.detach(), *parts))
     share = None if batch.mask is None else (weight[:, None] * batch.mask).sum(0)
     return loss, Statistics(values, batch.weight.sum(), share, fitted)
+
+
+def mean_terms(
+    steps: Sequence[Statistics], log_slopes: Tensor, reduce: Callable[[Tensor], Tensor]
+) -> tuple[float, float, float]:
+    """Loss (model units), reconstruction (data units) and KL of some steps: means over their rows.
+
+    Args:
+        steps: at least one.
+        log_slopes: what each column's log-density gains from model units to data units, (C,).
+        reduce: adds up sums of all processes.
+    """
+    terms = torch.stack([step.terms for step in steps]).double()
+    weight = torch.as_tensor([step.weight for step in steps], dtype=torch.float64, device=terms.device)
+    slopes = log_slopes.to(terms.device)
+    whole = slopes.sum()
+    gains = torch.stack([whole if s.observed is None else s.observed.double() @ slopes for s in steps])
+    sums = reduce(torch.cat([weight @ terms, weight.sum()[None], weight @ gains[:, None]]))
+    loss, reconstruction, kl, rows, gained = sums.tolist()
+    return loss / rows, (reconstruction - gained) / rows, kl / rows
 
 
 class StepLoss(nn.Module):

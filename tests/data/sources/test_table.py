@@ -39,6 +39,12 @@ def together(data: Dataset) -> np.ndarray:
     return x[np.lexsort(x.T)]
 
 
+def sort(rows: object) -> np.ndarray:
+    """As :func:`together` sorts."""
+    x = np.array(rows, dtype=float)
+    return x[np.lexsort(x.T)]
+
+
 def expected(frame: pd.DataFrame, names: list[str]) -> np.ndarray:
     x = frame[names].to_numpy(dtype=np.float64)
     return x[np.lexsort(x.T)]
@@ -208,14 +214,25 @@ class TestText:
     def test_missing_and_infinite(self, tmp_path: Path) -> None:
         path = write(tmp_path / "my.csv", "a,b,c\n1,2,3\n4,,inf\n7,NA,9\n1,2,3\n")
         text = message(path)
-        assert "2 of 3 columns of my.csv hold 2 missing and 1 infinite values: 'b' (2 of 4), 'c' (1 of 4)" in text
-        assert "The first is nan in column 'b', row 2 (line 3 of my.csv)" in text
-        assert "Missing values are not supported yet: drop those rows or columns. Try 'data.drop=[b,c]'." in text
-        assert message(path, columns=["b"]).endswith("drop those rows or columns.")
-        assert len(Table(str(path), columns=["a"]).load().columns) == 1
+        assert "1 of 3 columns of my.csv hold 1 infinite values: 'c' (1 of 4)" in text
+        assert "The first is inf in column 'c', row 2 (line 3 of my.csv)" in text
+        assert "A cell whose value is not known may be left empty. Try" in text
+        assert "'data.drop=[c]'" in text
+        data = Table(str(path), columns=["a", "b"]).load()
+        np.testing.assert_array_equal(sort(together(data)), sort([[1, 2], [4, np.nan], [7, np.nan], [1, 2]]))
+        assert data.has_holes
+        assert [column.dtype for column in data.columns] == ["int64", "int64"]
+        masks = [batch.mask for part in (data.train, data.valid, data.test) for batch in part.batches()]
+        assert sum(int((~mask).sum()) for mask in masks if mask is not None) == 2
+
+    def test_a_column_without_a_value_is_refused(self, tmp_path: Path) -> None:
+        path = write(tmp_path / "my.csv", "a,b\n1,\n4,NA\n7,\n1,\n")
+        assert "1 of 2 columns of my.csv hold no value at all: b. Try 'data.drop=[b]'." in message(path)
 
     def test_truth_values_with_a_gap_are_missing_not_text(self, tmp_path: Path) -> None:
-        assert "1 missing" in message(write(tmp_path / "my.csv", "a,b\n1,True\n2,\n3,False\n"))
+        data = Table(str(write(tmp_path / "my.csv", "a,b\n1,True\n2,\n3,False\n"))).load()
+        np.testing.assert_array_equal(sort(together(data)), sort([[1, 1], [2, np.nan], [3, 0]]))
+        assert [column.dtype for column in data.columns] == ["int64", "bool"]
 
     def test_many_columns_are_told_briefly(self, tmp_path: Path) -> None:
         names = [f"name{index}" for index in range(40)]
@@ -346,7 +363,9 @@ class TestArrow:
 
     def test_missing(self, tmp_path: Path) -> None:
         pd.DataFrame({"a": pd.array([1, None, 3], dtype="Int64"), "b": [1, 2, 3]}).to_parquet(tmp_path / "my.parquet")
-        assert "1 of 2 columns of my.parquet hold 1 missing" in message(tmp_path / "my.parquet")
+        data = Table(str(tmp_path / "my.parquet")).load()
+        np.testing.assert_array_equal(sort(together(data)), sort([[1, 1], [np.nan, 2], [3, 3]]))
+        assert [column.dtype for column in data.columns] == ["int64", "int64"]
 
     @pytest.mark.parametrize("ending", [".parquet", ".feather", ".arrow"])
     @pytest.mark.parametrize("keep", [0.5, 0.99])
@@ -549,12 +568,11 @@ class TestSharedFiles:
         assert [part.x.shape for part in (data.train, data.valid, data.test)] == shapes
 
     def test_columns_and_labels(self) -> None:
-        text = message(SHARED / "communities_crime.npz", label="y")
-        assert "23 of 122 columns of communities_crime.npz, array 'x' hold 36,851 missing values" in text
-        typed = re.findall(r"data.drop=\[(.*)\]", text)[0].split(",")
-        data = Table(str(SHARED / "communities_crime.npz"), label="y", drop=typed).load()
+        data = Table(str(SHARED / "communities_crime.npz"), label="y").load()
         assert data.columns[0].name == "population"
-        assert len(data.columns) == 99
+        assert len(data.columns) == 122
+        holes = np.isnan(together(data))
+        assert (holes.sum(), holes.any(axis=0).sum()) == (36_851, 23)
         assert data.train.labels is not None
         assert Table(str(SHARED / "mfeat.npz"), key="pixel", label="y").load().train.x.dtype == np.uint8
         assert "factors ((2000, 216))" in message(SHARED / "mfeat.npz")

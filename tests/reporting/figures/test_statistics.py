@@ -27,7 +27,14 @@ def test_distances_are_kolmogorovs() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(200, 3)), rng.normal(0.5, 2, size=(150, 3))
     expected = [scipy.stats.ks_2samp(x[:, i], y[:, i]).statistic for i in range(3)]
-    np.testing.assert_allclose(compute_distances(x, y), expected)
+    np.testing.assert_allclose(compute_distances(x, y, np.zeros(3, dtype=bool)), expected)
+
+
+def test_distances_of_categories_are_total_variations_and_holes_are_left_out() -> None:
+    x = np.array([[0, 1.0], [0, 2.0], [1, np.nan], [np.nan, np.nan]])
+    y = np.array([[0, 1.0], [2, 2.0], [2, 1.0], [2, 2.0]])
+    np.testing.assert_allclose(compute_distances(x, y, np.array([True, False])), [0.75, 0.0])
+    assert compute_distances(np.full((2, 1), np.nan), np.ones((2, 1)), np.array([False])) == [0.0]
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from vae_lightning.reporting.figures.subject import DRAWS, ColumnNats, Subject
 def test_histograms_share_bins_and_integrate_to_one(table: Subject) -> None:
     figure = tables.draw_marginals(table)
     drawn = table.model.sample(table.num_rows, seed=0).to_numpy()
-    order = np.argsort(-compute_distances(table.rows, drawn), kind="stable")
+    order = np.argsort(-compute_distances(table.rows, drawn, table.is_category), kind="stable")
     assert len(figure.axes) == 4
     for axes, index in zip(figure.axes, order, strict=True):
         filled, outline = (patch for patch in axes.patches if isinstance(patch, StepPatch))
@@ -73,7 +73,7 @@ def test_many_columns_have_names_that_do_not_touch(columns: int, across: int, do
     draws = np.random.default_rng(0)
     rows, samples = draws.normal(size=(2, 50, columns))
     names = [f"column{i}" for i in range(columns)]
-    subject: Any = SimpleNamespace(rows=rows, samples=samples, names=names, has_means=np.ones(columns, dtype=bool))
+    subject: Any = SimpleNamespace(rows=rows, samples=samples, names=names, is_category=np.zeros(columns, dtype=bool))
     figure = tables.draw_correlations(subject)
     figure.canvas.draw()
     axes = figure.axes[0]

@@ -1,18 +1,19 @@
 """From data units to model units and back: statistics in buffers, fitted on the training rows only."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from vae_lightning.data.exact import ExactBuffers
 from vae_lightning.errors import DataError
 from vae_lightning.likelihoods.family import Family
 from vae_lightning.likelihoods.moments import RowBatches
 
 
-class Scaling(Family, nn.Module, ABC):
+class Scaling(Family, ExactBuffers, ABC):
     """An invertible map u(x), one column at a time, with its log-derivative.
 
     The statistics are float64 buffers, so they are saved and exported with the model; a fresh instance of the same
@@ -131,11 +132,3 @@ class Scaling(Family, nn.Module, ABC):
     def num_clipped(self, x: Tensor) -> int:  # noqa: ARG002 - most kinds never clip
         """How many of the values ``x``, in data units, lie beyond what the map can represent and would be clipped."""
         return 0
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        before = dict(self.named_buffers(recurse=False))
-        super()._apply(fn, recurse)
-        for name, value in before.items():
-            if getattr(self, name).dtype != value.dtype:  # a cast of the model: statistics keep their digits
-                setattr(self, name, value.to(getattr(self, name).device))
-        return self

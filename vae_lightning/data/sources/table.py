@@ -16,7 +16,7 @@ from vae_lightning.data.files.archives import Archive, existing_path, read_npy
 from vae_lightning.data.files.dialect import TEXT_ENDINGS, Dialect
 from vae_lightning.data.files.sheets import Sheet, array_sheet, check_unique, read_arrow
 from vae_lightning.data.files.text import read_text
-from vae_lightning.data.mixed import Coded, code_column, dtype_of
+from vae_lightning.data.mixed import Coded, code_column, code_conditions, dtype_of
 from vae_lightning.data.sources.base import Source
 from vae_lightning.data.split import split_off, split_rows
 from vae_lightning.data.wording import shorten
@@ -50,6 +50,8 @@ class Table(Source):
         drop: Columns to leave out.
         label: A column (or, in an NPZ archive, a 1-D array; ``train_NAME`` or ``NAME_train`` for ``train``, and so
             on) that is not trained on but kept beside the rows.
+        condition: Columns that are not modelled but told to encoder and decoder, of any kind and without empty cells:
+            new rows are then drawn for given values of theirs.
         delimiter: Between the columns of a text, one character, or ``tab``, ``space`` ...; None finds it out.
         decimal: The decimal mark, ``point`` or ``comma``; None finds it out.
         thousands: What stands between groups of three digits: ``comma``, ``point``, ``space``, ``apostrophe``; None
@@ -76,6 +78,7 @@ class Table(Source):
         columns: Sequence[str | int] | str | int | None = None,
         drop: Sequence[str | int] | str | int = (),
         label: str | int | None = None,
+        condition: Sequence[str | int] | str | int = (),
         delimiter: str | None = None,
         decimal: str | None = None,
         thousands: str | None = None,
@@ -95,6 +98,7 @@ class Table(Source):
         self.columns = None if columns is None else _names(columns)
         self.drop = _names(drop)
         self.label = None if label is None else str(label)
+        self.condition = _names(condition)
         self.dialect = Dialect(delimiter, decimal, thousands, missing, encoding, skip_rows, header)
         self.paths = {"valid": valid_path, "test": test_path}
         self.fractions = {"valid": valid_fraction, "test": test_fraction}
@@ -119,12 +123,21 @@ class Table(Source):
     def _load(self, sheets: dict[str, Sheet], read: Reader) -> Dataset:
         path = Path(str(self.path))
         columns, given = self._rows(sheets, read)
+        told, values = code_conditions(sheets, self.condition)
+        given = {part: replace(rows, condition=values.get(part)) for part, rows in given.items()}
         shape: tuple[int, ...] | None = sheets["train"].image_shape
         if shape is not None and (self.columns is not None or len(columns) != math.prod(shape)):
             shape = None
         if self.image_shape is not None:
             shape = self._checked_shape(self.image_shape, len(columns))
-        return Dataset(Path(path.name.removesuffix(".gz")).stem, columns, *self._split(given), image_shape=shape)
+        return Dataset(
+            Path(path.name.removesuffix(".gz")).stem,
+            columns,
+            *self._split(given),
+            image_shape=shape,
+            condition_columns=told,
+            condition_places=self._places(sheets["train"], columns, told),
+        )
 
     @staticmethod
     def _checked_shape(shape: tuple[int, ...], num_columns: int) -> tuple[int, ...]:
@@ -270,10 +283,18 @@ class Table(Source):
         arrays = {part: np.stack([one.values[part] for one in coded], axis=1) for part in sheets}
         return tuple(one.column for one in coded), arrays
 
+    def _places(self, sheet: Sheet, columns: Sequence[Column], told: Sequence[Column]) -> tuple[int, ...]:
+        """Where conditions stand among all columns: where the file has them, or last where the user orders columns."""
+        if self.columns is not None:
+            return tuple(range(len(columns), len(columns) + len(told)))
+        read = {column.name for column in (*columns, *told)}
+        names = [name for name in sheet.frame.columns if name in read]
+        return tuple(names.index(column.name) for column in told)
+
     def _select(self, sheet: Sheet, part: str) -> list[str]:
         """The columns to train on; each name that the user typed must exist, though labels and drops only in train."""
         present = list(sheet.frame.columns)
-        asked = {"columns": self.columns or []}
+        asked = {"columns": self.columns or [], "condition": self.condition}
         if part == "train":
             asked |= {"drop": self.drop, "label": [] if self.label is None else [self.label]}
         for parameter, wanted in asked.items():
@@ -282,10 +303,20 @@ class Table(Source):
                     hint = did_you_mean(name, present) or f"Its columns are {shorten(present, 10)}."
                     raise DataError(f"data.{parameter}: there is no column {name!r} in {sheet.name}. {hint}")
         check_unique(self.columns or [], "data.columns")
+        check_unique(self.condition, "data.condition")
+        label = [] if self.label is None else [self.label]
+        for parameter, wanted in {"columns": self.columns or [], "drop": self.drop, "label": label}.items():
+            if twice := [name for name in wanted if name in self.condition]:
+                raise DataError(
+                    f"data.condition: {twice[0]!r} is named in data.{parameter}, too. A condition is told to the model "
+                    "and neither modelled, dropped nor a label: take it out of one of them."
+                )
         kept = present if self.columns is None else self.columns
-        names = [name for name in kept if name not in self.drop and name != self.label]
+        names = [name for name in kept if name not in (*self.drop, *self.condition) and name != self.label]
         if not names:
-            raise DataError(f"No column of {sheet.name} is left to train on: its {len(present)} are dropped or labels.")
+            raise DataError(
+                f"No column of {sheet.name} is left to train on: its {len(present)} are dropped, labels or conditions."
+            )
         nameless = find_nameless(sheet, names) if self.columns is None else None
         if nameless:
             raise self._refusal(nameless, names)

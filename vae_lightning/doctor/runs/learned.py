@@ -65,9 +65,9 @@ def _compare(code: str, name: str, result: Evaluation, nll: float, error: float,
     if math.isnan(gain):
         return []
     if math.isnan(error) and not math.isinf(gain):
-        says = f"The model is {gain:.4f} nats better than {name} ({nll:.4f}) on a single row, which proves nothing."
+        says = f"The model is {_than(gain)} {name} ({nll:.4f}) on a single row, which proves nothing."
         return [Finding(code, None, says, about="model")]
-    says = f"The model is {gain:.4f} ± {error:.4f} nats per row better than {name} ({nll:.4f})."
+    says = f"The model is {_than(gain, error)} {name} ({nll:.4f})."
     evidence = {"gain": gain, "standard error": error}
     if math.isinf(gain) or gain - ERRORS * error > min(least, 0.0) or gain >= least < 0:
         return [Finding(code, True, says, evidence=evidence, about="model")]
@@ -75,6 +75,12 @@ def _compare(code: str, name: str, result: Evaluation, nll: float, error: float,
         return [Finding(code, None, f"{says} So few rows cannot decide it.", evidence=evidence, about="model")]
     advice = "Train longer, with more latent dimensions, or with another likelihood."
     return [Finding(code, False, says, advice, evidence, about="model")]
+
+
+def _than(gain: float, error: float | None = None) -> str:
+    way = "worse" if gain < 0 else "better"
+    nats = f"{abs(gain):.4f} nats" if error is None else f"{abs(gain):.4f} ± {error:.4f} nats per row"
+    return f"{nats} {way} than"
 
 
 def check_training(result: Evaluation, course: Course | None) -> list[Finding]:

@@ -148,13 +148,25 @@ def _summarise(trained: Trained, result: Evaluation) -> dict[str, Any]:
 def _check_support(trained: Trained) -> Finding:
     likelihood = trained.model.vae.likelihood
     batches = (*trained.train.batches(), trained.test)
-    bad = sum(int(is_illegal(batch.x, likelihood.supports).sum()) for batch in batches)
-    words = " and ".join(dict.fromkeys(support.words for support in likelihood.supports))
-    if bad:
-        says = f"{bad:,} values of the rows lie outside the support of the {likelihood.name()} likelihood, which takes "
-        says += f"{words}."
+    wrong = torch.zeros(likelihood.num_columns, dtype=torch.int64)
+    for batch in batches:
+        illegal = is_illegal(batch.x, likelihood.supports)
+        wrong += (illegal if batch.mask is None else illegal & batch.mask).sum(0)
+    told = dict.fromkeys(zip(likelihood.column_names, likelihood.supports, strict=True))
+    is_one = len(told) == 1
+    if wrong.any():
+        first = int(wrong.nonzero()[0])
+        name, column = likelihood.column_names[first], trained.model.columns[first].name
+        which = "" if is_one else f" of the column {column!r}"
+        says = (
+            f"{int(wrong.sum()):,} values of the rows lie outside the support of the {name} likelihood{which}, which "
+        )
+        says += f"takes {likelihood.supports[first].words}."
         return Finding("SUPPORT", False, says, "Give the rows that the model was trained on.", about="data")
-    return Finding("SUPPORT", True, f"All rows are {words}.", about="data")
+    says = (
+        "All rows are " + likelihood.supports[0].words if is_one else "All cells are what their columns' families take"
+    )
+    return Finding("SUPPORT", True, f"{says}{'' if is_one else f' ({likelihood.words})'}.", about="data")
 
 
 @torch.no_grad()
@@ -165,7 +177,10 @@ def _check_normalisation(trained: Trained) -> list[Finding]:
         says = f"p(x|z) is not integrated: with {vae.likelihood.num_columns:,} columns it would take gigabytes."
         return [Finding("UNNORMALISED", None, says, about="p(x|z)")]
     # In float64: the law is about the formula, and a narrow density or a great count leaves float32 few digits of it.
-    masses = column_masses(vae.likelihood(vae.raw(vae.prior.sample(draws)).double()), vae.likelihood)
+    condition = trained.test.condition
+    if condition is not None:
+        condition = condition[torch.arange(draws) % len(condition)]
+    masses = column_masses(vae.likelihood(vae.raw(vae.prior.sample(draws), condition).double()), vae.likelihood)
     worst = float((masses - 1).abs().max())
     says = f"At {count(draws, 'draw')} of z the mass of p(x|z) in each column is one within {worst:.1e}."
     findings = [Finding("UNNORMALISED", worst < 1e-3, says, evidence={"worst error": worst}, about="p(x|z)")]
@@ -192,7 +207,10 @@ def column_masses(p: Predictive, likelihood: Likelihood) -> Tensor:
 def _enumerate_rows(trained: Trained) -> Finding:
     vae = trained.model.vae
     every = torch.tensor(list(product((0.0, 1.0), repeat=vae.likelihood.num_columns))).to(trained.test.x)
-    estimate = log_prob(vae, Batch(every), SAMPLES)
+    condition = trained.test.condition
+    if condition is not None:  # p(x|c) adds up to one for each condition
+        condition = condition[:1].expand(len(every), -1)
+    estimate = log_prob(vae, Batch(every, condition=condition), SAMPLES)
     masses = estimate.log_prob.double().exp()
     total, error = float(masses.sum()), float((masses * estimate.standard_error).square().sum().sqrt())
     says = f"Over all {len(every):,} binary rows p(x) adds up to {total:.4f} ± {error:.4f}."

@@ -188,7 +188,7 @@ class Subject:
     @torch.no_grad()
     def reconstructions(self) -> np.ndarray:
         """The best guesses of p(x|z) at the posterior means, (N, C), data units."""
-        return self._to_data_units(self.model.vae.decode(self.posterior.mean).point)
+        return self._to_data_units(self.model.vae.decode(self.posterior.mean, self.batch.condition).point)
 
     @cached_property
     def samples(self) -> np.ndarray:
@@ -212,14 +212,17 @@ class Subject:
 
     @torch.no_grad()
     def decode(self, z: np.ndarray) -> np.ndarray:
-        """Means of p(x|z) at the points ``z`` (M, L), (M, C), data units."""
-        return self._to_data_units(self.model.vae.decode(torch.from_numpy(z).to(self.batch.x)).point)
+        """Means of p(x|z) at the points ``z`` (M, L), (M, C), data units; under the commonest condition."""
+        model = self.model
+        told = None if model.conditions is None else model.tell(model.conditions.commonest({}))
+        return self._to_data_units(model.vae.decode(torch.from_numpy(z).to(self.batch.x), told).point)
 
     @torch.no_grad()
     def sample_with_means(self, num_rows: int) -> tuple[np.ndarray, np.ndarray]:
         """Means of p(x|z), and draws from it, z as for new rows; each (num_rows, C), data units."""
         with random_stream(self.seed):
-            px = self.model.vae.decode(self.model.draw_codes(num_rows))
+            told = self.model.tell(self.model.draw_conditions(num_rows))
+            px = self.model.vae.decode(self.model.draw_codes(num_rows), told)
             return self._to_data_units(px.point), self._to_data_units(px.sample())
 
     def _to_data_units(self, u: Tensor) -> np.ndarray:

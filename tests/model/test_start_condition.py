@@ -1,0 +1,46 @@
+"""With a condition, training begins at factor analysis of what the condition leaves of the rows."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.model.test_start import C, L, synthetic
+from vae_lightning.data.batch import Batch
+from vae_lightning.data.store import RowsInMemory
+from vae_lightning.likelihoods.gaussian import Gaussian
+from vae_lightning.model.start import fit_slopes, start_model
+from vae_lightning.model.vae import VAE
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def told(x: Tensor, holes: float = 0.0) -> tuple[RowsInMemory, Tensor, Tensor]:
+    """Rows to which a condition has added something, the condition, and what it adds, (C, 2)."""
+    slopes = torch.tensor([[4.0, -1.0], [-6.0, 0.5]] * C)[:C]
+    condition = torch.stack([(torch.rand(len(x)) < 0.3).float() - 0.3, torch.randn(len(x))], 1)
+    mask = torch.rand_like(x) >= holes if holes else None
+    return RowsInMemory(Batch(x + condition @ slopes.T, mask, condition)), condition, slopes
+
+
+@pytest.mark.parametrize("holes", [0.0, 0.3])
+def test_a_condition_that_says_something_is_regressed_on(holes: float) -> None:
+    train, valid, test = synthetic()
+    vae = VAE(Gaussian(C), L, [8], condition_size=2, sees_mask=holes > 0)
+    (rows, _, slopes), (others, _, _), (judged, condition, _) = (told(x, holes) for x in (train, valid, test))
+    factors = start_model(vae, rows, others)
+    assert factors is not None
+    found = fit_slopes(rows, others, list(range(C)), torch.zeros(C))
+    assert found is not None
+    torch.testing.assert_close(found, slopes.double(), rtol=0.1, atol=0.3)
+    assert vae.linear_decoder is not None
+    weight = vae.linear_decoder.unit[:, None] * vae.linear_decoder.weight
+    torch.testing.assert_close(weight[:C, L:].double(), found, rtol=1e-4, atol=1e-5)
+    if not holes:  # its ELBO is log p(x|c) of the linear model, exactly, as without a condition
+        with torch.no_grad():
+            terms = vae(judged.rows, vae.noise(200, len(test)), densities=True)
+            assert terms.log_pz is not None
+            assert terms.log_qz is not None
+            log_weights = terms.log_px.sum(-1) + terms.log_pz - terms.log_qz
+        expected = factors.log_prob(Batch(judged.rows.x.double() - condition.double() @ found.T))
+        torch.testing.assert_close(log_weights.mean(0).double(), expected, rtol=1e-3, atol=1e-2)
+        assert log_weights.std(0).max() < 0.01, "the posterior is exact, so that every draw weighs the same"
