@@ -1,19 +1,25 @@
 """`VAEImputer`: empty cells filled by a VAE, as scikit-learn knows imputers."""
 
+import glob
 from collections.abc import Sequence
 from typing import Any, Literal, Self
 
+import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from vae_lightning.config.settings import AUTO
 from vae_lightning.errors import check_parameter, is_count
 from vae_lightning.estimator.estimator import RandomState, VAEEstimator, seed_of
 from vae_lightning.estimator.rows import Given, check_rows
 from vae_lightning.inference.imputation import NUM_SAMPLES
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.inference.scoring import NUM_SAMPLES as SCORE_SAMPLES
+
+FEWEST_ROWS = 50
+"""Observed values from which on a map to normal scores can be learned and tried."""
 
 
 class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -26,7 +32,8 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     Args:
         likelihood: p(x|z): ``auto`` for a family for each column, by what it holds, or one for all, as
-            :class:`VAEEstimator` has it.
+            :class:`VAEEstimator` has it. Under ``auto`` numbers with fractions are gaussian after ``gaussianize``,
+            also where few different ones make them as good as categories: their distances say what is near.
         latent_dim: as :class:`VAEEstimator` has it, and so are all up to ``validation_fraction``.
         hidden_dims: widths of the encoder.
         learning_rate: Adam's greatest step size.
@@ -100,7 +107,12 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         check_parameter("VAEImputer", "num_samples", legal, "a whole number from 1 on", self.num_samples)
         self._seed = seed_of(self.random_state)
         parameters = {**self.get_params(deep=False), "random_state": self._seed, "num_samples": SCORE_SAMPLES}
-        check_rows(self, X, self.likelihood, reset=True)
+        rows = check_rows(self, X, self.likelihood, reset=True)
+        fractions = find_fractions(rows) if self.likelihood == AUTO else []
+        if fractions:
+            names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(self.n_features_in_)])
+            asked = {glob.escape(str(names[index])): "gaussian" for index in fractions}
+            parameters |= {"likelihood_options": {"columns": asked}, "preprocess": "gaussianize"}
         self.estimator_ = VAEEstimator(**parameters).fit(X)
         # Draws do not need the digits, and take half the time.
         self.model_: VAEModel = self.estimator_.model_.float()
@@ -126,3 +138,15 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def __sklearn_is_fitted__(self) -> bool:
         """A fit that failed at its beginning leaves no model."""
         return hasattr(self, "model_")
+
+
+def find_fractions(rows: np.ndarray | pd.DataFrame) -> list[int]:
+    """The places of columns of more than two numbers, some of which are no whole ones."""
+    found = []
+    for index, (_, series) in enumerate(pd.DataFrame(rows).items()):
+        if not pd.api.types.is_numeric_dtype(series) or pd.api.types.is_bool_dtype(series):
+            continue
+        seen = series.dropna().to_numpy(np.float64)
+        if len(seen) >= FEWEST_ROWS and (seen % 1 != 0).any() and len(np.unique(seen)) > 2:
+            found.append(index)
+    return found
