@@ -11,7 +11,9 @@ from sklearn.utils.validation import check_is_fitted
 from vae_lightning.errors import check_parameter, is_count
 from vae_lightning.estimator.estimator import RandomState, VAEEstimator, seed_of
 from vae_lightning.estimator.rows import Given, check_rows
+from vae_lightning.inference.imputation import NUM_SAMPLES
 from vae_lightning.inference.model import VAEModel
+from vae_lightning.inference.scoring import NUM_SAMPLES as SCORE_SAMPLES
 
 
 class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -69,7 +71,7 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         max_epochs: int | Literal["auto"] = "auto",
         patience: int | Literal["auto"] = "auto",
         validation_fraction: float = 0.1,
-        num_samples: int = 100,
+        num_samples: int = NUM_SAMPLES,
         accelerator: str = "cpu",
         random_state: RandomState = None,
         verbose: bool | int = True,
@@ -97,7 +99,7 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         legal = is_count(self.num_samples)
         check_parameter("VAEImputer", "num_samples", legal, "a whole number from 1 on", self.num_samples)
         self._seed = seed_of(self.random_state)
-        parameters = {**self.get_params(deep=False), "random_state": self._seed, "num_samples": 64}
+        parameters = {**self.get_params(deep=False), "random_state": self._seed, "num_samples": SCORE_SAMPLES}
         check_rows(self, X, self.likelihood, reset=True)
         self.estimator_ = VAEEstimator(**parameters).fit(X)
         # Draws do not need the digits, and take half the time.

@@ -16,12 +16,11 @@ from vae_lightning.likelihoods.support import BINARY, Support
 from vae_lightning.model.noise import normal_noise
 from vae_lightning.model.vae import VAE
 
-NUM_SAMPLES = 100
+NUM_SAMPLES = 200
 """Draws that a cell's guess is made of: their mean lies within a tenth of a standard deviation of the true one."""
-TURNS = 5
-"""Draws that each chain of a row gives, after as many that only lead it away from where it began."""
-
-
+TURNS = 20
+"""Draws that each chain of a row gives, after as many that only lead it away from where it began. An encoder that was
+trained on whole rows starts a row with holes far off: five turns left 90 % intervals that hold 82 %, twenty 88 %."""
 PRIOR_SHARE = 0.25
 """Of the importance samples, how many come from the prior."""
 
