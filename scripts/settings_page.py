@@ -13,7 +13,7 @@ import yaml
 
 from vae_lightning.config.instantiate import TARGET, import_class, legal_keys
 from vae_lightning.config.overrides import CONF
-from vae_lightning.config.settings import FAMILIES, FROM_ROWS, GIVEN, RowOptions
+from vae_lightning.config.settings import AUTO, FAMILIES, FROM_ROWS, GIVEN, AutoOptions, RowOptions
 from vae_lightning.data.sources.base import Source
 from vae_lightning.model.parts import NAME
 from vae_lightning.model.vae import VAE
@@ -98,6 +98,8 @@ def _class_of(group: str, node: Mapping[str, Any]) -> Callable[..., Any]:
         return VAE
     if TARGET in node:
         return import_class(node, group)
+    if node[NAME] == AUTO:
+        return AutoOptions
     return (FAMILIES[group][0] if group in FAMILIES else Source).named(node[NAME], group)
 
 

@@ -5,8 +5,11 @@ import pkgutil
 import re
 import runpy
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -80,6 +83,30 @@ def run(document: Path, settings: list[str], fails: str = "-") -> None:
             if line != "pytest":
                 short = A_TOUCH if " -m " in line else settings
                 assert type_in(line, short) == line.startswith(fails), line
+
+
+def test_the_page_on_tables_runs_on_some_rows_of_adult(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared_data: Callable[[str], dict[str, np.ndarray]]
+) -> None:
+    stored = shared_data("hivae_adult.npz")
+    words = "age workclass fnlwgt education marital occupation relationship race sex gain loss hours"
+    names = words.split(" ")
+    rows = pd.DataFrame(stored["x"][:1500], columns=names)
+    is_text = [str(kind).startswith("cat") for kind in stored["types"]]
+    for name in np.array(names)[is_text]:
+        rows[name] = rows[name].map(lambda code, name=name: f"{name} {code:.0f}", na_action="ignore")
+    rows["sex"] = np.where(stored["x"][:1500, 8] == 1, "Male", "Female")
+    monkeypatch.chdir(tmp_path)
+    rows.to_csv("adult.csv", index=False)
+    run(DOCS / "tables.md", A_TOUCH, fails="vae-lightning doctor")
+    drawn, filled = pd.read_csv("synthetic.csv"), pd.read_csv("full.csv")
+    assert list(drawn) == list(filled) == names
+    assert set(drawn["workclass"]) <= set(rows["workclass"].dropna())
+    assert (pd.read_csv("women.csv")["sex"] == "Female").all()
+    assert not filled.isna().any(axis=None)
+    kept = rows.notna().to_numpy()
+    assert (filled.to_numpy()[kept] == rows.to_numpy()[kept]).all()
+    assert len(pd.read_csv("many.csv")) == 5 * len(rows)
 
 
 def similar(line: str) -> str:

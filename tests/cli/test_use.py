@@ -270,9 +270,9 @@ BAD_ROWS: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
         lambda t: t.assign(age=[*t["age"][:4], "old", *t["age"][5:]]),
         "'age' must hold numbers: 1 of 60 values .*'old' in row 5",
     ),
-    "missing value": (
-        lambda t: t.assign(height=t["height"].where(t.index != 7)),
-        "1 of 240 .* the first in row 8, column 'height'",
+    "infinite value": (
+        lambda t: t.assign(height=t["height"].where(t.index != 7, np.inf)),
+        "1 of 240 values are infinite, the first in row 8, column 'height'",
     ),
     "no rows": (lambda t: t.iloc[:0], "holds no rows"),
 }

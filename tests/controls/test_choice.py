@@ -56,7 +56,7 @@ def test_every_control_scores_rows_in_nats_of_the_same_measure(name: str) -> Non
     torch.testing.assert_close(control.log_prob(Batch(test[:7])), scores[:7], atol=1e-4, rtol=0)
     independent = likelihood.independent_columns(rows_of(train)).log_prob(test).double().sum(-1)
     if "fixed" not in name and "shared" not in name and "optimal" not in name:
-        # A normal in a Laplace distribution's place loses 0.07 a column, in that of a t of 3 degrees of freedom 0.2.
+        # A normal in a Laplace distribution's place loses 0.07 a column, in that of a t with ν = 3 0.2.
         slack = {"laplace": 0.6, "student_t": 1.8}.get(name.split()[0], 0.05)
         assert float(scores.mean()) == pytest.approx(float(independent.mean()), abs=slack)
     control.words.encode("ascii")

@@ -23,6 +23,8 @@ ABSENT = ("experiment", "sweep")
 """The groups of which nothing is chosen by default."""
 MAYBE_VALUED = {"--info", "-i"}
 SWEEPING = re.compile(r"\+*(sweep=(?!null$)|hydra\.mode=MULTIRUN$)")
+OF_LIKELIHOOD = re.compile(r"(^|[.~])likelihood([.:]|$)")
+"""A name that says which likelihood, or a sweep's."""
 RESUME = re.compile(r"resume=(?!null$)")
 AGAIN = "auto"
 """``resume=auto``: go on where there is something to go on with, else begin; the directory is the command's own."""
@@ -52,7 +54,7 @@ def prepare_overrides(arguments: Sequence[str], conf: Path = CONF, *, sweeps: bo
     if OWN_CONF & set(flags):
         return [*flags, *overrides]
     settings = _flatten(yaml.safe_load((conf / "train.yaml").read_text(encoding="utf-8")))
-    checked = [_check(override, names, settings, conf) for override in _choose_families(_choose_table(overrides))]
+    checked = [_check(override, names, settings, conf) for override in _choose_families(_choose_table(overrides), conf)]
     return [*flags, *filter(None, checked)]
 
 
@@ -110,10 +112,12 @@ def _choose_table(overrides: Sequence[str]) -> list[str]:
     return ["data=table", *overrides] if wants_table else list(overrides)
 
 
-def _choose_families(overrides: Sequence[str]) -> list[str]:
+def _choose_families(overrides: Sequence[str], conf: Path) -> list[str]:
     """A table's columns may be of any kind: unless something else says what they are, each gets a family of its own."""
-    names = {override.lstrip("+").partition("=")[0] for override in overrides}
-    is_decided = {"experiment", "resume"} & names or "likelihood" in map(group_of, names)
+    named = dict(override.lstrip("+").partition("=")[::2] for override in overrides)
+    sweep = conf / "sweep" / f"{named.get('sweep')}.yaml"
+    words = [*named, *(sweep.read_text(encoding="utf-8").split() if sweep.is_file() else ())]
+    is_decided = {"experiment", "resume"} & set(named) or any(OF_LIKELIHOOD.search(word) for word in words)
     return list(overrides) if is_decided or "data=table" not in overrides else ["likelihood=auto", *overrides]
 
 

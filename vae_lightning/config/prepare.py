@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from vae_lightning.config.cautions import find_cautions
-from vae_lightning.config.instantiate import call
+from vae_lightning.config.instantiate import call, with_defaults
 from vae_lightning.config.recipe import fit_to_rows
 from vae_lightning.config.record import make_record
-from vae_lightning.config.settings import Settings, source_arguments, source_class
+from vae_lightning.config.settings import FAMILIES, Settings, source_arguments, source_class
 from vae_lightning.console import log
 from vae_lightning.data.checks import check_batch_size, check_support
 from vae_lightning.data.conditions import Conditions
@@ -29,7 +29,7 @@ from vae_lightning.data.wording import count, shorten
 from vae_lightning.errors import ConfigError, Notice, Setting
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.likelihoods.base import Likelihood
-from vae_lightning.model.parts import build_part, build_vae
+from vae_lightning.model.parts import BLOCKS, NAME, build_part, build_vae
 from vae_lightning.model.start import start_model
 
 
@@ -102,13 +102,18 @@ def prepare(settings: Settings, dataset: Dataset) -> Prepared:
 def _choose_families(settings: Settings, dataset: Dataset) -> tuple[Settings, Scaling, list[list[str]]]:
     """The settings with a family for each column in the place of ``auto``, each column's scaling, fitted, and why."""
     asked, bounded = settings.likelihood["columns"], settings.likelihood["bounded"]
-    choices = infer_choices(dataset, asked, settings.rows.preprocess)
+    choices = infer_choices(dataset, asked or {}, settings.rows.preprocess)
     log.info(
         f"What each column is taken for (likelihood.columns.NAME=FAMILY for another):\n{describe_choices(choices)}"
     )
     node = {**by_column(choices, "scaling"), "bounded": bounded, "decimals": [choice.decimals for choice in choices]}
     scaling = build_part(Scaling, node, "data.preprocess", num_columns=len(dataset.columns))  # type: ignore[type-abstract]
-    chosen = replace(settings, likelihood=by_column(choices, "family"))
+    likelihood = by_column(choices, "family")
+    if BLOCKS not in likelihood:  # one family: recorded with its defaults, as if it had been typed
+        likelihood = with_defaults(
+            likelihood, Likelihood.named(likelihood[NAME], "likelihood"), FAMILIES["likelihood"][1]
+        )
+    chosen = replace(settings, likelihood=likelihood)
     return chosen, scaling.fit(dataset.train), tabulate_choices(choices)
 
 

@@ -94,19 +94,20 @@ class RowOptions:
 
 @dataclass(frozen=True)
 class AutoOptions:
-    """The settings of ``likelihood=auto``.
+    """A family for each column, by what it holds.
 
     Args:
         columns: families by name of column or by pattern, where the choice is not left to the rows
         bounded: whether draws keep to the range that each column has in the training rows
     """
 
-    columns: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, str] | None = None
     bounded: bool = True
 
     def __post_init__(self) -> None:
         names = sorted(Likelihood.families())
-        legal = isinstance(self.columns, Mapping) and all(name in names for name in self.columns.values())
+        asked = {} if self.columns is None else self.columns
+        legal = isinstance(asked, Mapping) and all(name in names for name in asked.values())
         check_parameter("likelihood", "columns", legal, f"columns with one of {', '.join(names)} each", self.columns)
         check_parameter("likelihood", "bounded", isinstance(self.bounded, bool), "true or false", self.bounded)
 

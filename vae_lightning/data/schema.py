@@ -123,8 +123,8 @@ def by_column(choices: Sequence[Choice], what: str) -> dict[str, Any]:
             block |= {key: [*block[key], *node[key]] for key in OWN if key in node}
     for block in blocks.values():
         block.pop("size", None)
-    if what == "family" and len(blocks) == 1:
-        block = next(iter(blocks.values()))
+    block = next(iter(blocks.values()))
+    if what == "family" and len(blocks) == 1 and block["name"] in Likelihood.families():
         return {key: value for key, value in block.items() if key != "columns"}
     return {"name": "by_column", "blocks": list(blocks.values())}
 

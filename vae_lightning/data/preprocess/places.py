@@ -61,5 +61,11 @@ class Places(Scaling):
         return torch.where(torch.isnan(wide), torch.nan, places).to(torch.float32)
 
     def inverse(self, u: Tensor) -> Tensor:
-        place = u.nan_to_num().round().clamp(0, self.known.shape[1] - 1).long().reshape(-1, self.num_columns)
+        place = (
+            torch.where(torch.isnan(u), 0.0, u)
+            .round()
+            .clamp(0, self.known.shape[1] - 1)
+            .long()
+            .reshape(-1, self.num_columns)
+        )
         return self.known.T.gather(0, place).reshape(u.shape)
