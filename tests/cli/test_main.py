@@ -167,7 +167,7 @@ def test_console_command_is_the_same_program(here: Path) -> None:
 def test_a_mistake_leaves_nothing_that_looks_finished(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = here / "my.csv"
     table.write_text("a,b\n" + "\n".join(f"{-3.1 + i * 0.1},{i % 7}" for i in range(60)))
-    said = refused(capsys, "data=table", "data.path=my.csv", "data.batch_size=8")
+    said = refused(capsys, "data=table", "data.path=my.csv", "likelihood=bernoulli", "data.batch_size=8")
     assert "likelihood=gaussian" in said
     assert "-3.1" in said
     assert not list(here.rglob("summary.json"))
@@ -197,7 +197,7 @@ def test_help_is_quick_and_lists_what_can_be_chosen(here: Path) -> None:
     # Processor time, because other work on the machine does not count against us.
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert done.returncode == 0
-    assert "likelihood: bernoulli, continuous_bernoulli, gaussian" in done.stdout
+    assert "likelihood: auto, bernoulli, categorical, continuous_bernoulli" in done.stdout
     assert "torch" not in done.stderr.replace("vae_lightning", "")
     assert seconds < 3, "1.5 s are promised; this bound leaves room for a slow machine"
 
