@@ -34,6 +34,7 @@ from vae_lightning import VAEEstimator
 from vae_lightning.data.store import RowsInMemory
 from vae_lightning.doctor.runs.trained import Trained, examine_model
 from vae_lightning.errors import ConfigError, DataError, RunError
+from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.runs.fitting import _flushes_denormal
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -292,7 +293,7 @@ def test_other_likelihoods_score_what_they_should() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "must_be"),
     [
-        ("likelihood", "gauss", "one of bernoulli, continuous_bernoulli, gaussian, laplace, poisson"),
+        ("likelihood", "gauss", f"one of {', '.join([*Likelihood.families(), 'auto'])}"),
         ("likelihood_options", ["variance"], "a dict of the likelihood's settings or None"),
         ("latent_dim", 0, "a whole number from 1 on, or auto"),
         ("latent_dim", 2.0, "a whole number from 1 on, or auto"),
