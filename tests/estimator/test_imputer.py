@@ -82,6 +82,17 @@ def test_a_frame_of_any_kind_stays_what_it_is(frame: pd.DataFrame) -> None:
     assert len(imputer.model_.impute(frame, draws=2)) == 2
 
 
+def test_truth_values_among_which_some_are_missing_stay_truth_values() -> None:
+    """pandas keeps them as objects: 1 and 0 stood in the holes, which are equal to no text of True and False."""
+    draws = np.random.default_rng(0)
+    z = draws.normal(size=200)
+    frame = pd.DataFrame({"z": z, "up": pd.Series(z > 0, dtype=object).mask(draws.random(200) < 0.2, None)})
+    imputer = VAEImputer(**TINY).fit(frame)
+    assert imputer.model_.columns[1].dtype == "bool"
+    for table in (imputer.transform(frame), *imputer.model_.impute(frame, draws=2)):
+        assert set(table["up"].map(type)) == {bool}
+
+
 def test_new_rows_may_hold_what_training_did_not() -> None:
     """A whole number that was never seen tells nothing, and a pipeline must not break over it."""
     draws = np.random.default_rng(0)

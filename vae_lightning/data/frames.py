@@ -242,7 +242,9 @@ def _as_given(series: pd.Series, values: np.ndarray, column: Column, fractions: 
         known = dict(zip(as_texts(pd.Series(given)), given, strict=True))
         return [known.get(text, text) for text in _uncode(values, column.levels)]
     is_number = not column.is_date
-    found = values if is_number and fractions else cast_values(values, column.dtype)
+    is_truth = series.dtype.kind == "O" and len(observed) > 0 and observed.map(lambda one: isinstance(one, bool)).all()
+    dtype = "bool" if is_truth else column.dtype
+    found = values if is_number and fractions else cast_values(values, dtype)
     if is_number and isinstance(series.dtype, np.dtype) and series.dtype.kind == "f":
         return np.asarray(found, dtype=np.float64)
     if series.dtype.kind == "M" and getattr(series.dtype, "tz", None):

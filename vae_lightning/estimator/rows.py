@@ -66,7 +66,9 @@ def learn_columns(rows: np.ndarray | pd.DataFrame, X: Given, names: list[str]) -
 
 
 def _code(frame: pd.DataFrame) -> tuple[tuple[Column, ...], np.ndarray]:
-    sheet = Sheet(frame.reset_index(drop=True), "the rows given")
+    # Of truth values some of which are missing pandas makes a column of objects.
+    truths = {name for name, values in frame.items() if values.dropna().map(lambda one: isinstance(one, bool)).all()}
+    sheet = Sheet(frame.reset_index(drop=True), "the rows given", truths=frozenset(map(str, truths)))
     coded = []
     for name in frame.columns:
         series = sheet.frame[name]

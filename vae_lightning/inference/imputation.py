@@ -20,7 +20,8 @@ NUM_SAMPLES = 200
 """Draws that a cell's guess is made of: their mean lies within a tenth of a standard deviation of the true one."""
 TURNS = 20
 """Draws that each chain of a row gives, after as many that only lead it away from where it began. An encoder that was
-trained on whole rows starts a row with holes far off: five turns left 90 % intervals that hold 82 %, twenty 88 %."""
+trained on whole rows starts a row with holes far off: 90 % intervals of 100 draws held 82 % with five turns, 86 % with
+twenty, and 88 % of 200 draws."""
 PRIOR_SHARE = 0.25
 """Of the importance samples, how many come from the prior."""
 
