@@ -118,11 +118,11 @@ def _choose_families(settings: Settings, dataset: Dataset) -> tuple[Settings, Sc
 
 
 def _describe(dataset: Dataset, scaling: Scaling, reason: str) -> None:
-    sizes = " / ".join(f"{len(rows):,}" for rows in (dataset.train, dataset.valid, dataset.test))
+    sizes = " / ".join(f"{len(rows):,}" for rows in dataset.parts)
     log.info(f"Data: {dataset.name}, {len(dataset.columns):,} columns, {sizes} rows (train / validation / test).")
     log.info(f"Preprocessing: {scaling.words}, {reason}.")
     if dataset.has_holes:
-        holes = sum(int(np.isnan(part.x).sum()) for part in (dataset.train, dataset.valid, dataset.test))
+        holes = sum(int(np.isnan(part.x).sum()) for part in dataset.parts)
         log.info(
             f"{count(holes, 'cell')} are empty: they count for nothing in the loss, and the encoder is told which."
         )

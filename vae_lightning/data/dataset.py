@@ -88,13 +88,13 @@ class Dataset:
     @property
     def has_holes(self) -> bool:
         """Whether any cell of any part is empty."""
-        return any(part.has_holes for part in self._parts)
+        return any(part.has_holes for part in self.parts)
 
     @cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits that change with any value, shape, dtype, column name or split."""
         digest = hashlib.sha256(self._headers)
-        for part in self._parts:
+        for part in self.parts:
             for values in (part.x, *(() if part.condition is None else (part.condition,))):
                 digest.update(f"{values.shape} {values.dtype.str}".encode())
                 digest.update(np.ascontiguousarray(values).data)
@@ -104,7 +104,7 @@ class Dataset:
     def rows_fingerprint(self) -> str:
         """Sixteen hex digits that change with any row or column name, and not with how the rows are split."""
         digest = hashlib.sha256(self._headers)
-        wholes = [p.x if p.condition is None else np.hstack([p.x, p.condition]) for p in self._parts]
+        wholes = [p.x if p.condition is None else np.hstack([p.x, p.condition]) for p in self.parts]
         digest.update(np.sort(np.concatenate([_row_hashes(x) for x in wholes])).data)
         return digest.hexdigest()[:16]
 
@@ -115,7 +115,8 @@ class Dataset:
         return repr([*columns, told] if told else columns).encode()
 
     @property
-    def _parts(self) -> tuple[Rows, ...]:
+    def parts(self) -> tuple[Rows, Rows, Rows]:
+        """Training, validation and test rows."""
         return self.train, self.valid, self.test
 
     @property

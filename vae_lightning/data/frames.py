@@ -69,17 +69,12 @@ def to_number(value: Any, column: Column, words: str | None = None) -> float:
         DataError: when it can be none of the column's.
     """
     series = pd.Series([value], dtype=object)
-    if column.levels is not None:
-        (number,), wrong = to_codes(series, column.levels)
-        words = words or f"one of {shorten(map(repr, column.levels), 10)}"
-    elif column.is_date:
-        (number,), wrong = to_days(series)
-        words = words or "a date"
-    else:
-        is_truth = column.dtype == "bool" and str(value) in (*TRUE, *FALSE)
-        numbers, wrong = as_numbers(pd.Series([str(value) in TRUE]) if is_truth else series)
-        number = np.nan if wrong.any() else numbers.to_numpy(np.float64)[0]
-        words = words or "a number"
+    if column.dtype == "bool" and str(value) in (*TRUE, *FALSE):
+        series = pd.Series([str(value) in TRUE])
+    (number,), wrong = _column_values(series, column)
+    if words is None:
+        levels = None if column.levels is None else f"one of {shorten(map(repr, column.levels), 10)}"
+        words = levels or ("a date" if column.is_date else "a number")
     if wrong.any() or not np.isfinite(number):
         raise DataError(f"The column {column.name!r} must be {words}. Got {value!r} instead.")
     return float(number)
@@ -115,21 +110,25 @@ def _check_present(rows: pd.DataFrame, names: Sequence[str], noun: str) -> None:
         raise DataError(f"The rows name {count(len(twice), 'column')} more than once: {shorten(map(repr, twice))}.")
 
 
+def _column_values(series: pd.Series, column: Column) -> tuple[np.ndarray, np.ndarray]:
+    """A column as a matrix holds it, float64, and which of its values are none that it may hold."""
+    if column.levels is not None:
+        return to_codes(series, column.levels)
+    if column.is_date:
+        return to_days(series)
+    numbers, wrong = as_numbers(series)
+    return np.full(len(series), np.nan) if wrong.any() else numbers.to_numpy(np.float64), wrong
+
+
 def _frame_values(rows: pd.DataFrame, columns: Sequence[Column]) -> np.ndarray:
     values = np.empty(rows.shape, dtype=np.float64)
     for position, column in enumerate(columns):
         series = rows[column.name]
-        if column.levels is not None:
-            values[:, position], wrong = to_codes(series, column.levels)
-            what = f"one of {count(len(column.levels), 'known text')} ({shorten(map(repr, column.levels))})"
-        elif column.is_date:
-            values[:, position], wrong = to_days(series)
-            what = "dates"
-        else:
-            numbers, wrong = as_numbers(series)
-            values[:, position] = np.nan if wrong.any() else numbers.to_numpy()
-            what = "numbers"
+        values[:, position], wrong = _column_values(series, column)
         if wrong.any():
+            what = "dates" if column.is_date else "numbers"
+            if column.levels is not None:
+                what = f"one of {count(len(column.levels), 'known text')} ({shorten(map(repr, column.levels))})"
             row = int(wrong.argmax())
             raise DataError(
                 f"The column {column.name!r} must hold {what}: {int(wrong.sum()):,} of {count(len(wrong), 'value')} "

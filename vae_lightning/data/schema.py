@@ -84,19 +84,23 @@ def infer_choices(dataset: Dataset, asked: Mapping[str, str], preprocess: str | 
                 f"likelihood.columns: there is no column {pattern!r} in {dataset.name}. "
                 f"{did_you_mean(pattern, names) or f'Its columns are {shorten(names, 10)}.'}"
             )
-    values = [np.concatenate([part.x[:, i] for part in _parts(dataset)]) for i in range(len(names))]
-    num_fitted = len(dataset.train) + len(dataset.valid)
     choices = []
-    for column, x in zip(dataset.columns, values, strict=True):
+    for index, column in enumerate(dataset.columns):
+        train, valid, test = (_observed(part.x[:, index]) for part in dataset.parts)
+        fitted = np.concatenate([train, valid])
+        known = np.unique(np.concatenate([fitted, test]))
+        decimals = None if column.is_date else find_decimals(known)
         family = next((asked[pattern] for pattern in asked if fnmatch.fnmatch(column.name, pattern)), None)
-        seen = x[~np.isnan(x)].astype(np.float64)
-        known = np.unique(seen)
-        fitted = x[:num_fitted].astype(np.float64)
-        fitted = fitted[~np.isnan(fitted)]
-        choose = _choose if family is None else _as_asked
-        choice = choose(column, known, fitted, preprocess, family or "")
-        choices.append(replace(choice, decimals=None if column.is_date else find_decimals(known)))
+        if family is None:
+            choice = _choose(column, known, fitted, preprocess, decimals)
+        else:
+            choice = _as_asked(column, known, fitted, preprocess, family)
+        choices.append(replace(choice, decimals=decimals))
     return choices
+
+
+def _observed(x: np.ndarray) -> np.ndarray:
+    return x[~np.isnan(x)].astype(np.float64)
 
 
 def find_decimals(known: np.ndarray) -> int | None:
@@ -116,13 +120,12 @@ def by_column(choices: Sequence[Choice], what: str) -> dict[str, Any]:
     blocks: dict[str, dict[str, Any]] = {}
     for index, choice in enumerate(choices):
         node: Node = getattr(choice, what)
-        key = repr(sorted((name, value) for name, value in node.items() if name not in OWN))
+        # Columns with as many known values share a block.
+        key = repr([(name, np.shape(value) if name in OWN else value) for name, value in sorted(node.items())])
         block = blocks.setdefault(key, {**node, "columns": []})
         block["columns"].append(index)
         if len(block["columns"]) > 1:
             block |= {key: [*block[key], *node[key]] for key in OWN if key in node}
-    for block in blocks.values():
-        block.pop("size", None)
     block = next(iter(blocks.values()))
     if what == "family" and len(blocks) == 1 and block["name"] in Likelihood.families():
         return {key: value for key, value in block.items() if key != "columns"}
@@ -161,11 +164,7 @@ def _words(choice: Choice) -> str:
     return words if scaling in ("none", "places", "hurdle") else f"{words}, {scaling}"
 
 
-def _parts(dataset: Dataset) -> tuple[Any, ...]:
-    return dataset.train, dataset.valid, dataset.test
-
-
-def _choose(column: Column, known: np.ndarray, x: np.ndarray, preprocess: str | None, _: str) -> Choice:
+def _choose(column: Column, known: np.ndarray, x: np.ndarray, preprocess: str | None, decimals: int | None) -> Choice:
     """By what the values are, and where that leaves several families, by measurement."""
     if column.levels is not None:
         levels = len(column.levels)
@@ -175,7 +174,6 @@ def _choose(column: Column, known: np.ndarray, x: np.ndarray, preprocess: str | 
         if set(known.tolist()) <= {0.0, 1.0}:
             return Choice(column, {"name": "bernoulli"}, {"name": "none"}, "0 and 1", "two values")
         return Choice(column, _categorical(len(known)), _places(known), "two numbers", "two values")
-    decimals = None if column.is_date else find_decimals(known)
     candidates = _repeated(known, len(x)) if decimals is not None else []
     if decimals == 0:
         candidates += _counts(known)
@@ -185,7 +183,7 @@ def _choose(column: Column, known: np.ndarray, x: np.ndarray, preprocess: str | 
     elif not candidates or decimals != 0 or len(known) > MANY:
         candidates += _real(preprocess)
     kind = "dates" if column.is_date else "whole numbers" if decimals == 0 else "real numbers"
-    losses = [_held_out_loss(x, family, scaling) for family, scaling in candidates]
+    losses = [_held_out_loss(x, family, scaling, decimals or 0) for family, scaling in candidates]
     best = 0
     for index, loss in enumerate(losses):
         if loss < losses[best] - GAIN:
@@ -230,7 +228,7 @@ def _categorical(levels: int) -> Node:
 
 
 def _places(known: np.ndarray) -> Node:
-    return {"name": "places", "size": len(known), "known": [known.tolist()]}
+    return {"name": "places", "known": [known.tolist()]}
 
 
 def _repeated(known: np.ndarray, num_rows: int) -> list[tuple[Node, Node]]:
@@ -243,8 +241,7 @@ def _counts(known: np.ndarray) -> list[tuple[Node, Node]]:
     """Families of counts, where the numbers are none too many to be told apart."""
     if known.min() < 0 or known.max() > MOST_COUNT:
         return []
-    names = [name for name in ("poisson", "negative_binomial") if name in Likelihood.families()]
-    return [({"name": name}, {"name": "none"}) for name in names]
+    return [({"name": name}, {"name": "none"}) for name in ("poisson", "negative_binomial")]
 
 
 def _find_shared(x: np.ndarray) -> float | None:
@@ -255,16 +252,19 @@ def _find_shared(x: np.ndarray) -> float | None:
 
 def _real(preprocess: str | None) -> list[tuple[Node, Node]]:
     """Families of real numbers."""
-    scalings = [name for name in ("standardize", "gaussianize") if name in Scaling.families()]
-    return [({"name": "gaussian"}, {"name": name}) for name in ([preprocess] if preprocess else scalings)]
+    scalings = (preprocess,) if preprocess else ("standardize", "gaussianize")
+    return [({"name": "gaussian"}, {"name": name}) for name in scalings]
 
 
 def _name(family: Node, scaling: Node) -> str:
     return str(family["name"] if scaling["name"] in ("none", "places", "hurdle") else scaling["name"])
 
 
-def _held_out_loss(x: np.ndarray, family: Node, scaling: Node) -> float:
-    """-log p of every fifth value under the family fitted to the others, mean, nats in data units; inf if illegal."""
+def _held_out_loss(x: np.ndarray, family: Node, scaling: Node, decimals: int = 0) -> float:
+    """-log p of every fifth value under the family fitted to the others, mean, nats in data units; inf if illegal.
+
+    A probability of a number is one of the interval that is rounded to it, of ``decimals``.
+    """
     x = x[:: -(-len(x) // MOST_ROWS)]
     held_out = np.arange(len(x)) % EVERY == 0
     if held_out.all():
@@ -279,13 +279,12 @@ def _held_out_loss(x: np.ndarray, family: Node, scaling: Node) -> float:
     log_prob = predictive.log_prob(u_valid).double()
     if not likelihood.is_probability:
         log_prob = log_prob + map_.log_slopes(u_valid)
-    elif "known" in scaling:
-        # A probability of a number is one of the interval that is rounded to it.
-        log_prob = log_prob + math.log(10.0) * (find_decimals(np.asarray(scaling["known"])) or 0)
+    else:
+        log_prob = log_prob + math.log(10.0) * decimals
     loss = -float(log_prob.mean())
     return loss if math.isfinite(loss) else math.inf
 
 
 def _build(base: Any, node: Node) -> Any:
-    options = {key: value for key, value in node.items() if key not in ("name", "size")}
+    options = {key: value for key, value in node.items() if key != "name"}
     return base.named(node["name"], "likelihood", recorded=True)(num_columns=1, **options)

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, DensityMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import Tags, check_array, check_random_state
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from vae_lightning.config.settings import AUTO
@@ -22,7 +22,7 @@ from vae_lightning.data.split import split_off
 from vae_lightning.errors import Setting, UserError, check_parameter, is_count
 from vae_lightning.estimator.directory import DirectoryMixin
 from vae_lightning.estimator.pages import PagesMixin
-from vae_lightning.estimator.rows import check_rows, learn_columns
+from vae_lightning.estimator.rows import TakesHolesMixin, check_rows, learn_columns
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.likelihoods.family import Family
 from vae_lightning.networks.mlp import ACTIVATIONS
@@ -47,7 +47,7 @@ PARAMETERS = {
 """The estimator's parameters by the settings that they stand for."""
 
 
-class VAEEstimator(PagesMixin, DirectoryMixin, TransformerMixin, DensityMixin, BaseEstimator):
+class VAEEstimator(TakesHolesMixin, PagesMixin, DirectoryMixin, TransformerMixin, DensityMixin, BaseEstimator):
     r"""A variational autoencoder as a scikit-learn transformer, density and anomaly score.
 
     It maximises the evidence lower bound, in nats per row,
@@ -181,10 +181,7 @@ class VAEEstimator(PagesMixin, DirectoryMixin, TransformerMixin, DensityMixin, B
         """
         self._check_parameters()
         rows = check_rows(self, X, self.likelihood, reset=True)
-        names = [
-            str(name) for name in getattr(self, "feature_names_in_", [f"x{i}" for i in range(self.n_features_in_)])
-        ]
-        columns, x = learn_columns(rows, X, names)
+        columns, x = learn_columns(rows, X, self._names)
         seed = seed_of(self.random_state)
         dataset = self._dataset(x, columns, seed)
         try:
@@ -245,16 +242,6 @@ class VAEEstimator(PagesMixin, DirectoryMixin, TransformerMixin, DensityMixin, B
         check_parameter("sample", "n_samples", is_count(n_samples), "a whole number from 1 on", n_samples)
         drawn = self.model_.sample(int(n_samples), seed=seed_of(random_state))
         return drawn if hasattr(self, "feature_names_in_") else drawn.to_numpy()
-
-    def __sklearn_tags__(self) -> Tags:
-        """Empty cells may be anywhere."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """A fit that failed or was interrupted at its beginning has seen rows, and leaves no model."""
-        return hasattr(self, "model_")
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the rows: a pickle is a model, not a table."""

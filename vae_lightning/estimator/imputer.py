@@ -7,13 +7,12 @@ from typing import Any, Literal, Self
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
-from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from vae_lightning.config.settings import AUTO
 from vae_lightning.errors import check_parameter, is_count
 from vae_lightning.estimator.estimator import RandomState, VAEEstimator, seed_of
-from vae_lightning.estimator.rows import Given, check_rows
+from vae_lightning.estimator.rows import Given, TakesHolesMixin, check_rows
 from vae_lightning.inference.imputation import NUM_SAMPLES
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.inference.scoring import NUM_SAMPLES as SCORE_SAMPLES
@@ -22,7 +21,7 @@ FEWEST_ROWS = 50
 """Observed values from which on a map to normal scores can be learned and tried."""
 
 
-class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class VAEImputer(TakesHolesMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Fills empty cells with what a variational autoencoder makes of the row's other cells.
 
     A number becomes its conditional mean, a text or one of two values the likeliest one; ``model_.impute(X, draws=10)``
@@ -110,8 +109,7 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         rows = check_rows(self, X, self.likelihood, reset=True)
         fractions = find_fractions(rows) if self.likelihood == AUTO else []
         if fractions:
-            names = getattr(self, "feature_names_in_", [f"x{i}" for i in range(self.n_features_in_)])
-            asked = {glob.escape(str(names[index])): "gaussian" for index in fractions}
+            asked = {glob.escape(self._names[index]): "gaussian" for index in fractions}
             parameters |= {"likelihood_options": {"columns": asked}, "preprocess": "gaussianize"}
         self.estimator_ = VAEEstimator(**parameters).fit(X)
         # Draws do not need the digits, and take half the time.
@@ -128,16 +126,6 @@ class VAEImputer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if not isinstance(X, pd.DataFrame):
             return self.model_.impute(rows, num_samples=self.num_samples, seed=self._seed)
         return self.model_.impute(X, num_samples=self.num_samples, seed=self._seed)
-
-    def __sklearn_tags__(self) -> Tags:
-        """Empty cells may be anywhere."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """A fit that failed at its beginning leaves no model."""
-        return hasattr(self, "model_")
 
 
 def find_fractions(rows: np.ndarray | pd.DataFrame) -> list[int]:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
+from sklearn.utils import Tags
 from sklearn.utils.validation import validate_data
 
 from vae_lightning.config.settings import AUTO
@@ -17,6 +18,27 @@ from vae_lightning.data.wording import shorten
 from vae_lightning.errors import DataError
 
 Given: TypeAlias = ArrayLike | pd.DataFrame
+
+
+class TakesHolesMixin:
+    """Of estimators whose rows may have empty cells anywhere, and which are fitted once they have a ``model_``."""
+
+    n_features_in_: int
+
+    @property
+    def _names(self) -> list[str]:
+        """Of the columns that ``fit`` was given."""
+        return [str(name) for name in getattr(self, "feature_names_in_", [f"x{i}" for i in range(self.n_features_in_)])]
+
+    def __sklearn_tags__(self) -> Tags:
+        """Empty cells may be anywhere."""
+        tags: Tags = super().__sklearn_tags__()  # type: ignore[misc]  # of the estimator that this is mixed into
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """A fit that failed or was interrupted at its beginning has seen rows, and leaves no model."""
+        return hasattr(self, "model_")
 
 
 def check_rows(estimator: BaseEstimator, X: Given, likelihood: str, reset: bool) -> np.ndarray | pd.DataFrame:

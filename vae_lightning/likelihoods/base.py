@@ -95,8 +95,6 @@ class Likelihood(Family, nn.Module, ABC):
 
     supports: tuple[Support, ...]
     raw_size: int
-    column_of_raw: Tensor
-
     #: The support of every column, in families where it is the same.
     support: ClassVar[Support]
 
@@ -106,7 +104,11 @@ class Likelihood(Family, nn.Module, ABC):
         self.num_columns = num_columns
         self.supports = (self.support,) * num_columns if supports is None else tuple(supports)
         self.raw_size = num_columns
-        self.column_of_raw = torch.full((num_columns,), -1)
+
+    @cached_property
+    def column_of_raw(self) -> Tensor:
+        """For each raw number the column whose location it is; none is, unless a family says otherwise."""
+        return torch.full((self.raw_size,), -1)
 
     @property
     def column_names(self) -> list[str]:

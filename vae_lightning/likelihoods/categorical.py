@@ -39,7 +39,6 @@ class Categorical(Likelihood):
         super().__init__(num_columns, [categories(levels)] * num_columns)
         self.levels = levels
         self.raw_size = num_columns * levels
-        self.column_of_raw = torch.full((self.raw_size,), -1)
 
     def forward(self, raw: Tensor) -> "CategoricalPredictive":
         return CategoricalPredictive(raw.unflatten(-1, (self.num_columns, self.levels)))

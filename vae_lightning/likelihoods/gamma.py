@@ -38,7 +38,6 @@ class Gamma(Likelihood):
         super().__init__(num_columns)
         self.shape = Shape(num_columns, shape, MIN_SHAPE, MAX_SHAPE, "Gamma", "shape")
         self.raw_size = num_columns + self.shape.raw_size
-        self.column_of_raw = torch.full((self.raw_size,), -1)
 
     def forward(self, raw: Tensor) -> Predictive:
         raw_mean, shape = self.shape.split(raw)

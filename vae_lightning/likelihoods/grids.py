@@ -14,6 +14,11 @@ def trapezoid(nodes: Tensor) -> Tensor:
     return torch.cat([steps, zero]) + torch.cat([zero, steps])
 
 
+def beside(value: float, nodes: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Nodes and weights with one value more, which has a probability of its own."""
+    return torch.cat([torch.full_like(nodes[:1], value), nodes]), torch.cat([torch.ones_like(weights[:1]), weights])
+
+
 def codes(levels: int, mean: Tensor) -> tuple[Tensor, Tensor]:
     """0, 1, ..., ``levels`` - 1, each for itself."""
     nodes = torch.arange(levels, dtype=torch.float64, device=mean.device)

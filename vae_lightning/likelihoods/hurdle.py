@@ -41,7 +41,6 @@ class Hurdle(Likelihood):
         super().__init__(num_columns)
         self.scale = Scale(num_columns, "per_column", 1.0, min_scale, 1.0, 2, "Hurdle", "variance", "scale")
         self.raw_size = 2 * num_columns
-        self.column_of_raw = torch.full((self.raw_size,), -1)
 
     def forward(self, raw: Tensor) -> "HurdlePredictive":
         logit, location = raw.chunk(2, -1)

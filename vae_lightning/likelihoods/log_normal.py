@@ -41,7 +41,6 @@ class LogNormal(Likelihood):
         self.min_scale = min_scale
         self.scale = Shape(num_columns, scale, min_scale, MAX_SCALE, "LogNormal", "scale")
         self.raw_size = num_columns + self.scale.raw_size
-        self.column_of_raw = torch.full((self.raw_size,), -1)
 
     def forward(self, raw: Tensor) -> Predictive:
         raw_mean, scale = self.scale.split(raw)

@@ -40,7 +40,6 @@ class NegativeBinomial(Likelihood):
         self.max_log_mean = max_log_mean
         self.size = Shape(num_columns, dispersion, MIN_SIZE, MAX_SIZE, "NegativeBinomial", "dispersion")
         self.raw_size = num_columns + self.size.raw_size
-        self.column_of_raw = torch.full((self.raw_size,), -1)
 
     def forward(self, raw: Tensor) -> Predictive:
         raw_mean, size = self.size.split(raw)

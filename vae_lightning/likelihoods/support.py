@@ -3,13 +3,14 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from vae_lightning.errors import Setting
-from vae_lightning.likelihoods.grids import codes, trapezoid, whole_numbers
+from vae_lightning.likelihoods.grids import beside, codes, trapezoid, whole_numbers
 
 SHARED = -16.0
 """Where a hurdle's shared value lies in model units: no normal score of any table comes near it."""
@@ -172,7 +173,23 @@ class Binary(Support):
 
 
 @dataclass(frozen=True)
-class Count(Support):
+class AsTheyAre(Support, ABC):
+    """Values that no scaling may change."""
+
+    #: What they are, and what they are called where a scaling is to be undone.
+    taken: ClassVar[str]
+    called: ClassVar[str] = "values"
+
+    def default_preprocess(self, low: float, high: float, value_range: tuple[float, float] | None) -> tuple[str, str]:
+        return "none", f"as the likelihood takes {self.taken} as they are"
+
+    def alternatives(self, preprocess: str) -> list[Setting]:
+        undo = [Setting("data.preprocess", "none", f"the {self.called} as they are")] if preprocess != "none" else []
+        return [*undo, GAUSSIAN]
+
+
+@dataclass(frozen=True)
+class Count(AsTheyAre):
     """Whole numbers from 0 on."""
 
     words: str = "whole numbers from 0 on"
@@ -180,12 +197,10 @@ class Count(Support):
     is_probability: bool = True
     likelihood: str = "poisson"
     standardizes_features = True
+    taken = "whole numbers"
 
     def contains(self, x: Tensor) -> Tensor:
         return torch.isfinite(x) & (x >= 0) & (x == x.round())
-
-    def default_preprocess(self, low: float, high: float, value_range: tuple[float, float] | None) -> tuple[str, str]:
-        return "none", "as the likelihood takes whole numbers as they are"
 
     def to_features(self, x: Tensor) -> Tensor:
         """``log(1 + x)``: counts span orders of magnitude, and a network sees only the largest of them."""
@@ -197,14 +212,11 @@ class Count(Support):
         low = (mean - 12 * stddev).floor().clamp_min(1)
         reach = 12 * stddev + 12 * stddev.square() / mean.clamp_min(1e-6)
         nodes, weights = whole_numbers(low, (mean + reach - low).ceil().clamp_min(0) + 40)
-        return torch.cat([torch.zeros_like(nodes[:1]), nodes]), torch.cat([torch.ones_like(weights[:1]), weights])
-
-    def alternatives(self, preprocess: str) -> list[Setting]:
-        return _undo_alternatives(preprocess, "the values as they are")
+        return beside(0.0, nodes, weights)
 
 
 @dataclass(frozen=True)
-class Positive(Support):
+class Positive(AsTheyAre):
     """Numbers above 0, down to the least that single precision holds with all its digits, 1.2e-38."""
 
     words: str = "positive numbers"
@@ -213,12 +225,10 @@ class Positive(Support):
     likelihood: str = "log_normal"
     fill: float = 1.0
     standardizes_features = True
+    taken = "positive numbers"
 
     def contains(self, x: Tensor) -> Tensor:
         return torch.isfinite(x) & (x >= TINY)
-
-    def default_preprocess(self, low: float, high: float, value_range: tuple[float, float] | None) -> tuple[str, str]:
-        return "none", "as the likelihood takes positive numbers as they are"
 
     def to_features(self, x: Tensor) -> Tensor:
         """``log x``: positive numbers span orders of magnitude, and a network sees only the largest of them."""
@@ -236,9 +246,6 @@ class Positive(Support):
         low = low.clamp_min(math.log(TINY))
         nodes = (low + (high - low) * share).exp().clamp_min(TINY)
         return nodes, trapezoid(nodes.log()) * nodes
-
-    def alternatives(self, preprocess: str) -> list[Setting]:
-        return _undo_alternatives(preprocess, "the values as they are")
 
 
 @dataclass(frozen=True)
@@ -258,33 +265,42 @@ class Nonnegative(Positive):
         return torch.log1p(x)
 
     def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
-        nodes, weights = super().grid(mean, stddev)
-        return torch.cat([torch.zeros_like(nodes[:1]), nodes]), torch.cat([torch.ones_like(weights[:1]), weights])
+        return beside(0.0, *super().grid(mean, stddev))
 
 
 @dataclass(frozen=True)
-class Categories(Support):
+class Codes(AsTheyAre, ABC):
+    """Places 0, 1, ..., k - 1 among k levels."""
+
+    taken = called = "codes"
+
+    @property
+    @abstractmethod
+    def num_codes(self) -> int:
+        """k."""
+
+    def contains(self, x: Tensor) -> Tensor:
+        return (x >= 0) & (x < self.num_codes) & (x == x.round())
+
+    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
+        return codes(self.num_codes, mean)
+
+
+@dataclass(frozen=True)
+class Categories(Codes):
     """Codes 0, 1, ..., k - 1 of k categories without an order; see :func:`categories`."""
 
     is_probability: bool = True
     likelihood: str = "categorical"
 
-    def contains(self, x: Tensor) -> Tensor:
-        return (x >= 0) & (x < self.levels) & (x == x.round())
+    @property
+    def num_codes(self) -> int:
+        return self.levels
 
     def to_points(self, x: Tensor) -> Tensor:
         """One number for each category, 0 or 1; of many, some share one."""
         size = min(self.levels, MAX_POINTS)
         return one_hot(x.long() % size, size).flatten(-2).to(x.dtype)
-
-    def default_preprocess(self, low: float, high: float, value_range: tuple[float, float] | None) -> tuple[str, str]:
-        return "none", "as the likelihood takes codes as they are"
-
-    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
-        return codes(self.levels, mean)
-
-    def alternatives(self, preprocess: str) -> list[Setting]:
-        return _undo_alternatives(preprocess, "the codes as they are")
 
 
 @dataclass(frozen=True)
@@ -301,13 +317,11 @@ class SharedOrReal(Real):
         return torch.where(x == SHARED, -2.0, x)
 
     def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
-        nodes, weights = super().grid(mean, stddev)
-        shared = torch.full_like(nodes[:1], SHARED)
-        return torch.cat([shared, nodes]), torch.cat([torch.ones_like(weights[:1]), weights])
+        return beside(SHARED, *super().grid(mean, stddev))
 
 
 @dataclass(frozen=True)
-class Ordinal(Support):
+class Ordinal(Codes):
     """Codes 0, 1, ..., k - 1 of k levels in an order; see :func:`ordinal`.
 
     Attributes:
@@ -319,30 +333,17 @@ class Ordinal(Support):
     size: int = 3
     standardizes_features = True
 
-    def contains(self, x: Tensor) -> Tensor:
-        return (x >= 0) & (x < self.size) & (x == x.round())
-
-    def default_preprocess(self, low: float, high: float, value_range: tuple[float, float] | None) -> tuple[str, str]:
-        return "none", "as the likelihood takes codes as they are"
+    @property
+    def num_codes(self) -> int:
+        return self.size
 
     def to_features(self, x: Tensor) -> Tensor:
         return x
-
-    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
-        return codes(self.size, mean)
-
-    def alternatives(self, preprocess: str) -> list[Setting]:
-        return _undo_alternatives(preprocess, "the codes as they are")
 
 
 GAUSSIAN = Setting("likelihood", "gaussian", "takes all real numbers")
 MINMAX = Setting("data.preprocess", "minmax", "each column rescaled to [0, 1]")
 BINARIZE = Setting("data.preprocess", "binarize", "each value becomes 0 or 1")
-
-
-def _undo_alternatives(preprocess: str, effect: str) -> list[Setting]:
-    undo = [Setting("data.preprocess", "none", effect)] if preprocess != "none" else []
-    return [*undo, GAUSSIAN]
 
 
 def _unit_alternatives(preprocess: str) -> list[Setting]:

@@ -45,7 +45,6 @@ class ZeroInflated(Likelihood):
         self.inner = INNER[family](num_columns)
         self.has_zeros = self.inner.support.is_probability
         self.raw_size = self.inner.raw_size + num_columns
-        self.column_of_raw = torch.full((self.raw_size,), -1)
 
     def forward(self, raw: Tensor) -> Predictive:
         inner, gate = raw.split([self.inner.raw_size, self.num_columns], -1)

@@ -1,6 +1,6 @@
 """Several scalings side by side: each column has its own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -53,20 +53,19 @@ class ByColumn(Scaling):
         self.register_buffer("high", torch.zeros(num_columns, dtype=torch.float64))
 
     def _fit(self, rows: RowBatches) -> None:
-        for part, columns in zip(self._scalings(), self.columns, strict=True):
+        for part, columns in self._blocks():
             part.fit(SomeColumns(rows, columns))
         low, high = column_ranges(rows)
         self.low.copy_(low)
         self.high.copy_(high)
 
     def options(self) -> dict[str, object]:
-        pairs = zip(self._scalings(), self.columns, strict=True)
-        blocks = [{"name": part.name(), "columns": columns, **part.options()} for part, columns in pairs]
+        blocks = [{"name": part.name(), "columns": columns, **part.options()} for part, columns in self._blocks()]
         return {"blocks": blocks, "bounded": self.bounded, "decimals": self.decimals}
 
     @property
     def column_names(self) -> list[str]:
-        names = [part.name() for part, columns in zip(self._scalings(), self.columns, strict=True) for _ in columns]
+        names = [part.name() for part, columns in self._blocks() for _ in columns]
         return [names[place] for place in self._order.tolist()]
 
     @property
@@ -75,24 +74,21 @@ class ByColumn(Scaling):
 
     @property
     def known_values(self) -> list[Sequence[float] | None]:
-        values = [one for part in self._scalings() for one in part.known_values]
+        values = [one for part, _ in self._blocks() for one in part.known_values]
         return [values[place] for place in self._order.tolist()]
 
     @property
     def description(self) -> str:
-        return " and ".join(dict.fromkeys(part.description for part in self._scalings()))
+        return " and ".join(dict.fromkeys(part.description for part, _ in self._blocks()))
 
     def transform(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        pairs = zip(self._scalings(), self.columns, strict=True)
-        return self._gather([part.transform(x[..., columns], generator) for part, columns in pairs])
+        return self._gather([part.transform(x[..., columns], generator) for part, columns in self._blocks()])
 
     def inverse(self, u: Tensor) -> Tensor:
-        pairs = zip(self._scalings(), self.columns, strict=True)
-        return self._gather([part.inverse(u[..., columns]) for part, columns in pairs])
+        return self._gather([part.inverse(u[..., columns]) for part, columns in self._blocks()])
 
     def inverse_stddev(self, stddev: Tensor, mean: Tensor) -> Tensor:
-        pairs = zip(self._scalings(), self.columns, strict=True)
-        return self._gather([part.inverse_stddev(stddev[..., at], mean[..., at]) for part, at in pairs])
+        return self._gather([part.inverse_stddev(stddev[..., at], mean[..., at]) for part, at in self._blocks()])
 
     def bound(self, x: Tensor) -> Tensor:
         x = x.clamp(self.low, self.high) if self.bounded else x
@@ -101,21 +97,21 @@ class ByColumn(Scaling):
         return torch.where(rounded, (x * places).round() / places, x)
 
     def log_slopes(self, u: Tensor) -> Tensor:
-        pairs = zip(self._scalings(), self.columns, strict=True)
-        return self._gather([part.log_slopes(u[..., columns]) for part, columns in pairs])
+        return self._gather([part.log_slopes(u[..., columns]) for part, columns in self._blocks()])
 
     def mean_log_slopes(self) -> Tensor:
-        return self._gather([part.mean_log_slopes() for part in self._scalings()])
+        return self._gather([part.mean_log_slopes() for part, _ in self._blocks()])
 
     def max_log_slopes(self) -> Tensor:
-        return self._gather([part.max_log_slopes() for part in self._scalings()])
+        return self._gather([part.max_log_slopes() for part, _ in self._blocks()])
 
     def num_clipped(self, x: Tensor) -> int:
-        pairs = zip(self._scalings(), self.columns, strict=True)
-        return sum(part.num_clipped(x[..., columns]) for part, columns in pairs)
+        return sum(part.num_clipped(x[..., columns]) for part, columns in self._blocks())
 
     def _gather(self, parts: list[Tensor]) -> Tensor:
-        return torch.cat(parts, -1).index_select(-1, self._order.to(parts[0].device))
+        # Some statistics are constants, made where no scaling is.
+        joined = torch.cat([part.to(self._order.device) for part in parts], -1)
+        return joined.index_select(-1, self._order)
 
-    def _scalings(self) -> list[Scaling]:
-        return list(self.parts)  # type: ignore[arg-type]
+    def _blocks(self) -> Iterator[tuple[Scaling, list[int]]]:
+        return zip(self.parts, self.columns, strict=True)  # type: ignore[arg-type]

@@ -98,7 +98,7 @@ def _fit(likelihood: Likelihood, scaling: Scaling, dataset: Dataset) -> Fit:
 
 def batches_of(dataset: Dataset) -> Iterator[Batch]:
     """All rows, float64, in data units: training, validation and test rows; masked where a cell is empty."""
-    for rows in (dataset.train, dataset.valid, dataset.test):
+    for rows in dataset.parts:
         yield from rows.batches()
 
 

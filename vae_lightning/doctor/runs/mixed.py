@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from vae_lightning.data.dataset import Dataset
-from vae_lightning.data.faults import Fault, find_empty, find_infinite, find_nameless, find_tiny, read_numbers
+from vae_lightning.data.faults import Fault, read_numbers
 from vae_lightning.data.files.sheets import Sheet
 from vae_lightning.data.mixed import Coded, code_column
 from vae_lightning.data.schema import Choice, describe_choices, infer_choices
@@ -18,6 +18,7 @@ from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.doctor.runs.cells import examine_cells
 from vae_lightning.doctor.runs.columns import check_degenerate, find_holes, observed
 from vae_lightning.doctor.runs.fits import Fit, fit_choices, to_matrix
+from vae_lightning.doctor.runs.usable import Usable
 from vae_lightning.errors import Setting, on_the_command_line
 from vae_lightning.likelihoods.support import REAL, UNIT, narrowest
 
@@ -46,26 +47,16 @@ class MixedTable:
 def read_mixed(sheets: Mapping[str, Sheet]) -> MixedTable:
     """The columns of ``sheets``, by part, each as what it holds; ``train`` is judged."""
     sheet = sheets["train"]
-    names = list(sheet.frame.columns)
-    faults = []
-
-    def leave_out(fault: Fault | None) -> None:
-        if fault is not None:
-            faults.append(fault)
-            names[:] = [name for name in names if name not in fault.columns]
-
-    leave_out(find_nameless(sheet, names))
-    found = {name: code_column(sheets, name) for name in names}
+    usable = Usable(sheet)
+    found = {name: code_column(sheets, name) for name in usable.names}
     unclear = [name for name, one in found.items() if one is None or _is_spoiled(sheet, name)]
     if unclear:
-        leave_out(read_numbers(sheet, unclear)[1])
-    passed = {name: one for name in names if isinstance(one := found[name], str)}
-    names = [name for name in names if name not in passed]
-    for find in (find_empty, find_infinite, find_tiny):
-        if names:
-            x = np.stack([one.values["train"] for name in names if isinstance(one := found[name], Coded)], axis=1)
-            leave_out(find(sheet, x, names))
-    return MixedTable([one for name in names if isinstance(one := found[name], Coded)], passed, faults)
+        usable.leave_out(read_numbers(sheet, unclear)[1])
+    passed = {name: one for name in usable.names if isinstance(one := found[name], str)}
+    usable.names = [name for name in usable.names if name not in passed]
+    coded = {name: one for name in usable.names if isinstance(one := found[name], Coded)}
+    usable.judge(lambda names: np.stack([coded[name].values["train"] for name in names], axis=1))
+    return MixedTable([coded[name] for name in usable.names], passed, usable.faults)
 
 
 def _is_spoiled(sheet: Sheet, name: str) -> bool:

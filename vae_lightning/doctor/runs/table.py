@@ -10,12 +10,7 @@ import torch
 from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, Rows
 from vae_lightning.data.faults import (
-    Fault,
     check_not_masked,
-    find_empty,
-    find_infinite,
-    find_nameless,
-    find_tiny,
     read_numbers,
 )
 from vae_lightning.data.files.sheets import Sheet, array_sheet
@@ -37,6 +32,7 @@ from vae_lightning.doctor.runs.columns import (
 )
 from vae_lightning.doctor.runs.fits import Fit, fit_likelihood, to_matrix
 from vae_lightning.doctor.runs.mixed import AUTO, compare_with_auto, examine_mixed, has_kinds, read_mixed, state_faults
+from vae_lightning.doctor.runs.usable import Usable
 from vae_lightning.errors import Setting, UserError, check_parameter, on_the_command_line
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.likelihoods.support import BINARY, COUNT, REAL, UNIT, narrowest
@@ -149,20 +145,12 @@ def _sheet_of(data: Any) -> Sheet:
 
 def _usable_columns(sheet: Sheet) -> tuple["pd.DataFrame", list[Finding]]:
     """The columns that a run would train on, as float64, and what is wrong with the others: a run refuses them."""
-    names = list(sheet.frame.columns)
-    faults = []
-
-    def leave_out(fault: Fault | None) -> None:
-        if fault is not None:
-            faults.append(fault)
-            names[:] = [name for name in names if name not in fault.columns]
-
-    leave_out(find_nameless(sheet, names))
-    frame, texts = read_numbers(sheet, names)
-    leave_out(texts)
-    for find in (find_empty, find_infinite, find_tiny):
-        leave_out(find(sheet, frame[names].to_numpy(dtype=np.float64), names) if names else None)
-    return frame[names].astype(np.float64), state_faults(faults, sheet.frame.shape[1], bool(names))
+    usable = Usable(sheet)
+    frame, texts = read_numbers(sheet, usable.names)
+    usable.leave_out(texts)
+    usable.judge(lambda names: frame[names].to_numpy(dtype=np.float64))
+    findings = state_faults(usable.faults, sheet.frame.shape[1], bool(usable.names))
+    return frame[usable.names].astype(np.float64), findings
 
 
 def _split(x: Array, columns: tuple[Column, ...]) -> Dataset:

@@ -9,6 +9,8 @@ Source: Kelley 1935 (ε², the correction of the correlation ratio); Bergsma 201
 
 import numpy as np
 
+from vae_lightning.comparison.trends import correlation
+
 
 def compute_associations(rows: np.ndarray, is_category: np.ndarray) -> np.ndarray:
     """The matrix (C, C) of the columns of ``rows`` (N, C), each pair by the rows that have both.
@@ -33,16 +35,9 @@ def compute_associations(rows: np.ndarray, is_category: np.ndarray) -> np.ndarra
             elif is_category[i] or is_category[j]:
                 value = correlation_ratio(*((x, y) if is_category[i] else (y, x)))
             else:
-                value = correlate(x, y)
+                value = correlation(x, y)
             found[i, j] = found[j, i] = value
     return found
-
-
-def correlate(x: np.ndarray, y: np.ndarray) -> float:
-    """Pearson's correlation; NaN where one holds one value."""
-    if len(x) < 2 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return np.nan
-    return float(np.corrcoef(x, y)[0, 1])
 
 
 def correlation_ratio(codes: np.ndarray, numbers: np.ndarray) -> float:

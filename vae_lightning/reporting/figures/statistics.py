@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from vae_lightning.comparison.shapes import kolmogorov_smirnov, total_variation
+
 MOST_VALUES, BINS, FEWEST_BINS = 40, 30, 6
 
 
@@ -28,15 +30,10 @@ def compute_distances(real: np.ndarray, drawn: np.ndarray, is_category: np.ndarr
 def _distance(x: np.ndarray, y: np.ndarray, is_codes: bool) -> float:
     if not (len(x) and len(y)):
         return 0.0
-    if is_codes:
-        _, place = np.unique(np.concatenate([x, y]), return_inverse=True)
-        shares = [
-            np.bincount(part, minlength=place.max() + 1) / len(part) for part in (place[: len(x)], place[len(x) :])
-        ]
-        return float(np.abs(shares[0] - shares[1]).sum() / 2)
-    both = np.concatenate([x, y])
-    below = [np.searchsorted(np.sort(values), both, side="right") / len(values) for values in (x, y)]
-    return float(np.abs(below[0] - below[1]).max())
+    if not is_codes:
+        return kolmogorov_smirnov(x, y)
+    _, place = np.unique(np.concatenate([x, y]), return_inverse=True)
+    return total_variation(place[: len(x)], place[len(x) :])
 
 
 def choose_bins(real: np.ndarray, drawn: np.ndarray) -> np.ndarray:
