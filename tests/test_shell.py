@@ -124,14 +124,14 @@ def test_what_hydra_means_keeps_its_meaning_where_no_such_file_is(
 def test_a_bare_word_is_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`train my.csv` and `data.path=my.csv` without `data=table` got no hint."""
     monkeypatch.chdir(tmp_path)
-    table = ["data=table", "++data.path='my.csv'"]
+    table = ["likelihood=auto", "data=table", "++data.path='my.csv'"]
     assert read_words(["my.csv"]) == read_words(["data.path=my.csv"]) == table
     assert read_words(["seed=1", "data=mnist", "data.path=x"]) == ["seed=1", "data=mnist", "++data.path='x'"]
     Path("data=1").touch()
     with pytest.raises(ConfigError, match="There is no data=1"):
         read_words(["data=1"])  # a setting is a setting, whatever files there are
     Path("a=b.csv").touch()
-    assert read_words(["a=b.csv"]) == ["data=table", "++data.path='a=b.csv'"]
+    assert read_words(["a=b.csv"]) == ["likelihood=auto", "data=table", "++data.path='a=b.csv'"]
 
 
 def test_a_word_that_is_neither_file_nor_setting_is_told() -> None:

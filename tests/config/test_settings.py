@@ -182,7 +182,10 @@ def test_a_record_holds_names_and_plain_values(config: dict[str, Any]) -> None:
     ("words", "says"),
     [
         (["data=table", "data.path=missing.csv"], "There is no file 'missing.csv'"),
-        (["data=table", "data.path=rows.csv", "data.batch_size=8"], "do not fit the bernoulli likelihood"),
+        (
+            ["data=table", "data.path=rows.csv", "likelihood=bernoulli", "data.batch_size=8"],
+            "do not fit the bernoulli likelihood",
+        ),
     ],
 )
 def test_a_mistake_in_the_data_is_told_before_lightning_is_imported(

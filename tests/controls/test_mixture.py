@@ -106,7 +106,9 @@ def test_there_are_ten_rows_for_each_class(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def _one(likelihood: Likelihood, rows: Batch) -> MixtureOfIndependentColumns:
-    return MixtureOfIndependentColumns(torch.zeros(1), [likelihood.independent_columns(rows_of(rows.x))])
+    return MixtureOfIndependentColumns(
+        torch.zeros(1), [likelihood.independent_columns(rows_of(rows.x))], likelihood.fill
+    )
 
 
 def test_masked_cells_count_for_nothing() -> None:

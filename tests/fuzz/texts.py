@@ -68,13 +68,13 @@ class Text:
         return [name for name in self.names if name not in self.labels]
 
     @property
-    def has_missing(self) -> bool:
-        """Whether a value to train on is missing or infinite."""
+    def is_unusable(self) -> bool:
+        """Whether a column to train on holds an infinite value, or none at all."""
+        measured = [self.column(name).values for name in self.measured]
         return any(
-            value is None or (isinstance(value, float) and not np.isfinite(value))
-            for name, column in zip(self.names, self.columns, strict=True)
-            if name not in self.labels
-            for value in column.values
+            all(value is None for value in values)
+            or any(isinstance(value, float) and np.isinf(value) for value in values)
+            for values in measured
         )
 
     def column(self, name: str) -> Column:

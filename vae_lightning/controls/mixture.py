@@ -32,11 +32,13 @@ class MixtureOfIndependentColumns(Control):
     Args:
         log_shares: log π, shape (K,), float64.
         classes: the K distributions of a row.
+        fill: a legal value of each column, (C,), which stands in for those of masked cells.
     """
 
-    def __init__(self, log_shares: Tensor, classes: Sequence[Predictive]) -> None:
+    def __init__(self, log_shares: Tensor, classes: Sequence[Predictive], fill: Tensor) -> None:
         self.log_shares = log_shares
         self.classes = classes
+        self.fill = fill
 
     @property
     def words(self) -> str:
@@ -48,7 +50,8 @@ class MixtureOfIndependentColumns(Control):
 
     def log_joint(self, batch: RowBatch) -> Tensor:
         """``log π_k + log p_k(x)``, shape (B, K), float64."""
-        columns = [one.log_prob(batch.x).double() for one in self.classes]
+        x = batch.x if batch.mask is None else torch.where(batch.mask, batch.x, self.fill.to(batch.x))
+        columns = [one.log_prob(x).double() for one in self.classes]
         if batch.mask is not None:
             columns = [torch.where(batch.mask, column, 0.0) for column in columns]
         return torch.stack([column.sum(-1) for column in columns], -1) + self.log_shares.to(batch.x.device)
@@ -79,7 +82,7 @@ def fit_mixture(
         judges = RowsInMemory.of(spread(valid, most)).rows
     largest = max(1, min(latent_dim + 1, rows.num_rows // ROWS_PER_CLASS))
     # Independent columns first: of equals the simplest is taken.
-    candidates = [MixtureOfIndependentColumns(torch.zeros(1), [likelihood.independent_columns(train)])]
+    candidates = [MixtureOfIndependentColumns(torch.zeros(1), [likelihood.independent_columns(train)], likelihood.fill)]
     candidates += [_fit(likelihood, rows, num_classes) for num_classes in sorted({(largest + 2) // 3, largest} - {1})]
     weight = _weights(judges)
     return max(candidates, key=lambda model: float(weight @ model.log_prob(judges)))
@@ -117,7 +120,7 @@ def _maximise(likelihood: Likelihood, rows: Batch, shares: Tensor) -> MixtureOfI
     classes = [
         likelihood.independent_columns(RowsInMemory(rows._replace(weight=counts.shape[1] * own))) for own in counts.T
     ]
-    return MixtureOfIndependentColumns((counts.sum(0) / counts.sum()).log(), classes)
+    return MixtureOfIndependentColumns((counts.sum(0) / counts.sum()).log(), classes, likelihood.fill)
 
 
 def _cluster(likelihood: Likelihood, rows: Batch, num_classes: int) -> Tensor:

@@ -116,6 +116,11 @@ class Likelihood(Family, nn.Module, ABC):
         return [self.name()] * self.num_columns
 
     @cached_property
+    def fill(self) -> Tensor:
+        """A legal value of each column, shape (C,), on the CPU: what may stand in a masked cell."""
+        return torch.tensor([support.fill for support in self.supports])
+
+    @cached_property
     def density_columns(self) -> Tensor:
         """Which columns have densities rather than probabilities, shape (C,), bool, on the CPU."""
         return torch.tensor([not support.is_probability for support in self.supports])

@@ -205,7 +205,8 @@ class Subject:
         with random_stream(self.seed):
             for _ in range(DRAWS):
                 total -= vae(batch, vae.noise(1, batch.num_rows)).log_px.double().mean((0, 1))
-        alone = -vae.likelihood.independent_columns(RowsInMemory(self.training)).log_prob(batch.x).double()
+        independent = vae.likelihood.independent_columns(RowsInMemory(self.training))
+        alone = -independent.log_prob(vae.features.fill_masked(batch)).double()
         if batch.mask is not None:
             alone = torch.where(batch.mask, alone, 0.0)
         return ColumnNats((total / DRAWS).cpu().numpy() - slopes, alone.mean(0).cpu().numpy() - slopes)
