@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from vae_lightning.data.choices import Choice, by_column, describe_choices
 from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, Rows
-from vae_lightning.data.schema import Choice, by_column, describe_choices, find_decimals, infer_choices
+from vae_lightning.data.schema import find_decimals, infer_choices
 from vae_lightning.data.split import split_rows
 from vae_lightning.errors import ConfigError
 

@@ -38,7 +38,7 @@ def info(run: Path, as_json: bool) -> None:
         for name, value in found.items():
             click.echo(f"{name:<{width}}  {_word(value)}")
         if choices:
-            from vae_lightning.data.schema import align_choices
+            from vae_lightning.data.choices import align_choices
 
             click.echo(f"what each column was taken for\n{align_choices(choices)}")
 

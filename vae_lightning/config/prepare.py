@@ -17,12 +17,13 @@ from vae_lightning.config.record import make_record
 from vae_lightning.config.settings import FAMILIES, Settings, source_arguments, source_class
 from vae_lightning.console import log
 from vae_lightning.data.checks import check_batch_size, check_support
+from vae_lightning.data.choices import by_column, describe_choices, tabulate_choices
 from vae_lightning.data.conditions import Conditions
 from vae_lightning.data.dataset import Dataset
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.preprocess.choice import fit_scaling
 from vae_lightning.data.scaled import scale_rows
-from vae_lightning.data.schema import by_column, describe_choices, infer_choices, tabulate_choices
+from vae_lightning.data.schema import infer_choices
 from vae_lightning.data.sources.base import Source
 from vae_lightning.data.store import RowStore
 from vae_lightning.data.wording import count, shorten

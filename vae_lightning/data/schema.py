@@ -9,21 +9,19 @@ import fnmatch
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import torch
 
-from vae_lightning.data.batch import Batch
+from vae_lightning.data.choices import Choice, Node
 from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset
-from vae_lightning.data.preprocess.base import Scaling
-from vae_lightning.data.store import RowsInMemory
+from vae_lightning.data.held_out import Trial, build, held_out_losses
 from vae_lightning.data.wording import count, shorten
 from vae_lightning.errors import ConfigError, Setting, did_you_mean
 from vae_lightning.likelihoods.base import Likelihood
 
-Node = Mapping[str, Any]
+Candidate = tuple[Node, Node]
+"""A family and a scaling."""
 MOST_PLACES = 256
 """Most different numbers that become categories; texts have no such limit."""
 FEWEST_A_PLACE = 4.0
@@ -32,38 +30,28 @@ SHARE = 0.05
 """Of the rows: a value that so many share has a probability of its own."""
 MANY = 100
 """Different whole numbers above which they may as well be real."""
-OWN = ("known", "shared")
-"""Options that hold an entry for each column of a block."""
 MOST_COUNT = 1_000
 """Greatest number of a column of counts; above, numbers are as good as real."""
-MOST_ROWS = 20_000
-"""Rows that a choice is measured on."""
-EVERY = 5
-"""One row in so many is held out."""
 MOST_DECIMALS = 6
 GAIN = 0.01
 """Nats a row by which a candidate must be better than one before it, the simpler one."""
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What one column is taken for.
+class Seen:
+    """One column's values.
 
     Attributes:
         column: its name, dtype and levels.
-        family: name and options of its likelihood.
-        scaling: name and options of its scaling.
-        kind: what its values are, in a word or two.
-        why: a clause.
-        decimals: to how many decimals its numbers are given; None for all that a float64 has.
+        known: the different values of all rows, rising.
+        x: the values of training and validation rows, float64, without empty cells.
+        decimals: to how many decimals they are given; None for all that a float64 has, and for dates.
     """
 
     column: Column
-    family: Node
-    scaling: Node
-    kind: str
-    why: str
-    decimals: int | None = None
+    known: np.ndarray
+    x: np.ndarray
+    decimals: int | None
 
 
 def infer_choices(dataset: Dataset, asked: Mapping[str, str], preprocess: str | None = None) -> list[Choice]:
@@ -84,19 +72,24 @@ def infer_choices(dataset: Dataset, asked: Mapping[str, str], preprocess: str | 
                 f"likelihood.columns: there is no column {pattern!r} in {dataset.name}. "
                 f"{did_you_mean(pattern, names) or f'Its columns are {shorten(names, 10)}.'}"
             )
-    choices = []
-    for index, column in enumerate(dataset.columns):
-        train, valid, test = (_observed(part.x[:, index]) for part in dataset.parts)
-        fitted = np.concatenate([train, valid])
-        known = np.unique(np.concatenate([fitted, test]))
-        decimals = None if column.is_date else find_decimals(known)
-        family = next((asked[pattern] for pattern in asked if fnmatch.fnmatch(column.name, pattern)), None)
-        if family is None:
-            choice = _choose(column, known, fitted, preprocess, decimals)
-        else:
-            choice = _as_asked(column, known, fitted, preprocess, family)
-        choices.append(replace(choice, decimals=decimals))
-    return choices
+    seen = [_look(dataset, index) for index in range(len(dataset.columns))]
+    families = [next((asked[key] for key in asked if fnmatch.fnmatch(name, key)), None) for name in names]
+    chosen = [
+        _known_at_once(one) if family is None else _as_asked(one, preprocess, family)
+        for one, family in zip(seen, families, strict=True)
+    ]
+    open_ = [index for index, choice in enumerate(chosen) if choice is None]
+    for index, choice in zip(open_, _measure([seen[index] for index in open_], preprocess), strict=True):
+        chosen[index] = choice
+    return [replace(choice, decimals=one.decimals) for choice, one in zip(chosen, seen, strict=True) if choice]
+
+
+def _look(dataset: Dataset, index: int) -> Seen:
+    column = dataset.columns[index]
+    train, valid, test = (_observed(part.x[:, index]) for part in dataset.parts)
+    x = np.concatenate([train, valid])
+    known = np.unique(np.concatenate([x, test]))
+    return Seen(column, known, x, None if column.is_date else find_decimals(known))
 
 
 def _observed(x: np.ndarray) -> np.ndarray:
@@ -115,75 +108,51 @@ def find_decimals(known: np.ndarray) -> int | None:
     return None
 
 
-def by_column(choices: Sequence[Choice], what: str) -> dict[str, Any]:
-    """The likelihood (``family``) or the scaling (``scaling``) of all columns, those of one kind in one block."""
-    blocks: dict[str, dict[str, Any]] = {}
-    for index, choice in enumerate(choices):
-        node: Node = getattr(choice, what)
-        # Columns with as many known values share a block.
-        key = repr([(name, np.shape(value) if name in OWN else value) for name, value in sorted(node.items())])
-        block = blocks.setdefault(key, {**node, "columns": []})
-        block["columns"].append(index)
-        if len(block["columns"]) > 1:
-            block |= {key: [*block[key], *node[key]] for key in OWN if key in node}
-    block = next(iter(blocks.values()))
-    if what == "family" and len(blocks) == 1 and block["name"] in Likelihood.families():
-        return {key: value for key, value in block.items() if key != "columns"}
-    return {"name": "by_column", "blocks": list(blocks.values())}
-
-
-def tabulate_choices(choices: Sequence[Choice]) -> list[list[str]]:
-    """Name, kind, family and reason of each column, in words: what a record keeps of the choices."""
-    return [[choice.column.name, choice.kind, _words(choice), choice.why] for choice in choices]
-
-
-def join_alike(rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
-    """The rows of :func:`tabulate_choices`, columns of one kind, family and reason together."""
-    told: dict[tuple[str, ...], list[str]] = {}
-    for name, *others in rows:
-        told.setdefault(tuple(others), []).append(name)
-    return [(shorten(names, 6), *others) for others, names in told.items()]
-
-
-def describe_choices(choices: Sequence[Choice]) -> str:
-    """The choices as lines, columns of one kind and reason together."""
-    return align_choices(tabulate_choices(choices))
-
-
-def align_choices(table: Sequence[Sequence[str]]) -> str:
-    """The rows of :func:`tabulate_choices` as lines."""
-    rows = join_alike(table)
-    widths = [min(max(len(row[i]) for row in rows), 60) for i in range(3)]
-    return "\n".join("  " + "  ".join(f"{row[i]:{widths[i]}}" for i in range(3)) + f"  {row[3]}" for row in rows)
-
-
-def _words(choice: Choice) -> str:
-    options = [f"{key}={value}" for key, value in choice.family.items() if key not in ("name", "levels")]
-    scaling = choice.scaling["name"]
-    words = " ".join([choice.family["name"], *options])
-    return words if scaling in ("none", "places", "hurdle") else f"{words}, {scaling}"
-
-
-def _choose(column: Column, known: np.ndarray, x: np.ndarray, preprocess: str | None, decimals: int | None) -> Choice:
-    """By what the values are, and where that leaves several families, by measurement."""
+def _known_at_once(seen: Seen) -> Choice | None:
+    """The choice where there is nothing to measure."""
+    column, known = seen.column, seen.known
     if column.levels is not None:
         levels = len(column.levels)
         kind = "texts" if levels > 2 else "two texts"
         return Choice(column, _categorical(levels), {"name": "none"}, kind, f"{count(levels, 'level')}")
-    if len(known) <= 2:
-        if set(known.tolist()) <= {0.0, 1.0}:
-            return Choice(column, {"name": "bernoulli"}, {"name": "none"}, "0 and 1", "two values")
-        return Choice(column, _categorical(len(known)), _places(known), "two numbers", "two values")
-    candidates = _repeated(known, len(x)) if decimals is not None else []
-    if decimals == 0:
-        candidates += _counts(known)
-    shared = _find_shared(x)
+    if len(known) > 2:
+        return None
+    if set(known.tolist()) <= {0.0, 1.0}:
+        return Choice(column, {"name": "bernoulli"}, {"name": "none"}, "0 and 1", "two values")
+    return Choice(column, _categorical(len(known)), _places(known), "two numbers", "two values")
+
+
+def _measure(columns: Sequence[Seen], preprocess: str | None) -> list[Choice]:
+    """For each column the candidate that gives values which it was not fitted to the greatest density."""
+    candidates = [_candidates(seen, preprocess) for seen in columns]
+    losses = iter(
+        held_out_losses(
+            [
+                Trial(seen.x, family, scaling, seen.decimals or 0)
+                for seen, some in zip(columns, candidates, strict=True)
+                for family, scaling in some
+            ]
+        )
+    )
+    return [
+        _take_best(seen, some, [next(losses) for _ in some]) for seen, some in zip(columns, candidates, strict=True)
+    ]
+
+
+def _candidates(seen: Seen, preprocess: str | None) -> list[Candidate]:
+    """What a column's values could be of, the simpler before the others."""
+    candidates = [] if seen.decimals is None else _repeated(seen.known, len(seen.x))
+    if seen.decimals == 0:
+        candidates += _counts(seen.known)
+    shared = _find_shared(seen.x)
     if shared is not None:
         candidates += [({"name": "hurdle"}, {"name": "hurdle", "shared": [shared]})]
-    elif not candidates or decimals != 0 or len(known) > MANY:
+    elif not candidates or seen.decimals != 0 or len(seen.known) > MANY:
         candidates += _real(preprocess)
-    kind = "dates" if column.is_date else "whole numbers" if decimals == 0 else "real numbers"
-    losses = [_held_out_loss(x, family, scaling, decimals or 0) for family, scaling in candidates]
+    return candidates
+
+
+def _take_best(seen: Seen, candidates: Sequence[Candidate], losses: Sequence[float]) -> Choice:
     best = 0
     for index, loss in enumerate(losses):
         if loss < losses[best] - GAIN:
@@ -194,12 +163,14 @@ def _choose(column: Column, known: np.ndarray, x: np.ndarray, preprocess: str | 
         for candidate, loss in zip(candidates, losses, strict=True)
         if candidate is not candidates[best] and loss < math.inf
     ]
+    kind = "dates" if seen.column.is_date else "whole numbers" if seen.decimals == 0 else "real numbers"
     measured = f"{losses[best]:.2f} nats a row ({shorten(others, 3)})" if others else "the only one that fits"
-    return Choice(column, family, scaling, kind, measured)
+    return Choice(seen.column, family, scaling, kind, measured)
 
 
-def _as_asked(column: Column, known: np.ndarray, x: np.ndarray, preprocess: str | None, name: str) -> Choice:
+def _as_asked(seen: Seen, preprocess: str | None, name: str) -> Choice:
     """A family that somebody asked for, unless the values contradict it."""
+    column, known = seen.column, seen.known
     Likelihood.named(name, f"likelihood.columns.{column.name}")
     levels = len(column.levels or known)
     takes_levels = name in ("categorical", "ordinal")
@@ -211,10 +182,10 @@ def _as_asked(column: Column, known: np.ndarray, x: np.ndarray, preprocess: str 
         )
     if takes_levels and column.levels is None:
         return Choice(column, node, _places(known), "numbers as levels", "as asked for")
-    support = _build(Likelihood, node).supports[0]
+    support = build(Likelihood, node).supports[0]
     wish, _ = support.default_preprocess(float(known.min()), float(known.max()), None)
     scaling = {"name": preprocess if preprocess and wish == "standardize" else wish}
-    if not math.isfinite(_held_out_loss(x, node, scaling)):
+    if not math.isfinite(held_out_losses([Trial(seen.x, node, scaling)])[0]):
         raise ConfigError(
             f"likelihood.columns: {name} takes {support.words}, and the column {column.name!r} holds values from "
             f"{known.min():.6g} to {known.max():.6g} that are something else.",
@@ -231,13 +202,13 @@ def _places(known: np.ndarray) -> Node:
     return {"name": "places", "known": [known.tolist()]}
 
 
-def _repeated(known: np.ndarray, num_rows: int) -> list[tuple[Node, Node]]:
+def _repeated(known: np.ndarray, num_rows: int) -> list[Candidate]:
     """Numbers that come again and again, as categories."""
     few = len(known) <= min(MOST_PLACES, num_rows / FEWEST_A_PLACE)
     return [(_categorical(len(known)), _places(known))] if few else []
 
 
-def _counts(known: np.ndarray) -> list[tuple[Node, Node]]:
+def _counts(known: np.ndarray) -> list[Candidate]:
     """Families of counts, where the numbers are none too many to be told apart."""
     if known.min() < 0 or known.max() > MOST_COUNT:
         return []
@@ -250,7 +221,7 @@ def _find_shared(x: np.ndarray) -> float | None:
     return float(values[counts.argmax()]) if counts.max() >= SHARE * len(x) else None
 
 
-def _real(preprocess: str | None) -> list[tuple[Node, Node]]:
+def _real(preprocess: str | None) -> list[Candidate]:
     """Families of real numbers."""
     scalings = (preprocess,) if preprocess else ("standardize", "gaussianize")
     return [({"name": "gaussian"}, {"name": name}) for name in scalings]
@@ -258,33 +229,3 @@ def _real(preprocess: str | None) -> list[tuple[Node, Node]]:
 
 def _name(family: Node, scaling: Node) -> str:
     return str(family["name"] if scaling["name"] in ("none", "places", "hurdle") else scaling["name"])
-
-
-def _held_out_loss(x: np.ndarray, family: Node, scaling: Node, decimals: int = 0) -> float:
-    """-log p of every fifth value under the family fitted to the others, mean, nats in data units; inf if illegal.
-
-    A probability of a number is one of the interval that is rounded to it, of ``decimals``.
-    """
-    x = x[:: -(-len(x) // MOST_ROWS)]
-    held_out = np.arange(len(x)) % EVERY == 0
-    if held_out.all():
-        return math.inf
-    train, valid = (torch.from_numpy(part[:, None]) for part in (x[~held_out], x[held_out]))
-    map_ = _build(Scaling, scaling).fit(RowsInMemory(Batch(train)))
-    likelihood = _build(Likelihood, family)
-    u_train, u_valid = map_.transform(train).double(), map_.transform(valid).double()
-    if not bool(likelihood.supports[0].contains(torch.cat([u_train, u_valid])).all()):
-        return math.inf
-    predictive = likelihood.double().independent_columns(RowsInMemory(Batch(u_train)))
-    log_prob = predictive.log_prob(u_valid).double()
-    if not likelihood.is_probability:
-        log_prob = log_prob + map_.log_slopes(u_valid)
-    else:
-        log_prob = log_prob + math.log(10.0) * decimals
-    loss = -float(log_prob.mean())
-    return loss if math.isfinite(loss) else math.inf
-
-
-def _build(base: Any, node: Node) -> Any:
-    options = {key: value for key, value in node.items() if key != "name"}
-    return base.named(node["name"], "likelihood", recorded=True)(num_columns=1, **options)

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from vae_lightning.comparison.compare import Comparison
+from vae_lightning.data.choices import join_alike
 from vae_lightning.data.dataset import Dataset
-from vae_lightning.data.schema import join_alike
 from vae_lightning.data.store import RowsInMemory, RowStore
 from vae_lightning.doctor.report import Report
 from vae_lightning.doctor.runs.trained import Record, Trained, examine_model

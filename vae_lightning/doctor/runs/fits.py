@@ -8,11 +8,11 @@ import torch
 
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.checks import is_illegal
+from vae_lightning.data.choices import Choice, by_column
 from vae_lightning.data.dataset import Dataset
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.preprocess.choice import fit_scaling
 from vae_lightning.data.scaled import scale_rows
-from vae_lightning.data.schema import Choice, by_column
 from vae_lightning.data.store import RowsInMemory
 from vae_lightning.data.wording import count
 from vae_lightning.doctor.losses.blackbox.arrays import Array

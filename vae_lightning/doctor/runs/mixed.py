@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from vae_lightning.data.choices import Choice, describe_choices
 from vae_lightning.data.dataset import Dataset
 from vae_lightning.data.faults import Fault, read_numbers
 from vae_lightning.data.files.sheets import Sheet
 from vae_lightning.data.mixed import Coded, code_column
-from vae_lightning.data.schema import Choice, describe_choices, infer_choices
+from vae_lightning.data.schema import infer_choices
 from vae_lightning.data.wording import count, shorten
 from vae_lightning.doctor.report import Finding, Report
 from vae_lightning.doctor.runs.cells import examine_cells
