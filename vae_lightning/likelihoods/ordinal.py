@@ -1,8 +1,10 @@
 """Ordinal likelihood: columns that hold one of several levels in an order, such as answers from "never" to "always"."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import logsigmoid, pad
 
 from vae_lightning.errors import check_parameter, is_count
 from vae_lightning.likelihoods.base import Likelihood, Predictive
@@ -11,8 +13,10 @@ from vae_lightning.likelihoods.categorical import CategoricalPredictive, count_l
 from vae_lightning.likelihoods.moments import RowBatches
 from vae_lightning.likelihoods.support import ordinal
 
-MAX_LEVELS = 100
+MAX_LEVELS = 256
 MAX_CUT, LEAST_LOG_GAP, MAX_LOG_GAP = 20.0, -9.0, 3.0
+BEYOND = 1e4
+"""A cutpoint that nothing lies above: the logistic function is 0 or 1 there, in double precision too."""
 
 
 class Ordinal(Likelihood):
@@ -24,28 +28,38 @@ class Ordinal(Likelihood):
 
     Args:
         num_columns: number of columns C.
-        levels: levels k of each column.
+        levels: levels k of each column: one number for all, or C of them.
 
     Raises:
-        ConfigError: when ``levels`` is not between 2 and 100.
+        ConfigError: when ``levels`` are not between 2 and 256, or not as many as columns.
     """
 
     support = ordinal(3)
+    is_real: Tensor
 
-    def __init__(self, num_columns: int, levels: int = 3) -> None:
-        legal = is_count(levels, 2) and levels <= MAX_LEVELS
-        check_parameter("Ordinal", "levels", legal, f"a whole number from 2 to {MAX_LEVELS}", levels)
-        super().__init__(num_columns, [ordinal(levels)] * num_columns)
-        self.levels = levels
-        self.raw_first = nn.Parameter(torch.full((num_columns, 1), -0.5 * (levels - 2)))
-        self.raw_log_gaps = nn.Parameter(torch.zeros(num_columns, levels - 2)) if levels > 2 else None
+    def __init__(self, num_columns: int, levels: int | Sequence[int] = 3) -> None:
+        sizes = list(levels) if isinstance(levels, Sequence) else [levels] * num_columns
+        legal = len(sizes) == num_columns and all(is_count(size, 2) and size <= MAX_LEVELS for size in sizes)
+        wish = f"a whole number from 2 to {MAX_LEVELS}, or one for each column"
+        check_parameter("Ordinal", "levels", legal, wish, levels)
+        super().__init__(num_columns, [ordinal(size) for size in sizes])
+        self.sizes = tuple(sizes)
+        most = max(sizes)
+        self.raw_first = nn.Parameter(torch.tensor([[-0.5 * (size - 2)] for size in sizes]))
+        self.raw_log_gaps = nn.Parameter(torch.zeros(num_columns, most - 2)) if most > 2 else None
+        # Columns of fewer levels than others have no more gaps.
+        is_real = torch.arange(most - 2) < torch.tensor(sizes).unsqueeze(-1) - 2
+        self.register_buffer("is_real", is_real, persistent=False)
 
     def forward(self, raw: Tensor) -> Predictive:
-        cuts = smooth_bound(self.raw_first, MAX_CUT)
+        first = smooth_bound(self.raw_first, MAX_CUT)
         if self.raw_log_gaps is None:
-            return OrdinalPredictive(raw, cuts, cuts[:, :0])
+            return OrdinalPredictive(raw, first, first[:, :0])
         gaps = smooth_between(self.raw_log_gaps, LEAST_LOG_GAP, MAX_LOG_GAP).exp()
-        return OrdinalPredictive(raw, torch.cat([cuts, cuts + gaps.cumsum(-1)], -1), gaps)
+        cuts = first + torch.where(self.is_real, gaps, 0.0).cumsum(-1)
+        return OrdinalPredictive(
+            raw, torch.cat([first, cuts.where(self.is_real, BEYOND)], -1), gaps.where(self.is_real, BEYOND)
+        )
 
     def max_log_prob(self) -> Tensor:
         return torch.zeros(self.num_columns)
@@ -68,30 +82,59 @@ class Ordinal(Likelihood):
     def independent_columns(self, rows: RowBatches) -> Predictive:
         return CategoricalPredictive(self._frequencies(rows).log().float())
 
-    def at_floor(self, p: Predictive) -> Tensor:
-        assert isinstance(p, CategoricalPredictive)
-        return p.log_probs.new_zeros(())
-
     def _frequencies(self, rows: RowBatches) -> Tensor:
         """Shape (C, k), float64. Two imagined rows, shared by all levels, as of categories."""
-        counts = count_levels(rows, self.num_columns, self.levels) + 2 / self.levels
+        sizes = torch.tensor(self.sizes).unsqueeze(-1)
+        imagined = torch.where(torch.arange(max(self.sizes)) < sizes, 2 / sizes.double(), 0.0)
+        counts = count_levels(rows, self.num_columns, max(self.sizes))
+        counts = counts + imagined.to(counts.device)
         return counts / counts.sum(-1, keepdim=True)
 
 
-class OrdinalPredictive(CategoricalPredictive):
+class OrdinalPredictive(Predictive):
     """Levels by their cutpoints: ``log p(j) = log s(u) + log s(-l) + log(1 - exp(l - u))``, where it lies from l to u.
 
     Args:
         location: shape (..., C).
-        cuts: shape (C, k - 1), rising.
+        cuts: shape (C, k - 1), rising; `BEYOND` where a column has fewer.
         gaps: between them, shape (C, k - 2).
     """
 
     def __init__(self, location: Tensor, cuts: Tensor, gaps: Tensor) -> None:
-        at = cuts - location.unsqueeze(-1)
-        nothing = torch.zeros_like(at[..., :1])
+        self.location, self.cuts, self.gaps = location, cuts, gaps
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        codes = x.long().reshape(-1, x.shape[-1]).T
         # The least level has no lower end, the greatest no upper one.
-        upper = torch.cat([logsigmoid(at), nothing], -1)
-        lower = torch.cat([nothing, logsigmoid(-at)], -1)
-        between = torch.log(-torch.expm1(-gaps)).expand(*at.shape[:-1], -1)
-        super().__init__(upper + lower + torch.cat([nothing, between, nothing], -1))
+        upper = pad(self.cuts, (0, 1), value=BEYOND)
+        lower = pad(self.cuts, (1, 0), value=-BEYOND)
+        between = pad(torch.log(-torch.expm1(-self.gaps)), (1, 1))
+        upper, lower, between = (part.gather(1, codes).T.reshape(x.shape) for part in (upper, lower, between))
+        return logsigmoid(upper - self.location) + logsigmoid(self.location - lower) + between
+
+    def sample(self) -> Tensor:
+        with torch.no_grad():
+            uniform = torch.rand_like(self.location).clamp_(torch.finfo(self.location.dtype).tiny)
+            at = self.location + uniform.log() - torch.log1p(-uniform)
+            return (at.unsqueeze(-1) > self.cuts).sum(-1).to(at.dtype)
+
+    @property
+    def mean(self) -> Tensor:
+        """Of the codes."""
+        return self._above.sum(-1)
+
+    @property
+    def stddev(self) -> Tensor:
+        """Of the codes: ``E x² = Σ_j (2j + 1) p(x > j)``."""
+        weights = 2 * torch.arange(self.cuts.shape[-1], device=self.cuts.device, dtype=self.cuts.dtype) + 1
+        return ((self._above * weights).sum(-1) - self.mean.square()).clamp_min(0).sqrt()
+
+    @property
+    def point(self) -> Tensor:
+        """The median."""
+        return (self.location.unsqueeze(-1) > self.cuts).sum(-1).to(self.location.dtype)
+
+    @property
+    def _above(self) -> Tensor:
+        """p(x > j), shape (..., C, k - 1)."""
+        return torch.sigmoid(self.location.unsqueeze(-1) - self.cuts)
