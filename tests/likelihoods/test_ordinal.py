@@ -41,9 +41,9 @@ def test_untrained_it_says_the_frequencies() -> None:
     torch.testing.assert_close(start.log_prob(x), alone.log_prob(x), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("levels", [1, 2.5, True, 257, [3, 1, 4], [3, 4]])
+@pytest.mark.parametrize("levels", [1, 2.5, True, 513, [3, 1, 4], [3, 4]])
 def test_levels_that_are_no_number_of_levels_are_refused(levels: Any) -> None:
-    sentence = "^The 'levels' parameter of Ordinal must be a whole number from 2 to 256, or one for each column. Got "
+    sentence = "^The 'levels' parameter of Ordinal must be a whole number from 2 to 512, or one for each column. Got "
     with pytest.raises(ConfigError, match=sentence):
         Ordinal(3, levels)
 

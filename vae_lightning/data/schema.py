@@ -23,8 +23,8 @@ from vae_lightning.likelihoods.base import Likelihood
 
 Candidate = tuple[Node, Node]
 """A family and a scaling."""
-MOST_PLACES = 256
-"""Most different numbers that become categories; texts have no such limit."""
+MOST_PLACES, MOST_NAMES = 512, 256
+"""Most different numbers that become levels in an order, and categories; texts have no such limit."""
 FEWEST_A_PLACE = 4.0
 """Rows that there must be for each of them, on average."""
 SHARE = 0.05
@@ -229,7 +229,9 @@ def _places(known: np.ndarray) -> Node:
 def _repeated(seen: Seen) -> list[Candidate]:
     """Numbers that come again and again, as levels in an order or as categories."""
     size = len(seen.known)
-    return [(_ordinal(size) if seen.in_order else _categorical(size), _places(seen.known))] if seen.comes_again else []
+    if not seen.comes_again or (size > MOST_NAMES and not seen.in_order):
+        return []
+    return [(_ordinal(size) if seen.in_order else _categorical(size), _places(seen.known))]
 
 
 def _counts(known: np.ndarray) -> list[Candidate]:

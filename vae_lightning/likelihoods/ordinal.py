@@ -1,6 +1,6 @@
 """Ordinal likelihood: columns that hold one of several levels in an order, such as answers from "never" to "always"."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,10 @@ from vae_lightning.likelihoods.categorical import CategoricalPredictive, count_l
 from vae_lightning.likelihoods.moments import RowBatches
 from vae_lightning.likelihoods.support import ordinal
 
-MAX_LEVELS = 256
+MAX_LEVELS = 512
 MAX_CUT, LEAST_LOG_GAP, MAX_LOG_GAP = 20.0, -9.0, 3.0
+AT_ONCE = 32
+"""Cutpoints that all rows are held against at once: memory for more is not taken."""
 BEYOND = 1e4
 """A cutpoint that nothing lies above: the logistic function is 0 or 1 there, in double precision too."""
 
@@ -31,7 +33,7 @@ class Ordinal(Likelihood):
         levels: levels k of each column: one number for all, or C of them.
 
     Raises:
-        ConfigError: when ``levels`` are not between 2 and 256, or not as many as columns.
+        ConfigError: when ``levels`` are not between 2 and 512, or not as many as columns.
     """
 
     support = ordinal(3)
@@ -115,26 +117,29 @@ class OrdinalPredictive(Predictive):
     def sample(self) -> Tensor:
         with torch.no_grad():
             uniform = torch.rand_like(self.location).clamp_(torch.finfo(self.location.dtype).tiny)
-            at = self.location + uniform.log() - torch.log1p(-uniform)
-            return (at.unsqueeze(-1) > self.cuts).sum(-1).to(at.dtype)
+            noise = uniform.log() - torch.log1p(-uniform)
+            return self._sum_levels(lambda at, _: at > -noise.unsqueeze(-1))
 
     @property
     def mean(self) -> Tensor:
-        """Of the codes."""
-        return self._above.sum(-1)
+        """Of the codes: ``Σ_j p(x > j)``."""
+        return self._sum_levels(lambda at, _: at.sigmoid())
 
     @property
     def stddev(self) -> Tensor:
         """Of the codes: ``E x² = Σ_j (2j + 1) p(x > j)``."""
-        weights = 2 * torch.arange(self.cuts.shape[-1], device=self.cuts.device, dtype=self.cuts.dtype) + 1
-        return ((self._above * weights).sum(-1) - self.mean.square()).clamp_min(0).sqrt()
+        square = self._sum_levels(lambda at, level: (2 * level + 1) * at.sigmoid())
+        return (square - self.mean.square()).clamp_min(0).sqrt()
 
     @property
     def point(self) -> Tensor:
         """The median."""
-        return (self.location.unsqueeze(-1) > self.cuts).sum(-1).to(self.location.dtype)
+        return self._sum_levels(lambda at, _: at > 0)
 
-    @property
-    def _above(self) -> Tensor:
-        """p(x > j), shape (..., C, k - 1)."""
-        return torch.sigmoid(self.location.unsqueeze(-1) - self.cuts)
+    def _sum_levels(self, term: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """The sum over cutpoints of a function of ``location - cut`` and the cut's number, some cuts at a time."""
+        total = torch.zeros_like(self.location)
+        levels = torch.arange(self.cuts.shape[-1], device=self.cuts.device, dtype=self.cuts.dtype)
+        for cuts, level in zip(self.cuts.split(AT_ONCE, -1), levels.split(AT_ONCE), strict=True):
+            total = total + term(self.location.unsqueeze(-1) - cuts, level).sum(-1)
+        return total
