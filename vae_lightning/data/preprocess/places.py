@@ -24,6 +24,7 @@ class Places(Scaling):
 
     CHOOSABLE = False
     known: Tensor
+    _padded: Tensor
 
     def __init__(self, num_columns: int, known: Sequence[Sequence[float]]) -> None:
         super().__init__(num_columns)
@@ -32,8 +33,10 @@ class Places(Scaling):
         check_parameter("Places", "known", legal, "a row of rising values for each column", known)
         self.sizes = [len(row) for row in known]
         size = 1 << (max(self.sizes) - 1).bit_length()
-        rows = [[*row, *[torch.inf] * (size - len(row))] for row in known]
+        rows = [[*row, *[row[-1]] * (size - len(row))] for row in known]
         self.register_buffer("known", torch.tensor(rows, dtype=torch.float64))
+        is_known = torch.arange(size) < torch.tensor(self.sizes).unsqueeze(-1)
+        self.register_buffer("_padded", self.known.where(is_known, torch.inf), persistent=False)
 
     def options(self) -> dict[str, object]:
         return {"known": self.known_values}
@@ -51,7 +54,7 @@ class Places(Scaling):
         # By bisection in as many steps as K has halvings, which any exporter can write down.
         size = self.known.shape[1]
         row = torch.arange(self.num_columns, device=x.device) * size
-        flat, index = self.known.flatten(), row.expand(x.shape)
+        flat, index = self._padded.flatten(), row.expand(x.shape)
         half = size // 2
         while half:
             index = index + half * (flat[index + half] <= wide)
