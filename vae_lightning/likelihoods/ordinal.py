@@ -1,7 +1,9 @@
 """Ordinal likelihood: columns that hold one of several levels in an order, such as answers from "never" to "always"."""
 
+import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, pad
@@ -14,7 +16,12 @@ from vae_lightning.likelihoods.moments import RowBatches
 from vae_lightning.likelihoods.support import ordinal
 
 MAX_LEVELS = 512
-MAX_CUT, LEAST_LOG_GAP, MAX_LOG_GAP = 20.0, -9.0, 3.0
+MAX_CUT, LEAST_LOG_GAP, MAX_LOG_GAP = 40.0, -9.0, 4.0
+LOGISTIC_STDDEV = math.pi / math.sqrt(3)
+LEAST_NOISE = 1 / 16
+"""Of a column's variance: what a linear model of z may leave at the least, lest its cutpoints lie too far apart."""
+NODES, HALVINGS = 100, 45
+"""Of a quadrature and a bisection: how often normal and logistic noise together fall below a cutpoint."""
 AT_ONCE = 32
 """Cutpoints that all rows are held against at once: memory for more is not taken."""
 BEYOND = 1e4
@@ -22,11 +29,12 @@ BEYOND = 1e4
 
 
 class Ordinal(Likelihood):
-    """``p(x ≤ j|raw) = s(c_j - raw)``, s the logistic function: one raw number a column, and cutpoints that it learns.
+    """``p(x ≤ j|raw) = s(c_j - (raw - m) / d)``, s the logistic function: one raw number a column, and cutpoints.
 
     Levels are codes 0, 1, ..., k - 1 in their order (McCullagh 1980). The cutpoints ``c_0 < c_1 < ... < c_(k-2)`` of a
-    column are its own parameters: a first one, and the logarithms of the gaps after it, between -9 and 3. Levels have
-    probabilities: the loss is never below 0. It starts from their frequencies.
+    column are its own parameters: a first one, and the logarithms of the gaps after it, between -9 and 4. Levels have
+    probabilities: the loss is never below 0. It starts from their frequencies. The raw number is a location in units of
+    the codes, so that a linear model of the codes may say it: m is their mean, d what it leaves of their spread.
 
     Args:
         num_columns: number of columns C.
@@ -38,6 +46,8 @@ class Ordinal(Likelihood):
 
     support = ordinal(3)
     is_real: Tensor
+    center: Tensor
+    spread: Tensor
 
     def __init__(self, num_columns: int, levels: int | Sequence[int] = 3) -> None:
         sizes = list(levels) if isinstance(levels, Sequence) else [levels] * num_columns
@@ -52,34 +62,45 @@ class Ordinal(Likelihood):
         # Columns of fewer levels than others have no more gaps.
         is_real = torch.arange(most - 2) < torch.tensor(sizes).unsqueeze(-1) - 2
         self.register_buffer("is_real", is_real, persistent=False)
+        self.register_buffer("center", torch.zeros(num_columns))
+        self.register_buffer("spread", torch.ones(num_columns))
+        self.column_of_raw = torch.arange(num_columns)
 
     def forward(self, raw: Tensor) -> Predictive:
+        at = (raw - self.center) / self.spread
         first = smooth_bound(self.raw_first, MAX_CUT)
         if self.raw_log_gaps is None:
-            return OrdinalPredictive(raw, first, first[:, :0])
+            return OrdinalPredictive(at, first, first[:, :0])
         gaps = smooth_between(self.raw_log_gaps, LEAST_LOG_GAP, MAX_LOG_GAP).exp()
         cuts = first + torch.where(self.is_real, gaps, 0.0).cumsum(-1)
         return OrdinalPredictive(
-            raw, torch.cat([first, cuts.where(self.is_real, BEYOND)], -1), gaps.where(self.is_real, BEYOND)
+            at, torch.cat([first, cuts.where(self.is_real, BEYOND)], -1), gaps.where(self.is_real, BEYOND)
         )
 
     def max_log_prob(self) -> Tensor:
         return torch.zeros(self.num_columns)
 
     @torch.no_grad()
-    def start_from(  # the place of a level between cutpoints is no number of the column's
+    def start_from(
         self,
         rows: RowBatches,
-        residual: Tensor | None = None,  # noqa: ARG002
-        held: Tensor | None = None,  # noqa: ARG002
+        residual: Tensor | None = None,
+        held: Tensor | None = None,  # noqa: ARG002 - levels have probabilities, which need no floor
     ) -> Tensor:
-        below = self._frequencies(rows).cumsum(-1)[:, :-1].clamp(1e-12, 1 - 1e-12)
-        cuts = below.log() - torch.log1p(-below)
+        shares = self._frequencies(rows).cpu()
+        codes = torch.arange(shares.shape[-1], dtype=torch.float64)
+        mean = shares @ codes
+        variance = (shares * (codes - mean.unsqueeze(-1)).square()).sum(-1)
+        noise = variance if residual is None else torch.clamp(residual.cpu(), LEAST_NOISE * variance, variance)
+        spread = noise.sqrt() / LOGISTIC_STDDEV
+        self.center.copy_(mean)
+        self.spread.copy_(spread)
+        cuts = find_cuts(shares.cumsum(-1)[:, :-1].clamp(1e-12, 1 - 1e-12), (variance - noise).sqrt() / spread)
         self.raw_first.copy_(smooth_bound_inverse(cuts[:, :1], MAX_CUT))
         if self.raw_log_gaps is not None:
             log_gaps = cuts.diff(dim=-1).clamp_min(1e-12).log()
             self.raw_log_gaps.copy_(smooth_between_inverse(log_gaps, LEAST_LOG_GAP, MAX_LOG_GAP))
-        return torch.zeros(self.num_columns)
+        return mean.float()
 
     def independent_columns(self, rows: RowBatches) -> Predictive:
         return CategoricalPredictive(self._frequencies(rows).log().float())
@@ -91,6 +112,24 @@ class Ordinal(Likelihood):
         counts = count_levels(rows, self.num_columns, max(self.sizes))
         counts = counts + imagined.to(counts.device)
         return counts / counts.sum(-1, keepdim=True)
+
+
+def find_cuts(below: Tensor, stddev: Tensor) -> Tensor:
+    """Where the sum of a standard logistic and a normal variable is below with given probabilities, by bisection.
+
+    Args:
+        below: probabilities (C, K), float64.
+        stddev: of the normal variable, (C,).
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
+    weights /= weights.sum()
+    low, high = (torch.full_like(below, end) for end in (-MAX_CUT, MAX_CUT))
+    for _ in range(HALVINGS):
+        middle = (low + high) / 2
+        terms = (w * torch.sigmoid(middle - node * stddev[:, None]) for node, w in zip(nodes, weights, strict=True))
+        is_low = sum(terms, torch.zeros_like(below)) < below
+        low, high = torch.where(is_low, middle, low), torch.where(is_low, high, middle)
+    return (low + high) / 2
 
 
 class OrdinalPredictive(Predictive):
