@@ -95,8 +95,8 @@ def main() -> None:
     with np.load(options.file, allow_pickle=False) as archive:
         x = archive["x"]
     print(f"{'likelihood':20}{'seed':>6}{'nats per count':>17}{'density':>10}{'seconds':>9}")
-    for likelihood in options.likelihoods:
-        for seed in options.seeds:
+    for seed in options.seeds:
+        for likelihood in options.likelihoods:
             started = time.process_time()
             found = measure(x, likelihood, seed)
             density = f"{found['density']:10.4f}" if "density" in found else " " * 10

@@ -19,19 +19,25 @@ from vae_lightning import VAEEstimator
 pytestmark = pytest.mark.usefixtures("one_thread", "flush_denormal")
 
 NUM_TRAIN, NUM_NEW, C = 1500, 3000, 3
-INDEPENDENT_TOLERANCE, HIDDEN_TOLERANCE = 0.03, 0.1
-"""Nats of a row that a VAE may lie above the entropy: what 1,500 rows do not tell, and a bound does not reach."""
+TOLERANCE, SHARE = 0.03, 0.2
+"""Nats that a VAE may lie above the entropy, for what 1,500 rows do not tell; and the share that it may miss of what
+its columns say of one another, as z is not found in a few hundred steps or its posterior is not normal."""
 Draws = np.random.Generator
 Rows = np.ndarray
 
 
 class Law(NamedTuple):
-    """How rows (N, 3) are drawn, their log-density (N,), and their entropy in nats; options of the likelihood."""
+    """How rows (N, 3) are drawn, their log-density (N,), their entropy in nats and that of a column alone."""
 
     draw: Callable[[Draws, int], Rows]
     log_prob: Callable[[Rows], Rows]
     entropy: float
-    options: dict[str, Any] = {}  # noqa: RUF012 - read only
+    of_column: float
+    options: dict[str, Any] = {}  # noqa: RUF012 - of the likelihood; read only
+
+    @property
+    def tolerance(self) -> float:
+        return TOLERANCE + SHARE * (C * self.of_column - self.entropy)
 
 
 def columns_of(law: Any, **options: Any) -> Law:
@@ -41,6 +47,7 @@ def columns_of(law: Any, **options: Any) -> Law:
         lambda draws, n: law.rvs(size=(n, C), random_state=draws),
         lambda x: log_prob(x).sum(1),
         C * float(law.entropy()),
+        float(law.entropy()),
         options,
     )
 
@@ -78,7 +85,10 @@ NORMAL = scipy.stats.multivariate_normal(np.zeros(C), COVARIANCE)
 def normals() -> Law:
     """Three columns that one number moves; the determinant of their covariance is 10."""
     return Law(
-        lambda draws, n: draws.multivariate_normal(NORMAL.mean, COVARIANCE, n), NORMAL.logpdf, float(NORMAL.entropy())
+        lambda draws, n: draws.multivariate_normal(NORMAL.mean, COVARIANCE, n),
+        NORMAL.logpdf,
+        float(NORMAL.entropy()),
+        float(scipy.stats.norm(0, 2).entropy()),
     )
 
 
@@ -88,6 +98,7 @@ def exponentials_of_normals() -> Law:
         lambda draws, n: np.exp(draws.multivariate_normal(NORMAL.mean, COVARIANCE, n)),
         lambda x: NORMAL.logpdf(np.log(x)) - np.log(x).sum(1),
         float(NORMAL.entropy()),
+        float(scipy.stats.lognorm(2).entropy()),
     )
 
 
@@ -104,7 +115,8 @@ def two_classes(levels: int, options: dict[str, Any]) -> Law:
         return np.log(sum(0.5 * law[x].prod(axis=1) for law in laws))
 
     every = np.array(list(itertools.product(range(levels), repeat=C)))
-    return Law(draw, log_prob, float(scipy.stats.entropy(np.exp(log_prob(every)))), options)
+    of_column = float(scipy.stats.entropy(sum(laws)))
+    return Law(draw, log_prob, float(scipy.stats.entropy(np.exp(log_prob(every)))), of_column, options)
 
 
 def counts_of_one_rate(shape: float = 2.0, mean: float = 4.0) -> Law:
@@ -121,6 +133,7 @@ def counts_of_one_rate(shape: float = 2.0, mean: float = 4.0) -> Law:
         lambda draws, n: draws.poisson(draws.gamma(shape, mean / shape, (n, 1)), (n, C)),
         log_prob,
         float(of_sum.entropy() + of_sum.pmf(np.arange(120)) @ shared_out),
+        float(scipy.stats.nbinom(shape, shape / (shape + mean)).entropy()),
     )
 
 
@@ -132,6 +145,7 @@ def waits_of_one_rate(shape: float = 3.0) -> Law:
         lambda draws, n: draws.exponential(1 / draws.gamma(shape, 1.0, (n, 1)), (n, C)),
         lambda x: log_constant - (shape + C) * np.log1p(x.sum(1)),
         float((shape + C) * mean_log - log_constant),
+        float(scipy.stats.lomax(shape).entropy()),
     )
 
 
@@ -145,11 +159,8 @@ HIDDEN = {
     "poisson": counts_of_one_rate(),
 }
 CASES = [
-    pytest.param(name, law, tolerance, id=f"{name}-{kind}")
-    for kind, laws, tolerance in (
-        ("independent", INDEPENDENT, INDEPENDENT_TOLERANCE),
-        ("hidden", HIDDEN, HIDDEN_TOLERANCE),
-    )
+    pytest.param(name, law, id=f"{name}-{kind}")
+    for kind, laws in (("independent", INDEPENDENT), ("hidden", HIDDEN))
     for name, law in laws.items()
 ]
 
@@ -162,8 +173,8 @@ def mean_and_error(values: Rows) -> tuple[float, float]:
     return float(values.mean()), float(values.std() / math.sqrt(len(values)))
 
 
-@pytest.mark.parametrize(("name", "law", "tolerance"), CASES)
-def test_a_vae_recovers_the_entropy_of_its_rows(name: str, law: Law, tolerance: float) -> None:
+@pytest.mark.parametrize(("name", "law"), CASES)
+def test_a_vae_recovers_the_entropy_of_its_rows(name: str, law: Law) -> None:
     draws = np.random.default_rng(0)
     rows, new = law.draw(draws, NUM_TRAIN), law.draw(draws, NUM_NEW)
     surprise, error = mean_and_error(-law.log_prob(new))
@@ -180,7 +191,7 @@ def test_a_vae_recovers_the_entropy_of_its_rows(name: str, law: Law, tolerance: 
         random_state=0,
     ).fit(rows)
     above, error = mean_and_error(law.log_prob(new) - vae.score_samples(new))
-    assert -4 * error <= above <= tolerance
+    assert -4 * error <= above <= law.tolerance
     # Scores share their draws of z; the mean over rows of a bound has its own for each row.
     bound = vae.model_.evaluate(new, num_samples=100).nelbo - surprise
-    assert above - 4 * error <= bound <= tolerance
+    assert above - 4 * error <= bound <= law.tolerance

@@ -27,8 +27,9 @@ class DiscretizedLogistic(Likelihood):
     Args:
         num_columns: number of columns C.
         levels: k: values are 0, 1, ..., k - 1. 256 of 8 bits.
-        scale: where s comes from, between 0.05 levels and 10 times the range. ``shared``: one learned number. ``per_column``: one
-            for each column. ``predicted``: emitted by the decoder for each entry (two raw numbers a column).
+        scale: where s comes from, between 0.05 levels and 10 times the range. ``shared``: one learned number.
+            ``per_column``: one for each column. ``predicted``: emitted by the decoder for each entry (two raw numbers a
+            column).
 
     Raises:
         ConfigError: for an unknown ``scale``, or when ``levels`` is not between 2 and 4,096.
