@@ -12,8 +12,8 @@ from vae_lightning.errors import check_parameter, is_count
 from vae_lightning.likelihoods.base import Likelihood, Predictive
 from vae_lightning.likelihoods.bounds import smooth_between, smooth_between_inverse, smooth_bound, smooth_bound_inverse
 from vae_lightning.likelihoods.categorical import CategoricalPredictive, count_levels
+from vae_lightning.likelihoods.codes import ordinal
 from vae_lightning.likelihoods.moments import RowBatches
-from vae_lightning.likelihoods.support import ordinal
 
 MAX_LEVELS = 512
 MAX_CUT, LEAST_LOG_GAP, MAX_LOG_GAP = 40.0, -9.0, 4.0
