@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid, pad
+from torch.nn.functional import pad, softplus
 
 from vae_lightning.errors import check_parameter, is_count
 from vae_lightning.likelihoods.base import Likelihood, Predictive
@@ -151,7 +151,7 @@ class OrdinalPredictive(Predictive):
         lower = pad(self.cuts, (1, 0), value=-BEYOND)
         between = pad(torch.log(-torch.expm1(-self.gaps)), (1, 1))
         upper, lower, between = (part.gather(1, codes).T.reshape(x.shape) for part in (upper, lower, between))
-        return logsigmoid(upper - self.location) + logsigmoid(self.location - lower) + between
+        return between - softplus(self.location - upper) - softplus(lower - self.location)
 
     def sample(self) -> Tensor:
         with torch.no_grad():
