@@ -1,8 +1,10 @@
 """What a user's own loader yields, empty cells too."""
 
-import lightning.pytorch as pl
+from collections.abc import Callable
+
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, TensorDataset
 
 from vae_lightning.errors import DataError
@@ -16,7 +18,7 @@ def rows_with_holes() -> torch.Tensor:
     return torch.where(torch.rand(64, 3) < 0.7, torch.randn(64, 3), torch.nan)
 
 
-def test_not_a_number_is_an_empty_cell_to_a_model_that_sees_masks() -> None:
+def test_not_a_number_is_an_empty_cell_to_a_model_that_sees_masks(make_trainer: Callable[..., Trainer]) -> None:
     """Such rows were refused unless they came from data=table."""
     x = rows_with_holes()
     made = VAEModule(VAE(Gaussian(3), 2, [8], sees_mask=True))
@@ -25,9 +27,7 @@ def test_not_a_number_is_an_empty_cell_to_a_model_that_sees_masks() -> None:
     assert torch.equal(batch.mask, ~x.isnan())
     assert torch.equal(batch.x, x.nan_to_num())
     loader = DataLoader(TensorDataset(x), batch_size=16)
-    trainer = pl.Trainer(
-        max_epochs=2, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
-    )
+    trainer = make_trainer()
     trainer.fit(made, loader, loader)
     assert torch.isfinite(trainer.callback_metrics["val/nelbo"])
     assert all(bool(weight.isfinite().all()) for weight in made.parameters())
@@ -35,5 +35,5 @@ def test_not_a_number_is_an_empty_cell_to_a_model_that_sees_masks() -> None:
 
 def test_a_model_without_masks_refuses_empty_cells_and_says_why() -> None:
     made = VAEModule(VAE(Gaussian(3), 2, [8]))
-    with pytest.raises(DataError, match="no empty cells .* sees_mask=True"):
+    with pytest.raises(DataError, match=r"no empty cells .* sees_mask=True"):
         to_batch(made.model, rows_with_holes(), checked=True)
