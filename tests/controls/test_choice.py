@@ -7,7 +7,7 @@ from tests.models import every_likelihood, rows_for, rows_of
 from vae_lightning.controls import choice
 from vae_lightning.controls.choice import fit_control
 from vae_lightning.controls.chow_liu import ChowLiuTree
-from vae_lightning.controls.factor_analysis import FactorAnalysis
+from vae_lightning.controls.factor_model import FactorAnalysis
 from vae_lightning.controls.mixture import MixtureOfIndependentColumns
 from vae_lightning.data.batch import Batch
 from vae_lightning.likelihoods.bernoulli import Bernoulli

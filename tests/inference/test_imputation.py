@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from vae_lightning.controls.factor_analysis import FactorAnalysis
+from vae_lightning.controls.factor_model import FactorAnalysis
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.columns import Column
 from vae_lightning.data.preprocess.none import Identity

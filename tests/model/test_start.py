@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.conftest import SHARED_DATA
-from vae_lightning.controls.factor_analysis import FactorAnalysis
+from vae_lightning.controls.factor_model import FactorAnalysis
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.store import RowsInMemory
 from vae_lightning.likelihoods.base import Likelihood

@@ -2,20 +2,21 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from itertools import islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 
-from vae_lightning.controls.base import Control
+from vae_lightning.controls.completion import complete, has_holes
 from vae_lightning.controls.covariance import Moments
+from vae_lightning.controls.factor_model import FactorAnalysis
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.store import RowsInMemory
 from vae_lightning.likelihoods.bounds import REACHABLE
-from vae_lightning.likelihoods.moments import RowBatch, RowBatches, SomeColumns, Together, held_variances
+from vae_lightning.likelihoods.moments import RowBatches, SomeColumns, Together, held_variances
 
 LEAST_NOISE = 1e-5 ** (2 * REACHABLE)
 """Floor under the noise variances, model units: what a Gaussian likelihood can be started at."""
@@ -33,61 +34,20 @@ TOLERANCE = 1e-5
 """Nats per column and row that a step must gain."""
 SPARE = 8
 """Directions more than wanted in the iteration for leading eigenvectors."""
+MOST_TURNS = 10
+"""Times that empty cells are filled anew: of 30 % removed from 1,000 rows of 40 columns afterwards nothing moves."""
 
 Value = TypeVar("Value")
 FitVariances = Callable[[Tensor, Tensor], Tensor]
 """Residual variances and what is held of them, both (C,) → noise variances (C,)."""
 
 
-@dataclass(frozen=True)
-class FactorAnalysis(Control):
-    """``x = mean + loadings z + noise^½ ε`` with z ~ N(0, I) of L dimensions, ε ~ N(0, I) of C (Rubin & Thayer 1982).
+class Fold(NamedTuple):
+    """Rows to fit, their moments, and the rows to judge the fit by."""
 
-    The loadings are rotated so that ``loadingsᵀ diag(1 / noise) loadings`` is diagonal, d: then the posterior of z has
-    independent dimensions, of mean ``loadingsᵀ (x - mean) / noise / (1 + d)`` and variance ``1 / (1 + d)``.
-
-    Attributes:
-        mean: (C,), float64; all in model units.
-        loadings: (C, L); columns that are not needed are 0.
-        noise: variances, (C,).
-    """
-
-    mean: Tensor
-    loadings: Tensor
-    noise: Tensor
-
-    @property
-    def words(self) -> str:
-        size = self.loadings.shape[1]
-        return f"factor analysis with {size} latent dimension{'s' if size != 1 else ''}"
-
-    @property
-    def signal(self) -> Tensor:
-        """d, (L,): how much of each dimension of z a row tells; its posterior variance is 1 / (1 + d)."""
-        return (self.loadings.square() / self.noise[:, None]).sum(0)
-
-    def log_prob(self, batch: RowBatch) -> Tensor:
-        """``log N(x; mean, loadings loadingsᵀ + diag(noise))`` of each row's observed cells, (B,), nats, float64."""
-        device = batch.x.device
-        mean, loadings, noise = (part.to(device) for part in (self.mean, self.loadings, self.noise))
-        whitened = (batch.x.double() - mean) / noise.sqrt()
-        scaled = loadings / noise.sqrt()[:, None]
-        identity = torch.eye(loadings.shape[1], dtype=torch.float64, device=device)
-        log_noise = (math.log(2 * math.pi) + noise.log()).expand(whitened.shape)
-        if batch.mask is None:
-            inner = identity + scaled.T @ scaled
-        else:
-            whitened = torch.where(batch.mask, whitened, 0.0)
-            log_noise = torch.where(batch.mask, log_noise, 0.0)
-            inner = identity + torch.einsum("bc,ck,cl->bkl", batch.mask.double(), scaled, scaled)
-        # The determinant and the inverse of C x C through those of L x L (Woodbury).
-        factor = torch.linalg.cholesky(inner)
-        explained = torch.linalg.solve_triangular(
-            factor, (whitened @ scaled)[..., None] if batch.mask is not None else (whitened @ scaled).T, upper=False
-        )
-        explained = explained.square().sum(-2).squeeze(-1) if batch.mask is not None else explained.square().sum(0)
-        log_det = 2 * factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return -0.5 * (log_noise.sum(-1) + log_det + whitened.square().sum(-1) - explained)
+    rows: RowBatches
+    moments: Moments
+    judges: Sequence[Batch]
 
 
 def fit_factor_analysis(
@@ -104,8 +64,14 @@ def fit_factor_analysis(
     number of factors may be lower: how many, the validation rows decide, or cross-validation where these are few. A
     gain over no factors at all that is within one standard error is none.
 
+    Where cells are empty a first fit is that of the covariances of pairs of columns, each over the rows that have both.
+    Then in turns the cells are filled, with their uncertainty, and the filled rows fitted: EM for cells missing at
+    random, which maximises the likelihood of the observed cells (Little & Rubin 2002, section 11.3).
+
     Cost: ``O(N C²)`` for the covariance and some hundred products of C x C with L; above 2,048 columns ``O(N C L)`` and
-    at most ``MOST_PRODUCTS`` multiply-adds, as the choice is made on 1,024 columns.
+    at most ``MOST_PRODUCTS`` multiply-adds, as the choice is made on 1,024 columns. With P patterns of holes up to
+    ``MOST_TURNS`` times ``O(P L C (C + L))`` beside, but no more turns than ``MOST_PRODUCTS`` multiply-adds allow: of
+    50,000 rows and 784 columns with holes anywhere none at all.
 
     Args:
         train: the training rows.
@@ -120,39 +86,51 @@ def fit_factor_analysis(
     fit_variances = torch.maximum if fit_variances is None else fit_variances
     held = held_variances(train if valid is None else Together(train, valid)) if held is None else held
     size = 2 * latent_dim + 4 * SPARE
-    moments = replace(Moments.of(train, size), held=held)
+    whole = Fold(train, replace(Moments.of(train, size), held=held), ())
     rank = min(latent_dim, len(held))
     start = None
-    if moments.vectors is None:
-        folds = list(_folds(train, valid, moments, size))
-        pseudo_rows, chosen, noise = _choose(folds, rank, fit_variances)
-        start = noise if folds[0][0] is moments else None
+    if whole.moments.vectors is None:
+        folds = list(_folds(train, valid, whole.moments, size))
+        folds, pseudo_rows, chosen, noise = _choose(folds, rank, fit_variances, size)
+        if folds[0].rows is train:
+            whole, start = folds[0], noise
     else:  # every fit takes seconds to minutes: the choice is made on some of the columns, as free as any
         some = torch.linspace(0, len(held) - 1, min(CHOOSING, len(held)), dtype=torch.float64).round().long()
         narrow = SomeColumns(train, some.tolist())
         judges = None if valid is None else SomeColumns(valid, some.tolist())
         folds = list(_folds(narrow, judges, replace(Moments.of(narrow, size), held=held[some]), size))
-        pseudo_rows, chosen, _ = _choose(folds, rank, torch.maximum)
-    model = _fit(moments, chosen, pseudo_rows, fit_variances, start)
+        _, pseudo_rows, chosen, _ = _choose(folds, rank, torch.maximum, size)
+    model = _fit_observed(whole, chosen, pseudo_rows, fit_variances, size, start)[0]
     missing = latent_dim - model.loadings.shape[1]
     return replace(model, loadings=torch.nn.functional.pad(model.loadings, (0, missing)))
 
 
 def _choose(
-    folds: Sequence[tuple[Moments, Sequence[RowBatch]]], rank: int, fit_variances: FitVariances
-) -> tuple[float, int, Tensor]:
-    """How many rows to imagine and how many factors to keep, and the noise of the first fold with nothing imagined."""
-    # Which is where every other search begins.
-    starts = [_fit(moments, rank, 0.0, fit_variances).noise for moments, _ in folds]
+    folds: list[Fold], rank: int, fit_variances: FitVariances, size: int
+) -> tuple[list[Fold], float, int, Tensor]:
+    """How many rows to imagine and how many factors to keep, and the noise of the first fold with nothing imagined.
+
+    Where cells are empty that is chosen twice: for their first fit, and for the rows as it fills them, which are given.
+    """
+    pseudo_rows, chosen, noise = _choose_once(folds, rank, fit_variances)
+    filled = [fold._replace(moments=_fit_observed(fold, rank, pseudo_rows, fit_variances, size)[1]) for fold in folds]
+    if all(one.moments is fold.moments for one, fold in zip(filled, folds, strict=True)):
+        return folds, pseudo_rows, chosen, noise
+    return filled, *_choose_once(filled, rank, fit_variances)
+
+
+def _choose_once(folds: Sequence[Fold], rank: int, fit_variances: FitVariances) -> tuple[float, int, Tensor]:
+    # Every other search begins where this one ends.
+    starts = [_fit(fold.moments, rank, 0.0, fit_variances).noise for fold in folds]
 
     @cache
     def log_probs(pseudo_rows: float, rank: int) -> Tensor:
         """Log-densities of rows that were not fitted."""
         return torch.cat(
             [
-                _fit(moments, rank, pseudo_rows, fit_variances, start).log_prob(batch)
-                for (moments, rows), start in zip(folds, starts, strict=True)
-                for batch in rows
+                _fit(fold.moments, rank, pseudo_rows, fit_variances, start).log_prob(batch)
+                for fold, start in zip(folds, starts, strict=True)
+                for batch in fold.judges
             ]
         )
 
@@ -165,6 +143,29 @@ def _choose(
     gain = log_probs(pseudo_rows, chosen) - log_probs(pseudo_rows, 0)
     error = gain.std(correction=0) / math.sqrt(len(gain))
     return pseudo_rows, chosen if gain.mean() >= error else 0, starts[0]
+
+
+def _fit_observed(
+    fold: Fold, rank: int, pseudo_rows: float, fit_variances: FitVariances, size: int, start: Tensor | None = None
+) -> tuple[FactorAnalysis, Moments]:
+    """The fit to the observed cells of rows, and the moments of the rows as it fills them; the fold's without holes."""
+    moments = fold.moments
+    model, last = _fit(moments, rank, pseudo_rows, fit_variances, start), -math.inf
+    for _ in range(_most_turns(fold.rows, rank, len(moments.mean))):
+        filled, log_prob = complete(fold.rows, model, size)
+        if log_prob - last < TOLERANCE * len(moments.mean):
+            break
+        moments, last = replace(filled, held=moments.held), log_prob
+        model = _fit(moments, rank, pseudo_rows, fit_variances, model.noise)
+    return model, moments
+
+
+def _most_turns(rows: RowBatches, rank: int, num_columns: int) -> int:
+    """None without holes, or where nothing can be said of one cell from another."""
+    if rank == 0 or not has_holes(rows):
+        return 0
+    patterns = sum(1 if b.mask is None else len(torch.unique(b.mask, dim=0)) for b in rows.batches())
+    return min(MOST_TURNS, int(MOST_PRODUCTS / (patterns * rank * num_columns * (num_columns + rank))))
 
 
 def _climb(values: Sequence[Value], score: Callable[[Value], float]) -> Value:
@@ -181,26 +182,24 @@ def _climb(values: Sequence[Value], score: Callable[[Value], float]) -> Value:
     return best
 
 
-def _folds(
-    train: RowBatches, valid: RowBatches | None, moments: Moments, size: int
-) -> Iterator[tuple[Moments, Sequence[RowBatch]]]:
+def _folds(train: RowBatches, valid: RowBatches | None, moments: Moments, size: int) -> Iterator[Fold]:
     """What to fit, and the rows to judge it by."""
-    judges = [] if valid is None else list(islice(valid.batches(), 1))
-    judges = [Batch(batch.x, batch.mask, weight=batch.weight).split(MOST_ROWS)[0] for batch in judges]
+    first = [] if valid is None else list(islice(valid.batches(), 1))
+    judges = [Batch(batch.x, batch.mask, weight=batch.weight).split(MOST_ROWS)[0] for batch in first]
     if sum(len(batch.x) for batch in judges) >= ENOUGH_ROWS:
-        yield moments, judges
+        yield Fold(train, moments, judges)
         return
     rows = RowsInMemory.of(Batch(batch.x, batch.mask, weight=batch.weight) for batch in train.batches()).rows
     count = min(FOLDS, len(rows.x))
     if count < 2:
-        yield moments, [rows]
+        yield Fold(train, moments, [rows])
         return
     order = torch.randperm(len(rows.x), generator=torch.Generator().manual_seed(0)).to(rows.x.device)
     parts = order.tensor_split(count)
     for number, part in enumerate(parts):
         others = torch.cat([other for index, other in enumerate(parts) if index != number])
-        fitted = Moments.of(RowsInMemory(rows.select(others)), size)
-        yield replace(fitted, held=moments.held), [rows.select(part)]
+        fitted = RowsInMemory(rows.select(others))
+        yield Fold(fitted, replace(Moments.of(fitted, size), held=moments.held), [rows.select(part)])
 
 
 def _fit(

@@ -76,7 +76,7 @@ def impute(
     num_samples = max(num_samples, num_draws)
     incomplete = (~batch.mask.all(-1)).nonzero()[:, 0]
     has_mode = has_mode.to(batch.x.device)
-    for rows in incomplete.split(rows_at_once(vae, num_samples)):
+    for rows in incomplete.split(rows_at_once(vae, _num_chains(num_samples))):
         some = batch.select(rows)
         assert some.mask is not None
         cells = torch.cat([scaling.bound(scaling.inverse(x)) for x in draw_missing(vae, some, num_samples)])
@@ -99,13 +99,16 @@ def draw_missing(vae: VAE, batch: Batch, num_samples: int) -> Iterator[Tensor]:
     rule, so that the chains' law is p(z, missing | observed) itself, whatever the encoder's faults (Mattei & Frellsen
     2018, section 3).
     """
-    turns = min(TURNS, num_samples)
-    num_chains = -(-num_samples // turns)
+    turns, num_chains = min(TURNS, num_samples), _num_chains(num_samples)
     chains = _Chains(vae, batch, num_chains, num_samples)
     for turn in range(2 * turns):
         if turn >= turns:
             yield chains.x.view(num_chains, batch.num_rows, -1)
         chains.move()
+
+
+def _num_chains(num_samples: int) -> int:
+    return -(-num_samples // min(TURNS, num_samples))
 
 
 class _Chains:
@@ -125,7 +128,8 @@ class _Chains:
         assert batch.mask is not None
         self._observed = vae.features.fill_masked(batch).repeat(num_chains, 1)
         self._mask = batch.mask.repeat(num_chains, 1)
-        self.z = _choose_starts(vae, batch, num_chains, num_samples).flatten(0, 1)
+        pieces = batch.split(rows_at_once(vae, num_samples))
+        self.z = torch.cat([_choose_starts(vae, some, num_chains, num_samples) for some in pieces], 1).flatten(0, 1)
         self.raw = vae.raw(self.z, self.condition)
         self.x = self._fill()
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from vae_lightning.controls.factor_analysis import FactorAnalysis, fit_factor_analysis
+from vae_lightning.controls.factor_analysis import fit_factor_analysis
+from vae_lightning.controls.factor_model import FactorAnalysis
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.store import RowStore
 from vae_lightning.likelihoods.moments import RowBatches, SomeColumns, Together, column_means, held_variances

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vae_lightning.controls.factor_analysis import FactorAnalysis
+from vae_lightning.controls.factor_model import FactorAnalysis
 from vae_lightning.data.batch import Batch
 from vae_lightning.errors import check_parameter, is_count
 from vae_lightning.likelihoods.base import Likelihood, Predictive

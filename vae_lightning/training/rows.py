@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.checks import check_support
+from vae_lightning.data.scaled import mark_holes
 from vae_lightning.errors import DataError
 from vae_lightning.inference.model import VAEModel
 
@@ -15,11 +17,12 @@ def to_batch(model: VAEModel, given: Any, checked: bool) -> Batch:
 
     Args:
         model: with the scaling.
-        given: a batch in model units; or a tensor of rows (B, C) in data units, or a tuple that begins with one.
+        given: a batch in model units; or a tensor of rows (B, C) in data units, or a tuple that begins with one. NaN is
+            an empty cell to a model that sees masks.
         checked: hold rows in data units against the supports; reading the answer waits for the device.
 
     Raises:
-        DataError: for anything else, or values outside a column's support.
+        DataError: for anything else, values outside a column's support, or empty cells that the model cannot have.
     """
     weight = model.vae.output.weight
     if isinstance(given, Batch):
@@ -30,14 +33,21 @@ def to_batch(model: VAEModel, given: Any, checked: bool) -> Batch:
             f"A loader must yield tensors, tuples that begin with one, or batches. Got {type(x).__name__} instead."
         )
     x, told = model.split_conditions(x.to(weight.device))
-    u, likelihood = model.scaling.transform(x), model.vae.likelihood
+    sees_mask, likelihood = model.vae.features.sees_mask, model.vae.likelihood
+    batch = mark_holes(model.scaling.transform(x), x, sees_mask)._replace(condition=told)
     if checked:
+        if not sees_mask and bool(torch.isnan(x).any()):
+            raise DataError(
+                "The rows of a loader must have no empty cells (NaN) where the VAE does not see masks. Make it with "
+                "sees_mask=True, or fill or drop those rows."
+            )
         check_support(
-            u,
+            batch.x,
             split="given",
             columns=model.columns,
             supports=likelihood.supports,
             likelihood=likelihood.column_names,
             preprocess=model.scaling.column_names,
+            mask=batch.mask,
         )
-    return Batch(u, condition=told).cast(weight)
+    return batch.cast(weight)
