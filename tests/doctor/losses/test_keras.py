@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from vae_lightning.doctor import diagnose
-from vae_lightning.doctor.losses.cases.question import FAULTS, VERSIONS, keras_version
+from vae_lightning.doctor.losses.cases.question import FAULTS, write_version
 
 keras = pytest.importorskip("keras", reason="Keras is not installed (the extra 'keras')")
 ops = keras.ops
-CORRECT = keras_version("corrected")
+CORRECT = write_version("corrected", "keras")
 
 
 def draws(count: int):
@@ -30,7 +30,7 @@ def cut(name: str, which: int):
 
 
 def test_the_question_is_answered_exactly() -> None:
-    found = {version: set(diagnose(**keras_version(version)).codes) for version in VERSIONS}
+    found = {version: set(diagnose(**write_version(version, "keras")).codes) for version in FAULTS}
     assert found == {version: set(codes) for version, codes in FAULTS.items()}
 
 

@@ -31,7 +31,7 @@ def draw_correct_recipe(rng: random.Random) -> Recipe:
     scale = rng.choice([1.0, 1.0, 0.1 + 3 * rng.random()])
     sign = rng.choice([1.0, 1.0, -1.0])
     return Recipe(
-        numpy=rng.random() < 0.4,
+        library="numpy" if rng.random() < 0.4 else "torch",
         sigma=sigma,
         sampler_sigma=sigma,
         kl_sign=sign,
@@ -70,7 +70,7 @@ MUTATIONS: dict[str, tuple[str, Changes]] = {
     "silenced KL": ("KL-DEAD", {"kl_scale": (0.0,)}),
     "class weight": ("UNNORMALISED", {"family": FAMILIES[:2], "defect": ("weighted",)}),
     "log term doubled": ("UNNORMALISED", {"family": ("gaussian",), "defect": ("weighted",)}),
-    "detached output": ("NO-GRAD", {"numpy": (False,), "defect": ("detached",)}),
+    "detached output": ("NO-GRAD", {"library": ("torch",), "defect": ("detached",)}),
 }
 """Changes to a correct loss, each with the code that it must be found by."""
 
