@@ -5,8 +5,7 @@ Nothing here knows how the doctor measures; it only writes losses.
 
 import random
 
-from vae_lightning.doctor.losses.cases.base import Case
-from vae_lightning.doctor.losses.cases.recipe import SIGMAS, Changes, Recipe, build_functions, change
+from vae_lightning.doctor.losses.cases.recipe import SIGMAS, Case, Changes, Recipe, build_functions, change
 from vae_lightning.doctor.losses.cases.wrong import MEAN_OF_SUM, RECIPES
 
 FAMILIES = (

@@ -6,8 +6,7 @@ second head, called sigma and documented as a log-variance, multiplies the noise
 
 from dataclasses import replace
 
-from vae_lightning.doctor.losses.cases.base import Function
-from vae_lightning.doctor.losses.cases.recipe import Recipe, build_functions
+from vae_lightning.doctor.losses.cases.recipe import Function, Recipe, build_functions
 
 PUBLISHED = (
     (-28.0, -34.0),

@@ -8,10 +8,26 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 
-from vae_lightning.doctor.losses.cases.base import Function
-
+Function: TypeAlias = Callable[..., Any]
 EPSILON = 1e-7  # Keras keeps probabilities this far from 0 and 1
 SIGMAS = ("sigma", "log sigma", "log variance", "softplus", "variance", "softplus variance", "minus log sigma")
+
+
+@dataclass(frozen=True)
+class Case:
+    """Some parts of a loss, and the code that must be found.
+
+    Args:
+        name: What it is, and who published it.
+        code: The code expected; empty if no alarm may sound.
+        parts: The arguments of ``diagnose``.
+        also: Codes that may be found in its stead: other readings of the same algebra.
+    """
+
+    name: str
+    code: str
+    parts: Mapping[str, Any]
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from vae_lightning.doctor.losses.cases.base import Case
 from vae_lightning.doctor.losses.cases.question import write_version
-from vae_lightning.doctor.losses.cases.recipe import Recipe, build_functions
+from vae_lightning.doctor.losses.cases.recipe import Case, Recipe, build_functions
 from vae_lightning.doctor.losses.cases.wrong import GOOD, bce, half_sse, log_var_kl
 
 

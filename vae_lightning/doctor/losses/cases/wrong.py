@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vae_lightning.doctor.losses.cases.base import Case
 from vae_lightning.doctor.losses.cases.question import FAULTS, write_version
-from vae_lightning.doctor.losses.cases.recipe import Changes, Recipe, build_functions, change
+from vae_lightning.doctor.losses.cases.recipe import Case, Changes, Recipe, build_functions, change
 
 
 def log_var_kl(m: Tensor, s: Tensor) -> Tensor:

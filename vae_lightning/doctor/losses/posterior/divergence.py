@@ -7,10 +7,8 @@ import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed, seed
-from vae_lightning.doctor.losses.blackbox.entries import ROWS, Entries
-from vae_lightning.doctor.losses.blackbox.gradients import LOST
-from vae_lightning.doctor.losses.blackbox.reductions import Reduction, read_reduction
-from vae_lightning.doctor.losses.posterior.noise import LATENTS, fill
+from vae_lightning.doctor.losses.blackbox.entries import ROWS, Entries, Reduction, read_reduction
+from vae_lightning.doctor.losses.posterior.noise import LATENTS, check_extremes, draw_heads, fill, is_finite
 from vae_lightning.doctor.losses.posterior.sigma import POSITIVE_GRID, REAL_GRID
 from vae_lightning.doctor.losses.posterior.terms import Reading
 from vae_lightning.doctor.report import Finding
@@ -60,6 +58,11 @@ class KLReading:
     power: tuple[int, int] = (0, 1)
     findings: list[Finding] = field(default_factory=list)
 
+    @property
+    def right(self) -> bool:
+        """Whether it is a KL, or too little to be judged."""
+        return self.dead or self.consistent
+
 
 class _Probe(Entries):
     """The KL with one m and one s in every entry, averaged over calls if it is random."""
@@ -104,10 +107,6 @@ class _Probe(Entries):
 
         return read_reduction(term, self.rows, LATENTS)
 
-    def is_finite(self, m: float, s: float) -> bool:
-        value = self.box.attempt(fill(m), fill(s))
-        return value is not None and bool(np.all(np.isfinite(value)))
-
 
 def examine_kl(box: BlackBox, free_constant: bool = False) -> KLReading:
     """Examine ``kl(m, s)`` on its own.
@@ -115,19 +114,19 @@ def examine_kl(box: BlackBox, free_constant: bool = False) -> KLReading:
     Raises:
         CallFailed: It gives no numbers.
     """
-    generator = np.random.default_rng(0)
-    box.find_framework(generator.normal(size=(ROWS, LATENTS)), generator.uniform(0.4, 1.4, size=(ROWS, LATENTS)))
+    box.find_framework(*draw_heads(0))
     probe = _Probe(box)
-    if not probe.is_finite(1.3, 0.8):
+    if not is_finite(box, 1.3, 0.8):
         raise CallFailed("NOT-FINITE", "for m = 1.3 and s = 0.8 its value is NaN or infinite")
-    grid = REAL_GRID if probe.is_finite(0.5, -1.0) and probe.is_finite(0.5, -3.9) else POSITIVE_GRID
+    grid = REAL_GRID if is_finite(box, 0.5, -1.0) and is_finite(box, 0.5, -3.9) else POSITIVE_GRID
     probe.reduction = _read_reduction(probe)
     reading = _read_values(probe, grid[::2] if probe.random else grid)
     reading.free_constant = reading.free_constant or free_constant
     if not reading.dead:
-        reading.findings += _check_extremes(probe, grid)
+        reading.findings += check_extremes(box, grid[0])
     if not reading.dead and not probe.random:
-        reading.findings += _check_gradients(box)
+        m, s = draw_heads(2)  # away from m = 0 and from the prior, where free bits have no gradient
+        reading.findings += box.check_gradients("KL-DEAD", "ms", m + np.sign(m), s)
         if reading.reduction.regular and not probe.add_up((-3.1, 0.75), (2.6, 1.3)):
             says = "The KL of a mixed batch is not the sum of its entries' KLs: entries are coupled."
             reading.findings.append(Finding("SHAPE", None, says, "Check the axes of sums and means, and broadcasting."))
@@ -164,12 +163,21 @@ def _read_values(probe: _Probe, grid: Array) -> KLReading:
     if probe.random:
         reading.errors = np.maximum(errors, 1e-9)
         return reading
-    dead = _check_dead(probe, np.stack([zero, right, left]))
+    caps = _find_caps(probe, 1.0)
+    if np.ptp([zero, right, left]) <= 1e-12 * max(1.0, float(np.max(np.abs([zero, right, left])))):
+        dead, advice = f"is {zero[0]:.6g} whatever m and s are", "Remove the clamp or factor that silences it."
+    elif len(caps) == 2 and caps == _find_caps(probe, 2.0):
+        dead, advice = (
+            f"is capped: for large m it is {caps[0]:.6g}, without a gradient",
+            "Do not clamp the KL from above.",
+        )
+    else:
+        dead = advice = ""
     if dead:
         reading.dead = True
-        reading.findings.append(dead)
+        reading.findings.append(Finding("KL-DEAD", False, f"The KL {dead}.", advice))
         return reading
-    if _cuts_mean(probe):
+    if caps and np.ptp([probe.at(m) for m in (-12.0, 0.0, 12.0)]) >= 1e-9:
         reading.cut_mean = True
         says = "For large m, of at least one sign, the KL does not change with m: an activation cuts the mean's range."
         same = ("MISMATCH: the sampler may use m itself",)
@@ -186,29 +194,6 @@ def _read_values(probe: _Probe, grid: Array) -> KLReading:
 def _fit_parabola(m1: float, d1: Array, m2: float, d2: Array) -> tuple[Array, Array]:
     determinant = m1 * m1 * m2 - m2 * m2 * m1
     return (d1 * m2 - d2 * m1) / determinant, (m1 * m1 * d2 - m2 * m2 * d1) / determinant
-
-
-def _check_dead(probe: _Probe, table: Array) -> Finding | None:
-    if np.ptp(table) <= 1e-12 * max(1.0, float(np.max(np.abs(table)))):
-        says = f"The KL is {float(table.flat[0]):.6g} whatever m and s are."
-        return Finding("KL-DEAD", False, says, "Remove the clamp or factor that silences it.")
-    caps = _find_caps(probe, 1.0)
-    if len(caps) == 2 and caps == _find_caps(probe, 2.0):
-        says = f"The KL is capped: at m = 12 and m = 30 it is {caps[0]:.6g}, and its gradient is zero."
-        return Finding("KL-DEAD", False, says, "Do not clamp the KL from above.", {"cap": caps[0]})
-    return None
-
-
-def _cuts_mean(probe: _Probe) -> bool:
-    """Whether the KL grows with m, as a parabola or not at all on each side, and stops growing on one at least."""
-    at = probe.at
-    if not _find_caps(probe, 1.0) or np.ptp([at(m) for m in (-12.0, 0.0, 12.0)]) < 1e-9:
-        return False
-    for sign in (1.0, -1.0):
-        near, far = (at(20.0 * sign) - at(12.0 * sign)) / 256, (at(30.0 * sign) - at(20.0 * sign)) / 500
-        if abs(near - far) > 1e-4 * max(abs(near), abs(far), 1e-6):
-            return False
-    return True
 
 
 def _find_caps(probe: _Probe, s: float) -> list[float]:
@@ -253,36 +238,3 @@ def _is_folded(predicted: Array, seen: Array, size: float) -> bool:
     other = np.abs(seen - predicted) >= size
     middle = (seen + predicted)[other] / 2
     return not middle.size or bool(np.ptp(middle) < size)
-
-
-def _check_extremes(probe: _Probe, grid: Array) -> list[Finding]:
-    limit = 40.0 if probe.box.single_precision else 100.0
-    signs = (-1.0, 1.0) if grid[0] < 0 else (1.0,)
-    bad, far = (
-        [f"{sign * size:g}" for sign in signs if not probe.is_finite(0.3, sign * size)] for size in (limit, 1e4)
-    )
-    if bad:
-        says = f"At s = {', '.join(bad)} the KL is NaN or infinite."
-        return [Finding("OVERFLOW", False, says, "Work with log σ itself, and bound s smoothly.")]
-    if not far:
-        return [Finding("OVERFLOW", True, "The KL is finite for |s| up to 10,000.")]
-    says = f"The KL is finite for |s| up to {limit:g}, and no longer at {' and '.join(far)}."
-    advice = "Nothing keeps s in range here; in single precision e^s ends at s = 88. A smooth bound on s is safer."
-    return [Finding("OVERFLOW", True, says, advice)]
-
-
-def _check_gradients(box: BlackBox) -> list[Finding]:
-    generator = np.random.default_rng(2)
-    m, s = generator.normal(size=(ROWS, LATENTS)), generator.uniform(0.4, 1.4, size=(ROWS, LATENTS))
-    # Away from m = 0 and from the prior, where free bits have no gradient.
-    states = dict(zip("ms", box.judge_gradients(m + np.sign(m), s), strict=False))
-    if not states:
-        return []
-    infinite, lost = ([name for name, state in states.items() if state in kind] for kind in (("not finite",), LOST))
-    if infinite:
-        says = f"At ordinary m and s the gradient of the KL with respect to {infinite[0]} is NaN or infinite."
-        return [Finding("OVERFLOW", False, says, "Look for a square root, log or where() at its edge.")]
-    if lost:
-        says = f"The KL changes with {' and '.join(lost)}, but its gradient does not say so: it is cut off."
-        return [Finding("KL-DEAD", False, says, "No detach(), no .data, no no_grad() in the KL.")]
-    return [Finding("KL-DEAD", True, "The gradient of the KL is the slope of its values.")]

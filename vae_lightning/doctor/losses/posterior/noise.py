@@ -54,6 +54,11 @@ class SamplerReading:
         return name if abs(self.factor - 1) < 0.01 else f"{self.factor:.4g} · {name}"
 
     @property
+    def right(self) -> bool:
+        """Whether no law is broken."""
+        return all(one.ok is not False for one in self.findings)
+
+    @property
     def constant(self) -> bool:
         """Whether σ does not depend on s."""
         return self.sigma is not None and bool(np.ptp(self.sigma) < 0.02 * np.max(self.sigma))
@@ -78,6 +83,35 @@ def draw(box: BlackBox, m: Array, s: Array, number: int | None = None) -> Array:
 def fill(value: float, rows: int = ROWS, latents: int = LATENTS) -> Array:
     """An array that holds one value."""
     return np.full((rows, latents), float(value))
+
+
+def is_finite(box: BlackBox, m: float, s: float) -> bool:
+    """Whether a function of m and s has a value there."""
+    value = box.attempt(fill(m), fill(s))
+    return value is not None and bool(np.all(np.isfinite(value)))
+
+
+def check_extremes(box: BlackBox, lowest: float) -> list[Finding]:
+    """Whether a function of m and s is finite where |s| is large; s is positive where the `lowest` of the grid is."""
+    limit = 40.0 if box.single_precision else 100.0
+    bad, far = (
+        [f"{s:g}" for s in ((-size, size) if lowest < 0 else (size,)) if not is_finite(box, 0.3, s)]
+        for size in (limit, 1e4)
+    )
+    if bad:
+        says = f"At s = {', '.join(bad)} {box.name} is NaN or infinite."
+        return [Finding("OVERFLOW", False, says, "Work with log σ itself, and bound s smoothly.")]
+    if not far:
+        return [Finding("OVERFLOW", True, f"{box.name} is finite for |s| up to 10,000.")]
+    says = f"{box.name} is finite for |s| up to {limit:g}, and no longer at {' and '.join(far)}."
+    advice = "Nothing keeps s in range here; in single precision e^s ends at s = 88. A smooth bound on s is safer."
+    return [Finding("OVERFLOW", True, says, advice)]
+
+
+def draw_heads(number: int) -> tuple[Array, Array]:
+    """Ordinary m and s, different in every entry."""
+    generator = np.random.default_rng(number)
+    return generator.normal(size=(ROWS, LATENTS)), generator.uniform(0.4, 1.4, size=(ROWS, LATENTS))
 
 
 def examine_noise(box: BlackBox, grid: Array) -> SamplerReading:
@@ -110,8 +144,7 @@ def _report_still(z: Array) -> Finding:
 
 
 def _report_unseeded() -> Finding:
-    says = "The draws change although every global seed is set anew: the noise comes from a generator of its own, so "
-    says += "σ(s) is measured from many draws (to about 1 %) instead of noise for noise."
+    says = "No global seed governs the draws: σ(s) is measured from many of them, to about 1 %."
     advice = "For exact checks and repeatable runs draw from the framework's global generator."
     return Finding("UNSEEDED", True, says, advice)
 

@@ -7,8 +7,7 @@ import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Argument, Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed
-from vae_lightning.doctor.losses.blackbox.entries import ROWS, Entries
-from vae_lightning.doctor.losses.blackbox.reductions import read_form, read_reduction
+from vae_lightning.doctor.losses.blackbox.entries import ROWS, Entries, read_form, read_reduction
 from vae_lightning.doctor.report import Finding
 
 ORDINARY = (0.35, 0.6, 0.7, 0.45, 0.8, 0.55)
