@@ -59,9 +59,7 @@ def compare_blocks(readings: list[ReconstructionReading]) -> list[Finding]:
         return []
     parts = [f"{one.block.text}: {one.term.reduction.text('columns')}" for one in known if one.block is not None]
     says = f"The blocks of columns are reduced differently ({'; '.join(parts)}): some count more than others."
-    return [
-        Finding("MEAN-SUM", False, says, "Sum over all columns, and average over rows only.", about="reconstruction")
-    ]
+    return [Finding("MEAN-SUM", False, says, "Sum over columns, average over rows.", about="reconstruction")]
 
 
 def report_sign_flip(what: str, about: str) -> Finding:

@@ -107,13 +107,8 @@ def _find_role(function: Function) -> list[tuple[str, Function]]:
             return pair((m, s))
 
     try:
-        role = (
-            _judge_two(BlackBox("", function))
-            if count in (1, 2)
-            else _judge_four(function)
-            if count in (4, 5)
-            else None
-        )
+        few = count in (1, 2)
+        role = _judge_two(BlackBox("", function)) if few else _judge_four(function) if count in (4, 5) else None
     except (CallFailed, ArithmeticError, ValueError, IndexError):
         return []
     return [] if role is None else [(role, function)]

@@ -39,6 +39,7 @@ _T = TypeVar("_T")
 _Latents = TypeVar("_Latents", KLReading, SamplerReading)
 _ADVICE = {
     "RAISES": "Nothing could be measured. Arrays are float64: (B, L) = (5, 7) for m and s, (5, 11) for x, or the data.",
+    "MUTATES": "Work on copies: its caller sees the change.",
     "SLOW": "Hand over a smaller function, or raise seconds=.",
     "SHAPE": "Return a number, one per row or one per element; of a draw an array of the shape of m.",
     "NOT-FINITE": "Look for the log or square root of something that can be zero or negative.",
@@ -80,11 +81,8 @@ class Examination:
             return None
         finally:
             if box.mutates:
-                says, advice = (
-                    f"{name} changes the arrays that it is given.",
-                    "Work on copies: its caller sees the change.",
-                )
-                self.findings.append(Finding("MUTATES", False, says, advice, about=name))
+                says = f"{name} changes the arrays that it is given."
+                self.findings.append(Finding("MUTATES", False, says, _ADVICE["MUTATES"], about=name))
         if box.framework and not box.has_gradient and name != "loss":
             self.measured[f"{name}: gradients"] = f"not checked: a function of {box.language} gives none"
         return found

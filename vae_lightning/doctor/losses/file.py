@@ -79,14 +79,8 @@ def _run(folder: Path, seconds: float) -> tuple[str, str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", _CODE, str(folder)]
     with tempfile.TemporaryFile() as printed:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=printed,
-            stderr=printed,
-            env=environment,
-            start_new_session=True,
-        )
+        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": printed, "stderr": printed}
+        child = subprocess.Popen(command, **streams, env=environment, start_new_session=True)
         try:
             with suppress(subprocess.TimeoutExpired):  # then it may be examining already
                 child.wait(START_SECONDS)

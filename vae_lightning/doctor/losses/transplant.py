@@ -36,18 +36,15 @@ def find_models(function: Callable[..., Any], model: Any = None) -> list[Any]:
     if isinstance(plain, FunctionType):
         seen = inspect.getclosurevars(plain)
         places += [*seen.nonlocals.values(), *seen.globals.values()]
-    return [
-        one for place, one in enumerate(places) if is_model(one) and not any(one is other for other in places[:place])
-    ]
+    return list({id(one): one for one in places if is_model(one)}.values())
 
 
 def _list_layers(model: Any) -> list[Any]:
     if isinstance(model, torch.nn.Module):
         parts = [part for part in model.modules() if not list(part.children())]
         return [part for part in parts if list(part.parameters())]
-    return [
-        part for part in model._flatten_layers() if part.weights and not list(part._flatten_layers(include_self=False))
-    ]
+    layers = (part for part in model._flatten_layers() if part.weights)
+    return [part for part in layers if not list(part._flatten_layers(include_self=False))]
 
 
 @dataclass(frozen=True)
@@ -162,9 +159,7 @@ class Transplant:
     def _find(self) -> bool:
         loss, inputs = self._look({})
         _, others = self._look({}, 2)
-        random = [
-            call for call, (one, other) in enumerate(zip(inputs, others, strict=True)) if not np.array_equal(one, other)
-        ]
+        random = [call for call, pair in enumerate(zip(inputs, others, strict=True)) if not np.array_equal(*pair)]
         if not random or inputs[random[0]].ndim != 2:
             return False
         draw = random[0]
@@ -174,10 +169,8 @@ class Transplant:
         self._mean = self._second = None
         for call in range(draw):
             width = self._recorded[call].shape[-1]
-            halves = (
-                [slice(start, start + size) for start in range(0, width, size)] if width in (size, 2 * size) else []
-            )
-            for half in halves:
+            for start in range(0, width, size) if width in (size, 2 * size) else ():
+                half = slice(start, start + size)
                 change = np.zeros(tuple(self._recorded[call].shape), dtype=np.float32)
                 change[..., half] = 1.0
                 moved = self._look({call: self._convert(change)})[1][draw] - inputs[draw]
@@ -186,11 +179,8 @@ class Transplant:
                     self._mean = _Place(call, half)
                 elif np.any(moved != 0):
                     self._second = _Place(call, half)
-        self._outs = [
-            call
-            for call in range(draw, len(inputs))
-            if abs(self._look({call: 0.1})[0] - loss) > 1e-7 * max(1.0, abs(loss))
-        ]
+        moves = 1e-7 * max(1.0, abs(loss))
+        self._outs = [call for call in range(draw, len(inputs)) if abs(self._look({call: 0.1})[0] - loss) > moves]
         return self._mean is not None and bool(self._outs)
 
     def _place(self, m: Any, s: Any) -> dict[int, Any]:
@@ -205,11 +195,7 @@ class Transplant:
 
 
 def _to_array(value: Any) -> Array:
-    return (
-        value.detach().cpu().double().numpy()
-        if isinstance(value, torch.Tensor)
-        else np.asarray(value, dtype=np.float64)
-    )
+    return np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value, dtype=np.float64)
 
 
 def _shape(value: Any, like: Any) -> Any:

@@ -163,21 +163,18 @@ def _read_values(probe: _Probe, grid: Array) -> KLReading:
     if probe.random:
         reading.errors = np.maximum(errors, 1e-9)
         return reading
-    caps = _find_caps(probe, 1.0)
-    if np.ptp([zero, right, left]) <= 1e-12 * max(1.0, float(np.max(np.abs([zero, right, left])))):
-        dead, advice = f"is {zero[0]:.6g} whatever m and s are", "Remove the clamp or factor that silences it."
-    elif len(caps) == 2 and caps == _find_caps(probe, 2.0):
-        dead, advice = (
-            f"is capped: for large m it is {caps[0]:.6g}, without a gradient",
-            "Do not clamp the KL from above.",
-        )
-    else:
-        dead = advice = ""
-    if dead:
+    ends = _look_far(probe, 1.0)
+    flat = np.ptp(ends, axis=1) <= 1e-6 * np.maximum(1.0, np.abs(ends[:, 0]))
+    constant = np.ptp([zero, right, left]) <= 1e-12 * max(1.0, float(np.max(np.abs([zero, right, left]))))
+    if constant or (flat.all() and np.array_equal(ends, _look_far(probe, 2.0))):
         reading.dead = True
-        reading.findings.append(Finding("KL-DEAD", False, f"The KL {dead}.", advice))
+        capped = f"capped: for large m it is {ends[0, 0]:.6g}, without a gradient"
+        says = f"The KL is {f'{zero[0]:.6g} whatever m and s are' if constant else capped}."
+        reading.findings.append(Finding("KL-DEAD", False, says, "Remove the clamp or factor that silences it."))
         return reading
-    if caps and np.ptp([probe.at(m) for m in (-12.0, 0.0, 12.0)]) >= 1e-9:
+    growth = np.diff(ends) / (256, 500)  # of a parabola the same, 20² − 12² and 30² − 20²
+    plain = np.ptp(growth, axis=1) <= 1e-4 * np.maximum(np.max(np.abs(growth), axis=1), 1e-6)
+    if flat.any() and plain.all() and np.ptp([*ends[:, 0], probe.at(0.0)]) >= 1e-9:
         reading.cut_mean = True
         says = "For large m, of at least one sign, the KL does not change with m: an activation cuts the mean's range."
         same = ("MISMATCH: the sampler may use m itself",)
@@ -196,14 +193,9 @@ def _fit_parabola(m1: float, d1: Array, m2: float, d2: Array) -> tuple[Array, Ar
     return (d1 * m2 - d2 * m1) / determinant, (m1 * m1 * d2 - m2 * m2 * d1) / determinant
 
 
-def _find_caps(probe: _Probe, s: float) -> list[float]:
-    """The values at which the KL stays for large m of either sign; none for a sign where it goes on growing."""
-    caps = []
-    for sign in (1.0, -1.0):
-        far = [probe.at(sign * m, s) for m in (12.0, 20.0, 30.0)]
-        if np.ptp(far) <= 1e-6 * max(1.0, abs(far[0])):
-            caps.append(far[0])
-    return caps
+def _look_far(probe: _Probe, s: float) -> Array:
+    """K at large m, a row for each sign: flat where a clamp or an activation ends it."""
+    return np.array([[probe.at(sign * m, s) for m in (12.0, 20.0, 30.0)] for sign in (1.0, -1.0)])
 
 
 def _read_from_afar(probe: _Probe, reading: KLReading, near: dict[float, Array]) -> None:
@@ -217,24 +209,17 @@ def _read_from_afar(probe: _Probe, reading: KLReading, near: dict[float, Array])
     if np.ptp(a) > 1e-6 * float(np.max(np.abs(a))) or np.max(np.abs(table(-40.0) - high)) > 1e-6 * np.max(np.abs(high)):
         return
     plain = high - a * 40.0**2
-    predicted = np.stack([plain + a * m * m for m in near])
-    seen = np.stack(list(near.values()))
-    floor = float(seen.min())
-    size = 1e-8 * max(1.0, float(np.max(np.abs(high))))
+    predicted, seen = np.stack([plain + a * m * m for m in near]), np.stack(list(near.values()))
+    floor, size = float(seen.min()), 1e-8 * max(1.0, float(np.max(np.abs(high))))
+    # Twice the capacity, wherever the two differ; a whole loss, from which a constant was taken, adds one.
+    folded = (seen + predicted)[np.abs(seen - predicted) >= size]
     if np.max(np.abs(np.maximum(predicted, floor) - seen)) < size:
         says = f"Values below {floor:.6g} nats per latent dimension are replaced by it: free bits. Above it was judged."
         reading.findings.append(Finding("KL-DEAD", True, says, evidence={"free bits": floor}))
-    elif _is_folded(predicted, seen, size):
+    elif not folded.size or np.ptp(folded) < 2 * size:
         says = "The KL is the distance from a capacity, |KL − C|; its constant is therefore not judged."
         reading.findings.append(Finding("CONST", True, says))
         reading.free_constant = True
     else:
         return
     reading.values, reading.m_squared, reading.m_linear, reading.bent = plain, a, np.zeros_like(a), False
-
-
-def _is_folded(predicted: Array, seen: Array, size: float) -> bool:
-    """Whether `seen` is |predicted − c| + c for some c: a whole loss, from which a constant was taken, leaves it."""
-    other = np.abs(seen - predicted) >= size
-    middle = (seen + predicted)[other] / 2
-    return not middle.size or bool(np.ptp(middle) < size)

@@ -147,17 +147,20 @@ def _is_exchanged(kl: KLReading, inside: Array) -> bool:
 
 
 def _choose(readings: list[Reading], own: Reading | None, accepted: float, tolerance: float) -> Reading | None:
+    """The reading that explains K; a consistent KL is one whatever the sampler does, its own σ is for the others."""
+
+    def rank(reading: Reading) -> tuple[bool, int, bool]:
+        defects = len(reading.defects(tolerance))
+        fine = (
+            not defects or reading.find_scales(tolerance, free=reading is own and reading.residual < EXACT) is not None
+        )
+        # σ = |s| + 0.001 is nearly |s|, and exactly the sampler's own.
+        return not fine, int(reading.residual > EXACT) if fine else defects, (reading is own) == fine
+
     fitting = [reading for reading in readings if reading.residual < accepted and reading.weight]
-    best = min((reading.residual for reading in fitting), default=1.0)
-    if own is not None and own.residual < EXACT < best and own.find_scales(tolerance, free=True) is not None:
-        return own  # σ = |s| + 0.001 is nearly |s|, and exactly the sampler's own
-    # A consistent KL is a KL whatever the sampler does; only an inconsistent one is read with the sampler's σ.
-    for reading in fitting:
-        if not reading.defects(tolerance) or reading.find_scales(tolerance) is not None:
-            return reading
     if own is not None and own.residual < accepted and own.weight and (not fitting or len(own.defects(tolerance)) <= 2):
-        fitting.insert(0, own)
-    return min(fitting, key=lambda reading: len(reading.defects(tolerance)), default=None)
+        fitting.append(own)
+    return min(fitting, key=rank, default=None)
 
 
 def _judge(kl: KLReading, reading: Reading, by_sampler: bool, tolerance: float) -> None:

@@ -240,9 +240,7 @@ def _whole_is_scaled(term: Term, sign: float, weight: float) -> bool:
     grid = POSITIVE_GRID[:8]
     for head in range(term.layout.heads):
         heads = [[0.35 if one != head else float(s) for one in range(term.layout.heads)] for s in grid]
-        seconds = np.array(
-            [sum(sign * f * term.value(x, one) for x, f in ((-1.0, 1), (0.0, -2), (1.0, 1))) / 2 for one in heads]
-        )
+        seconds = sign * np.array([np.diff([term.value(x, one) for x in (-1.0, 0.0, 1.0)], 2)[0] for one in heads]) / 2
         if not np.all(seconds > 0) or np.ptp(seconds) < 1e-6 * np.max(seconds):
             continue
         label, factor = identify_sigma(grid, np.sqrt(weight / (2 * seconds)), 1e-3)

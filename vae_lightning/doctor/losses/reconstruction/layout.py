@@ -174,10 +174,8 @@ class Term(Entries):
         scores = np.random.default_rng(0).uniform(0.2, 0.8, CLASSES)
         exchanged = scores[[2, 1, 0, 3]]
         for kind in kinds:
-            asked = [
-                pack_classes(kind, label, given, ROWS, self.columns)
-                for label, given in ((0, scores), (2, exchanged), (2, scores))
-            ]
+            given = ((0, scores), (2, exchanged), (2, scores))
+            asked = [pack_classes(kind, *one, ROWS, self.columns) for one in given]
             try:
                 self.box.find_framework(*asked[0])
                 value, same, other = (self.box(*arguments) for arguments in asked)

@@ -98,9 +98,8 @@ def choose_outputs(count: int) -> list[tuple[float, ...]]:
     """Decoder outputs at which Z is compared."""
     if count == 1:
         return [(head,) for head in HEADS]
-    return [tuple(HEADS[(index * step + step) % 4] for step in range(1, count + 1)) for index in range(4)] + [
-        tuple(HEADS[(2 * step) % 4] for step in range(count))
-    ]
+    points = [tuple(HEADS[(index * step + step) % 4] for step in range(1, count + 1)) for index in range(4)]
+    return [*points, tuple(HEADS[(2 * step) % 4] for step in range(count))]
 
 
 def normalise(term: Term, sign: float, expected: Sequence[float]) -> Normalisation | None:
