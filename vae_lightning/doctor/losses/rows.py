@@ -54,6 +54,8 @@ _SUPPORTS: dict[str, tuple[str, str, str, Callable[[Array], Array]]] = {
     "Poisson": _COUNTS,
     "unit": ("in [0, 1]", "a density on [0, 1]", "BCE-RANGE", lambda x: (x < -ROUNDING) | (x > 1 + ROUNDING)),
     "binary": ("0 or 1", "a cross-entropy", "BCE-RANGE", lambda x: (x < -ROUNDING) | (x > 1 + ROUNDING)),
+    "log x": ("positive", "a density of log x", "SUPPORT", lambda x: x <= 0),
+    "log(1 + x)": ("above −1", "a density of log(1 + x)", "SUPPORT", lambda x: x <= -1),
     "positive": ("positive", "a density of positive numbers", "SUPPORT", lambda x: x <= 0),
 }
 """Family -> what data must be, for what, the code, and which are not."""

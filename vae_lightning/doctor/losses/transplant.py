@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,17 @@ from vae_lightning.doctor.losses.whole import changes_with_mode
 
 BATCH = 6
 SIZES = ((1, 28, 28), (3, 32, 32), (3, 64, 64), (28, 28))  # of images, where the first layer does not tell
+LAST = ((28, 28, 1), (32, 32, 3), (64, 64, 3))  # the same as Keras has them
 
 
 def is_model(value: Any) -> bool:
     """Whether it is a module of torch or a layer of Keras."""
     return isinstance(value, torch.nn.Module) or (hasattr(value, "weights") and hasattr(value, "_flatten_layers"))
+
+
+def _is_native(value: Any) -> bool:
+    """Whether it is a module of torch itself; layers of Keras on torch are modules, too."""
+    return isinstance(value, torch.nn.Module) and not hasattr(value, "_flatten_layers")
 
 
 def find_models(function: Callable[..., Any], model: Any = None) -> list[Any]:
@@ -40,7 +46,7 @@ def find_models(function: Callable[..., Any], model: Any = None) -> list[Any]:
 
 
 def _list_layers(model: Any) -> list[Any]:
-    if isinstance(model, torch.nn.Module):
+    if _is_native(model):
         parts = [part for part in model.modules() if not list(part.children())]
         return [part for part in parts if list(part.parameters())]
     layers = (part for part in model._flatten_layers() if part.weights)
@@ -71,11 +77,12 @@ class Transplant:
     def __init__(self, models: list[Any], step: Callable[[Any], Any], x: Any) -> None:
         self._layers = list(dict.fromkeys(layer for model in models for layer in _list_layers(model)))
         self._step, self._x = step, x
-        self._torch = all(isinstance(layer, torch.nn.Module) for layer in self._layers)
+        self._torch = all(_is_native(layer) for layer in self._layers)
         self._recorded: list[Any] = []
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
         self._modules = [part for model in models if self._torch for part in model.modules()]
+        self._keras = [] if self._torch else models
         self._run(x, None)
         self._recorded = [_repeat(one, one.shape[0]) for one in self._outputs]
         self._x = _repeat(x, x.shape[0])
@@ -87,7 +94,10 @@ class Transplant:
         if len(outs) != len(self._outs):
             raise TypeError(f"the decoder has {len(self._outs)} outputs")
         given = {**self._place(m, s), **dict(zip(self._outs, outs, strict=True))}
-        return self._run(_shape(x, self._x), given)
+        try:
+            return self._run(_shape(x, self._x), given)
+        except Exception as error:  # images that arrive flat, with another number of columns
+            raise TypeError(f"{error} (the step was made for {np.prod(self._x.shape[1:])} columns)") from error
 
     def sample(self, m: Any, s: Any) -> Any:
         """The draw that reaches the decoder."""
@@ -119,7 +129,9 @@ class Transplant:
             return replaced
 
         with self._patched(replace):
-            return self._step(x)
+            value = self._step(x)
+        # A training step of Keras returns metrics, which have no gradient.
+        return {k: _to_array(v) for k, v in value.items()} if self._keras and isinstance(value, dict) else value
 
     def _convert(self, value: Any) -> Any:
         return torch.as_tensor(value) if self._torch else importlib.import_module("keras").ops.convert_to_tensor(value)
@@ -131,6 +143,14 @@ class Transplant:
         for part in self._modules:
             part.training = not changes_with_mode(part)
         specs = [getattr(layer, "input_spec", None) for layer in self._layers]  # Keras refuses other widths
+        optimizers, backward = [getattr(model, "optimizer", None) for model in self._keras], torch.Tensor.backward
+        for model in self._keras:  # a training step that trains nothing, and forgets the steps before
+            object.__setattr__(model, "optimizer", SimpleNamespace(apply=_idle, apply_gradients=_idle))
+            model.reset_metrics() if hasattr(model, "reset_metrics") else None
+            for state in model.non_trainable_variables:
+                if state.path.endswith("seed_generator_state"):  # our seeds govern generators of its own, too
+                    state.assign(np.random.randint(2**31, size=state.shape))
+        torch.Tensor.backward = _idle  # type: ignore[method-assign]
         for layer in self._layers:
             object.__setattr__(layer, name, replace(getattr(layer, name)))
             if not self._torch:
@@ -144,6 +164,9 @@ class Transplant:
                     layer.input_spec = spec
             for part, mode in zip(self._modules, modes, strict=True):
                 part.training = mode
+            for model, optimizer in zip(self._keras, optimizers, strict=True):
+                object.__setattr__(model, "optimizer", optimizer)
+            torch.Tensor.backward = backward  # type: ignore[method-assign]
 
     def _look(self, changes: dict[int, Any], number: int = 1) -> tuple[float, list[Array]]:
         """The loss and what reaches each layer, from one seed, where some calls return something else."""
@@ -194,6 +217,10 @@ class Transplant:
         return {mean.call: importlib.import_module("keras").ops.concatenate([first, last], axis=1)}
 
 
+def _idle(*_arguments: Any, **_options: Any) -> None:
+    return None
+
+
 def _to_array(value: Any) -> Array:
     return np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value, dtype=np.float64)
 
@@ -219,8 +246,9 @@ def transplant(step: Callable[[Any], Any], models: list[Any], rows: Array | None
     """
     if not models:
         return None
-    native = all(isinstance(one, torch.nn.Module) for one in models)
-    shapes = dict.fromkeys([*((width,) for one in models for width in _list_widths(one)), *SIZES])
+    native = all(_is_native(one) for one in models)
+    widths = ((width,) for one in models for width in _list_widths(one))
+    shapes = dict.fromkeys([*widths, *(() if native else LAST), *SIZES])
     generator = np.random.default_rng(0)
     for batch in (generator.uniform(0.1, 0.9, (BATCH, *shape)) for shape in shapes) if rows is None else [rows[:BATCH]]:
         try:
@@ -239,6 +267,6 @@ def transplant(step: Callable[[Any], Any], models: list[Any], rows: Array | None
 
 def _list_widths(model: Any) -> list[int]:
     """The widths that its layers take; those that they give, the last first, where they do not say."""
-    if isinstance(model, torch.nn.Module):
+    if _is_native(model):
         return [int(weight.shape[1]) for weight in model.parameters() if weight.ndim == 2]
     return [int(layer.units) for layer in reversed(list(model._flatten_layers())) if hasattr(layer, "units")]

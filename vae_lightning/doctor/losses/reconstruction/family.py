@@ -213,8 +213,9 @@ def _accept(reading: ReconstructionReading, found: Normalisation, kl_weight: flo
         reading.findings += check_far_values(term)
     if found.support in ("binary", "unit") and term.layout.heads == 1:
         reading.findings += check_unit_reach(term, sign / (found.weight or 1.0), found.support)
-    data = {"binary": "0/1 data", "unit": "data in [0, 1]", "positive": "positive data", "circle": "angles"}
-    says = f"exp(−reconstruction) is normalised over {data.get(found.support, found.support + ' data')}"
+    words = {"binary": "0/1 data", "unit": "data in [0, 1]", "circle": "angles"}
+    words |= {name: f"{name}, a Jacobian of x alone apart" for name in ("log x", "log(1 + x)")}
+    says = f"exp(−reconstruction) is normalised over {words.get(found.support, found.support + ' data')}"
     if reading.free_constant:
         says += ", up to a constant"
     elif abs(found.log_z) >= 0.01 * abs(found.weight or 1.0):

@@ -156,9 +156,16 @@ class Term(Entries):
         for layout in layouts:
             try:
                 self.pair = EDGES
-                self.box.find_framework(*self.example(layout))
-                if not np.all(np.isfinite(self.box(*self.example(layout)))):
+                try:
+                    self.box.find_framework(*self.example(layout))
+                    inside = not np.all(np.isfinite(self.box(*self.example(layout))))
+                except CallFailed as failure:
+                    if not failure.message.startswith("ValueError"):  # what torch's distributions say of a wrong x
+                        raise
+                    inside = True
+                if inside:
                     self.pair = INSIDE
+                    self.box.find_framework(*self.example(layout))
                 read_form(self.box(*self.example(layout)), ROWS, self.columns)
                 self.box(*self.example(layout, rows=ROWS + 2))  # five rows unpack like five heads; seven do not
                 # Indexing makes sense of wrong layouts (out[0] of a matrix is its first row).
