@@ -84,7 +84,7 @@ class Examination:
                 says = f"{name} changes the arrays that it is given."
                 self.findings.append(Finding("MUTATES", False, says, _ADVICE["MUTATES"], about=name))
         if box.framework and not box.has_gradient and name != "loss":
-            self.measured[f"{name}: gradients"] = f"not checked: a function of {box.language} gives none"
+            self.measured[f"{name}: gradients"] = f"not checked: a function of {box.framework} gives none"
         return found
 
     def _add(self, findings: Sequence[Finding], about: str) -> None:

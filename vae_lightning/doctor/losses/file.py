@@ -43,10 +43,7 @@ def examine_file(
         kl, sample, reconstruction, loss: The names of the functions in it, or ``Class.method``. Without any, functions
             of just these names are taken; where there are none, what the functions, methods and models of the file do
             tells which is which.
-        data: As for `diagnose`.
-        likelihood: As for `diagnose`.
-        beta: As for `diagnose`.
-        seconds: As for `diagnose`.
+        data, likelihood, beta, seconds: As for `diagnose`.
 
     Returns:
         The report; its ``exit_status`` is 0 clean, 1 findings, 2 cannot judge.

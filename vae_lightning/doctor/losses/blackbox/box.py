@@ -100,11 +100,6 @@ class BlackBox:
         """Whether gradients can be asked for."""
         return self.framework in ("torch", "torch, float32") or self.library in _GRADIENTS
 
-    @property
-    def language(self) -> str:
-        """What the function is written in, as far as its answers tell."""
-        return self.library if self.library in _GRADIENTS else self.framework
-
     def gradient(self, *arguments: Argument) -> list[Array] | None:
         """The gradient of the sum of all values with respect to each array.
 

@@ -122,7 +122,11 @@ def examine_noise(box: BlackBox, grid: Array) -> SamplerReading:
     seeded = np.array_equal(first, again)
     if np.array_equal(other, following) or (seeded and np.array_equal(first, other)):
         return SamplerReading(grid, usable=False, findings=[_report_still(first)])
-    reading = SamplerReading(grid, seeded=seeded, findings=[] if seeded else [_report_unseeded()])
+    reading = SamplerReading(grid, seeded=seeded)
+    if not seeded:
+        says = "No global seed governs the draws: σ(s) is measured from many of them, to about 1 %."
+        advice = "For exact checks and repeatable runs draw from the framework's global generator."
+        reading.findings.append(Finding("UNSEEDED", True, says, advice))
     large = draw(box, fill(0, MANY, 5), fill(1, MANY, 5), 4)
     dependent = _check_independence(large)
     reading.findings.append(dependent or _check_normality(large.ravel()))
@@ -139,12 +143,6 @@ def _report_still(z: Array) -> Finding:
     advice = "Add σ(s)·eps with eps standard normal: z = m + exp(s/2)·randn_like(m)."
     others = ("EPS-FROZEN: one noise value, drawn once, serves every entry for ever",) if z.flat[0] != 0.7 else ()
     return Finding("NO-NOISE", False, says, advice, {"z": float(z.flat[0])}, others)
-
-
-def _report_unseeded() -> Finding:
-    says = "No global seed governs the draws: σ(s) is measured from many of them, to about 1 %."
-    advice = "For exact checks and repeatable runs draw from the framework's global generator."
-    return Finding("UNSEEDED", True, says, advice)
 
 
 def _check_independence(z: Array) -> Finding | None:
