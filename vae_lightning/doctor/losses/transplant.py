@@ -150,7 +150,7 @@ class Transplant:
             for state in model.non_trainable_variables:
                 if state.path.endswith("seed_generator_state"):  # our seeds govern generators of its own, too
                     state.assign(np.random.randint(2**31, size=state.shape))
-        torch.Tensor.backward = _idle  # type: ignore[method-assign]
+            torch.Tensor.backward = _idle  # type: ignore[method-assign]
         for layer in self._layers:
             object.__setattr__(layer, name, replace(getattr(layer, name)))
             if not self._torch:

@@ -24,11 +24,8 @@ REDUCTIONS = (("mean", "sum"), ("sum", "sum"), ("keep", "sum"), ("keep", "keep")
 
 def draw_correct_recipe(rng: random.Random) -> Recipe:
     """A loss that breaks no law: any parameterisation, either sign, any factor, any reduction, if kept consistently."""
-    sigma = rng.choice(SIGMAS)
-    rows, columns = rng.choice(REDUCTIONS)
-    family = rng.choice(FAMILIES)
-    scale = rng.choice([1.0, 1.0, 0.1 + 3 * rng.random()])
-    sign = rng.choice([1.0, 1.0, -1.0])
+    sigma, (rows, columns), family = rng.choice(SIGMAS), rng.choice(REDUCTIONS), rng.choice(FAMILIES)
+    scale, sign = rng.choice([1.0, 1.0, 0.1 + 3 * rng.random()]), rng.choice([1.0, 1.0, -1.0])
     return Recipe(
         library="numpy" if rng.random() < 0.4 else "torch",
         sigma=sigma,
