@@ -8,7 +8,7 @@ move the loss are the decoder's outputs. No name is read, and neither is what th
 import importlib
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FunctionType, SimpleNamespace
 from typing import Any
@@ -128,10 +128,11 @@ class Transplant:
 
             return replaced
 
-        with self._patched(replace):
+        with self._patched(replace), _rest(self._keras):
             value = self._step(x)
-        # A training step of Keras returns metrics, which have no gradient.
-        return {k: _to_array(v) for k, v in value.items()} if self._keras and isinstance(value, dict) else value
+        if not self._keras or not isinstance(value, dict):
+            return value
+        return {name: _to_array(one).astype(np.float32) for name, one in value.items()}  # metrics have no gradient
 
     def _convert(self, value: Any) -> Any:
         return torch.as_tensor(value) if self._torch else importlib.import_module("keras").ops.convert_to_tensor(value)
@@ -143,14 +144,6 @@ class Transplant:
         for part in self._modules:
             part.training = not changes_with_mode(part)
         specs = [getattr(layer, "input_spec", None) for layer in self._layers]  # Keras refuses other widths
-        optimizers, backward = [getattr(model, "optimizer", None) for model in self._keras], torch.Tensor.backward
-        for model in self._keras:  # a training step that trains nothing, and forgets the steps before
-            object.__setattr__(model, "optimizer", SimpleNamespace(apply=_idle, apply_gradients=_idle))
-            model.reset_metrics() if hasattr(model, "reset_metrics") else None
-            for state in model.non_trainable_variables:
-                if state.path.endswith("seed_generator_state"):  # our seeds govern generators of its own, too
-                    state.assign(np.random.randint(2**31, size=state.shape))
-            torch.Tensor.backward = _idle  # type: ignore[method-assign]
         for layer in self._layers:
             object.__setattr__(layer, name, replace(getattr(layer, name)))
             if not self._torch:
@@ -164,9 +157,6 @@ class Transplant:
                     layer.input_spec = spec
             for part, mode in zip(self._modules, modes, strict=True):
                 part.training = mode
-            for model, optimizer in zip(self._keras, optimizers, strict=True):
-                object.__setattr__(model, "optimizer", optimizer)
-            torch.Tensor.backward = backward  # type: ignore[method-assign]
 
     def _look(self, changes: dict[int, Any], number: int = 1) -> tuple[float, list[Array]]:
         """The loss and what reaches each layer, from one seed, where some calls return something else."""
@@ -217,6 +207,25 @@ class Transplant:
         return {mean.call: importlib.import_module("keras").ops.concatenate([first, last], axis=1)}
 
 
+@contextmanager
+def _rest(models: list[Any]) -> Iterator[None]:
+    """Inside, training steps of these models of Keras train nothing, forget the steps before and draw by our seeds."""
+    optimizers, backward = [getattr(model, "optimizer", None) for model in models], torch.Tensor.backward
+    for model in models:
+        object.__setattr__(model, "optimizer", SimpleNamespace(apply=_idle, apply_gradients=_idle))
+        model.reset_metrics() if hasattr(model, "reset_metrics") else None
+        for state in model.non_trainable_variables:
+            if state.path.endswith("seed_generator_state"):
+                state.assign(np.random.randint(2**31, size=state.shape))
+        torch.Tensor.backward = _idle  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for model, optimizer in zip(models, optimizers, strict=True):
+            object.__setattr__(model, "optimizer", optimizer)
+        torch.Tensor.backward = backward  # type: ignore[method-assign]
+
+
 def _idle(*_arguments: Any, **_options: Any) -> None:
     return None
 
@@ -256,7 +265,8 @@ def transplant(step: Callable[[Any], Any], models: list[Any], rows: Array | None
             if native:
                 x = torch.as_tensor(x).to(next(weight.dtype for one in models for weight in one.parameters()))
             else:
-                step(x)  # only then Keras makes the weights
+                with _rest(models), suppress(Exception):  # only then Keras makes the weights
+                    step(x)
             found = Transplant(models, step, x)
         except Exception:  # whatever the user's code raises: these rows are not for it
             continue
