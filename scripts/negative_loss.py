@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from vae_lightning.doctor import Finding, diagnose, examine_data, examine_history
-from vae_lightning.doctor.losses.cases.question import PUBLISHED, VERSIONS, keras_version, numpy_version, torch_version
+from vae_lightning.doctor.losses.cases.question import FAULTS, PUBLISHED, write_version
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -85,7 +85,7 @@ def train(
     """Training and validation loss of every epoch."""
     torch.manual_seed(seed)
     network = Network()
-    parts = torch_version(version)
+    parts = write_version(version)
     optimizer = torch.optim.Adam(network.parameters(), lr=rate, eps=1e-7)
 
     def loss_of(x: Tensor) -> Tensor:
@@ -128,9 +128,9 @@ def findings(histories: dict[str, list[tuple[float, float]]], rows: Tensor) -> s
     data = examine_data(rows.numpy(), "bernoulli")
     lines = [f"\nrows\n  {data.verdict}", *(_indented(finding) for finding in data.wrong)]
     for version in histories:
-        report = diagnose(**torch_version(version))
+        report = diagnose(**write_version(version))
         curve = examine_history([list(pair) for pair in histories[version]], columns=COLUMNS, likelihood="bernoulli")
-        numpy = diagnose(**numpy_version(version))
+        numpy = diagnose(**write_version(version, "numpy"))
         lines.append(f"\n{version}\n  torch       {report.verdict}\n  numpy       {numpy.verdict}")
         lines.append(f"  Keras       {_keras(version)}\n  curve alone {curve.verdict}")
         lines += [_indented(finding) for finding in (*report.wrong, *curve.wrong)]
@@ -143,7 +143,7 @@ def _indented(finding: Finding) -> str:
 
 def _keras(version: str) -> str:
     try:
-        return diagnose(**keras_version(version)).verdict
+        return diagnose(**write_version(version, "keras")).verdict
     except ImportError as error:
         return f"Skipped: {error}."
 
@@ -177,7 +177,7 @@ def main(arguments: list[str] | None = None, say: Callable[[str], object] = prin
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rows", choices=("grey", "bits", "z"), default="grey", help="the rows, see above")
     parser.add_argument("--rate", type=float, default=1e-3, help="Adam's step size")
-    parser.add_argument("--versions", nargs="+", choices=VERSIONS, default=list(VERSIONS))
+    parser.add_argument("--versions", nargs="+", choices=FAULTS, default=list(FAULTS))
     parser.add_argument("--out", type=Path, default=Path("outputs/negative_loss"))
     options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
-from vae_lightning.doctor.losses.cases.base import Case
+from vae_lightning.doctor.losses.cases.recipe import Case
 from vae_lightning.doctor.losses.selftest import judge
 
 

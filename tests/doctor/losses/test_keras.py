@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from vae_lightning.doctor import diagnose
-from vae_lightning.doctor.losses.cases.question import FAULTS, VERSIONS, keras_version
+from vae_lightning.doctor.losses.blackbox.box import BlackBox
+from vae_lightning.doctor.losses.cases.question import FAULTS, write_version
+from vae_lightning.doctor.losses.discover import _judge_two
 
 keras = pytest.importorskip("keras", reason="Keras is not installed (the extra 'keras')")
 ops = keras.ops
-CORRECT = keras_version("corrected")
+CORRECT = write_version("corrected", "keras")
 
 
 def draws(count: int):
@@ -30,7 +32,7 @@ def cut(name: str, which: int):
 
 
 def test_the_question_is_answered_exactly() -> None:
-    found = {version: set(diagnose(**keras_version(version)).codes) for version in VERSIONS}
+    found = {version: set(diagnose(**write_version(version, "keras")).codes) for version in FAULTS}
     assert found == {version: set(codes) for version, codes in FAULTS.items()}
 
 
@@ -77,6 +79,53 @@ def test_model_is_taken_apart_at_its_layers(weight: float, codes: tuple[str, ...
     report = diagnose(loss=lambda model, x: model.compute_loss(x=x, y_pred=model(x)), model=model)
     assert report.codes == codes
     assert report.measured["sampler: σ(s)"] == "exp(s/2)"
+
+
+class Sampling(keras.layers.Layer):
+    """The draw of Keras's own example, with noise from a generator of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.generator = keras.random.SeedGenerator(1337)
+
+    def call(self, inputs):
+        m, s = inputs
+        return m + ops.exp(s / 2) * keras.random.normal(tuple(m.shape), seed=self.generator)
+
+
+class TrainStep(keras.Model):
+    """Keras's own example: the loss stands in the training step, which trains and returns running means."""
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+        self.mean, self.second, self.out = keras.layers.Dense(3), keras.layers.Dense(3), keras.layers.Dense(9)
+        self.draw = Sampling()
+        self.total = keras.metrics.Mean(name="loss")
+
+    def train_step(self, x):
+        m, s = self.mean(x), self.second(x)
+        reconstruction = ops.mean(ops.sum(ops.square(x - self.out(self.draw([m, s]))), axis=-1))
+        kl = -0.5 * (1 + s - ops.square(m) - ops.exp(s))
+        loss = reconstruction + self.weight * ops.mean(ops.sum(kl, axis=1))
+        self.optimizer.apply([None], self.trainable_weights)  # what a tape or backward() would hand over
+        self.total.update_state(loss)
+        return {"loss": self.total.result()}
+
+
+@pytest.mark.parametrize(("weight", "codes"), [(1.0, ()), (-1.0, ("SIGN-FLIP",))])
+def test_training_step_is_taken_apart_without_training(weight: float, codes: tuple[str, ...]) -> None:
+    """A Keras model with a train_step of its own was examined as if its sampling layer were a reconstruction."""
+    model = TrainStep(weight)
+    report = diagnose(loss=lambda model, x: model.train_step(x), model=model)
+    assert report.codes == codes
+    assert report.measured["sampler: σ(s)"] == "exp(s/2)"
+    assert model.optimizer is None
+
+
+def test_layer_with_noise_of_its_own_is_a_draw() -> None:
+    layer = Sampling()
+    assert _judge_two(BlackBox("", lambda m, s: layer.call((m, s)))) == "sample"
 
 
 def typical_loss(x, out, m, s):

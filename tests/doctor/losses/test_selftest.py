@@ -2,8 +2,8 @@
 
 import random
 
-from vae_lightning.doctor.losses.cases.base import Case
 from vae_lightning.doctor.losses.cases.generate import draw_correct_recipe
+from vae_lightning.doctor.losses.cases.recipe import Case
 from vae_lightning.doctor.losses.cases.wrong import wrong_cases
 from vae_lightning.doctor.losses.selftest import format_confusion, judge, main
 

@@ -152,3 +152,34 @@ def test_model_is_taken_apart_at_its_layers(weight: float, codes: tuple[str, ...
     assert report.codes == codes
     assert report.measured["sampler: σ(s)"] == "exp(s)"
     assert "forward" not in vars(model.a)
+
+
+def gaussian_of(transform):
+    def reconstruction(x, out):
+        return -torch.distributions.Normal(out[0], F.softplus(out[1]) + 1e-3).log_prob(transform(x)).sum(1).mean()
+
+    return reconstruction
+
+
+def log_normal(x, out):
+    return -torch.distributions.LogNormal(out[0], F.softplus(out[1]) + 1e-3).log_prob(x).sum(1).mean()
+
+
+@pytest.mark.parametrize(
+    ("written", "family"),
+    [
+        (log_normal, "positive"),  # torch refuses an x of 0 with a ValueError
+        (gaussian_of(torch.log), "log x"),
+        (gaussian_of(torch.log1p), "log(1 + x)"),
+    ],
+)
+def test_density_of_positive_numbers_or_of_their_logarithm_is_a_likelihood(written, family) -> None:
+    """A log-normal of torch was said to raise, and a Gaussian of log x to be no likelihood: it lacks a term of x."""
+    report = diagnose(reconstruction=written)
+    assert report.codes == ()
+    assert report.measured["reconstruction: family"] == family
+
+
+def test_square_of_log_x_with_a_scale_that_lacks_its_logarithm_is_no_likelihood() -> None:
+    squares = diagnose(reconstruction=lambda x, out: ((torch.log(x) - out[0]) ** 2 / (2 * out[1] ** 2)).sum(1).mean())
+    assert squares.codes == ("UNNORMALISED",)

@@ -59,9 +59,7 @@ def compare_blocks(readings: list[ReconstructionReading]) -> list[Finding]:
         return []
     parts = [f"{one.block.text}: {one.term.reduction.text('columns')}" for one in known if one.block is not None]
     says = f"The blocks of columns are reduced differently ({'; '.join(parts)}): some count more than others."
-    return [
-        Finding("MEAN-SUM", False, says, "Sum over all columns, and average over rows only.", about="reconstruction")
-    ]
+    return [Finding("MEAN-SUM", False, says, "Sum over columns, average over rows.", about="reconstruction")]
 
 
 def report_sign_flip(what: str, about: str) -> Finding:
@@ -87,8 +85,7 @@ def _judge_kl_alone(kl: KLReading, intended: float, really_alone: bool) -> list[
             return [Finding("SCALE", None, says, "Give the reconstruction too.", about="kl")]
         findings.append(_report_factor(weight, "kl"))
     if really_alone and not findings:
-        says = "Without the reconstruction the balance of the two terms, β, cannot be judged. The KL is "
-        says += f"{kl.reduction.text('latent dimensions')}."
+        says = f"β cannot be judged without the reconstruction. The KL is {kl.reduction.text('latent dimensions')}."
         findings.append(Finding("SCALE", True, says, about="kl"))
     return findings
 
@@ -243,9 +240,7 @@ def _report_reductions(powers: dict[str, int], beta: str, kl_rows: int, about: s
 
 
 def _report_factor(weight: float, about: str, squared: bool = False) -> Finding:
-    same: tuple[str, ...] = (
-        (f"a Gaussian with variance {weight:.4g} times as large, the whole multiplied",) if squared else ()
-    )
+    same = (f"a Gaussian with variance {weight:.4g} times as large, the whole multiplied",) * squared
     if abs(weight - 2) < 0.01:
         says = "The KL is twice the KL: its ½ is missing."
         return Finding("HALF", False, says, "Put the ½ back.", {"beta": weight}, ("SCALE: β = 2", *same), about=about)

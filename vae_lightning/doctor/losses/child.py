@@ -49,9 +49,8 @@ def _limit() -> None:
         import resource  # not on Windows
     except ImportError:
         return
-    mapped = (
-        int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() if sys.platform == "linux" else 0
-    )
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else 0
+    mapped = pages * resource.getpagesize()
     for kind, limit in ((resource.RLIMIT_AS, mapped + MEMORY), (resource.RLIMIT_FSIZE, WRITTEN)):
         _, most = resource.getrlimit(kind)
         resource.setrlimit(kind, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))

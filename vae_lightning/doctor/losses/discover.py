@@ -107,13 +107,8 @@ def _find_role(function: Function) -> list[tuple[str, Function]]:
             return pair((m, s))
 
     try:
-        role = (
-            _judge_two(BlackBox("", function))
-            if count in (1, 2)
-            else _judge_four(function)
-            if count in (4, 5)
-            else None
-        )
+        few = count in (1, 2)
+        role = _judge_two(BlackBox("", function)) if few else _judge_four(function) if count in (4, 5) else None
     except (CallFailed, ArithmeticError, ValueError, IndexError):
         return []
     return [] if role is None else [(role, function)]
@@ -149,7 +144,8 @@ def _judge_two(box: BlackBox) -> str | None:
         return box(first, second)
 
     start = value(m, s)
-    if start.shape == m.shape and np.allclose(value(m + 1.0, s) - start, 1.0, atol=1e-5):
+    unseeded = not np.array_equal(start, value(m, s), equal_nan=True)
+    if start.shape == m.shape and (unseeded or np.allclose(value(m + 1.0, s) - start, 1.0, atol=1e-5)):
         return "sample"
     crossed = float(np.sum(start + value(other, scale) - value(m, scale) - value(other, s)))
     size = float(np.sum(np.abs(start)))

@@ -36,8 +36,10 @@ from vae_lightning.doctor.report import Finding
 COLUMNS = 11
 LARGEST = 100_000  # columns that a function is tried with
 _T = TypeVar("_T")
+_Latents = TypeVar("_Latents", KLReading, SamplerReading)
 _ADVICE = {
     "RAISES": "Nothing could be measured. Arrays are float64: (B, L) = (5, 7) for m and s, (5, 11) for x, or the data.",
+    "MUTATES": "Work on copies: its caller sees the change.",
     "SLOW": "Hand over a smaller function, or raise seconds=.",
     "SHAPE": "Return a number, one per row or one per element; of a draw an array of the shape of m.",
     "NOT-FINITE": "Look for the log or square root of something that can be zero or negative.",
@@ -79,13 +81,10 @@ class Examination:
             return None
         finally:
             if box.mutates:
-                says, advice = (
-                    f"{name} changes the arrays that it is given.",
-                    "Work on copies: its caller sees the change.",
-                )
-                self.findings.append(Finding("MUTATES", False, says, advice, about=name))
+                says = f"{name} changes the arrays that it is given."
+                self.findings.append(Finding("MUTATES", False, says, _ADVICE["MUTATES"], about=name))
         if box.framework and not box.has_gradient and name != "loss":
-            self.measured[f"{name}: gradients"] = f"not checked: a function of {box.language} gives none"
+            self.measured[f"{name}: gradients"] = f"not checked: a function of {box.framework} gives none"
         return found
 
     def _add(self, findings: Sequence[Finding], about: str) -> None:
@@ -193,19 +192,27 @@ class Examination:
                     self.findings.append(labelled)
             self._record_balance(balance, where)
 
-    def _examine_sampler(self, sample: Callable[..., Any] | None) -> SamplerReading | None:
-        if sample is None:
+    def _examine_latents(
+        self, name: str, function: Callable[..., Any] | None, read: Callable[[BlackBox], _Latents], taken_out: bool
+    ) -> _Latents | None:
+        """`read` of a function of (m, s); or of (s, m), if only that is right: a mistake, unless names mean it."""
+        if function is None:
             return None
-        if names_are_exchanged(sample, 0, 1, latent=True):
-            sample = exchange(sample)
-        reading = self._note("sample", sample, lambda box: self.run_timed(lambda: examine_sampler(box)))
-        if reading is not None and any(one.ok is False for one in reading.findings):
+        meant = self.apart.latents_named if taken_out else names_are_exchanged(function, 0, 1, latent=True)
+        function = exchange(function) if meant else function
+        reading = self._note(name, function, lambda box: self.run_timed(lambda: read(box)))
+        if reading is not None and not reading.right:
             with suppress(CallFailed):
-                other = self.run_timed(lambda: examine_sampler(BlackBox("sample", exchange(sample))))
-                if all(one.ok is not False for one in other.findings):
-                    says = "The draw is shifted by its second argument as it should be by the first: sample(s, m)."
-                    reading = replace(other, sigma=None)
-                    reading.findings = [Finding("ARG-SWAP", False, says, "Give the mean first.")]
+                other = self.run_timed(lambda: read(BlackBox(name, exchange(function))))
+                if other.right and not meant and (meant is False or not taken_out):
+                    says = f"It is right with its two arguments exchanged: {name}(s, m)."
+                    self.findings.append(Finding("ARG-SWAP", False, says, "Give the mean first.", about=name))
+                    return None
+                return other if other.right else reading
+        return reading
+
+    def _examine_sampler(self, sample: Callable[..., Any] | None) -> SamplerReading | None:
+        reading = self._examine_latents("sample", sample, examine_sampler, taken_out=False)
         if reading is not None:
             self._add(reading.findings, "sample")
             if reading.sigma is not None:
@@ -215,27 +222,13 @@ class Examination:
     def _examine_kl(
         self, kl: Callable[..., Any] | None, sampler: SamplerReading | None, name: str, taken_out: bool
     ) -> KLReading | None:
-        if kl is None:
-            return None
-
         def read(box: BlackBox) -> KLReading:
-            reading = examine_kl(box, taken_out)
-            judge_kl(reading, sampler, box.single_precision)
-            reading.power = self.apart.power if taken_out else reading.power
-            return reading
+            return judge_kl(examine_kl(box, taken_out), sampler, box.single_precision)
 
-        reading = self._note(name, kl, lambda box: self.run_timed(lambda: read(box)))
-        if reading is not None and not reading.dead and not reading.consistent:
-            with suppress(CallFailed):
-                other = self.run_timed(lambda: read(BlackBox(name, exchange(kl))))
-                said = self.apart.latents_named if taken_out else names_are_exchanged(kl, 0, 1, latent=True)
-                if other.consistent and not said and (said is False or not taken_out):
-                    says = "With its two arguments exchanged, kl(s, m), it is the exact KL of a normal posterior."
-                    self.findings.append(Finding("ARG-SWAP", False, says, "Give the mean first: kl(m, s).", about=name))
-                    return None
-                reading = other if other.consistent else reading
+        reading = self._examine_latents(name, kl, read, taken_out)
         if reading is None:
             return None
+        reading.power = self.apart.power if taken_out else reading.power
         self._add(reading.findings, "kl")
         self.measured["KL: reduction"] = reading.reduction.text("latent dimensions")
         if reading.errors is not None:

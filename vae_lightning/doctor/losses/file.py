@@ -43,10 +43,7 @@ def examine_file(
         kl, sample, reconstruction, loss: The names of the functions in it, or ``Class.method``. Without any, functions
             of just these names are taken; where there are none, what the functions, methods and models of the file do
             tells which is which.
-        data: As for `diagnose`.
-        likelihood: As for `diagnose`.
-        beta: As for `diagnose`.
-        seconds: As for `diagnose`.
+        data, likelihood, beta, seconds: As for `diagnose`.
 
     Returns:
         The report; its ``exit_status`` is 0 clean, 1 findings, 2 cannot judge.
@@ -79,14 +76,8 @@ def _run(folder: Path, seconds: float) -> tuple[str, str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, "-c", _CODE, str(folder)]
     with tempfile.TemporaryFile() as printed:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=printed,
-            stderr=printed,
-            env=environment,
-            start_new_session=True,
-        )
+        streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": printed, "stderr": printed}
+        child = subprocess.Popen(command, **streams, env=environment, start_new_session=True)
         try:
             with suppress(subprocess.TimeoutExpired):  # then it may be examining already
                 child.wait(START_SECONDS)

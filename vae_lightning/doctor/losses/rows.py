@@ -39,10 +39,7 @@ def check_rows(rows: Array, reading: ReconstructionReading) -> list[Finding]:
         first = np.argwhere(~np.isfinite(rows))[0]
         says = f"{missing} of {rows.size} values are NaN or infinite, the first in row {first[0]}, column {first[1]}."
         return [Finding("DATA", None, says, "Fill or drop them, or use a mask.")]
-    findings = _check_binary(rows, reading) if reading.family == "binary" else []
-    if reading.family in _SUPPORTS:
-        must, what, code, outside = _SUPPORTS[reading.family]
-        findings += _check_support(rows, outside(rows), must, what, code)
+    findings = _check_support(rows, reading) if reading.family in _SUPPORTS else []
     if reading.family in ("squared error", "real"):
         findings += _check_constant_columns(rows, reading)
     if reading.family in ("squared error", "real", "counts", "Poisson"):
@@ -50,23 +47,25 @@ def check_rows(rows: Array, reading: ReconstructionReading) -> list[Finding]:
     return findings
 
 
+ROUNDING = 1e-6  # what single precision makes of a one
 _COUNTS = ("whole numbers from 0 on", "a likelihood of counts", "SUPPORT", lambda x: (x < 0) | (x != np.round(x)))
 _SUPPORTS: dict[str, tuple[str, str, str, Callable[[Array], Array]]] = {
     "counts": _COUNTS,
     "Poisson": _COUNTS,
-    "unit": ("in [0, 1]", "a density on [0, 1]", "BCE-RANGE", lambda x: (x < 0) | (x > 1)),
+    "unit": ("in [0, 1]", "a density on [0, 1]", "BCE-RANGE", lambda x: (x < -ROUNDING) | (x > 1 + ROUNDING)),
+    "binary": ("0 or 1", "a cross-entropy", "BCE-RANGE", lambda x: (x < -ROUNDING) | (x > 1 + ROUNDING)),
+    "log x": ("positive", "a density of log x", "SUPPORT", lambda x: x <= 0),
+    "log(1 + x)": ("above −1", "a density of log(1 + x)", "SUPPORT", lambda x: x <= -1),
     "positive": ("positive", "a density of positive numbers", "SUPPORT", lambda x: x <= 0),
 }
 """Family -> what data must be, for what, the code, and which are not."""
-ROUNDING = 1e-6  # what single precision makes of a one
 
 
 def _check_constant_columns(rows: Array, reading: ReconstructionReading) -> list[Finding]:
     constant = int(np.sum(np.ptp(rows, axis=0) == 0))
     if reading.term.layout.heads == 1 or not constant:
         return []
-    says = f"{constant} of {rows.shape[1]} columns hold one single value: a density whose scale is learned rises there "
-    says += "without end, and the loss falls without end."
+    says = f"{constant} of {rows.shape[1]} columns hold one value: with a learned scale the loss falls without end."
     return [Finding("DEGENERATE", False, says, "Drop these columns, or give σ a floor.")]
 
 
@@ -74,25 +73,21 @@ def _count(bad: Array) -> str:
     return f"{int(bad.sum())} of {bad.size} values in {int(bad.any(axis=0).sum())} of {bad.shape[1]} columns"
 
 
-def _check_support(rows: Array, bad: Array, must: str, what: str, code: str) -> list[Finding]:
-    if not bad.any():
-        return [Finding(code, True, f"The data are {must}, as {what} needs.")]
-    says = f"The reconstruction is {what}, so data must be {must}; {_count(bad)} are not (range {rows.min():.4g} to "
-    says += f"{rows.max():.4g})."
-    return [Finding(code, False, says, "Choose a likelihood whose support holds the data.")]
-
-
-def _check_binary(rows: Array, reading: ReconstructionReading) -> list[Finding]:
-    bad = (rows < -ROUNDING) | (rows > 1 + ROUNDING)
+def _check_support(rows: Array, reading: ReconstructionReading) -> list[Finding]:
+    must, what, code, outside = _SUPPORTS[reading.family]
+    bad = outside(rows)
     if bad.any():
-        floor = _find_floor(rows, reading)
-        says = f"Cross-entropy is bounded below only on [0, 1]; {_count(bad)} lie outside (range {rows.min():.4g} to "
-        says += f"{rows.max():.4g}). On these rows it can fall to {floor}, and training will go there."
-        advice = "Use a Gaussian likelihood (squared error) for such data, or scale every column to [0, 1]."
-        return [Finding("BCE-RANGE", False, says, advice, {"min": rows.min(), "max": rows.max()})]
+        says = f"The reconstruction is {what}, so data must be {must}; {_count(bad)} are not (from {rows.min():.4g} "
+        says += f"to {rows.max():.4g})."
+        if reading.family == "binary":
+            says += f" On these rows it can fall to {_find_floor(rows, reading)}, and training will go there."
+        advice = (
+            "Choose a likelihood whose support holds the data (a Gaussian takes any number), or scale every column."
+        )
+        return [Finding(code, False, says, advice, {"min": rows.min(), "max": rows.max()})]
     grey = (rows > 0) & (rows < 1)
-    if grey.mean() < 1e-3:
-        return [Finding("BCE-RANGE", True, "The data are 0 and 1; the loss cannot fall below 0.")]
+    if reading.family != "binary" or grey.mean() < 1e-3:
+        return [Finding(code, True, f"The data are {must}, as {what} needs.")]
     p = torch.from_numpy(rows.clip(0, 1))
     entropy = float((torch.special.entr(p) + torch.special.entr(1 - p)).sum(1).mean())
     says = f"{_count(grey)} lie strictly between 0 and 1. Cross-entropy is a likelihood of zeros and ones only: on "
@@ -123,16 +118,12 @@ def _check_reach(rows: Array, reading: ReconstructionReading) -> list[Finding]:
     says = (
         f"Inside the reconstruction the mean is kept between {low:.4g} and {high:.4g}; {int(bad.sum())} of {bad.size} "
     )
-    says += (
-        f"{'columns have means' if counts else 'values lie'} beyond (from {values.min():.4g} to {values.max():.4g})."
-    )
+    says += f"{'column means' if counts else 'values'} (from {values.min():.4g} to {values.max():.4g}) are beyond."
     advice = "Let the decoder end in a linear layer (its exponential is a rate), or scale the data into its range."
     return [Finding("OUT-ACT", False, says, advice, {"least mean": low, "greatest mean": high})]
 
 
 def count_surviving_latents(rows: Array, variance: float) -> tuple[int, Array]:
     """How many latents a linear VAE keeps active: the covariance eigenvalues above σ² (all of them returned too)."""
-    centred = rows - rows.mean(axis=0)
-    scale = np.sqrt(len(rows))
-    eigenvalues = np.linalg.svd(centred / scale, compute_uv=False) ** 2
+    eigenvalues = np.linalg.svd((rows - rows.mean(axis=0)) / np.sqrt(len(rows)), compute_uv=False) ** 2
     return int(np.sum(eigenvalues > variance)), eigenvalues

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 
 import torch
 
-from vae_lightning.doctor.losses.cases.base import Case
 from vae_lightning.doctor.losses.cases.generate import draw_correct_case, draw_wrong_case
+from vae_lightning.doctor.losses.cases.recipe import Case
 from vae_lightning.doctor.losses.cases.silent import silent_cases
 from vae_lightning.doctor.losses.cases.wrong import wrong_cases
 from vae_lightning.doctor.losses.functions import diagnose

@@ -8,9 +8,9 @@ move the loss are the decoder's outputs. No name is read, and neither is what th
 import importlib
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,17 @@ from vae_lightning.doctor.losses.whole import changes_with_mode
 
 BATCH = 6
 SIZES = ((1, 28, 28), (3, 32, 32), (3, 64, 64), (28, 28))  # of images, where the first layer does not tell
+LAST = ((28, 28, 1), (32, 32, 3), (64, 64, 3))  # the same as Keras has them
 
 
 def is_model(value: Any) -> bool:
     """Whether it is a module of torch or a layer of Keras."""
     return isinstance(value, torch.nn.Module) or (hasattr(value, "weights") and hasattr(value, "_flatten_layers"))
+
+
+def _is_native(value: Any) -> bool:
+    """Whether it is a module of torch itself; layers of Keras on torch are modules, too."""
+    return isinstance(value, torch.nn.Module) and not hasattr(value, "_flatten_layers")
 
 
 def find_models(function: Callable[..., Any], model: Any = None) -> list[Any]:
@@ -36,18 +42,15 @@ def find_models(function: Callable[..., Any], model: Any = None) -> list[Any]:
     if isinstance(plain, FunctionType):
         seen = inspect.getclosurevars(plain)
         places += [*seen.nonlocals.values(), *seen.globals.values()]
-    return [
-        one for place, one in enumerate(places) if is_model(one) and not any(one is other for other in places[:place])
-    ]
+    return list({id(one): one for one in places if is_model(one)}.values())
 
 
 def _list_layers(model: Any) -> list[Any]:
-    if isinstance(model, torch.nn.Module):
+    if _is_native(model):
         parts = [part for part in model.modules() if not list(part.children())]
         return [part for part in parts if list(part.parameters())]
-    return [
-        part for part in model._flatten_layers() if part.weights and not list(part._flatten_layers(include_self=False))
-    ]
+    layers = (part for part in model._flatten_layers() if part.weights)
+    return [part for part in layers if not list(part._flatten_layers(include_self=False))]
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,12 @@ class Transplant:
     def __init__(self, models: list[Any], step: Callable[[Any], Any], x: Any) -> None:
         self._layers = list(dict.fromkeys(layer for model in models for layer in _list_layers(model)))
         self._step, self._x = step, x
-        self._torch = all(isinstance(layer, torch.nn.Module) for layer in self._layers)
+        self._torch = all(_is_native(layer) for layer in self._layers)
         self._recorded: list[Any] = []
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
         self._modules = [part for model in models if self._torch for part in model.modules()]
+        self._keras = [] if self._torch else models
         self._run(x, None)
         self._recorded = [_repeat(one, one.shape[0]) for one in self._outputs]
         self._x = _repeat(x, x.shape[0])
@@ -90,7 +94,10 @@ class Transplant:
         if len(outs) != len(self._outs):
             raise TypeError(f"the decoder has {len(self._outs)} outputs")
         given = {**self._place(m, s), **dict(zip(self._outs, outs, strict=True))}
-        return self._run(_shape(x, self._x), given)
+        try:
+            return self._run(_shape(x, self._x), given)
+        except Exception as error:  # images that arrive flat, with another number of columns
+            raise TypeError(f"{error} (the step was made for {np.prod(self._x.shape[1:])} columns)") from error
 
     def sample(self, m: Any, s: Any) -> Any:
         """The draw that reaches the decoder."""
@@ -121,8 +128,11 @@ class Transplant:
 
             return replaced
 
-        with self._patched(replace):
-            return self._step(x)
+        with self._patched(replace), _rest(self._keras):
+            value = self._step(x)
+        if not self._keras or not isinstance(value, dict):
+            return value
+        return {name: _to_array(one).astype(np.float32) for name, one in value.items()}  # metrics have no gradient
 
     def _convert(self, value: Any) -> Any:
         return torch.as_tensor(value) if self._torch else importlib.import_module("keras").ops.convert_to_tensor(value)
@@ -162,9 +172,7 @@ class Transplant:
     def _find(self) -> bool:
         loss, inputs = self._look({})
         _, others = self._look({}, 2)
-        random = [
-            call for call, (one, other) in enumerate(zip(inputs, others, strict=True)) if not np.array_equal(one, other)
-        ]
+        random = [call for call, pair in enumerate(zip(inputs, others, strict=True)) if not np.array_equal(*pair)]
         if not random or inputs[random[0]].ndim != 2:
             return False
         draw = random[0]
@@ -174,10 +182,8 @@ class Transplant:
         self._mean = self._second = None
         for call in range(draw):
             width = self._recorded[call].shape[-1]
-            halves = (
-                [slice(start, start + size) for start in range(0, width, size)] if width in (size, 2 * size) else []
-            )
-            for half in halves:
+            for start in range(0, width, size) if width in (size, 2 * size) else ():
+                half = slice(start, start + size)
                 change = np.zeros(tuple(self._recorded[call].shape), dtype=np.float32)
                 change[..., half] = 1.0
                 moved = self._look({call: self._convert(change)})[1][draw] - inputs[draw]
@@ -186,11 +192,8 @@ class Transplant:
                     self._mean = _Place(call, half)
                 elif np.any(moved != 0):
                     self._second = _Place(call, half)
-        self._outs = [
-            call
-            for call in range(draw, len(inputs))
-            if abs(self._look({call: 0.1})[0] - loss) > 1e-7 * max(1.0, abs(loss))
-        ]
+        moves = 1e-7 * max(1.0, abs(loss))
+        self._outs = [call for call in range(draw, len(inputs)) if abs(self._look({call: 0.1})[0] - loss) > moves]
         return self._mean is not None and bool(self._outs)
 
     def _place(self, m: Any, s: Any) -> dict[int, Any]:
@@ -204,12 +207,31 @@ class Transplant:
         return {mean.call: importlib.import_module("keras").ops.concatenate([first, last], axis=1)}
 
 
+@contextmanager
+def _rest(models: list[Any]) -> Iterator[None]:
+    """Inside, training steps of these models of Keras train nothing, forget the steps before and draw by our seeds."""
+    optimizers, backward = [getattr(model, "optimizer", None) for model in models], torch.Tensor.backward
+    for model in models:
+        object.__setattr__(model, "optimizer", SimpleNamespace(apply=_idle, apply_gradients=_idle))
+        model.reset_metrics() if hasattr(model, "reset_metrics") else None
+        for state in model.non_trainable_variables:
+            if state.path.endswith("seed_generator_state"):
+                state.assign(np.random.randint(2**31, size=state.shape))
+        torch.Tensor.backward = _idle  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for model, optimizer in zip(models, optimizers, strict=True):
+            object.__setattr__(model, "optimizer", optimizer)
+        torch.Tensor.backward = backward  # type: ignore[method-assign]
+
+
+def _idle(*_arguments: Any, **_options: Any) -> None:
+    return None
+
+
 def _to_array(value: Any) -> Array:
-    return (
-        value.detach().cpu().double().numpy()
-        if isinstance(value, torch.Tensor)
-        else np.asarray(value, dtype=np.float64)
-    )
+    return np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value, dtype=np.float64)
 
 
 def _shape(value: Any, like: Any) -> Any:
@@ -233,8 +255,9 @@ def transplant(step: Callable[[Any], Any], models: list[Any], rows: Array | None
     """
     if not models:
         return None
-    native = all(isinstance(one, torch.nn.Module) for one in models)
-    shapes = dict.fromkeys([*((width,) for one in models for width in _list_widths(one)), *SIZES])
+    native = all(_is_native(one) for one in models)
+    widths = ((width,) for one in models for width in _list_widths(one))
+    shapes = dict.fromkeys([*widths, *(() if native else LAST), *SIZES])
     generator = np.random.default_rng(0)
     for batch in (generator.uniform(0.1, 0.9, (BATCH, *shape)) for shape in shapes) if rows is None else [rows[:BATCH]]:
         try:
@@ -242,7 +265,8 @@ def transplant(step: Callable[[Any], Any], models: list[Any], rows: Array | None
             if native:
                 x = torch.as_tensor(x).to(next(weight.dtype for one in models for weight in one.parameters()))
             else:
-                step(x)  # only then Keras makes the weights
+                with _rest(models), suppress(Exception):  # only then Keras makes the weights
+                    step(x)
             found = Transplant(models, step, x)
         except Exception:  # whatever the user's code raises: these rows are not for it
             continue
@@ -253,6 +277,6 @@ def transplant(step: Callable[[Any], Any], models: list[Any], rows: Array | None
 
 def _list_widths(model: Any) -> list[int]:
     """The widths that its layers take; those that they give, the last first, where they do not say."""
-    if isinstance(model, torch.nn.Module):
+    if _is_native(model):
         return [int(weight.shape[1]) for weight in model.parameters() if weight.ndim == 2]
     return [int(layer.units) for layer in reversed(list(model._flatten_layers())) if hasattr(layer, "units")]

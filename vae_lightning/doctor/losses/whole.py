@@ -130,12 +130,10 @@ def _check_total(box: BlackBox, rows: Array, likelihood: str | None, per_row: bo
     masses = np.exp(-np.clip(mean, -700, 700))
     total, noise = float(masses.sum()), float(np.sqrt(np.sum((masses * error) ** 2)))
     evidence = {"sum of exp(-loss)": total, "standard error": noise}
+    says = f"Over all {len(everything)} binary rows exp(−loss) adds up to {total:.4g}:"
     if total <= 1 + 6 * noise + 1e-6:
-        says = (
-            f"Over all {len(everything)} binary rows exp(−loss) adds up to {total:.4g}: at most one, within the noise."
-        )
-        return [Finding("ESTIMATOR", True, says, evidence=evidence)]
-    says = f"Over all {len(everything)} binary rows exp(−loss) adds up to {total:.4g}: it is no bound on log p(x)."
+        return [Finding("ESTIMATOR", True, f"{says} at most one, within the noise.", evidence=evidence)]
+    says += " it is no bound on log p(x)."
     advice = "An importance-weighted bound is −log mean_k exp(log p(x, z_k) − log q(z_k|x)), nothing outside the log."
     others = ("MEAN-SUM: the loss is averaged over columns", "SIGN-FLIP: a term has the wrong sign")
     return [Finding("ESTIMATOR", False, says, advice, evidence, others)]
@@ -151,8 +149,8 @@ def _check_model(box: BlackBox, model: torch.nn.Module, batch: Array) -> list[Fi
     findings = []
     train, evaluate = _evaluate_with_seeds(box, model, batch, True), _evaluate_with_seeds(box, model, batch, False)
     if _differ(train, evaluate, seeded=_are_equal(train, _evaluate_with_seeds(box, model, batch, True))):
-        says = f"With the same seeds the loss is {train.mean():.6g} in training mode, {evaluate.mean():.6g} in "
-        says += "evaluation mode; dropout and batch normalisation, held still, do not explain it."
+        says = f"With the same seeds, dropout and batch normalisation held still, the loss is {train.mean():.6g} in "
+        says += f"training mode, {evaluate.mean():.6g} in evaluation mode."
         advice = "Use one function for training and evaluation: the same draw, weights and β."
         findings.append(Finding("EVAL", False, says, advice))
     return [*findings, *_check_noise(box, model, batch, train), *_check_gradients(box, model, batch)]

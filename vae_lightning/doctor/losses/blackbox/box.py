@@ -16,12 +16,16 @@ from vae_lightning.doctor.losses.blackbox.arrays import (
     Argument,
     Array,
     convert,
+    first_draw,
     flatten,
     is_unchanged,
+    jax_gradient,
+    tensorflow_gradient,
+    torch_gradient,
     unflatten,
 )
 from vae_lightning.doctor.losses.blackbox.deadline import Stopped, stop_if_abandoned
-from vae_lightning.doctor.losses.blackbox.gradients import first_draw, jax_gradient, tensorflow_gradient, torch_gradient
+from vae_lightning.doctor.report import Finding
 
 _GRADIENTS = {"tensorflow": tensorflow_gradient, "jax": jax_gradient}
 
@@ -96,11 +100,6 @@ class BlackBox:
         """Whether gradients can be asked for."""
         return self.framework in ("torch", "torch, float32") or self.library in _GRADIENTS
 
-    @property
-    def language(self) -> str:
-        """What the function is written in, as far as its answers tell."""
-        return self.library if self.library in _GRADIENTS else self.framework
-
     def gradient(self, *arguments: Argument) -> list[Array] | None:
         """The gradient of the sum of all values with respect to each array.
 
@@ -115,11 +114,20 @@ class BlackBox:
             return []  # the values were had from numpy's arrays; traced ones may be refused
         return gradients
 
-    def judge_gradients(self, *arguments: Argument, comparable: bool = True) -> list[str]:
-        """Of the gradient with respect to each array: ``right``, ``none``, ``wrong`` or ``not finite``.
+    def check_gradients(
+        self, code: str, names: Sequence[str], *arguments: Argument, comparable: bool = True
+    ) -> list[Finding]:
+        """Whether gradients pass; nothing where the function or its answer has no graph.
 
-        None of them where the function or its answer has no graph. Right is the slope of the values along a shift of
-        the whole array; where two calls cannot be compared, whatever is not zero.
+        Right is the slope of the values along a shift of the whole array; where two calls cannot be compared, whatever
+        is not zero.
+
+        Args:
+            code: The code of one that is cut off.
+            names: What the arrays of the arguments are called, the same for those of which one is enough; an empty one
+                is not judged.
+            arguments: Those of the function.
+            comparable: Whether two calls can be compared.
         """
         seed(5)
         leaves, gradients = flatten(arguments), self.gradient(*arguments) if self.has_gradient else []
@@ -135,18 +143,28 @@ class BlackBox:
             return (totals[0] - totals[1]) / (2 * step)
 
         def judge(index: int, gradient: Array) -> str:
-            if not np.all(np.isfinite(gradient)):
-                return "not finite"
-            if not comparable:
-                return "right" if np.any(gradient) else "none"
+            if not comparable or not np.all(np.isfinite(gradient)):
+                return "infinite" if not np.all(np.isfinite(gradient)) else "right" if np.any(gradient) else "lost"
             # Two steps: the wider one for functions that compute in single precision inside.
-            slopes = [compute_slope(index, step) for step in (1e-5, 1e-2)]
-            total = float(np.sum(gradient))
-            if any(abs(total - slope) <= 0.05 * max(abs(slope), 1e-3) for slope in slopes):
-                return "right"
-            return "wrong" if np.any(gradient) else "none"
+            slopes, total = [compute_slope(index, step) for step in (1e-5, 1e-2)], float(np.sum(gradient))
+            return "right" if any(abs(total - one) <= 0.05 * max(abs(one), 1e-3) for one in slopes) else "lost"
 
-        return [judge(index, gradient) for index, gradient in enumerate(gradients)]
+        states: dict[str, set[str]] = {}
+        for index, (name, gradient) in enumerate(zip(names, gradients, strict=False)):
+            if name:
+                states.setdefault(name, set()).add(judge(index, gradient))
+        infinite, lost = (
+            [one for one in states if "infinite" in states[one]],
+            [one for one in states if states[one] == {"lost"}],
+        )
+        if infinite:
+            says = f"At ordinary values the gradient of {self.name} with respect to {infinite[0]} is NaN or infinite."
+            return [Finding("OVERFLOW", False, says, "Look for a square root, log or where() at its edge.")]
+        if lost:
+            says = f"{self.name} changes with {' and '.join(lost)}, but its gradient does not say so: it is cut off."
+            advice = "No detach(), .data, no_grad(), round() or argmax() there, and rsample() rather than sample()."
+            return [Finding(code, False, says, advice)]
+        return [Finding(code, True, f"Gradients pass through {self.name}.")] if states else []
 
     def reaches(self, parameters: Sequence[torch.Tensor], *arguments: Argument) -> list[bool]:
         """Whether a gradient reaches each of the parameters, which the function uses by itself."""

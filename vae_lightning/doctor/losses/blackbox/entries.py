@@ -1,14 +1,103 @@
-"""A function of rows and columns, asked with the same values in every entry: what one entry contributes."""
+"""A function of rows and columns, asked with the same values in every entry: how it reduces them, and what one is."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Argument, Array
-from vae_lightning.doctor.losses.blackbox.box import BlackBox
-from vae_lightning.doctor.losses.blackbox.reductions import Reduction
+from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed
 
 ROWS = 5
+FORMS = {"scalar": "one number", "row": "one per row", "element": "one per element", "column": "one per column"}
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """The reduction of a term that ought to be a mean over rows of a sum over columns.
+
+    Args:
+        form: ``scalar``, ``row``, ``element`` or ``column``: the shape that comes back.
+        rows: By which power of the number of rows the term is too large: 0 a mean, 1 a sum.
+        columns: By which power of the number of columns it is too large: 0 a sum, -1 a mean.
+    """
+
+    form: str
+    rows: float
+    columns: float
+
+    @property
+    def regular(self) -> bool:
+        """Whether both powers are whole numbers: the term is a sum or mean of independent parts."""
+        return all(np.isfinite(power) and abs(power - round(power)) < 0.02 for power in (self.rows, self.columns))
+
+    @property
+    def row_power(self) -> int:
+        """`rows` as a whole number, 0 where it is none."""
+        return round(self.rows) if np.isfinite(self.rows) else 0
+
+    @property
+    def column_power(self) -> int:
+        """`columns` as a whole number, 0 where it is none."""
+        return round(self.columns) if np.isfinite(self.columns) else 0
+
+    def count(self, rows: int, columns: int) -> float:
+        """How many times a value of `rows` × `columns` equal entries holds the contribution of one."""
+        summed = 0 if self.form in ("element", "column") else 1
+        return float(rows) ** self.row_power * float(columns) ** (self.column_power + summed)
+
+    def text(self, what: str) -> str:
+        """The reduction in words; `what` names the columns."""
+        words = {0: f"summed over {what}", -1: f"averaged over {what}", 1: f"summed over {what} and multiplied by them"}
+        columns = words.get(self.column_power, f"divided by the {-self.column_power}th power of {what}")
+        if self.form in ("element", "column") and self.column_power == 0:
+            columns = f"not reduced over {what}"
+        rows = {0: "averaged over rows", 1: "summed over rows", -1: "divided once more by the number of rows"}
+        row = rows.get(self.row_power, "reduced over rows in another way")
+        if self.form in ("row", "element") and self.row_power == 0:
+            row = "not reduced over rows"
+        return f"{FORMS[self.form]}: {columns}, {row}"
+
+
+def read_form(value: Array, rows: int, columns: int) -> str:
+    """The form of a result.
+
+    Raises:
+        CallFailed: It fits neither rows nor columns.
+    """
+    shape = tuple(size for size in value.shape if size != 1)
+    forms = {(): "scalar", (rows,): "row", (rows, columns): "element", (columns,): "column"}
+    if rows == 1:
+        forms[(columns,)] = "element"
+    if shape not in forms:
+        message = f"for arguments of {rows} rows and {columns} columns it returns the shape {value.shape}"
+        raise CallFailed("SHAPE", message + "; a number, one per row or one per element was expected")
+    return forms[shape]
+
+
+def read_reduction(term: Callable[[int, int], Array], rows: int, columns: int) -> Reduction:
+    """Read the reduction of a term whose arguments hold the same values in every entry.
+
+    Args:
+        term: (rows, columns) -> the value for that many.
+        rows: A number of rows; twice as many are tried too.
+        columns: The same for columns.
+    """
+    base = term(rows, columns)
+    form = read_form(base, rows, columns)
+    usual = float(np.mean(base))
+    summed = 0.0 if form in ("element", "column") else 1.0
+    by_rows = _power(float(np.mean(term(2 * rows, columns))), usual)
+    try:
+        by_columns = _power(float(np.mean(term(rows, 2 * columns))), usual)
+    except CallFailed:
+        by_columns = summed  # something in it has one entry per column: a sum, until its factor says otherwise
+    return Reduction(form, by_rows, by_columns - summed)
+
+
+def _power(doubled: float, single: float) -> float:
+    ratio = doubled / single if single else np.nan
+    return float(np.log2(ratio)) if ratio > 0 else np.nan
 
 
 class Entries:

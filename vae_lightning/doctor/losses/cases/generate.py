@@ -5,8 +5,7 @@ Nothing here knows how the doctor measures; it only writes losses.
 
 import random
 
-from vae_lightning.doctor.losses.cases.base import Case
-from vae_lightning.doctor.losses.cases.recipe import SIGMAS, Changes, Recipe, build_functions, change
+from vae_lightning.doctor.losses.cases.recipe import SIGMAS, Case, Changes, Recipe, build_functions, change
 from vae_lightning.doctor.losses.cases.wrong import MEAN_OF_SUM, RECIPES
 
 FAMILIES = (
@@ -25,13 +24,10 @@ REDUCTIONS = (("mean", "sum"), ("sum", "sum"), ("keep", "sum"), ("keep", "keep")
 
 def draw_correct_recipe(rng: random.Random) -> Recipe:
     """A loss that breaks no law: any parameterisation, either sign, any factor, any reduction, if kept consistently."""
-    sigma = rng.choice(SIGMAS)
-    rows, columns = rng.choice(REDUCTIONS)
-    family = rng.choice(FAMILIES)
-    scale = rng.choice([1.0, 1.0, 0.1 + 3 * rng.random()])
-    sign = rng.choice([1.0, 1.0, -1.0])
+    sigma, (rows, columns), family = rng.choice(SIGMAS), rng.choice(REDUCTIONS), rng.choice(FAMILIES)
+    scale, sign = rng.choice([1.0, 1.0, 0.1 + 3 * rng.random()]), rng.choice([1.0, 1.0, -1.0])
     return Recipe(
-        numpy=rng.random() < 0.4,
+        library="numpy" if rng.random() < 0.4 else "torch",
         sigma=sigma,
         sampler_sigma=sigma,
         kl_sign=sign,
@@ -70,7 +66,7 @@ MUTATIONS: dict[str, tuple[str, Changes]] = {
     "silenced KL": ("KL-DEAD", {"kl_scale": (0.0,)}),
     "class weight": ("UNNORMALISED", {"family": FAMILIES[:2], "defect": ("weighted",)}),
     "log term doubled": ("UNNORMALISED", {"family": ("gaussian",), "defect": ("weighted",)}),
-    "detached output": ("NO-GRAD", {"numpy": (False,), "defect": ("detached",)}),
+    "detached output": ("NO-GRAD", {"library": ("torch",), "defect": ("detached",)}),
 }
 """Changes to a correct loss, each with the code that it must be found by."""
 

@@ -4,13 +4,9 @@ A network 224-256-128-64-32-16 with two heads of 16, mirrored, ends at a trainin
 second head, called sigma and documented as a log-variance, multiplies the noise as it is.
 """
 
-import importlib
-from typing import Any
+from dataclasses import replace
 
-import numpy as np
-import torch
-
-from vae_lightning.doctor.losses.cases.base import Function
+from vae_lightning.doctor.losses.cases.recipe import Function, Recipe, build_functions
 
 PUBLISHED = (
     (-28.0, -34.0),
@@ -26,9 +22,13 @@ PUBLISHED = (
 )
 """Training and validation loss of the ten epochs of the first version."""
 
-EPSILON = 1e-7  # Keras keeps probabilities this far from 0 and 1
-
-VERSIONS = ("first", "second", "third", "corrected")
+_CORRECTED = Recipe(family="bce probabilities", kl_rows="keep", rows="keep")
+_RECIPES = {
+    "first": replace(_CORRECTED, sigma="sigma", sampler_sigma="raw", kl_sign=-1.0, columns="mean"),
+    "second": replace(_CORRECTED, sampler_sigma="raw", rows="sum"),
+    "third": replace(_CORRECTED, sigma="log sigma", sampler_sigma="raw", log_factor=0.5, columns="mean"),
+    "corrected": _CORRECTED,
+}
 
 FAULTS = {
     "first": ("SIGN-FLIP", "MEAN-SUM"),
@@ -39,48 +39,6 @@ FAULTS = {
 """The codes that each version must be found by. The first one's raw σ agrees with its KL, so it is no fault there."""
 
 
-def _write(name: str, xp: Any, clip: Function, normal: Function, array: Function = lambda a: a) -> dict[str, Function]:
-    """kl, sample and reconstruction (of probabilities) of one version, with the functions of one library."""
-
-    def entropy(x: Any, p: Any) -> Any:
-        x, p = array(x), clip(array(p), EPSILON, 1 - EPSILON)
-        return -(x * xp.log(p) + (1 - x) * xp.log(1 - p))
-
-    terms = {
-        "first": lambda m, s: -(m**2 + s**2 - xp.log(s**2) - 1),
-        "second": lambda m, s: -(1 + s - m**2 - xp.exp(s)),
-        "third": lambda m, s: m**2 + xp.exp(s) ** 2 - s - 1,
-        "corrected": lambda m, s: m**2 + xp.exp(s) - s - 1,
-    }
-    reductions = {"second": xp.sum, "corrected": lambda each: xp.sum(each, -1)}
-    reduce = reductions.get(name, lambda each: xp.mean(each, -1))
-    sigma = (lambda s: xp.exp(s / 2)) if name == "corrected" else lambda s: s
-    return {
-        "kl": lambda m, s: 0.5 * xp.sum(terms[name](array(m), array(s)), -1),
-        "sample": lambda m, s: array(m) + sigma(array(s)) * normal(array(m)),
-        "reconstruction": lambda x, p: reduce(entropy(x, p)),
-    }
-
-
-def torch_version(name: str) -> dict[str, Function]:
-    """One version in torch."""
-    return _write(name, torch, torch.clamp, torch.randn_like)
-
-
-def numpy_version(name: str) -> dict[str, Function]:
-    """One version in numpy."""
-    return _write(name, np, np.clip, lambda m: np.random.standard_normal(m.shape))
-
-
-def keras_version(name: str) -> dict[str, Function]:
-    """One version in Keras 3, with whatever backend it has.
-
-    Raises:
-        ImportError: Keras or its backend is not installed.
-    """
-    keras = importlib.import_module("keras")
-
-    def normal(m: Any) -> Any:
-        return keras.random.normal(tuple(m.shape), dtype=m.dtype)
-
-    return _write(name, keras.ops, keras.ops.clip, normal, keras.ops.convert_to_tensor)
+def write_version(name: str, library: str = "torch") -> dict[str, Function]:
+    """kl, sample and reconstruction (of probabilities) of one version."""
+    return build_functions(replace(_RECIPES[name], library=library))

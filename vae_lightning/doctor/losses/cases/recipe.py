@@ -1,16 +1,33 @@
-"""A VAE loss as a recipe, and the functions made from it, in torch or numpy: right ones, and wrong by one change."""
+"""A VAE loss as a recipe, and the functions made from it, in any library: right ones, and wrong by one change."""
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
-from vae_lightning.doctor.losses.cases.base import Function
-
+Function: TypeAlias = Callable[..., Any]
+EPSILON = 1e-7  # Keras keeps probabilities this far from 0 and 1
 SIGMAS = ("sigma", "log sigma", "log variance", "softplus", "variance", "softplus variance", "minus log sigma")
+
+
+@dataclass(frozen=True)
+class Case:
+    """Some parts of a loss, and the code that must be found.
+
+    Args:
+        name: What it is, and who published it.
+        code: The code expected; empty if no alarm may sound.
+        parts: The arguments of ``diagnose``.
+        also: Codes that may be found in its stead: other readings of the same algebra.
+    """
+
+    name: str
+    code: str
+    parts: Mapping[str, Any]
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -18,7 +35,7 @@ class Recipe:
     """Everything that the makers of a loss decide.
 
     Args:
-        numpy: Whether it is written in numpy rather than torch.
+        library: What it is written in: ``torch``, ``numpy``, or Keras 3 with whatever backend it has: ``keras``.
         sigma: What the KL takes s for, one of `SIGMAS`.
         sampler_sigma: What the sampler takes it for.
         m_factor, variance_factor, log_factor, constant_factor: Factors in front of the KL's terms.
@@ -40,7 +57,7 @@ class Recipe:
         clamp: Bounds of s, if it is clamped before use.
     """
 
-    numpy: bool = False
+    library: str = "torch"
     sigma: str = "log variance"
     sampler_sigma: str = "log variance"
     m_factor: float = 1.0
@@ -83,15 +100,17 @@ def change(
 
 
 def build_functions(recipe: Recipe) -> dict[str, Function]:
-    """kl, sample and reconstruction as the recipe has them."""
-    return {"kl": _build_kl(recipe), "sample": _build_sample(recipe), "reconstruction": _build_reconstruction(recipe)}
+    """kl, sample and reconstruction as the recipe has them.
+
+    Raises:
+        ImportError: The library is not installed.
+    """
+    xp = importlib.import_module("keras.ops" if recipe.library == "keras" else recipe.library)
+    builders = {"kl": _build_kl, "sample": _build_sample, "reconstruction": _build_reconstruction}
+    return {name: build(recipe, xp) for name, build in builders.items()}
 
 
-def _choose_library(recipe: Recipe) -> ModuleType:
-    return np if recipe.numpy else torch
-
-
-def _sigma(name: str, s: Any, xp: ModuleType) -> Any:
+def _sigma(name: str, s: Any, xp: Any) -> Any:
     softened = xp.log1p(xp.exp(-abs(s))) + (s + abs(s)) / 2
     return {
         "sigma": lambda: abs(s),
@@ -105,67 +124,60 @@ def _sigma(name: str, s: Any, xp: ModuleType) -> Any:
     }[name]()
 
 
-def _reduce(value: Any, rows: str, columns: str) -> Any:
-    if columns != "keep":
-        value = value.sum(1) if columns == "sum" else value.mean(1)
-    if rows != "keep":
-        value = value.sum(0) if rows == "sum" else value.mean(0)
+def _reduce(value: Any, rows: str, columns: str, xp: Any) -> Any:
+    for axis, how in ((1, columns), (0, rows)):
+        value = value if how == "keep" else xp.sum(value, axis) if how == "sum" else xp.mean(value, axis)
     return value
 
 
-def _build_kl(recipe: Recipe) -> Function:
-    xp = _choose_library(recipe)
-
+def _build_kl(recipe: Recipe, xp: Any) -> Function:
     def kl(m: Any, s: Any) -> Any:
         if recipe.dead:
             m, s = m.detach(), s.detach()
         if recipe.clamp:
-            s = s.clip(*recipe.clamp)
+            s = xp.clip(s, *recipe.clamp)
         sigma = _sigma(recipe.sigma, s, xp)
         log = xp.log(sigma) if recipe.log_power == 1 else -(xp.log(sigma) ** 2)
         terms = recipe.m_factor * m**2 + recipe.variance_factor * sigma**2
         terms = terms - recipe.constant_factor - 2 * recipe.log_factor * log
-        return recipe.kl_sign * recipe.kl_scale * _reduce(0.5 * terms, recipe.kl_rows, recipe.kl_columns)
+        return recipe.kl_sign * recipe.kl_scale * _reduce(0.5 * terms, recipe.kl_rows, recipe.kl_columns, xp)
 
     return kl
 
 
-def _build_sample(recipe: Recipe) -> Function:
-    xp = _choose_library(recipe)
-
-    def noise(shape: Any) -> Any:
-        drawn = {
-            "shared rows": (1, shape[1]),
-            "shared latents": (shape[0], 1),
-            "shared": (1, 1),
-        }.get(recipe.noise, tuple(shape))
-        if recipe.numpy:
+def _build_sample(recipe: Recipe, xp: Any) -> Function:
+    def noise(m: Any) -> Any:
+        rows, latents = m.shape
+        shared = {"shared rows": (1, latents), "shared latents": (rows, 1), "shared": (1, 1)}
+        drawn = shared.get(recipe.noise, (rows, latents))
+        if recipe.library == "keras":
+            keras = importlib.import_module("keras")
+            return keras.random.normal(drawn, dtype=keras.backend.standardize_dtype(m.dtype))
+        if recipe.library == "numpy":
             source: Any = np.random.RandomState(3) if recipe.noise == "frozen" else np.random
             kinds = {"uniform": source.uniform, "laplace": source.laplace}
             return kinds.get(recipe.noise, source.normal)(size=drawn)
         generator = torch.Generator().manual_seed(3) if recipe.noise == "frozen" else None
         if recipe.noise == "uniform":
-            return torch.rand(drawn, dtype=torch.float64)
+            return torch.rand(drawn, dtype=m.dtype)
         if recipe.noise == "laplace":
             return torch.distributions.Laplace(0.0, 1.0).sample(drawn)
-        return torch.randn(drawn, dtype=torch.float64, generator=generator)
+        return torch.randn(drawn, dtype=m.dtype, generator=generator)
 
     def sample(m: Any, s: Any) -> Any:
         if recipe.clamp:
-            s = s.clip(*recipe.clamp)
+            s = xp.clip(s, *recipe.clamp)
         if recipe.mean_activation:
             m = xp.tanh(m)
         if recipe.noise == "none":
             return m + 0 * s
-        z = m + recipe.noise_scale * _sigma(recipe.sampler_sigma, s, xp) * noise(m.shape)
+        z = m + recipe.noise_scale * _sigma(recipe.sampler_sigma, s, xp) * noise(m)
         return z.detach() if recipe.noise == "detached" else z
 
     return sample
 
 
-def _build_reconstruction(recipe: Recipe) -> Function:
-    xp = _choose_library(recipe)
-
+def _build_reconstruction(recipe: Recipe, xp: Any) -> Function:
     def reconstruction(x: Any, out: Any) -> Any:
         if recipe.defect == "swapped":
             x, out = out, x
@@ -177,18 +189,19 @@ def _build_reconstruction(recipe: Recipe) -> Function:
             out = xp.tanh(out)
         value = _compute_entries(recipe, x, out, xp) + recipe.offset
         factor = recipe.reconstruction_sign * recipe.reconstruction_scale
-        return factor * _reduce(value, recipe.rows, recipe.columns)
+        return factor * _reduce(value, recipe.rows, recipe.columns, xp)
 
     return reconstruction
 
 
-def _compute_entries(recipe: Recipe, x: Any, out: Any, xp: ModuleType) -> Any:
+def _compute_entries(recipe: Recipe, x: Any, out: Any, xp: Any) -> Any:
     heavy = 5.0 if recipe.defect == "weighted" else 1.0
     if recipe.family == "bce logits":
         softened = xp.log1p(xp.exp(-abs(out))) + (out + abs(out)) / 2
         return (softened - x * out) if heavy == 1.0 else heavy * x * (softened - out) + (1 - x) * softened
     if recipe.family == "bce probabilities":
-        return -(heavy * x * xp.log(out + 1e-8) + (1 - x) * xp.log(1 - out + 1e-8))
+        p = xp.clip(out, EPSILON, 1 - EPSILON)
+        return -(heavy * x * xp.log(p) + (1 - x) * xp.log(1 - p))
     if recipe.family in ("squared", "half squared", "fixed gaussian"):
         factor = {"squared": 1.0, "half squared": 0.5}.get(recipe.family, 0.5 / recipe.spread**2)
         return factor * (x - out) ** 2

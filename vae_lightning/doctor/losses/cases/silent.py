@@ -8,9 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from vae_lightning.doctor.losses.cases.base import Case
-from vae_lightning.doctor.losses.cases.question import numpy_version, torch_version
-from vae_lightning.doctor.losses.cases.recipe import Recipe, build_functions
+from vae_lightning.doctor.losses.cases.question import write_version
+from vae_lightning.doctor.losses.cases.recipe import Case, Recipe, build_functions
 from vae_lightning.doctor.losses.cases.wrong import GOOD, bce, half_sse, log_var_kl
 
 
@@ -63,8 +62,8 @@ def silent_cases() -> list[Case]:
             "sample": lambda m, s: m + s * torch.randn_like(m),
             "reconstruction": half_sse,
         },
-        "the question, corrected, in torch": torch_version("corrected"),
-        "the question, corrected, in numpy": numpy_version("corrected"),
-        "numpy throughout": build_functions(Recipe(numpy=True, family="bce probabilities")),
+        "the question, corrected, in torch": write_version("corrected"),
+        "the question, corrected, in numpy": write_version("corrected", "numpy"),
+        "numpy throughout": build_functions(Recipe(library="numpy", family="bce probabilities")),
     }
     return [Case(name, "", {**GOOD, **parts}) for name, parts in cases.items()]

@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vae_lightning.doctor.losses.cases.base import Case
-from vae_lightning.doctor.losses.cases.question import FAULTS, numpy_version, torch_version
-from vae_lightning.doctor.losses.cases.recipe import Changes, Recipe, build_functions, change
+from vae_lightning.doctor.losses.cases.question import FAULTS, write_version
+from vae_lightning.doctor.losses.cases.recipe import Case, Changes, Recipe, build_functions, change
 
 
 def log_var_kl(m: Tensor, s: Tensor) -> Tensor:
@@ -100,7 +99,7 @@ RECIPES: dict[str, tuple[str, Changes]] = {
         "KL-BATCH-SUM",
         {**MEAN_OF_SUM, "kl_rows": ("sum",), "rows": ("mean", "keep")},
     ),
-    "KL of detached heads": ("KL-DEAD", {"dead": (True,), "numpy": (False,)}),
+    "KL of detached heads": ("KL-DEAD", {"dead": (True,), "library": ("torch",)}),
     "ibp_vae 3, vae_tacotron2 3: exp(s) of a log-variance": (
         "VAR-AS-STD",
         {"sigma": ("log variance",), "sampler_sigma": ("log sigma",)},
@@ -116,7 +115,7 @@ RECIPES: dict[str, tuple[str, Changes]] = {
     "one number for all latents": ("EPS-SHARED", {"noise": SHARED[1:]}),
     "epsilon_std = 0.01": ("EPS-SCALE", {"noise_scale": (0.01, 0.1, 0.5, 2.0)}),
     "rand for randn": ("NOISE-DIST", {"noise": ("uniform", "laplace")}),
-    "ml-agents 5546: sample for rsample": ("NO-GRAD", {"noise": ("detached",), "numpy": (False,)}),
+    "ml-agents 5546: sample for rsample": ("NO-GRAD", {"noise": ("detached",), "library": ("torch",)}),
     "pytorch_coma 21: an activation on the mean": ("HEAD-ACT", {"mean_activation": (True,)}),
     "keras 3383: mean over columns": ("MEAN-SUM", {**MEAN_OF_SUM, "family": ("squared",), "columns": ("mean",)}),
     "MMVAE 19: mean cross-entropy": ("MEAN-SUM", {**MEAN_OF_SUM, "columns": ("mean",)}),
@@ -168,10 +167,10 @@ WRITTEN: tuple[tuple[str, str, dict[str, Any]], ...] = (
 def question_cases() -> list[Case]:
     """The three losses of the question that this project grew from, each fault of each in torch and in numpy."""
     cases = []
-    for language, version in (("torch", torch_version), ("numpy", numpy_version)):
+    for library in ("torch", "numpy"):
         for name, codes in FAULTS.items():
-            cases += [Case(f"the question, {name}, in {language}", code, version(name)) for code in codes]
-    parts = torch_version("second")
+            cases += [Case(f"the question, {name}, in {library}", code, write_version(name, library)) for code in codes]
+    parts = write_version("second")
     return [*cases, Case("the question, on z-scores", "BCE-RANGE", {**parts, "data": _z_scores()})]
 
 

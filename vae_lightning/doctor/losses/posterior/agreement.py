@@ -65,10 +65,7 @@ def _compare_sigma(sampler: SamplerReading, drawn: Array, used: Sigma, inside: A
             same = ("RAW-AS-STD: s, a variance for the KL, multiplies the noise as it is",)
     elif sampler.label is STD and used not in (STD, VAR):
         code = "RAW-AS-STD"
-    evidence = {
-        name: [float(f"{value:.4g}") for value in values[::4]]
-        for name, values in (("s", sampler.grid), ("sampler", drawn), ("kl", used(sampler.grid)))
-    }
+    evidence = {"s": sampler.grid.tolist(), "sampler": drawn.tolist(), "kl": used(sampler.grid).tolist()}
     mend = f"If {used.reads}, as the KL has it, draw z = m + {used.text.strip('|')}·eps."
     own = "σ measured point by point"
     if sampler.label is not None:

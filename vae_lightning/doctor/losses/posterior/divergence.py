@@ -7,10 +7,8 @@ import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed, seed
-from vae_lightning.doctor.losses.blackbox.entries import ROWS, Entries
-from vae_lightning.doctor.losses.blackbox.gradients import LOST
-from vae_lightning.doctor.losses.blackbox.reductions import Reduction, read_reduction
-from vae_lightning.doctor.losses.posterior.noise import LATENTS, fill
+from vae_lightning.doctor.losses.blackbox.entries import ROWS, Entries, Reduction, read_reduction
+from vae_lightning.doctor.losses.posterior.noise import LATENTS, check_extremes, draw_heads, fill, is_finite
 from vae_lightning.doctor.losses.posterior.sigma import POSITIVE_GRID, REAL_GRID
 from vae_lightning.doctor.losses.posterior.terms import Reading
 from vae_lightning.doctor.report import Finding
@@ -60,6 +58,11 @@ class KLReading:
     power: tuple[int, int] = (0, 1)
     findings: list[Finding] = field(default_factory=list)
 
+    @property
+    def right(self) -> bool:
+        """Whether it is a KL, or too little to be judged."""
+        return self.dead or self.consistent
+
 
 class _Probe(Entries):
     """The KL with one m and one s in every entry, averaged over calls if it is random."""
@@ -104,10 +107,6 @@ class _Probe(Entries):
 
         return read_reduction(term, self.rows, LATENTS)
 
-    def is_finite(self, m: float, s: float) -> bool:
-        value = self.box.attempt(fill(m), fill(s))
-        return value is not None and bool(np.all(np.isfinite(value)))
-
 
 def examine_kl(box: BlackBox, free_constant: bool = False) -> KLReading:
     """Examine ``kl(m, s)`` on its own.
@@ -115,19 +114,19 @@ def examine_kl(box: BlackBox, free_constant: bool = False) -> KLReading:
     Raises:
         CallFailed: It gives no numbers.
     """
-    generator = np.random.default_rng(0)
-    box.find_framework(generator.normal(size=(ROWS, LATENTS)), generator.uniform(0.4, 1.4, size=(ROWS, LATENTS)))
+    box.find_framework(*draw_heads(0))
     probe = _Probe(box)
-    if not probe.is_finite(1.3, 0.8):
+    if not is_finite(box, 1.3, 0.8):
         raise CallFailed("NOT-FINITE", "for m = 1.3 and s = 0.8 its value is NaN or infinite")
-    grid = REAL_GRID if probe.is_finite(0.5, -1.0) and probe.is_finite(0.5, -3.9) else POSITIVE_GRID
+    grid = REAL_GRID if is_finite(box, 0.5, -1.0) and is_finite(box, 0.5, -3.9) else POSITIVE_GRID
     probe.reduction = _read_reduction(probe)
     reading = _read_values(probe, grid[::2] if probe.random else grid)
     reading.free_constant = reading.free_constant or free_constant
     if not reading.dead:
-        reading.findings += _check_extremes(probe, grid)
+        reading.findings += check_extremes(box, grid[0])
     if not reading.dead and not probe.random:
-        reading.findings += _check_gradients(box)
+        m, s = draw_heads(2)  # away from m = 0 and from the prior, where free bits have no gradient
+        reading.findings += box.check_gradients("KL-DEAD", "ms", m + np.sign(m), s)
         if reading.reduction.regular and not probe.add_up((-3.1, 0.75), (2.6, 1.3)):
             says = "The KL of a mixed batch is not the sum of its entries' KLs: entries are coupled."
             reading.findings.append(Finding("SHAPE", None, says, "Check the axes of sums and means, and broadcasting."))
@@ -164,12 +163,18 @@ def _read_values(probe: _Probe, grid: Array) -> KLReading:
     if probe.random:
         reading.errors = np.maximum(errors, 1e-9)
         return reading
-    dead = _check_dead(probe, np.stack([zero, right, left]))
-    if dead:
+    ends = _look_far(probe, 1.0)
+    flat = np.ptp(ends, axis=1) <= 1e-6 * np.maximum(1.0, np.abs(ends[:, 0]))
+    constant = np.ptp([zero, right, left]) <= 1e-12 * max(1.0, float(np.max(np.abs([zero, right, left]))))
+    if constant or (flat.all() and np.array_equal(ends, _look_far(probe, 2.0))):
         reading.dead = True
-        reading.findings.append(dead)
+        capped = f"capped: for large m it is {ends[0, 0]:.6g}, without a gradient"
+        says = f"The KL is {f'{zero[0]:.6g} whatever m and s are' if constant else capped}."
+        reading.findings.append(Finding("KL-DEAD", False, says, "Remove the clamp or factor that silences it."))
         return reading
-    if _cuts_mean(probe):
+    growth = np.diff(ends) / (256, 500)  # of a parabola the same, 20² − 12² and 30² − 20²
+    plain = np.ptp(growth, axis=1) <= 1e-4 * np.maximum(np.max(np.abs(growth), axis=1), 1e-6)
+    if flat.any() and plain.all() and np.ptp([*ends[:, 0], probe.at(0.0)]) >= 1e-9:
         reading.cut_mean = True
         says = "For large m, of at least one sign, the KL does not change with m: an activation cuts the mean's range."
         same = ("MISMATCH: the sampler may use m itself",)
@@ -188,37 +193,9 @@ def _fit_parabola(m1: float, d1: Array, m2: float, d2: Array) -> tuple[Array, Ar
     return (d1 * m2 - d2 * m1) / determinant, (m1 * m1 * d2 - m2 * m2 * d1) / determinant
 
 
-def _check_dead(probe: _Probe, table: Array) -> Finding | None:
-    if np.ptp(table) <= 1e-12 * max(1.0, float(np.max(np.abs(table)))):
-        says = f"The KL is {float(table.flat[0]):.6g} whatever m and s are."
-        return Finding("KL-DEAD", False, says, "Remove the clamp or factor that silences it.")
-    caps = _find_caps(probe, 1.0)
-    if len(caps) == 2 and caps == _find_caps(probe, 2.0):
-        says = f"The KL is capped: at m = 12 and m = 30 it is {caps[0]:.6g}, and its gradient is zero."
-        return Finding("KL-DEAD", False, says, "Do not clamp the KL from above.", {"cap": caps[0]})
-    return None
-
-
-def _cuts_mean(probe: _Probe) -> bool:
-    """Whether the KL grows with m, as a parabola or not at all on each side, and stops growing on one at least."""
-    at = probe.at
-    if not _find_caps(probe, 1.0) or np.ptp([at(m) for m in (-12.0, 0.0, 12.0)]) < 1e-9:
-        return False
-    for sign in (1.0, -1.0):
-        near, far = (at(20.0 * sign) - at(12.0 * sign)) / 256, (at(30.0 * sign) - at(20.0 * sign)) / 500
-        if abs(near - far) > 1e-4 * max(abs(near), abs(far), 1e-6):
-            return False
-    return True
-
-
-def _find_caps(probe: _Probe, s: float) -> list[float]:
-    """The values at which the KL stays for large m of either sign; none for a sign where it goes on growing."""
-    caps = []
-    for sign in (1.0, -1.0):
-        far = [probe.at(sign * m, s) for m in (12.0, 20.0, 30.0)]
-        if np.ptp(far) <= 1e-6 * max(1.0, abs(far[0])):
-            caps.append(far[0])
-    return caps
+def _look_far(probe: _Probe, s: float) -> Array:
+    """K at large m, a row for each sign: flat where a clamp or an activation ends it."""
+    return np.array([[probe.at(sign * m, s) for m in (12.0, 20.0, 30.0)] for sign in (1.0, -1.0)])
 
 
 def _read_from_afar(probe: _Probe, reading: KLReading, near: dict[float, Array]) -> None:
@@ -232,57 +209,17 @@ def _read_from_afar(probe: _Probe, reading: KLReading, near: dict[float, Array])
     if np.ptp(a) > 1e-6 * float(np.max(np.abs(a))) or np.max(np.abs(table(-40.0) - high)) > 1e-6 * np.max(np.abs(high)):
         return
     plain = high - a * 40.0**2
-    predicted = np.stack([plain + a * m * m for m in near])
-    seen = np.stack(list(near.values()))
-    floor = float(seen.min())
-    size = 1e-8 * max(1.0, float(np.max(np.abs(high))))
+    predicted, seen = np.stack([plain + a * m * m for m in near]), np.stack(list(near.values()))
+    floor, size = float(seen.min()), 1e-8 * max(1.0, float(np.max(np.abs(high))))
+    # Twice the capacity, wherever the two differ; a whole loss, from which a constant was taken, adds one.
+    folded = (seen + predicted)[np.abs(seen - predicted) >= size]
     if np.max(np.abs(np.maximum(predicted, floor) - seen)) < size:
         says = f"Values below {floor:.6g} nats per latent dimension are replaced by it: free bits. Above it was judged."
         reading.findings.append(Finding("KL-DEAD", True, says, evidence={"free bits": floor}))
-    elif _is_folded(predicted, seen, size):
+    elif not folded.size or np.ptp(folded) < 2 * size:
         says = "The KL is the distance from a capacity, |KL − C|; its constant is therefore not judged."
         reading.findings.append(Finding("CONST", True, says))
         reading.free_constant = True
     else:
         return
     reading.values, reading.m_squared, reading.m_linear, reading.bent = plain, a, np.zeros_like(a), False
-
-
-def _is_folded(predicted: Array, seen: Array, size: float) -> bool:
-    """Whether `seen` is |predicted − c| + c for some c: a whole loss, from which a constant was taken, leaves it."""
-    other = np.abs(seen - predicted) >= size
-    middle = (seen + predicted)[other] / 2
-    return not middle.size or bool(np.ptp(middle) < size)
-
-
-def _check_extremes(probe: _Probe, grid: Array) -> list[Finding]:
-    limit = 40.0 if probe.box.single_precision else 100.0
-    signs = (-1.0, 1.0) if grid[0] < 0 else (1.0,)
-    bad, far = (
-        [f"{sign * size:g}" for sign in signs if not probe.is_finite(0.3, sign * size)] for size in (limit, 1e4)
-    )
-    if bad:
-        says = f"At s = {', '.join(bad)} the KL is NaN or infinite."
-        return [Finding("OVERFLOW", False, says, "Work with log σ itself, and bound s smoothly.")]
-    if not far:
-        return [Finding("OVERFLOW", True, "The KL is finite for |s| up to 10,000.")]
-    says = f"The KL is finite for |s| up to {limit:g}, and no longer at {' and '.join(far)}."
-    advice = "Nothing keeps s in range here; in single precision e^s ends at s = 88. A smooth bound on s is safer."
-    return [Finding("OVERFLOW", True, says, advice)]
-
-
-def _check_gradients(box: BlackBox) -> list[Finding]:
-    generator = np.random.default_rng(2)
-    m, s = generator.normal(size=(ROWS, LATENTS)), generator.uniform(0.4, 1.4, size=(ROWS, LATENTS))
-    # Away from m = 0 and from the prior, where free bits have no gradient.
-    states = dict(zip("ms", box.judge_gradients(m + np.sign(m), s), strict=False))
-    if not states:
-        return []
-    infinite, lost = ([name for name, state in states.items() if state in kind] for kind in (("not finite",), LOST))
-    if infinite:
-        says = f"At ordinary m and s the gradient of the KL with respect to {infinite[0]} is NaN or infinite."
-        return [Finding("OVERFLOW", False, says, "Look for a square root, log or where() at its edge.")]
-    if lost:
-        says = f"The KL changes with {' and '.join(lost)}, but its gradient does not say so: it is cut off."
-        return [Finding("KL-DEAD", False, says, "No detach(), no .data, no no_grad() in the KL.")]
-    return [Finding("KL-DEAD", True, "The gradient of the KL is the slope of its values.")]

@@ -54,6 +54,11 @@ class SamplerReading:
         return name if abs(self.factor - 1) < 0.01 else f"{self.factor:.4g} · {name}"
 
     @property
+    def right(self) -> bool:
+        """Whether no law is broken."""
+        return all(one.ok is not False for one in self.findings)
+
+    @property
     def constant(self) -> bool:
         """Whether σ does not depend on s."""
         return self.sigma is not None and bool(np.ptp(self.sigma) < 0.02 * np.max(self.sigma))
@@ -80,6 +85,33 @@ def fill(value: float, rows: int = ROWS, latents: int = LATENTS) -> Array:
     return np.full((rows, latents), float(value))
 
 
+def is_finite(box: BlackBox, m: float, s: float) -> bool:
+    """Whether a function of m and s has a value there."""
+    value = box.attempt(fill(m), fill(s))
+    return value is not None and bool(np.all(np.isfinite(value)))
+
+
+def check_extremes(box: BlackBox, lowest: float) -> list[Finding]:
+    """Whether a function of m and s is finite where |s| is large; s is positive where the `lowest` of the grid is."""
+    limit = 40.0 if box.single_precision else 100.0
+    signs = (-1.0, 1.0) if lowest < 0 else (1.0,)
+    bad, far = ([f"{k * s:g}" for k in signs if not is_finite(box, 0.3, k * s)] for s in (limit, 1e4))
+    if bad:
+        says = f"At s = {', '.join(bad)} {box.name} is NaN or infinite."
+        return [Finding("OVERFLOW", False, says, "Work with log σ itself, and bound s smoothly.")]
+    if not far:
+        return [Finding("OVERFLOW", True, f"{box.name} is finite for |s| up to 10,000.")]
+    says = f"{box.name} is finite for |s| up to {limit:g}, and no longer at {' and '.join(far)}."
+    advice = "Nothing keeps s in range here; in single precision e^s ends at s = 88. A smooth bound on s is safer."
+    return [Finding("OVERFLOW", True, says, advice)]
+
+
+def draw_heads(number: int) -> tuple[Array, Array]:
+    """Ordinary m and s, different in every entry."""
+    generator = np.random.default_rng(number)
+    return generator.normal(size=(ROWS, LATENTS)), generator.uniform(0.4, 1.4, size=(ROWS, LATENTS))
+
+
 def examine_noise(box: BlackBox, grid: Array) -> SamplerReading:
     """Measure the noise of `sample` at m = 0, s = 1, where every usual σ(s) is positive."""
     m, s = fill(0.7), fill(0.6)
@@ -90,7 +122,11 @@ def examine_noise(box: BlackBox, grid: Array) -> SamplerReading:
     seeded = np.array_equal(first, again)
     if np.array_equal(other, following) or (seeded and np.array_equal(first, other)):
         return SamplerReading(grid, usable=False, findings=[_report_still(first)])
-    reading = SamplerReading(grid, seeded=seeded, findings=[] if seeded else [_report_unseeded()])
+    reading = SamplerReading(grid, seeded=seeded)
+    if not seeded:
+        says = "No global seed governs the draws: σ(s) is measured from many of them, to about 1 %."
+        advice = "For exact checks and repeatable runs draw from the framework's global generator."
+        reading.findings.append(Finding("UNSEEDED", True, says, advice))
     large = draw(box, fill(0, MANY, 5), fill(1, MANY, 5), 4)
     dependent = _check_independence(large)
     reading.findings.append(dependent or _check_normality(large.ravel()))
@@ -107,13 +143,6 @@ def _report_still(z: Array) -> Finding:
     advice = "Add σ(s)·eps with eps standard normal: z = m + exp(s/2)·randn_like(m)."
     others = ("EPS-FROZEN: one noise value, drawn once, serves every entry for ever",) if z.flat[0] != 0.7 else ()
     return Finding("NO-NOISE", False, says, advice, {"z": float(z.flat[0])}, others)
-
-
-def _report_unseeded() -> Finding:
-    says = "The draws change although every global seed is set anew: the noise comes from a generator of its own, so "
-    says += "σ(s) is measured from many draws (to about 1 %) instead of noise for noise."
-    advice = "For exact checks and repeatable runs draw from the framework's global generator."
-    return Finding("UNSEEDED", True, says, advice)
 
 
 def _check_independence(z: Array) -> Finding | None:
@@ -144,11 +173,8 @@ def _check_normality(z: Array) -> Finding:
         ("its kurtosis", kurtosis, 3.0, 24.0),
         ("the share of it within one standard deviation", share, 0.6827, 0.2166),
     )
-    wrong = [
-        f"{name} is {value:.3f}, not {expected:g}"
-        for name, value, expected, variance in laws
-        if abs(value - expected) > SIX * np.sqrt(variance / z.size)
-    ]
+    bad = [law for law in laws if abs(law[1] - law[2]) > SIX * np.sqrt(law[3] / z.size)]
+    wrong = [f"{name} is {value:.3f}, not {expected:g}" for name, value, expected, _ in bad]
     evidence = {name: value for name, value, _, _ in laws}
     evidence["other than the mean"] = float(sum(not one.startswith("its mean") for one in wrong))
     if not wrong:

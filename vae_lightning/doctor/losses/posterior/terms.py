@@ -1,8 +1,6 @@
 """The terms of a closed-form KL: coefficients read off by least squares, and what they should have been."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import product
 
 import numpy as np
 
@@ -123,19 +121,3 @@ class Points:
     def read_known(self) -> list[Reading]:
         """All readings with the known σ(s)."""
         return [self.read(sigma(self.grid), sigma, sigma.text) for sigma in KNOWN]
-
-    def find_mixtures(self, own: Array | None) -> Iterator[tuple[str, int, str, int]]:
-        """Readings K = w (½ σ₁^p − (log σ₂)^q − ½) in which something differs: σ₁, p, σ₂, q.
-
-        Where the logarithm is squared (q = 2) its coefficient may be any.
-        """
-        known: list[tuple[str, Array]] = [(sigma.text, sigma(self.grid)) for sigma in KNOWN[:12]]
-        if own is not None:
-            known.insert(0, ("the sampler's", own))
-        weight = 2 * (self.m_squared or 0.0)
-        for (p, q), (first, one), (second, other) in product(((2, 1), (2, 2), (1, 1)), known, known):
-            (v, g, c), residual = self.fit(one**p, np.log(other) ** q)
-            right = q == 2 or (abs(2 * v / weight - 1) < 2e-3 and abs(g / -weight - 1) < 2e-3)
-            constant = q == 2 or self.free_constant or abs(c / (-weight / 2) - 1) < 5e-3
-            if residual < (NEAR if q == 1 else 1e-9) and right and constant:
-                yield first, p, second, q

@@ -8,7 +8,7 @@ import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed
-from vae_lightning.doctor.losses.blackbox.reductions import Reduction, read_reduction
+from vae_lightning.doctor.losses.blackbox.entries import Reduction, read_reduction
 from vae_lightning.doctor.losses.reconstruction.layout import CLASSES, ROWS, ReconstructionReading, pack_classes
 from vae_lightning.doctor.report import Finding
 
@@ -126,9 +126,7 @@ def examine_coupled(box: BlackBox, reading: ReconstructionReading, columns: int)
     if read_one_hot(box, reading, columns, coupled=True):
         return
     if _is_bounded(box, reading, columns):
-        says = (
-            "However far x is from the output, the reconstruction stays the same: exp(−reconstruction) is no density."
-        )
+        says = "However far x is from the output, the reconstruction stays the same: no density does."
         advice = "Use a squared error or another likelihood of the columns."
         reading.findings.append(Finding("UNNORMALISED", False, says, advice))
         return

@@ -90,10 +90,14 @@ def _examine_alike(reading: ReconstructionReading, kl_weight: float | None) -> N
     if not _read_sign(reading):
         return
     # Beside a rate, which falls where the mean rises, the crossed difference points the other way.
-    known = any(_read_family(reading, sign, expected, kl_weight) for sign in (reading.sign, -reading.sign))
-    if not known and not read_one_hot(term.box, reading, term.columns, coupled=False):
+    found = any(_read_family(reading, sign, expected, kl_weight) for sign in (reading.sign, -reading.sign))
+    if not found and not read_one_hot(term.box, reading, term.columns, coupled=False):
         _judge_no_likelihood(reading, expected)
-    reading.findings += [*check_signs_of_heads(term), *_check_gradient(term.box, reading)]
+    names = ("", *["the output"] * term.layout.heads)
+    passing = term.box.check_gradients("NO-GRAD", names, *term.example(term.layout), comparable=False)
+    # A gradient that is not finite is a consequence of what has been found already.
+    known = [one for one in passing if one.code != "OVERFLOW" or reading.likelihood is not False]
+    reading.findings += [*check_signs_of_heads(term), *known]
 
 
 def _check_randomness(term: Term, taken_out: bool) -> list[Finding]:
@@ -179,21 +183,21 @@ def _read_family(reading: ReconstructionReading, sign: float, expected: list[flo
 
 
 def _judge_no_likelihood(reading: ReconstructionReading, expected: list[float]) -> None:
-    term, sign = reading.term, reading.sign
+    term = reading.term
     reading.likelihood = False
     if term.layout.heads == 1 and _is_exchanged(term, expected):
         says = "With its two arguments exchanged it is a likelihood: target and prediction are swapped."
         advice = "Give the prediction where the prediction belongs, and the data as the target."
         reading.findings.append(Finding("ARG-SWAP", False, says, advice))
         return
-    values = [sign * term.value(1.0, (out, 0.6, 0.7)) for out in (0.25, 0.85)]
-    says = "The total of exp(−reconstruction) over x depends on the decoder's output, whichever x are meant (0 and 1, "
-    says += "counts, [0, 1], positive or real numbers, angles, 256 grey levels): it is no likelihood of any of them."
+    says = (
+        "The total of exp(−reconstruction) depends on the decoder's output, be it over x that are 0 and 1, counts, in "
+    )
+    says += "[0, 1], positive or real numbers, angles or 256 grey levels: it is no likelihood of any of them."
     advice = "Look for a weight on one class, a smoothed or clipped target, or a term that is no density."
     if term.layout.heads > 1:
         advice = "Look for a missing log σ: a learned scale needs it. Or for a factor on one of the terms."
-    evidence = {"value at x = 1, out = 0.25": values[0], "at out = 0.85": values[1]}
-    reading.findings.append(Finding("UNNORMALISED", False, says, advice, evidence))
+    reading.findings.append(Finding("UNNORMALISED", False, says, advice))
 
 
 def _accept(reading: ReconstructionReading, found: Normalisation, kl_weight: float | None) -> None:
@@ -209,8 +213,9 @@ def _accept(reading: ReconstructionReading, found: Normalisation, kl_weight: flo
         reading.findings += check_far_values(term)
     if found.support in ("binary", "unit") and term.layout.heads == 1:
         reading.findings += check_unit_reach(term, sign / (found.weight or 1.0), found.support)
-    data = {"binary": "0/1 data", "unit": "data in [0, 1]", "positive": "positive data", "circle": "angles"}
-    says = f"exp(−reconstruction) is normalised over {data.get(found.support, found.support + ' data')}"
+    words = {"binary": "0/1 data", "unit": "data in [0, 1]", "circle": "angles"}
+    words |= {name: f"{name}, a Jacobian of x alone apart" for name in ("log x", "log(1 + x)")}
+    says = f"exp(−reconstruction) is normalised over {words.get(found.support, found.support + ' data')}"
     if reading.free_constant:
         says += ", up to a constant"
     elif abs(found.log_z) >= 0.01 * abs(found.weight or 1.0):
@@ -222,8 +227,7 @@ def _accept(reading: ReconstructionReading, found: Normalisation, kl_weight: flo
         return
     if kl_weight is None or not _whole_is_scaled(term, sign, weight):
         reading.likelihood, reading.weight = False, 1.0
-        says = f"It is a likelihood only when divided by {weight:.4g}: as it stands, exp(−reconstruction) adds up to "
-        says += "something that depends on the decoder's scale."
+        says = f"It is a likelihood only when divided by {weight:.4g}: the total of exp(−reconstruction) varies."
         advice = f"Check the factor of the log term against the rest, or multiply the KL by {weight:.4g} too."
         others = (f"SCALE: the whole is multiplied by {weight:.4g}",)
         reading.findings[-1] = Finding("UNNORMALISED", False, says, advice, {"weight": weight}, others)
@@ -237,9 +241,7 @@ def _whole_is_scaled(term: Term, sign: float, weight: float) -> bool:
     grid = POSITIVE_GRID[:8]
     for head in range(term.layout.heads):
         heads = [[0.35 if one != head else float(s) for one in range(term.layout.heads)] for s in grid]
-        seconds = np.array(
-            [sum(sign * f * term.value(x, one) for x, f in ((-1.0, 1), (0.0, -2), (1.0, 1))) / 2 for one in heads]
-        )
+        seconds = sign * np.array([np.diff([term.value(x, one) for x in (-1.0, 0.0, 1.0)], 2)[0] for one in heads]) / 2
         if not np.all(seconds > 0) or np.ptp(seconds) < 1e-6 * np.max(seconds):
             continue
         label, factor = identify_sigma(grid, np.sqrt(weight / (2 * seconds)), 1e-3)
@@ -277,18 +279,3 @@ _LINKS: tuple[Callable[[Array], Array], ...] = (
 )
 """What a decoder's activation undoes."""
 _CONTINUOUS = {*MEASURES, "Gaussian"} - {"binary", "counts"}
-
-
-def _check_gradient(box: BlackBox, reading: ReconstructionReading) -> list[Finding]:
-    states = box.judge_gradients(*reading.term.example(reading.term.layout), comparable=False)[1:]
-    if not states:
-        return []
-    if all(state == "none" for state in states):
-        says = "No gradient reaches the decoder's output: the decoder cannot learn."
-        return [Finding("NO-GRAD", False, says, "No detach(), round() or argmax() in the loss.")]
-    if "not finite" not in states:
-        return [Finding("NO-GRAD", True, "A gradient reaches the decoder's output.")]
-    if reading.likelihood is False:
-        return []  # a consequence of what has been found already
-    says = "The gradient of the reconstruction is NaN or infinite at ordinary x and an output of 0.35."
-    return [Finding("OVERFLOW", False, says)]

@@ -7,8 +7,7 @@ import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Argument, Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed
-from vae_lightning.doctor.losses.blackbox.entries import ROWS, Entries
-from vae_lightning.doctor.losses.blackbox.reductions import read_form, read_reduction
+from vae_lightning.doctor.losses.blackbox.entries import ROWS, Entries, read_form, read_reduction
 from vae_lightning.doctor.report import Finding
 
 ORDINARY = (0.35, 0.6, 0.7, 0.45, 0.8, 0.55)
@@ -157,9 +156,16 @@ class Term(Entries):
         for layout in layouts:
             try:
                 self.pair = EDGES
-                self.box.find_framework(*self.example(layout))
-                if not np.all(np.isfinite(self.box(*self.example(layout)))):
+                try:
+                    self.box.find_framework(*self.example(layout))
+                    inside = not np.all(np.isfinite(self.box(*self.example(layout))))
+                except CallFailed as failure:
+                    if not failure.message.startswith("ValueError"):  # what torch's distributions say of a wrong x
+                        raise
+                    inside = True
+                if inside:
                     self.pair = INSIDE
+                    self.box.find_framework(*self.example(layout))
                 read_form(self.box(*self.example(layout)), ROWS, self.columns)
                 self.box(*self.example(layout, rows=ROWS + 2))  # five rows unpack like five heads; seven do not
                 # Indexing makes sense of wrong layouts (out[0] of a matrix is its first row).
@@ -175,10 +181,8 @@ class Term(Entries):
         scores = np.random.default_rng(0).uniform(0.2, 0.8, CLASSES)
         exchanged = scores[[2, 1, 0, 3]]
         for kind in kinds:
-            asked = [
-                pack_classes(kind, label, given, ROWS, self.columns)
-                for label, given in ((0, scores), (2, exchanged), (2, scores))
-            ]
+            given = ((0, scores), (2, exchanged), (2, scores))
+            asked = [pack_classes(kind, *one, ROWS, self.columns) for one in given]
             try:
                 self.box.find_framework(*asked[0])
                 value, same, other = (self.box(*arguments) for arguments in asked)

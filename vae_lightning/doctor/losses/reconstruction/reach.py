@@ -76,8 +76,7 @@ def check_signs_of_heads(term: Term) -> list[Finding]:
     if not refused or len(refused) == term.layout.heads:
         return []  # heads that are all positive come from activations outside
     names = " and ".join(f"out[{head}]" for head in refused)
-    says = f"The reconstruction is not finite for negative {names}, while the other output may be any number: a raw "
-    says += "output of the decoder, used as a scale or variance."
+    says = f"It is not finite for negative {names}, unlike the other output: a raw output used as a scale or variance."
     advice = "Make it positive first: the exponential of half a log-variance, or a softplus plus a small number."
     return [Finding("OVERFLOW", False, says, advice, {"heads": refused})]
 

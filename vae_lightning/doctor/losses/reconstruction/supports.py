@@ -47,6 +47,8 @@ MEASURES: dict[str, _Measure | None] = {
     "counts": _Measure(np.arange(0.0, 61.0), np.zeros(61), (-1,), 12.0),
     "unit": _Measure(UNIT_NODES, np.log(0.5 * UNIT_NODES * (1 - UNIT_NODES))),
     "positive": _Measure(np.exp(_LOGARITHMS), _LOGARITHMS + np.log(0.15), (0, -1), 5.0),
+    "log x": _Measure(np.exp(_LOGARITHMS), np.zeros(_LOGARITHMS.size), (0, -1), 5.0),
+    "log(1 + x)": _Measure(np.expm1(_LOGARITHMS), np.zeros(_LOGARITHMS.size), (0, -1), 5.0),
     "circle": _Measure(np.linspace(-np.pi, np.pi, 65)[1:], np.full(64, np.log(2 * np.pi / 64)), period=2 * np.pi),
     "256 levels from 0": _Measure(np.linspace(0.0, 1.0, 256), np.zeros(256)),
     "256 levels from -1": _Measure(np.linspace(-1.0, 1.0, 256), np.zeros(256)),
@@ -98,9 +100,8 @@ def choose_outputs(count: int) -> list[tuple[float, ...]]:
     """Decoder outputs at which Z is compared."""
     if count == 1:
         return [(head,) for head in HEADS]
-    return [tuple(HEADS[(index * step + step) % 4] for step in range(1, count + 1)) for index in range(4)] + [
-        tuple(HEADS[(2 * step) % 4] for step in range(count))
-    ]
+    points = [tuple(HEADS[(index * step + step) % 4] for step in range(1, count + 1)) for index in range(4)]
+    return [*points, tuple(HEADS[(2 * step) % 4] for step in range(count))]
 
 
 def normalise(term: Term, sign: float, expected: Sequence[float]) -> Normalisation | None:
