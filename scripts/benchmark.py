@@ -51,7 +51,8 @@ from vae_lightning.inference.importance import log_prob
 from vae_lightning.likelihoods.bernoulli import Bernoulli
 from vae_lightning.likelihoods.gaussian import Gaussian
 from vae_lightning.model.vae import VAE
-from vae_lightning.training.compiled import CompiledStep
+from vae_lightning.training.adam import direct_step
+from vae_lightning.training.compiled import CompiledGradient
 from vae_lightning.training.step import loss_and_statistics
 
 NETWORKS = {
@@ -149,22 +150,24 @@ def bare(built: Built, batch_size: int, compiled: bool) -> Epoch:
     optimizer, weights = module.make_optimizer(vae.parameters()), module.objective.weights_at(0)
     loader = BatchLoader(built.datamodule.rows["train"], batch_size=batch_size, shuffle=True)
 
-    def step(batch: Batch) -> None:
-        loss, _ = loss_and_statistics(vae, objective, batch, vae.noise(1, batch.num_rows), weights)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
     like = next(iter(loader))
-    step(like)
-    program = CompiledStep(vae, objective, optimizer, like, batch_size) if compiled else None
+    program = CompiledGradient(vae, objective, like, batch_size) if compiled else None
+
+    def step(batch: Batch, update: Callable[[], Any]) -> None:
+        noise = vae.noise(1, batch.num_rows)
+        if program is not None and program.fits(batch):
+            program(batch, noise, weights)
+        else:
+            optimizer.zero_grad()
+            loss_and_statistics(vae, objective, batch, noise, weights)[0].backward()
+        update()
+
+    step(like, optimizer.step)
 
     def epoch() -> None:
+        update = direct_step(optimizer) or optimizer.step
         for batch in loader:
-            if program is not None and program.fits(batch):
-                program(batch, vae.noise(1, batch.num_rows), weights)
-            else:
-                step(batch)
+            step(batch, update)
 
     return epoch
 

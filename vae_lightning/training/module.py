@@ -199,17 +199,27 @@ class VAEModule(LightningModule):
     def take_block(self, batches: Block) -> None:
         """Take a step for each batch, and let Lightning count the last of them."""
         began = time.perf_counter()
-        take_steps(self.trainer, self, self.loss, batches, self._take_compiled)
-        self.compilation.time(time.perf_counter() - began, len(batches))
+        loader = self.trainer.train_dataloader.batches  # type: ignore[union-attr]
+        num_rows = min(loader.batch_size, loader.num_rows)
+        epoch, steps_per_epoch = self.current_epoch, len(loader)
 
-    def _take_compiled(self, batch: Batch) -> bool:
-        """Take a batch's step by the compiled program; False where there is none for it."""
-        if not self.compilation.decided:
-            return False
-        statistics = self.compilation.take(self.vae, self.objective, self.trainer, batch, self.weights())
-        if statistics is not None:
+        def differentiate(batch: Batch) -> Tensor:
+            noise = self.vae.noise(self.objective.num_samples, batch.num_rows)
+            weights = self.objective.weights_at(epoch + len(self.steps) / steps_per_epoch)
+            found = self.compilation.differentiate(self.vae, self.objective, batch, num_rows, noise, weights)
+            if found is not None:
+                self._keep(found)
+                return found.terms[0]
+            loss, statistics = loss_and_statistics(self.vae, self.objective, batch, noise, weights)
             self._keep(statistics)
-        return statistics is not None
+            for one in parameters:
+                one.grad = None
+            loss.backward()
+            return loss
+
+        parameters = list(self.parameters())
+        take_steps(self.trainer, self, batches, differentiate)
+        self.compilation.time(time.perf_counter() - began, len(batches))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of a batch; of a block, whose steps have been taken, that of the last."""
@@ -252,7 +262,7 @@ class VAEModule(LightningModule):
         if self.takes_blocks:
             epochs = self.trainer.max_epochs or 0
             left = math.inf if epochs < 0 else (epochs - self.current_epoch - 1) * self._steps_per_epoch()
-            self.compilation.decide(left, lambda: reason_for_eager(self.vae, self.trainer.optimizers[0]))
+            self.compilation.decide(left, lambda: reason_for_eager(self.vae))
         if any(config.scheduler is self._plateau for config in self.trainer.lr_scheduler_configs):
             # Before the epoch's checkpoint is written, so that a resumed run does not miss the step.
             nelbo = self.trainer.callback_metrics.get(MONITOR)
