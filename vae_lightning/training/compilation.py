@@ -39,9 +39,9 @@ class Compilation:
         self._seconds = math.inf
 
     def differentiate(
-        self, vae: VAE, objective: Objective, batch: Batch, num_rows: int, noise: Tensor, weights: Weights
+        self, vae: VAE, objective: Objective, batch: Batch, noise: Tensor, weights: Weights, num_rows: int
     ) -> Statistics | None:
-        """Leave the gradient of a batch with the parameters, by the program; None where that is left to who asks.
+        """As :func:`~vae_lightning.training.step.differentiate`, by the program; None where that is left to who asks.
 
         So it is where steps are not compiled, for batches that the program does not fit, and where compiling fails.
 
@@ -49,9 +49,9 @@ class Compilation:
             vae: the model.
             objective: what training maximises.
             batch: the rows.
+            noise: standard normal draws (S, B, N).
+            weights: of the objective's terms at this moment.
             num_rows: of a full batch.
-            noise: as of :func:`~vae_lightning.training.step.loss_and_statistics`.
-            weights: likewise.
         """
         if not self.decided:
             return None

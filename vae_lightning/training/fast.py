@@ -58,7 +58,7 @@ def _looks_at_epochs_only(callback: Callback) -> bool:
 
 
 def take_steps(
-    trainer: Trainer, module: LightningModule, batches: Sequence[Batch], differentiate: Callable[[Batch], Tensor]
+    trainer: Trainer, module: LightningModule, batches: Sequence[Batch], gradient: Callable[[Batch], Tensor]
 ) -> None:
     """One step of the optimiser for each batch, as Lightning would take it, and its counters moved on alike.
 
@@ -68,16 +68,19 @@ def take_steps(
         trainer: that fits.
         module: what it fits.
         batches: one after the other.
-        differentiate: leaves the gradient of a batch with the parameters, and returns the loss.
+        gradient: leaves that of a batch with the parameters, which have none, and returns the loss.
     """
     optimizer = trainer.optimizers[0]
     direct = direct_step(optimizer)
+    params = [one for group in optimizer.param_groups for one in group["params"]]
     clip, clip_by = trainer.gradient_clip_val, trainer.gradient_clip_algorithm
     optimizer._opt_called = True  # type: ignore[attr-defined]  # else schedulers miss the steps that torch did not take
     for number, batch in enumerate(batches, 1):
 
         def closure(batch: Batch = batch) -> Tensor:
-            value = differentiate(batch)
+            for one in params:
+                one.grad = None
+            value = gradient(batch)
             if clip:
                 module.configure_gradient_clipping(optimizer, clip, clip_by)
             return value
