@@ -10,7 +10,7 @@ CSV, saves best and last checkpoint, and is watched by the guard; with eager ste
 (``trainer.compile``). *Bare* are our loss, gradient and update alone. The textbook loop is a DataLoader over a
 TensorDataset, torch.optim.Adam as it comes, a loss and nothing else. The tuned loop has batches by indexing and fused
 Adam. *Products alone* are the matrix products of the steps: no program takes less. JAX's is one ``lax.scan`` over the
-steps of an epoch. JAX, Keras and pythae run where they are installed.
+steps of an epoch. JAX and Keras run where they are installed.
 
 ``--importance``: the rate at which 1,000 importance samples a row are decoded and scored, as a share of the rate of the
 decoder's matrix products alone, for 784 columns.

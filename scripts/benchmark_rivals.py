@@ -135,7 +135,7 @@ def keras_fit(rows: torch.Tensor, dims: list[int], latent: int, batch_size: int)
     import keras
     from keras import ops
 
-    class Model(keras.Model):  # type: ignore[misc]  # Keras has no types
+    class Model(keras.Model):
         def __init__(self) -> None:
             super().__init__()
             self.hidden = [keras.layers.Dense(width, "relu") for width in dims[1:]]
@@ -162,46 +162,8 @@ def keras_fit(rows: torch.Tensor, dims: list[int], latent: int, batch_size: int)
     return lambda: model.fit(x, x, batch_size=batch_size, epochs=1, verbose=0)
 
 
-def pythae_fit(rows: torch.Tensor, dims: list[int], latent: int, batch_size: int) -> Epoch:
-    """The same widths in pythae, by its trainer: one epoch a call, its start included."""
-    import tempfile
-
-    from pythae.data.datasets import BaseDataset
-    from pythae.models import VAE, VAEConfig
-    from pythae.models.base.base_utils import ModelOutput
-    from pythae.models.nn import BaseDecoder, BaseEncoder
-    from pythae.trainers import BaseTrainer, BaseTrainerConfig
-
-    class Encoder(BaseEncoder):  # type: ignore[misc]  # pythae has no types
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = TextbookVAE(dims, latent)
-
-        def forward(self, x: torch.Tensor) -> Any:
-            hidden = self.net.encoder(x)
-            return ModelOutput(embedding=self.net.loc(hidden), log_covariance=self.net.log_var(hidden))
-
-    class Decoder(BaseDecoder):  # type: ignore[misc]
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = TextbookVAE(dims, latent).decoder
-
-        def forward(self, z: torch.Tensor) -> Any:
-            return ModelOutput(reconstruction=self.net(z).sigmoid())
-
-    config = VAEConfig(input_dim=(dims[0],), latent_dim=latent, reconstruction_loss="bce")
-    model = VAE(config, encoder=Encoder(), decoder=Decoder())
-    training = BaseTrainerConfig(
-        output_dir=tempfile.mkdtemp(), per_device_train_batch_size=batch_size, num_epochs=1, learning_rate=LR
-    )
-    trainer = BaseTrainer(model, BaseDataset(rows, torch.zeros(len(rows))), training_config=training)
-    trainer.prepare_training()
-    return lambda: trainer.train_step(epoch=1)
-
-
 WHERE_INSTALLED: dict[str, tuple[list[str], Callable[..., Epoch]]] = {
     "JAX, lax.scan": (["jax", "optax"], jax_scan),
     "Keras, fit": (["keras"], keras_fit),
-    "pythae": (["pythae"], pythae_fit),
 }
 """Name → the packages it needs, and its loop."""
