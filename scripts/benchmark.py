@@ -144,7 +144,7 @@ def exponents(folder: Path, batch_size: int) -> None:
     base = ["data=correlated_bits", "likelihood=bernoulli", "scheduler=none"]
     axes = {
         "rows": [[f"++data.num_train={10**power}", "++model.hidden_dims=[64]"] for power in (3, 4, 5, 6)],
-        "parameters": [["++data.num_train=4000", f"++model.hidden_dims=[{w},{w}]"] for w in (128, 256, 512, 1024, 2048)],
+        "parameters": [["++data.num_train=4000", f"++model.hidden_dims=[{w},{w}]"] for w in (256, 512, 1024, 2048)],
     }
     for axis, choices in axes.items():
         points = []
