@@ -1,7 +1,8 @@
 """Time per epoch of ``train.py``'s fit, with everything on, beside other ways to train the same network.
 
-    python scripts/benchmark.py [--network forum_question|digits|mnist] [--batch-size 128] [--threads 1] [--rounds 7]
+    python scripts/benchmark.py [--network forum_question|digits|mnist|mixed] [--batch-size 128] [--threads 1]
     python scripts/benchmark.py --profile
+    python scripts/benchmark.py --exponents
     python scripts/benchmark.py --importance
 
 Ours, *everything on*, validates every epoch, draws its progress bar on a (pretended) terminal, writes TensorBoard and
@@ -9,7 +10,7 @@ CSV, saves best and last checkpoint, and is watched by the guard; with eager ste
 (``trainer.compile``). *Bare* are our loss, gradient and update alone. The textbook loop is a DataLoader over a
 TensorDataset, torch.optim.Adam as it comes, a loss and nothing else. The tuned loop has batches by indexing and fused
 Adam. *Products alone* are the matrix products of the steps: no program takes less. JAX's is one ``lax.scan`` over the
-steps of an epoch; it runs where jax and optax are installed.
+steps of an epoch. JAX and Keras run where they are installed.
 
 ``--importance``: the rate at which 1,000 importance samples a row are decoded and scored, as a share of the rate of the
 decoder's matrix products alone, for 784 columns.
@@ -24,6 +25,7 @@ import importlib.util
 import itertools
 import json
 import pstats
+import resource
 import statistics
 import tempfile
 import time
@@ -32,14 +34,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
+from benchmark_rivals import WHERE_INSTALLED, Epoch, products, textbook, tuned
 from hydra import compose, initialize_config_dir
 from lightning.pytorch import Callback
 from omegaconf import OmegaConf
 from rich.console import Console
 from torch import nn
-from torch.nn import functional as F
-from torch.utils.data import DataLoader, TensorDataset
 
 from vae_lightning import console
 from vae_lightning.cli.main import CONF
@@ -51,12 +54,14 @@ from vae_lightning.inference.importance import log_prob
 from vae_lightning.likelihoods.bernoulli import Bernoulli
 from vae_lightning.likelihoods.gaussian import Gaussian
 from vae_lightning.model.vae import VAE
-from vae_lightning.training.compiled import CompiledStep
+from vae_lightning.training.adam import direct_step
+from vae_lightning.training.compiled import CompiledGradient
 from vae_lightning.training.step import loss_and_statistics
 
 NETWORKS = {
     "forum_question": ["experiment=forum_question"],
     "digits": ["data=digits", "likelihood=bernoulli", "scheduler=none", "model.latent_dim=16"],
+    "mixed": ["data=table", "++data.path=TABLE", "likelihood=auto"],
     "mnist": [
         "data=correlated_bits",
         "data.num_columns=784",
@@ -67,79 +72,7 @@ NETWORKS = {
         "model.latent_dim=40",
     ],
 }
-"""``mnist``: 784-400-40 on synthetic bits, which cost what MNIST's would."""
-LR = 1e-3
-Epoch = Callable[[], Any]
-
-
-class TextbookVAE(nn.Module):
-    """A network of the same widths, as a tutorial writes it."""
-
-    def __init__(self, dims: list[int], latent: int) -> None:
-        super().__init__()
-        self.encoder = nn.Sequential(*_hidden(dims))
-        self.loc, self.log_var = nn.Linear(dims[-1], latent), nn.Linear(dims[-1], latent)
-        widths = [latent, *dims[:0:-1]]
-        self.decoder = nn.Sequential(*_hidden(widths), nn.Linear(widths[-1], dims[0]))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """The loss of rows ``x``."""
-        hidden = self.encoder(x)
-        loc, log_var = self.loc(hidden), self.log_var(hidden)
-        z = loc + torch.exp(0.5 * log_var) * torch.randn_like(loc)
-        reconstruction = F.binary_cross_entropy_with_logits(self.decoder(z), x, reduction="sum")
-        kl = -0.5 * torch.sum(1 + log_var - loc.pow(2) - log_var.exp())
-        return (reconstruction + kl) / len(x)
-
-
-def _hidden(widths: list[int]) -> list[nn.Module]:
-    return [layer for a, b in itertools.pairwise(widths) for layer in (nn.Linear(a, b), nn.ReLU())]
-
-
-def textbook(rows: torch.Tensor, dims: list[int], latent: int, batch_size: int) -> Epoch:
-    """DataLoader, module, Adam."""
-    loader = DataLoader(TensorDataset(rows), batch_size=batch_size, shuffle=True)
-    model = TextbookVAE(dims, latent)
-    optimizer = torch.optim.Adam(model.parameters(), lr=LR)
-
-    def epoch() -> None:
-        for (x,) in loader:
-            optimizer.zero_grad()
-            model(x).backward()
-            optimizer.step()
-
-    return epoch
-
-
-def tuned(rows: torch.Tensor, dims: list[int], latent: int, batch_size: int) -> Epoch:
-    """The same without a DataLoader, and with fused Adam."""
-    model = TextbookVAE(dims, latent)
-    optimizer = torch.optim.Adam(model.parameters(), lr=LR, fused=True)
-
-    def epoch() -> None:
-        for index in torch.randperm(len(rows)).split(batch_size):
-            optimizer.zero_grad()
-            model(rows[index]).backward()
-            optimizer.step()
-
-    return epoch
-
-
-def products(rows: torch.Tensor, dims: list[int], latent: int, batch_size: int) -> Epoch:
-    """The matrix products of forward and backward passes, on numbers that lie there."""
-    layers = [one for one in TextbookVAE(dims, latent).modules() if isinstance(one, nn.Linear)]
-    shapes = [(batch_size, one.in_features, one.out_features) for one in layers]
-    given = [(torch.randn(b, i), torch.randn(o, i), torch.randn(b, o)) for b, i, o in shapes]
-
-    @torch.no_grad()
-    def epoch() -> None:
-        for _ in range(-(-len(rows) // batch_size)):
-            for x, weight, gradient in given:
-                F.linear(x, weight)
-                gradient @ weight
-                gradient.T @ x
-
-    return epoch
+"""``mnist``: 784-400-40 on synthetic bits, which cost what MNIST's would; ``mixed``: a table of texts and numbers."""
 
 
 def bare(built: Built, batch_size: int, compiled: bool) -> Epoch:
@@ -149,69 +82,24 @@ def bare(built: Built, batch_size: int, compiled: bool) -> Epoch:
     optimizer, weights = module.make_optimizer(vae.parameters()), module.objective.weights_at(0)
     loader = BatchLoader(built.datamodule.rows["train"], batch_size=batch_size, shuffle=True)
 
-    def step(batch: Batch) -> None:
-        loss, _ = loss_and_statistics(vae, objective, batch, vae.noise(1, batch.num_rows), weights)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
     like = next(iter(loader))
-    step(like)
-    program = CompiledStep(vae, objective, optimizer, like, batch_size) if compiled else None
+    program = CompiledGradient(vae, objective, like, batch_size) if compiled else None
+
+    def step(batch: Batch, update: Callable[[], Any]) -> None:
+        noise = vae.noise(1, batch.num_rows)
+        if program is not None and program.fits(batch):
+            program(batch, noise, weights)
+        else:
+            optimizer.zero_grad()
+            loss_and_statistics(vae, objective, batch, noise, weights)[0].backward()
+        update()
+
+    step(like, optimizer.step)
 
     def epoch() -> None:
+        update = direct_step(optimizer) or optimizer.step
         for batch in loader:
-            if program is not None and program.fits(batch):
-                program(batch, vae.noise(1, batch.num_rows), weights)
-            else:
-                step(batch)
-
-    return epoch
-
-
-def jax_scan(rows: torch.Tensor, dims: list[int], latent: int, batch_size: int) -> Epoch:
-    """The textbook network in JAX: one program an epoch."""
-    import jax
-    import optax
-    from jax import numpy as jnp
-
-    model, x = TextbookVAE(dims, latent), jnp.asarray(rows.numpy())
-    layers = [one for one in model.modules() if isinstance(one, nn.Linear)]
-    weights = [(jnp.asarray(one.weight.detach().numpy().T), jnp.asarray(one.bias.detach().numpy())) for one in layers]
-    depth, optimizer = len(dims) - 1, optax.adam(LR)
-
-    def loss_of(weights: Any, x: Any, key: Any) -> Any:
-        def run(h: Any, layers: Any) -> Any:
-            for weight, bias in layers:
-                h = jax.nn.relu(h @ weight + bias)
-            return h
-
-        hidden = run(x, weights[:depth])
-        loc, log_var = (hidden @ weight + bias for weight, bias in weights[depth : depth + 2])
-        z = loc + jnp.exp(0.5 * log_var) * jax.random.normal(key, loc.shape)
-        weight, bias = weights[-1]
-        logits = run(z, weights[depth + 2 : -1]) @ weight + bias
-        reconstruction = optax.sigmoid_binary_cross_entropy(logits, x).sum()
-        return (reconstruction - 0.5 * jnp.sum(1 + log_var - loc**2 - jnp.exp(log_var))) / len(x)
-
-    def step(state: Any, given: Any) -> Any:
-        weights, moments = state
-        index, key = given
-        gradient = jax.grad(loss_of)(weights, x[index], key)
-        update, moments = optimizer.update(gradient, moments)
-        return (optax.apply_updates(weights, update), moments), None
-
-    @jax.jit
-    def run(state: Any, key: Any) -> Any:
-        count = len(x) // batch_size
-        order = jax.random.permutation(key, len(x))[: count * batch_size].reshape(count, batch_size)
-        return jax.lax.scan(step, state, (order, jax.random.split(key, count)))[0]
-
-    state, keys = (weights, optimizer.init(weights)), (jax.random.PRNGKey(number) for number in itertools.count())
-
-    def epoch() -> None:
-        nonlocal state
-        state = jax.block_until_ready(run(state, next(keys)))
+            step(batch, update)
 
     return epoch
 
@@ -233,11 +121,50 @@ class _Clock(Callback):
 
 def settings(network: str, run_dir: Path, epochs: int, batch_size: int, *more: str) -> Settings:
     """Of a fit with everything on."""
-    typed = [*NETWORKS[network], f"run_dir={run_dir}", f"++data.batch_size={batch_size}", *more]
+    words = [word.replace("TABLE", str(run_dir.parent / "mixed.csv")) for word in NETWORKS[network]]
+    typed = [*words, f"run_dir={run_dir}", f"++data.batch_size={batch_size}", *more]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         composed = compose("train", [*typed, f"++trainer.max_epochs={epochs}"])
     plain: Any = OmegaConf.to_container(composed, resolve=True)
     return Settings.parse(plain)
+
+
+def write_mixed_table(path: Path, num_rows: int = 4000) -> None:
+    """Numbers of three kinds and texts that go with them."""
+    draws = np.random.default_rng(0)
+    z = draws.normal(size=num_rows)
+    table = {f"x{i}": z * i / 4 + draws.normal(size=num_rows) for i in range(8)}
+    table |= {f"count{i}": draws.poisson(np.exp(z / 2 + 1)) for i in range(3)}
+    table |= {f"word{i}": np.array(["red", "green", "blue", "none"])[draws.integers(0, 4, num_rows)] for i in range(4)}
+    pd.DataFrame(table).to_csv(path, index=False)
+
+
+def exponents(folder: Path, batch_size: int) -> None:
+    """Print how the time of an epoch of eager steps grows with rows and with parameters: slopes on logarithmic axes."""
+    base = ["data=correlated_bits", "likelihood=bernoulli", "scheduler=none"]
+    axes = {
+        "rows": [[f"++data.num_train={10**power}", "++model.hidden_dims=[64]"] for power in (3, 4, 5, 6)],
+        "parameters": [["++data.num_train=4000", f"++model.hidden_dims=[{w},{w}]"] for w in (256, 512, 1024, 2048)],
+    }
+    for axis, choices in axes.items():
+        points = []
+        for number, words in enumerate(choices):
+            NETWORKS[axis] = [*base, *words]
+            built = build(settings(axis, folder / f"{axis}{number}", 1, batch_size))
+            size = built.datamodule.rows["train"].num_rows
+            size = size if axis == "rows" else sum(one.numel() for one in built.module.vae.parameters())
+            seconds = statistics.median(s for _, s in _time(bare(built, batch_size, compiled=False), 3))
+            points.append((size, seconds))
+            print(
+                f"{size:,} {axis}: {1e3 * seconds:.1f} ms of the processor an epoch, eager; {peak_memory()}", flush=True
+            )
+        size, seconds = np.log(np.array(points)).T
+        print(f"time grows as {axis} to the power of {np.polyfit(size, seconds, 1)[0]:.2f}")
+
+
+def peak_memory() -> str:
+    """Of the process so far."""
+    return f"at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB of memory"
 
 
 def everything_on(given: Settings, profile: bool = False) -> list[tuple[float, float]]:
@@ -302,6 +229,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--importance", action="store_true", help="measure importance sampling, and end")
+    parser.add_argument("--exponents", action="store_true", help="measure growth with rows and parameters, and end")
     parser.add_argument("--profile", action="store_true", help="say where the time of an eager fit goes, and end")
     parser.add_argument("--json", type=Path, help="where the medians go")
     arguments = parser.parse_args()
@@ -314,6 +242,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, (Path(folder) / "screen").open("w") as screen:
         _pretend_terminal(screen)
         directories = (Path(folder) / str(number) for number in itertools.count())
+        write_mixed_table(Path(folder) / "mixed.csv")
+        if arguments.exponents:
+            exponents(Path(folder), size)
+            return
         if arguments.profile:
             everything_on(settings(network, next(directories), 5 * arguments.epochs, size), profile=True)
             return
@@ -329,8 +261,9 @@ def main() -> None:
             "tuned loop": tuned(*shape),
             "products alone": products(*shape),
         }
-        if importlib.util.find_spec("jax") and importlib.util.find_spec("optax"):
-            loops["JAX, lax.scan"] = jax_scan(*shape)
+        for name, (packages, rival) in WHERE_INSTALLED.items():
+            if all(map(importlib.util.find_spec, packages)):
+                loops[name] = rival(*shape)
         ours = {f"everything on, {'compiled' if on else 'eager'}": f"++trainer.compile={on}" for on in (False, True)}
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in (*ours, *loops)}
         for number in range(arguments.rounds + 1):
@@ -344,7 +277,10 @@ def main() -> None:
                     times[name] += seconds
     middle = {name: [1e3 * statistics.median(part) for part in zip(*times[name], strict=True)] for name in times}
     weights = sum(one.numel() for one in vae.parameters())
-    print(f"{network}: {weights:,} parameters, {len(rows):,} rows, batch {size}, {arguments.threads} thread(s)")
+    print(
+        f"{network}: {weights:,} parameters, {len(rows):,} rows, batch {size}, {arguments.threads} thread(s), "
+        f"{peak_memory()}"
+    )
     print("| | ms an epoch | processor | of the textbook loop's |\n|---|---|---|---|")
     for name, (wall, processor) in middle.items():
         print(f"| {name} | {wall:.1f} | {processor:.1f} | {processor / middle['textbook loop'][1]:.2f} |")

@@ -17,8 +17,9 @@ from vae_lightning.objectives.base import Objective, Weights
 from vae_lightning.objectives.elbo import ELBO
 from vae_lightning.objectives.iwae import IWAE
 from vae_lightning.priors.mixture import Mixture
-from vae_lightning.training.stack import Stack, Work
+from vae_lightning.training.stack import Stack
 from vae_lightning.training.step import loss_and_statistics
+from vae_lightning.training.work import Work
 
 MakeOptimizer = Callable[[Iterable[Tensor]], Optimizer]
 SIZES = (8, 8, 3, 8)

@@ -13,8 +13,9 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 
 from vae_lightning.errors import InterruptedRun
-from vae_lightning.training.stack import Stack, Work
+from vae_lightning.training.stack import Stack
 from vae_lightning.training.stacked import COMPANY
+from vae_lightning.training.work import Work
 
 LOGGERS = ("vae_lightning", "lightning.pytorch", "lightning.fabric", "torch")
 """Those whose levels and handlers a run changes."""

@@ -4,15 +4,13 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-import torch
-from lightning.pytorch import Trainer
+from torch import Tensor
 
 from vae_lightning.console import log
 from vae_lightning.data.batch import Batch
-from vae_lightning.data.loader import BatchLoader
 from vae_lightning.model.vae import VAE
 from vae_lightning.objectives.base import Objective, Weights
-from vae_lightning.training.compiled import Clip, CompiledStep, reason_for_eager
+from vae_lightning.training.compiled import CompiledGradient, reason_for_eager
 from vae_lightning.training.step import Statistics
 
 COMPILE_SECONDS, GAIN = 20.0, 0.3
@@ -37,42 +35,45 @@ class Compilation:
     def __init__(self, wanted: Wanted) -> None:
         self.wanted = wanted
         self.decided = None if wanted == "auto" else wanted
-        self._step: CompiledStep | None = None
+        self._gradient: CompiledGradient | None = None
         self._seconds = math.inf
 
-    def take(
-        self, vae: VAE, objective: Objective, trainer: Trainer, batch: Batch, weights: Weights
+    def differentiate(
+        self, vae: VAE, objective: Objective, batch: Batch, noise: Tensor, weights: Weights, num_rows: int
     ) -> Statistics | None:
-        """Draw noise and take a batch's step, where that was decided; None where it is left to who asks.
+        """As :func:`~vae_lightning.training.step.differentiate`, by the program; None where that is left to who asks.
 
-        So are steps before the optimiser's first, batches that the program does not fit, and all where compiling fails.
+        So it is where steps are not compiled, for batches that the program does not fit, and where compiling fails.
+
+        Args:
+            vae: the model.
+            objective: what training maximises.
+            batch: the rows.
+            noise: standard normal draws (S, B, N).
+            weights: of the objective's terms at this moment.
+            num_rows: of a full batch.
         """
-        optimizer = trainer.optimizers[0]
-        if self._step is None:
-            if reason := reason_for_eager(vae, optimizer):
-                self.give_up(reason)
-            elif optimizer.state:
-                limit, of = trainer.gradient_clip_val, trainer.gradient_clip_algorithm or "norm"
-                clip = Clip(float(limit), of) if limit else None
-                batches: BatchLoader = trainer.train_dataloader.batches  # type: ignore[union-attr]
-                num_rows = min(batches.batch_size, batches.num_rows)
-                self._step = CompiledStep(vae, objective, optimizer, batch, num_rows, clip)
-        if self._step is None or not self._step.fits(batch):
+        if not self.decided:
             return None
-        draws = None if self._step.has_run else torch.get_rng_state()
+        if self._gradient is None:
+            if reason := reason_for_eager(vae):
+                self.give_up(reason)
+                return None
+            self._gradient = CompiledGradient(vae, objective, batch, num_rows)
+        if not self._gradient.fits(batch):
+            return None
         try:
-            return self._step(batch, vae.noise(objective.num_samples, batch.num_rows), weights)
+            return self._gradient(batch, noise, weights)
         except Exception as error:
-            if draws is None:
+            if self._gradient.has_run:
                 raise
             self.give_up(f"torch.compile has failed ({str(error).splitlines()[0]})")
-            torch.set_rng_state(draws)
             return None
 
     def give_up(self, reason: str) -> None:
         """Go on without, and say why."""
         log.info(f"Steps are not compiled: {reason}.")
-        self._step, self.decided = None, False
+        self._gradient, self.decided = None, False
 
     def time(self, seconds: float, num_steps: int) -> None:
         """Take note of how long some steps took."""

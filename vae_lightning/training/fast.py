@@ -58,11 +58,7 @@ def _looks_at_epochs_only(callback: Callback) -> bool:
 
 
 def take_steps(
-    trainer: Trainer,
-    module: LightningModule,
-    loss: Callable[[Batch], Tensor],
-    batches: Sequence[Batch],
-    take_compiled: Callable[[Batch], bool],
+    trainer: Trainer, module: LightningModule, batches: Sequence[Batch], gradient: Callable[[Batch], Tensor]
 ) -> None:
     """One step of the optimiser for each batch, as Lightning would take it, and its counters moved on alike.
 
@@ -71,33 +67,29 @@ def take_steps(
     Args:
         trainer: that fits.
         module: what it fits.
-        loss: of a batch.
         batches: one after the other.
-        take_compiled: takes a batch's whole step, or says that it does not.
+        gradient: leaves that of a batch with the parameters, which have none, and returns the loss.
     """
     optimizer = trainer.optimizers[0]
     direct = direct_step(optimizer)
     params = [one for group in optimizer.param_groups for one in group["params"]]
+    clip, clip_by = trainer.gradient_clip_val, trainer.gradient_clip_algorithm
     optimizer._opt_called = True  # type: ignore[attr-defined]  # else schedulers miss the steps that torch did not take
     for number, batch in enumerate(batches, 1):
 
         def closure(batch: Batch = batch) -> Tensor:
-            value = loss(batch)
             for one in params:
                 one.grad = None
-            value.backward()
-            if trainer.gradient_clip_val:
-                module.configure_gradient_clipping(
-                    optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
-                )
+            value = gradient(batch)
+            if clip:
+                module.configure_gradient_clipping(optimizer, clip, clip_by)
             return value
 
-        if not take_compiled(batch):
-            if direct is None:
-                optimizer.step(closure)  # type: ignore[arg-type]  # torch's stubs want numbers
-            else:
-                closure()
-                direct()
+        if direct is None:
+            optimizer.step(closure)  # type: ignore[arg-type]  # torch's stubs want numbers
+        else:
+            closure()
+            direct()
         if number < len(batches):
             count_step(trainer)
 

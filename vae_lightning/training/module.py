@@ -19,7 +19,7 @@ from vae_lightning.data.batch import Batch
 from vae_lightning.data.columns import Column
 from vae_lightning.data.loader import BatchLoader, Block, BlockLoader
 from vae_lightning.data.preprocess.none import Identity
-from vae_lightning.data.seeds import random_stream, seed_global_stream, stream_seed
+from vae_lightning.data.seeds import seed_global_stream, stream_seed
 from vae_lightning.errors import RunError, check_parameter
 from vae_lightning.inference.checkpoint import RECORD, read_checkpoint, read_record, rebuild_model, record_text
 from vae_lightning.inference.metrics import ELBOMeter
@@ -30,10 +30,11 @@ from vae_lightning.objectives.base import Objective, Weights
 from vae_lightning.objectives.elbo import ELBO
 from vae_lightning.training.compilation import Compilation, Wanted
 from vae_lightning.training.compiled import reason_for_eager
+from vae_lightning.training.evaluation import Evaluation
 from vae_lightning.training.fast import reason_for_single_batches, take_steps
 from vae_lightning.training.rows import to_batch
 from vae_lightning.training.settings import settings_of
-from vae_lightning.training.step import Statistics, loss_and_statistics, mean_terms
+from vae_lightning.training.step import Statistics, differentiate, loss_and_statistics, mean_terms
 
 MONITOR = "val/nelbo"
 MAX_BLOCK = 64
@@ -98,6 +99,7 @@ class VAEModule(LightningModule):
         self._plateau: ReduceLROnPlateau | None = None
         self._at_start: dict[str, float] | None = None
         self.meter = ELBOMeter(self.vae, self.model.log_slopes)
+        self.evaluation = Evaluation(self.vae, self.meter, seed)
         self.steps: list[Statistics] = []
         self.save_hyperparameters(settings_of(self.model, self.objective, self.lr, seed))
 
@@ -199,17 +201,22 @@ class VAEModule(LightningModule):
     def take_block(self, batches: Block) -> None:
         """Take a step for each batch, and let Lightning count the last of them."""
         began = time.perf_counter()
-        take_steps(self.trainer, self, self.loss, batches, self._take_compiled)
-        self.compilation.time(time.perf_counter() - began, len(batches))
+        loader = self.trainer.train_dataloader.batches  # type: ignore[union-attr]
+        num_rows = min(loader.batch_size, loader.num_rows)
+        epoch, steps_per_epoch = self.current_epoch, len(loader)
 
-    def _take_compiled(self, batch: Batch) -> bool:
-        """Take a batch's step by the compiled program; False where there is none for it."""
-        if not self.compilation.decided:
-            return False
-        statistics = self.compilation.take(self.vae, self.objective, self.trainer, batch, self.weights())
-        if statistics is not None:
+        def gradient(batch: Batch) -> Tensor:
+            noise = self.vae.noise(self.objective.num_samples, batch.num_rows)
+            weights = self.objective.weights_at(epoch + len(self.steps) / steps_per_epoch)
+            given = (self.vae, self.objective, batch, noise, weights)
+            statistics = self.compilation.differentiate(*given, num_rows)
+            if statistics is None:
+                statistics = differentiate(*given)
             self._keep(statistics)
-        return statistics is not None
+            return statistics.terms[0]
+
+        take_steps(self.trainer, self, batches, gradient)
+        self.compilation.time(time.perf_counter() - began, len(batches))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The loss of a batch; of a block, whose steps have been taken, that of the last."""
@@ -252,7 +259,7 @@ class VAEModule(LightningModule):
         if self.takes_blocks:
             epochs = self.trainer.max_epochs or 0
             left = math.inf if epochs < 0 else (epochs - self.current_epoch - 1) * self._steps_per_epoch()
-            self.compilation.decide(left, lambda: reason_for_eager(self.vae, self.trainer.optimizers[0]))
+            self.compilation.decide(left, lambda: reason_for_eager(self.vae))
         if any(config.scheduler is self._plateau for config in self.trainer.lr_scheduler_configs):
             # Before the epoch's checkpoint is written, so that a resumed run does not miss the step.
             nelbo = self.trainer.callback_metrics.get(MONITOR)
@@ -273,53 +280,35 @@ class VAEModule(LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin the same stream at every validation: the curve then shows the model, not the dice."""
-        self._begin_evaluation()
+        self.evaluation.begin()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Add a batch to the means."""
-        self._evaluate(batch)
+        self.evaluation.add(self._batch(batch))
 
     def on_validation_epoch_end(self) -> None:
         """Log the means as ``val/...``."""
-        self._log(self._end_evaluation(), "val/")
+        self._log(self.evaluation.end(), "val/")
 
     def on_test_epoch_start(self) -> None:
         """As for validation."""
-        self._begin_evaluation()
+        self.evaluation.begin()
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         """Add a batch to the means."""
-        self._evaluate(batch)
+        self.evaluation.add(self._batch(batch))
 
     def on_test_epoch_end(self) -> None:
         """Log the means as ``test/...``."""
-        self._log(self._end_evaluation(), "test/")
+        self._log(self.evaluation.end(), "test/")
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
         """The codes of a batch, (B, L)."""
         return self(batch)
 
-    def _begin_evaluation(self) -> None:
-        self.meter.reset()
-        self._stream = random_stream(self.seed)
-        self._stream.__enter__()
-
-    def _evaluate(self, rows: Any) -> None:
-        batch = self._batch(rows)
-        terms = self.vae(batch, self.vae.noise(1, batch.num_rows))
-        self.meter.update(terms, batch, self.vae.likelihood.at_floor(terms.px))
-
-    def _end_evaluation(self) -> dict[str, float]:
-        self._stream.__exit__(None, None, None)
-        return {name: float(value) for name, value in self.meter.compute().items()}
-
-    @torch.no_grad()
     def measure(self, batches: Iterable[Any]) -> dict[str, float]:
         """The means that validation would log for these rows, without a trainer."""
-        self._begin_evaluation()
-        for rows in batches:
-            self._evaluate(rows)
-        return self._end_evaluation()
+        return self.evaluation.of(map(self._batch, batches))
 
     @property
     def kl_by_dimension(self) -> np.ndarray:

@@ -8,7 +8,8 @@ from vae_lightning.console import log
 from vae_lightning.data.loader import Block
 from vae_lightning.training.fast import count_step
 from vae_lightning.training.module import MAX_BLOCK, VAEModule
-from vae_lightning.training.stack import Work, reason_to_stay_alone
+from vae_lightning.training.stack import reason_to_stay_alone
+from vae_lightning.training.work import Work
 
 
 class Company(Protocol):

@@ -60,6 +60,13 @@ def loss_and_statistics(
     return loss, Statistics(values, batch.weight.sum(), share, fitted)
 
 
+def differentiate(vae: VAE, objective: Objective, batch: Batch, noise: Tensor, weights: Weights) -> Statistics:
+    """Leave the gradient of :func:`loss_and_statistics` with the parameters, added to what is there."""
+    loss, statistics = loss_and_statistics(vae, objective, batch, noise, weights)
+    loss.backward()
+    return statistics
+
+
 def mean_terms(
     steps: Sequence[Statistics], log_slopes: Tensor, reduce: Callable[[Tensor], Tensor]
 ) -> tuple[float, float, float]:
