@@ -61,7 +61,10 @@ def load_dataset(settings: Settings) -> Dataset:
     if not settings.source:
         raise ConfigError("data names no source of rows.", [Setting("data", "NAME")])
     source: Source = call(source_class(settings.source), "data", **source_arguments(settings.source))
-    return source.load_mixed() if settings.is_mixed else source.load()
+    if not settings.is_mixed:
+        return source.load()
+    # Whoever names a family for dates as they are wants them as they are.
+    return source.load_mixed(whole=settings.likelihood["columns"] or ())
 
 
 def prepare(settings: Settings, dataset: Dataset) -> Prepared:

@@ -71,12 +71,14 @@ def sample_batches(
         with draws.stream("given"):
             pool = evaluating(draw_pool)(model, given, fixed, draws.temperature, draws.prior)
         notify(pool.describe(draws.given))
-    columns = model.input_columns
-    dtypes = [np.dtype(np.float64) if draws.mean and _is_modelled_whole(model, c) else c.dtype for c in columns]
+    dtypes = [
+        np.dtype(np.float64) if draws.mean and _is_modelled_whole(model, column) else column.dtype
+        for column in model.table_columns
+    ]
     for start in range(0, num_rows, ROWS_AT_ONCE):
         with draws.stream("sample", start):
             rows = _draw(model, min(ROWS_AT_ONCE, num_rows - start), draws, fixed, given, pool)
-        yield from_matrix(rows, columns, pd.RangeIndex(start, start + len(rows)), dtypes)
+        yield from_matrix(rows, model.input_columns, pd.RangeIndex(start, start + len(rows)), dtypes)
 
 
 @evaluating
