@@ -21,7 +21,7 @@ class Source(Family, ABC):
             DataError: The data cannot be used; the message says what to do.
         """
 
-    def load_mixed(self, *, whole: Collection[str] = ()) -> Dataset:
+    def load_mixed(self, *, whole: Collection[str] = ()) -> Dataset:  # noqa: ARG002 - most have no dates
         """As :meth:`load`, for models of columns of any kind: texts and dates are columns, too, where there are any.
 
         Args:
