@@ -143,6 +143,14 @@ def check_dates(wrong: np.ndarray, columns: Sequence[Column], text: Callable[[in
             )
 
 
+def write_number(number: float, column: Column) -> str:
+    """A number of a column in words: a month, a week or a day since 1970 as the date that it begins with."""
+    if column.part is None or column.part.unit in WITHIN:
+        return f"{number:.6g}"
+    start = _start(column.part.unit, np.array([number])) + column.part.shift
+    return str(start.astype("datetime64[ms]").astype("datetime64[D]")[0])
+
+
 def _describe(parts: Sequence[Column]) -> str:
     """Which dates the parts have a word for."""
     units = [column.part.unit for column in parts if column.part is not None]

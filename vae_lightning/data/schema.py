@@ -81,7 +81,15 @@ def infer_choices(dataset: Dataset, asked: Mapping[str, str], preprocess: str | 
     open_ = [index for index, choice in enumerate(chosen) if choice is None]
     for index, choice in zip(open_, _measure([seen[index] for index in open_], preprocess), strict=True):
         chosen[index] = choice
-    return [replace(choice, decimals=one.decimals) for choice, one in zip(chosen, seen, strict=True) if choice]
+    return [
+        replace(choice, decimals=one.decimals, kind=_date_unit(one.column) or choice.kind)
+        for choice, one in zip(chosen, seen, strict=True)
+        if choice
+    ]
+
+
+def _date_unit(column: Column) -> str:
+    return "" if column.part is None else f"{column.part.unit}s of dates"
 
 
 def _look(dataset: Dataset, index: int) -> Seen:
