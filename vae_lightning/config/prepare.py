@@ -20,6 +20,7 @@ from vae_lightning.data.checks import check_batch_size, check_support
 from vae_lightning.data.choices import by_column, describe_choices, tabulate_choices
 from vae_lightning.data.conditions import Conditions
 from vae_lightning.data.dataset import Dataset
+from vae_lightning.data.dates import join_values
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.preprocess.choice import fit_scaling
 from vae_lightning.data.scaled import scale_rows
@@ -126,7 +127,7 @@ def _describe(dataset: Dataset, scaling: Scaling, reason: str) -> None:
     log.info(f"Data: {dataset.name}, {len(dataset.columns):,} columns, {sizes} rows (train / validation / test).")
     log.info(f"Preprocessing: {scaling.words}, {reason}.")
     if dataset.has_holes:
-        holes = sum(int(np.isnan(part.x).sum()) for part in dataset.parts)
+        holes = sum(int(np.isnan(join_values(part.x, dataset.columns)).sum()) for part in dataset.parts)
         log.info(
             f"{count(holes, 'cell')} are empty: they count for nothing in the loss, and the encoder is told which."
         )

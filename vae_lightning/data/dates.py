@@ -216,7 +216,7 @@ def _give(numbers: np.ndarray, column: Column) -> np.ndarray:
     """The milliseconds that a part's numbers come to."""
     assert column.part is not None
     unit = column.part.unit
-    if unit == "second":
+    if unit == "second" and column.dtype == "float64":  # thousandths are all that is left to round to
         return np.rint(numbers * SIZES[unit]).clip(0, WITHIN[unit] * SIZES[unit] - 1)
     numbers = np.rint(numbers)
     if column.levels is not None:

@@ -186,7 +186,7 @@ def _as_asked(seen: Seen, preprocess: str | None, name: str) -> Choice:
     if column.levels is not None and not (takes_levels or (name == "bernoulli" and levels <= 2)):
         raise ConfigError(
             f"likelihood.columns: the column {column.name!r} holds {count(levels, 'text')}, which {name} cannot take.",
-            [Setting(f"likelihood.columns.{column.name}", "categorical")],
+            [Setting("likelihood.columns", {column.name: "categorical"})],
         )
     if takes_levels and column.levels is None:
         return Choice(column, node, _places(known), "numbers as levels", "as asked for")
@@ -197,7 +197,7 @@ def _as_asked(seen: Seen, preprocess: str | None, name: str) -> Choice:
         raise ConfigError(
             f"likelihood.columns: {name} takes {support.words}, and the column {column.name!r} holds values from "
             f"{known.min():.6g} to {known.max():.6g} that are something else.",
-            [Setting(f"likelihood.columns.{column.name}", "gaussian", "takes all real numbers")],
+            [Setting("likelihood.columns", {column.name: "gaussian"}, "takes all real numbers")],
         )
     return Choice(column, node, scaling, support.noun, "as asked for")
 

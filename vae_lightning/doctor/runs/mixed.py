@@ -184,6 +184,6 @@ def _state_choices(
         says = f"The columns are of several kinds. {says} One family for all, {single.likelihood.name()}, costs "
         says += f"{single.baseline - fit.baseline:.2f} nats more."
     typed = " ".join(on_the_command_line(setting) for setting in (*command, Setting("likelihood", AUTO)))
-    another = on_the_command_line(Setting(f"likelihood.columns.{choices[0].column.name}", "FAMILY"))
+    another = on_the_command_line(Setting("likelihood.columns", {choices[0].column.name: "FAMILY"}))
     advice = f"python train.py data=table {typed} trains so; {another} takes another family for one column."
     return Finding("SUPPORT", True, says, advice, {"families": taken}, about="data")
