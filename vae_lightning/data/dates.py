@@ -145,10 +145,23 @@ def check_dates(wrong: np.ndarray, columns: Sequence[Column], text: Callable[[in
 
 def write_number(number: float, column: Column) -> str:
     """A number of a column in words: a month, a week or a day since 1970 as the date that it begins with."""
-    if column.part is None or column.part.unit in WITHIN:
-        return f"{number:.6g}"
-    start = _start(column.part.unit, np.array([number])) + column.part.shift
-    return str(start.astype("datetime64[ms]").astype("datetime64[D]")[0])
+    start = find_starts(np.array([number]), column)
+    return f"{number:.6g}" if start is None else str(np.floor(start).astype("datetime64[D]")[0])
+
+
+def find_starts(numbers: np.ndarray, column: Column) -> np.ndarray | None:
+    """Days since 1970 at which months, weeks or days since 1970 begin; None where the column counts nothing of these.
+
+    Args:
+        numbers: of the column; NaN where a cell is empty.
+        column: of the model.
+    """
+    part = column.part
+    if part is None or part.unit in WITHIN:
+        return None
+    is_empty = np.isnan(numbers)
+    start = _start(part.unit, np.rint(np.where(is_empty, 0.0, numbers))) + part.shift
+    return np.where(is_empty, np.nan, start / DAY)
 
 
 def _describe(parts: Sequence[Column]) -> str:
