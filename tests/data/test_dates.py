@@ -111,7 +111,7 @@ def test_numbers_beyond_what_there_is_are_the_nearest() -> None:
     columns, _ = split(np.datetime64("2020-01-01T00:00:00") + np.arange(ROWS) * 70_001)
     far = np.array([[2600.0, 99, 99, 99, 99], [2600.4, -9, -9, -9, -9], [1e9, 0, 0, 0, 0]])
     dates = from_matrix(far, columns)["when"]
-    assert [str(one) for one in dates[:2]] == ["2019-11-03 23:59:59.999000", "2019-10-28 00:00:00"]
+    assert [str(one) for one in dates[:2]] == ["2019-11-03 23:59:59", "2019-10-28 00:00:00"]
     assert dates.dt.year[2] > 2200
 
 

@@ -69,8 +69,8 @@ def impute(
 
     RUN is a run directory, DATA a file (CSV, TSV, Parquet, Feather, NPY, NPZ) or - for CSV from a pipe; settings
     such as data.missing=[-999] say how a text is written, and which words mean an empty cell. The file of
-    --uncertainty has the model's columns (of dates their parts) and is empty where a cell was observed; of a category
-    it holds the probability that it is another.
+    --uncertainty has the model's columns and is empty where a cell was observed; of a date it holds days, of a category
+    the probability that it is another.
 
     Exit status: 0, or 2 with one line that says why.
     """

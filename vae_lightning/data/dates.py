@@ -82,7 +82,7 @@ def split_values(rows: np.ndarray, columns: Sequence[Column]) -> tuple[np.ndarra
     """
     split = np.empty((len(rows), len(columns)), dtype=rows.dtype)
     wrong = np.zeros(rows.shape, dtype=bool)
-    for index, places in enumerate(_places(columns)):
+    for index, places in enumerate(find_places(columns)):
         part = columns[places[0]].part
         if part is None:
             split[:, places[0]] = rows[:, index]
@@ -108,7 +108,7 @@ def join_values(values: np.ndarray, columns: Sequence[Column]) -> np.ndarray:
         columns: of the model.
     """
     rows = np.empty((len(values), len(join_columns(columns))), dtype=np.float64)
-    for index, places in enumerate(_places(columns)):
+    for index, places in enumerate(find_places(columns)):
         part = columns[places[0]].part
         if part is None:
             rows[:, index] = values[:, places[0]]
@@ -132,7 +132,7 @@ def check_dates(wrong: np.ndarray, columns: Sequence[Column], text: Callable[[in
     Raises:
         DataError: where there are any.
     """
-    for index, places in enumerate(_places(columns)):
+    for index, places in enumerate(find_places(columns)):
         if wrong[:, index].any():
             some = [columns[place] for place in places]
             row = int(wrong[:, index].argmax())
@@ -177,8 +177,8 @@ def _describe(parts: Sequence[Column]) -> str:
     return " ".join([*kinds, *([f"with {' and '.join(same)}"] if same else [])])
 
 
-def _places(columns: Sequence[Column]) -> list[list[int]]:
-    """Where the model's columns of each of the user's stand."""
+def find_places(columns: Sequence[Column]) -> list[list[int]]:
+    """Where the model's columns of each of the user's stand, in the order of :func:`join_columns`."""
     places: dict[str, list[int]] = {}
     for index, column in enumerate(columns):
         places.setdefault(column.source, []).append(index)
