@@ -127,7 +127,7 @@ def test_the_run_is_examined_and_compared(run: Run, tmp_path: Path) -> None:
     assert "recorded and computed again" in " ".join(call("doctor", run.run_dir).output.split())
     found = tmp_path / "found.json"
     assert call("compare", run.run_dir, "-o", found).exit_code == 0
-    assert set(json.loads(found.read_text())["synthetic"]["columns"]) == {"price", "when", "since"}
+    assert set(json.loads(found.read_text())["tables"]["synthetic"]["columns"]) == {"price", "when", "since"}
 
 
 def test_a_family_of_its_own_keeps_dates_whole(train: Train, words: list[str], tmp_path: Path) -> None:
