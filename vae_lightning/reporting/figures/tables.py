@@ -73,9 +73,10 @@ def _draw_marginal(axes: "Axes", real: np.ndarray, drawn: np.ndarray, column: Co
 
 def _write_dates(axes: "Axes") -> None:
     """Days since 1970, which is how matplotlib counts, as dates."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.dates import MONTHLY, AutoDateLocator, ConciseDateFormatter
 
     locator = AutoDateLocator(minticks=2, maxticks=4)
+    locator.intervald[MONTHLY] = [1, 2, 3, 4, 6, 12]  # two years are too few for years, too many for half-years
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
