@@ -35,6 +35,7 @@ TYPED = {
     "laplace": ["likelihood.scale=optimal", "prior=mixture", "prior.num_components=3"],
 }
 OWN_PARAMETERS = {"negative_binomial": 3.0, "gamma": 3.0, "log_normal": -1.0, "zero_inflated": 3.0, "student_t": -2.0}
+OWN_PARAMETERS |= {"beta": 3.0, "discretized_logistic": -3.0}
 """Of families whose noise at their first values would leave a hidden variable little to say."""
 CASES = [name for name in Likelihood.families() if name not in EVERYWHERE]
 SHORT = ["trainer.max_epochs=40", "scheduler.epochs=40", "optimizer.lr=0.02"]
@@ -60,11 +61,15 @@ def rows_of(case: str) -> pd.DataFrame:
         parameter.data.fill_(OWN_PARAMETERS.get(case, 0.0))
     support = likelihood.supports[0]
     # Real numbers are told their location, categories the logit of the first of them, all others a logarithm.
-    strength = 5.0 if support == REAL or support.levels or case == "ordinal" else 1.0
+    strength = 5.0 if support == REAL or support.levels else 1.0
+    # With three levels 30 test rows must tell the model from independent columns.
+    strength = 10.0 if case == "ordinal" else strength
     slope = strength * torch.tensor([1.0, -0.8, 0.6, -0.5, 0.4])
     raw = torch.full((300, likelihood.raw_size), -2.0 if case == "zero_inflated" else 0.0)  # few zeros but its own
     step = likelihood.raw_size // 5 if support.levels else 1
     raw[:, : 5 * step : step] = torch.linspace(0, 3, 5) + slope * torch.randn(300, 1)
+    if case == "discretized_logistic":
+        raw /= 4  # all of its range lies between -1 and 1
     values = likelihood(raw).sample().double().numpy()
     if support.is_probability:
         values = values.astype(np.int64)

@@ -103,6 +103,44 @@ def test_texts_are_no_numbers() -> None:
         choose(np.tile([0.0, 1.0, 2.0], 100), Column("c", "object", ("a", "b", "c")), c="gaussian")
 
 
+@pytest.mark.parametrize(
+    ("place_of", "family"), [(np.arange(9), "ordinal"), (np.array([4, 0, 7, 2, 8, 5, 1, 6, 3]), "categorical")], ids=str
+)
+def test_numbers_that_come_again_are_in_order_if_other_columns_follow_it(
+    draws: np.random.Generator, place_of: np.ndarray, family: str
+) -> None:
+    """Ages are levels in an order, numbers of regions are names: so says what else the rows hold, not the column."""
+    codes = draws.integers(0, 9, ROWS)
+    x = np.stack([codes, 0.5 * place_of[codes] + draws.normal(size=ROWS)], 1).astype(float)
+    columns = (Column("a", "int64"), Column("b", "float64"))
+    choices = infer_choices(Dataset("some", columns, *split_rows(Rows(x), 0.1, 0.1, 0)), {})
+    assert choices[0].family["name"] == family
+
+
+def test_columns_are_measured_alike_together_and_alone(draws: np.random.Generator) -> None:
+    """Neighbours that share a family but neither values nor number of rows do not change a choice or its figures."""
+    x = np.stack(
+        [
+            draws.integers(0, 9, ROWS) / 10,
+            draws.integers(0, 40, ROWS),
+            draws.poisson(draws.gamma(2.0, 30.0, ROWS)),
+            draws.lognormal(size=ROWS),
+            draws.normal(size=ROWS).round(1),
+            np.where(draws.random(ROWS) < 0.9, np.nan, draws.exponential(size=ROWS)),
+            np.where(draws.random(ROWS) < 0.5, 2.5, draws.normal(size=ROWS)),
+        ],
+        1,
+    )
+    columns = tuple(Column(f"c{index}", "float64") for index in range(x.shape[1]))
+    parts = split_rows(Rows(x), 0.1, 0.1, 0)
+    together = infer_choices(Dataset("some", columns, *parts), {})
+    for index, choice in enumerate(together):
+        alone = infer_choices(
+            Dataset("some", columns[index : index + 1], *(Rows(part.x[:, [index]]) for part in parts)), {}
+        )
+        assert (choice.why, choice.scaling) == (alone[0].why, alone[0].scaling)
+
+
 def test_columns_of_one_kind_share_a_block(draws: np.random.Generator) -> None:
     x = np.stack([draws.integers(0, 3, ROWS), draws.normal(size=ROWS), draws.integers(5, 8, ROWS)], 1).astype(float)
     columns = (Column("a", "object", ("x", "y", "z")), Column("b", "float64"), Column("c", "int64"))

@@ -20,6 +20,7 @@ C = 4
 
 
 OPTIONS: dict[str, list[dict[str, Any]]] = {"categorical": [{}, {"levels": 3}], "ordinal": [{}, {"levels": 2}]}
+OPTIONS["discretized_logistic"] = [{"levels": 17}, {"levels": 256}]
 """Numbers that change what a family is, beside its defaults."""
 
 

@@ -8,7 +8,7 @@ import torch
 from tests.likelihoods.families import rows_of
 from vae_lightning.errors import ConfigError
 from vae_lightning.likelihoods.categorical import Categorical
-from vae_lightning.likelihoods.support import categories
+from vae_lightning.likelihoods.codes import categories
 
 
 def test_agrees_with_scipy() -> None:

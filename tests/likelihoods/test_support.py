@@ -12,19 +12,20 @@ from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.errors import Setting
 from vae_lightning.likelihoods import support as module
 from vae_lightning.likelihoods.base import Likelihood
+from vae_lightning.likelihoods.codes import categories, grey_levels, ordinal
 from vae_lightning.likelihoods.support import (
     BINARY,
     COUNT,
     NONNEGATIVE,
     POSITIVE,
     REAL,
+    SHARE,
     UNIT,
     Support,
-    categories,
-    ordinal,
 )
 
-SUPPORTS = [*(value for value in vars(module).values() if isinstance(value, Support)), categories(4), ordinal(4)]
+SUPPORTS = [value for value in vars(module).values() if isinstance(value, Support)]
+SUPPORTS += [categories(4), ordinal(4), grey_levels(4)]
 VALUES = torch.tensor([-1e30, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 1e30, math.inf, -math.inf, math.nan])
 RANGES = [(0.0, 1.0, None), (0.0, 16.0, (0.0, 16.0)), (-3.0, 900.0, None), (0.0, 7.0, None)]
 
@@ -38,6 +39,8 @@ RANGES = [(0.0, 1.0, None), (0.0, 16.0, (0.0, 16.0)), (-3.0, 900.0, None), (0.0,
         (COUNT, [0.0, 1.0, 2.0, 1e30]),
         (categories(2), [0.0, 1.0]),
         (ordinal(3), [0.0, 1.0, 2.0]),
+        (grey_levels(3), [0.0, 1.0, 2.0]),
+        (SHARE, [0.5]),
         (POSITIVE, [0.5, 1.0, 2.0, 1e30]),
         (NONNEGATIVE, [0.0, 0.5, 1.0, 2.0, 1e30]),
     ],
@@ -85,6 +88,11 @@ def test_features_of_legal_values_are_finite_and_tell_values_apart(support: Supp
         (REAL, scipy.stats.logistic(0, 1).pdf),
         (UNIT, scipy.stats.beta(2, 5).pdf),
         (UNIT, scipy.stats.uniform().pdf),
+        (SHARE, scipy.stats.beta(0.5, 0.5).pdf),
+        (SHARE, scipy.stats.beta(2, 5).pdf),
+        (SHARE, scipy.stats.beta(0.6, 3e5).pdf),
+        (SHARE, scipy.stats.beta(4e4, 0.5).pdf),
+        (SHARE, scipy.stats.beta(3e5, 3e5).pdf),
         (POSITIVE, scipy.stats.lognorm(2.0, scale=1e-3).pdf),
         (POSITIVE, scipy.stats.lognorm(1e-3, scale=1e5).pdf),
         (POSITIVE, scipy.stats.gamma(0.3, scale=1e4).pdf),

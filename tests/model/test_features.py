@@ -6,7 +6,8 @@ import torch
 
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.store import RowsInMemory
-from vae_lightning.likelihoods.support import COUNT, REAL, categories
+from vae_lightning.likelihoods.codes import categories
+from vae_lightning.likelihoods.support import COUNT, REAL
 from vae_lightning.model.features import MAX_ONE_HOT, Features
 
 SUPPORTS = (categories(3), REAL, categories(MAX_ONE_HOT + 1), COUNT, categories(2), categories(100))

@@ -4,16 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from vae_lightning.data.columns import Column
 from vae_lightning.data.wording import shorten
 from vae_lightning.likelihoods.base import Likelihood
 
 Node = Mapping[str, Any]
 """The name and the options of a family or a scaling."""
-OWN = ("known", "shared")
-"""Options that hold an entry for each column of a block."""
+OWN = ("known", "shared", "levels")
+"""Options that may hold a list, with an entry for each column of a block."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +46,17 @@ def by_column(choices: Sequence[Choice], what: str) -> dict[str, Any]:
 def join_blocks(nodes: Sequence[Node]) -> list[dict[str, Any]]:
     """One block for all columns whose nodes differ in nothing but what each has of its own.
 
-    >>> join_blocks([{"name": "gaussian"}, {"name": "places", "known": [[1.0, 5.0]]}, {"name": "gaussian"}])
-    [{'name': 'gaussian', 'columns': [0, 2]}, {'name': 'places', 'known': [[1.0, 5.0]], 'columns': [1]}]
+    >>> join_blocks([{"name": "ordinal", "levels": [4]}, {"name": "gaussian"}, {"name": "ordinal", "levels": [9]}])
+    [{'name': 'ordinal', 'levels': [4, 9], 'columns': [0, 2]}, {'name': 'gaussian', 'columns': [1]}]
     """
     blocks: dict[str, dict[str, Any]] = {}
     for index, node in enumerate(nodes):
-        # Columns with as many known values share a block.
-        key = repr([(name, np.shape(value) if name in OWN else value) for name, value in sorted(node.items())])
-        if key not in blocks:
-            blocks[key] = {name: [] if name in OWN else value for name, value in node.items()} | {"columns": []}
-        for name in OWN:
-            blocks[key].get(name, []).extend(node.get(name, []))
-        blocks[key]["columns"].append(index)
+        own = {name: value for name, value in node.items() if name in OWN and isinstance(value, list)}
+        key = repr(sorted((name, name in own or value) for name, value in node.items()))
+        block = blocks.setdefault(key, {**node, **{name: [] for name in own}, "columns": []})
+        for name, value in own.items():
+            block[name].extend(value)
+        block["columns"].append(index)
     return list(blocks.values())
 
 

@@ -86,7 +86,8 @@ def _measure(trials: Sequence[Trial]) -> np.ndarray:
     is_legal = torch.ones(len(trials), dtype=torch.bool)
     for part in (u_train, u_valid):
         assert part.mask is not None
-        is_legal &= (likelihood.supports[0].contains(part.x) | ~part.mask).all(0)
+        contained = [one.contains(x) for one, x in zip(likelihood.supports, part.x.unbind(1), strict=True)]
+        is_legal &= (torch.stack(contained, 1) | ~part.mask).all(0)
     assert u_valid.mask is not None
     loss = -torch.where(u_valid.mask, log_prob, 0.0).sum(0) / u_valid.mask.sum(0)
     return torch.where(is_legal & loss.isfinite(), loss, torch.inf).numpy()

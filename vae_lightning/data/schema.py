@@ -16,18 +16,21 @@ from vae_lightning.data.choices import Choice, Node
 from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset
 from vae_lightning.data.held_out import Trial, build, held_out_losses
+from vae_lightning.data.order import are_in_order
 from vae_lightning.data.wording import count, shorten
 from vae_lightning.errors import ConfigError, Setting, did_you_mean
 from vae_lightning.likelihoods.base import Likelihood
 
 Candidate = tuple[Node, Node]
 """A family and a scaling."""
-MOST_PLACES = 256
-"""Most different numbers that become categories; texts have no such limit."""
+MOST_PLACES, MOST_NAMES = 512, 256
+"""Most different numbers that become levels in an order, and categories; texts have no such limit."""
 FEWEST_A_PLACE = 4.0
 """Rows that there must be for each of them, on average."""
 SHARE = 0.05
 """Of the rows: a value that so many share has a probability of its own."""
+FEW_PLACES = 4
+"""Most different numbers that are categories whatever their order says."""
 MANY = 100
 """Different whole numbers above which they may as well be real."""
 MOST_COUNT = 1_000
@@ -46,12 +49,20 @@ class Seen:
         known: the different values of all rows, rising.
         x: the values of training and validation rows, float64, without empty cells.
         decimals: to how many decimals they are given; None for all that a float64 has, and for dates.
+        in_order: whether other columns follow the order of its numbers, where these come again and again.
     """
 
     column: Column
     known: np.ndarray
     x: np.ndarray
     decimals: int | None
+    in_order: bool = False
+
+    @property
+    def comes_again(self) -> bool:
+        """Whether it holds numbers so few that each comes again and again."""
+        few = min(MOST_PLACES, len(self.x) / FEWEST_A_PLACE)
+        return self.column.levels is None and self.decimals is not None and len(self.known) <= few
 
 
 def infer_choices(dataset: Dataset, asked: Mapping[str, str], preprocess: str | None = None) -> list[Choice]:
@@ -72,19 +83,17 @@ def infer_choices(dataset: Dataset, asked: Mapping[str, str], preprocess: str | 
                 f"likelihood.columns: there is no column {pattern!r} in {dataset.name}. "
                 f"{did_you_mean(pattern, names) or f'Its columns are {shorten(names, 10)}.'}"
             )
-    seen = [_look(dataset, index) for index in range(len(dataset.columns))]
+    seen = _mind_order([_look(dataset, index) for index in range(len(names))], dataset)
     families = [next((asked[key] for key in asked if fnmatch.fnmatch(name, key)), None) for name in names]
     chosen = [
         _known_at_once(one) if family is None else _as_asked(one, preprocess, family)
         for one, family in zip(seen, families, strict=True)
     ]
-    open_ = [index for index, choice in enumerate(chosen) if choice is None]
-    for index, choice in zip(open_, _measure([seen[index] for index in open_], preprocess), strict=True):
-        chosen[index] = choice
+    measured = iter(_measure([one for one, choice in zip(seen, chosen, strict=True) if choice is None], preprocess))
+    found = [choice or next(measured) for choice in chosen]
     return [
         replace(choice, decimals=one.decimals, kind=_date_unit(one.column) or choice.kind)
-        for choice, one in zip(chosen, seen, strict=True)
-        if choice
+        for choice, one in zip(found, seen, strict=True)
     ]
 
 
@@ -98,6 +107,16 @@ def _look(dataset: Dataset, index: int) -> Seen:
     x = np.concatenate([train, valid])
     known = np.unique(np.concatenate([x, test]))
     return Seen(column, known, x, None if column.is_date else find_decimals(known))
+
+
+def _mind_order(columns: list[Seen], dataset: Dataset) -> list[Seen]:
+    """The columns, those marked whose numbers come again and again and are no levels in an order."""
+    asked = [index for index, one in enumerate(columns) if one.comes_again and len(one.known) > FEW_PLACES]
+    if asked:
+        x = np.concatenate([dataset.train.x, dataset.valid.x])
+        for index, in_order in zip(asked, are_in_order(x, asked), strict=True):
+            columns[index] = replace(columns[index], in_order=in_order)
+    return columns
 
 
 def _observed(x: np.ndarray) -> np.ndarray:
@@ -149,7 +168,7 @@ def _measure(columns: Sequence[Seen], preprocess: str | None) -> list[Choice]:
 
 def _candidates(seen: Seen, preprocess: str | None) -> list[Candidate]:
     """What a column's values could be of, the simpler before the others."""
-    candidates = [] if seen.decimals is None else _repeated(seen.known, len(seen.x))
+    candidates = _repeated(seen)
     if seen.decimals == 0:
         candidates += _counts(seen.known)
     shared = _find_shared(seen.x)
@@ -181,8 +200,9 @@ def _as_asked(seen: Seen, preprocess: str | None, name: str) -> Choice:
     column, known = seen.column, seen.known
     Likelihood.named(name, f"likelihood.columns.{column.name}")
     levels = len(column.levels or known)
-    takes_levels = name in ("categorical", "ordinal")
-    node: Node = {"name": name, "levels": levels} if takes_levels else {"name": name}
+    nodes: dict[str, Node] = {"categorical": _categorical(levels), "ordinal": _ordinal(levels)}
+    takes_levels = name in nodes
+    node = nodes.get(name, {"name": name})
     if column.levels is not None and not (takes_levels or (name == "bernoulli" and levels <= 2)):
         raise ConfigError(
             f"likelihood.columns: the column {column.name!r} holds {count(levels, 'text')}, which {name} cannot take.",
@@ -206,14 +226,20 @@ def _categorical(levels: int) -> Node:
     return {"name": "categorical", "levels": levels}
 
 
+def _ordinal(levels: int) -> Node:
+    return {"name": "ordinal", "levels": [levels]}
+
+
 def _places(known: np.ndarray) -> Node:
     return {"name": "places", "known": [known.tolist()]}
 
 
-def _repeated(known: np.ndarray, num_rows: int) -> list[Candidate]:
-    """Numbers that come again and again, as categories."""
-    few = len(known) <= min(MOST_PLACES, num_rows / FEWEST_A_PLACE)
-    return [(_categorical(len(known)), _places(known))] if few else []
+def _repeated(seen: Seen) -> list[Candidate]:
+    """Numbers that come again and again, as levels in an order or as categories."""
+    size = len(seen.known)
+    if not seen.comes_again or (size > MOST_NAMES and not seen.in_order):
+        return []
+    return [(_ordinal(size) if seen.in_order else _categorical(size), _places(seen.known))]
 
 
 def _counts(known: np.ndarray) -> list[Candidate]:

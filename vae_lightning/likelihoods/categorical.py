@@ -6,8 +6,8 @@ from torch.distributions import Categorical as CategoricalDistribution
 
 from vae_lightning.errors import check_parameter, is_count
 from vae_lightning.likelihoods.base import Likelihood, Predictive
+from vae_lightning.likelihoods.codes import categories
 from vae_lightning.likelihoods.moments import RowBatches, cell_weights
-from vae_lightning.likelihoods.support import categories
 
 MAX_LEVELS = 10_000
 """A column has as many raw numbers as categories: with more, a row's output no longer fits beside its neighbours'."""

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from vae_lightning.errors import Setting
 from vae_lightning.likelihoods.grids import beside, codes, trapezoid, whole_numbers
@@ -16,8 +15,11 @@ SHARED = -16.0
 """Where a hurdle's shared value lies in model units: no normal score of any table comes near it."""
 TINY = torch.finfo(torch.float32).tiny
 """The least positive number that single precision holds with all its digits."""
-MAX_POINTS = 32
-"""Most numbers that tell categories of one column apart by distance."""
+
+
+def greatest_below_one(dtype: torch.dtype) -> float:
+    """The greatest number below 1 of a precision."""
+    return 1 - torch.finfo(dtype).eps / 2
 
 
 @dataclass(frozen=True)
@@ -249,6 +251,44 @@ class Positive(AsTheyAre):
 
 
 @dataclass(frozen=True)
+class Share(AsTheyAre):
+    """Numbers between 0 and 1, neither of them: from 1.2e-38 to the greatest that single precision tells from 1."""
+
+    words: str = "above 0 and below 1"
+    noun: str = "shares, neither 0 nor 1"
+    is_probability: bool = False
+    likelihood: str = "beta"
+    fill: float = 0.5
+    standardizes_features = True
+    taken = "numbers between 0 and 1"
+
+    def contains(self, x: Tensor) -> Tensor:
+        return (x >= TINY) & (x < 1)
+
+    def to_features(self, x: Tensor) -> Tensor:
+        """``log(x / (1 - x))``: towards both ends shares span orders of magnitude."""
+        inside = x.clamp(TINY, greatest_below_one(x.dtype))
+        return inside.log() - torch.log1p(-inside)
+
+    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
+        # In log(x / (1 - x)), where the mass falls as an exponential on either side of a bulk that is as wide as that
+        # of the beta distribution of this mean and spread: closest together at the mean, and as far as numbers go.
+        greatest = greatest_below_one(torch.float64)
+        mean, stddev = mean.double().clamp(TINY, greatest), stddev.double()
+        concentration = (mean * (1 - mean) / stddev.square() - 1).clamp_min(1e-3)
+        width = (1 / (mean * concentration) + 1 / ((1 - mean) * concentration)).sqrt().clamp(1e-6, 10) / 2
+        steps = torch.linspace(-1, 1, 4001, dtype=torch.float64, device=mean.device).view(-1, *(1,) * mean.ndim)
+        growth = torch.asinh(128 / width)
+        logit = mean.log() - torch.log1p(-mean) + width * torch.sinh(growth * steps)
+        nodes = torch.sigmoid(logit)
+        weights = nodes * torch.sigmoid(-logit) * width * growth * torch.cosh(growth * steps) / 2000
+        return nodes.clamp(TINY, greatest), weights
+
+    def alternatives(self, preprocess: str) -> list[Setting]:
+        return [Setting("likelihood", "continuous_bernoulli", "takes 0 and 1, too"), *super().alternatives(preprocess)]
+
+
+@dataclass(frozen=True)
 class Nonnegative(Positive):
     """Zero, which has a probability, and positive numbers, which have densities."""
 
@@ -269,41 +309,6 @@ class Nonnegative(Positive):
 
 
 @dataclass(frozen=True)
-class Codes(AsTheyAre, ABC):
-    """Places 0, 1, ..., k - 1 among k levels."""
-
-    taken = called = "codes"
-
-    @property
-    @abstractmethod
-    def num_codes(self) -> int:
-        """k."""
-
-    def contains(self, x: Tensor) -> Tensor:
-        return (x >= 0) & (x < self.num_codes) & (x == x.round())
-
-    def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
-        return codes(self.num_codes, mean)
-
-
-@dataclass(frozen=True)
-class Categories(Codes):
-    """Codes 0, 1, ..., k - 1 of k categories without an order; see :func:`categories`."""
-
-    is_probability: bool = True
-    likelihood: str = "categorical"
-
-    @property
-    def num_codes(self) -> int:
-        return self.levels
-
-    def to_points(self, x: Tensor) -> Tensor:
-        """One number for each category, 0 or 1; of many, some share one."""
-        size = min(self.levels, MAX_POINTS)
-        return one_hot(x.long() % size, size).flatten(-2).to(x.dtype)
-
-
-@dataclass(frozen=True)
 class SharedOrReal(Real):
     """Real numbers, one of which has a probability of its own: in model units it is `SHARED`."""
 
@@ -318,27 +323,6 @@ class SharedOrReal(Real):
 
     def grid(self, mean: Tensor, stddev: Tensor) -> tuple[Tensor, Tensor]:
         return beside(SHARED, *super().grid(mean, stddev))
-
-
-@dataclass(frozen=True)
-class Ordinal(Codes):
-    """Codes 0, 1, ..., k - 1 of k levels in an order; see :func:`ordinal`.
-
-    Attributes:
-        size: k.
-    """
-
-    is_probability: bool = True
-    likelihood: str = "ordinal"
-    size: int = 3
-    standardizes_features = True
-
-    @property
-    def num_codes(self) -> int:
-        return self.size
-
-    def to_features(self, x: Tensor) -> Tensor:
-        return x
 
 
 GAUSSIAN = Setting("likelihood", "gaussian", "takes all real numbers")
@@ -365,25 +349,8 @@ BINARY = Binary()
 COUNT = Count()
 HURDLE = SharedOrReal()
 POSITIVE = Positive()
+SHARE = Share()
 NONNEGATIVE = Nonnegative()
-
-
-def categories(levels: int) -> Categories:
-    """The support of a column of ``levels`` categories, by their codes.
-
-    >>> categories(3).words
-    'one of 3 categories, by its code from 0 to 2'
-    """
-    return Categories(f"one of {levels:,} categories, by its code from 0 to {levels - 1}", "categories", levels=levels)
-
-
-def ordinal(levels: int) -> Ordinal:
-    """The support of a column of ``levels`` levels in an order, by their codes.
-
-    >>> ordinal(5).words
-    'one of 5 levels, by its code from 0 to 4'
-    """
-    return Ordinal(f"one of {levels:,} levels, by its code from 0 to {levels - 1}", "levels", size=levels)
 
 
 SUPPORTS = (BINARY, COUNT, UNIT, REAL)

@@ -157,10 +157,14 @@ class VAE(nn.Module):
         weight = torch.zeros(self.posterior.raw_size, self.features.size).double()
         seen = self.features.feature_of_column[columns]
         weight[: self.latent_dim, seen] = variance[:, None] * (factors.loadings / factors.noise[:, None]).T
+        middle = factors.mean
+        if self.features.changed:  # numbers that the encoder sees centred and scaled
+            weight[: self.latent_dim, seen] *= self.features.scale[columns].double()
+            middle = (middle - self.features.mean[columns]) / self.features.scale[columns]
         if slopes is not None:
             weight[: self.latent_dim, -self.condition_size :] = -weight[: self.latent_dim, seen] @ slopes[columns]
         constants = self.posterior.raw_of(variance.sqrt())
-        constants[: self.latent_dim] -= weight[: self.latent_dim, seen] @ factors.mean
+        constants[: self.latent_dim] -= weight[: self.latent_dim, seen] @ middle.double()
         unit = torch.ones(self.posterior.raw_size).double()
         unit[: self.latent_dim] = variance.sqrt()
         self.linear_encoder.start(weight, unit)

@@ -15,13 +15,21 @@ def test_each_known_value_has_its_place_and_comes_back() -> None:
     assert torch.equal(places.inverse(u), x)
 
 
+def test_columns_may_know_different_numbers_of_values() -> None:
+    places = Places(2, [[1.0, 2.0, 5.0], [0.5, 0.75]])
+    u = places.transform(torch.tensor([[5.0, 0.5], [1.0, 0.75], [2.0, 5.0]]))
+    assert u.tolist() == [[2, 0], [0, 1], [1, -1]]
+    assert places.inverse(torch.tensor([[2.0, 2.0]])).tolist() == [[5.0, 0.75]]
+    assert places.options() == {"known": [[1.0, 2.0, 5.0], [0.5, 0.75]]}
+
+
 def test_an_unknown_value_has_none_and_a_hole_stays_one() -> None:
     u = Places(1, [[1.0, 2.0]]).transform(torch.tensor([[1.5], [torch.nan], [9.0], [-3.0]]))
     assert u[[0, 2, 3]].flatten().tolist() == [-1, -1, -1]
     assert u[1].isnan()
 
 
-@pytest.mark.parametrize("known", [[[1.0, 1.0]], [[2.0, 1.0]], [[]], [[1.0], [2.0]]], ids=str)
+@pytest.mark.parametrize("known", [[[1.0, 1.0]], [[2.0, 1.0]], [[]], [[1.0], [2.0]], []], ids=str)
 def test_values_that_do_not_rise_are_refused(known: list[list[float]]) -> None:
-    with pytest.raises(ConfigError, match="The 'known' parameter of Places must be 1 rows of as many values, rising"):
+    with pytest.raises(ConfigError, match="The 'known' parameter of Places must be a row of rising values for each"):
         Places(1, known)

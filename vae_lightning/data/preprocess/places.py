@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.errors import check_parameter
@@ -17,10 +16,10 @@ class Places(Scaling):
 
     Args:
         num_columns: C.
-        known: the values of each column, rising, C times K.
+        known: the values of each column, rising; C rows, K numbers in the longest.
 
     Raises:
-        ConfigError: when these are not C rows of as many values, rising.
+        ConfigError: when these are not a row of rising values for each column.
     """
 
     CHOOSABLE = False
@@ -29,19 +28,22 @@ class Places(Scaling):
 
     def __init__(self, num_columns: int, known: Sequence[Sequence[float]]) -> None:
         super().__init__(num_columns)
-        legal = len(known) == num_columns and len({len(row) for row in known}) == 1 and len(known[0]) > 0
+        legal = len(known) == num_columns and all(len(row) > 0 for row in known)
         legal = legal and all(bool((torch.tensor(list(row)).double().diff() > 0).all()) for row in known)
-        check_parameter("Places", "known", legal, f"{num_columns} rows of as many values, rising", known)
-        self.register_buffer("known", torch.tensor(known, dtype=torch.float64))
-        missing = (1 << (len(known[0]) - 1).bit_length()) - len(known[0])
-        self.register_buffer("_padded", pad(self.known, (0, missing), value=torch.inf), persistent=False)
+        check_parameter("Places", "known", legal, "a row of rising values for each column", known)
+        self.sizes = [len(row) for row in known]
+        size = 1 << (max(self.sizes) - 1).bit_length()
+        rows = [[*row, *[row[-1]] * (size - len(row))] for row in known]
+        self.register_buffer("known", torch.tensor(rows, dtype=torch.float64))
+        is_known = torch.arange(size) < torch.tensor(self.sizes).unsqueeze(-1)
+        self.register_buffer("_padded", self.known.where(is_known, torch.inf), persistent=False)
 
     def options(self) -> dict[str, object]:
-        return {"known": self.known.tolist()}
+        return {"known": self.known_values}
 
     @property
     def known_values(self) -> list[Sequence[float] | None]:
-        return [*self.known.tolist()]
+        return [row[:size] for row, size in zip(self.known.tolist(), self.sizes, strict=True)]
 
     @property
     def description(self) -> str:
@@ -50,7 +52,7 @@ class Places(Scaling):
     def transform(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:  # noqa: ARG002
         wide = x.to(torch.float64)
         # By bisection in as many steps as K has halvings, which any exporter can write down.
-        size = self._padded.shape[1]
+        size = self.known.shape[1]
         row = torch.arange(self.num_columns, device=x.device) * size
         flat, index = self._padded.flatten(), row.expand(x.shape)
         half = size // 2
@@ -61,11 +63,6 @@ class Places(Scaling):
         return torch.where(torch.isnan(wide), torch.nan, places).to(torch.float32)
 
     def inverse(self, u: Tensor) -> Tensor:
-        place = (
-            torch.where(torch.isnan(u), 0.0, u)
-            .round()
-            .clamp(0, self.known.shape[1] - 1)
-            .long()
-            .reshape(-1, self.num_columns)
-        )
-        return self.known.T.gather(0, place).reshape(u.shape)
+        last = torch.tensor(self.sizes, device=u.device) - 1
+        place = torch.where(torch.isnan(u), 0.0, u).round().clamp(min=0).minimum(last)
+        return self.known.T.gather(0, place.long().reshape(-1, self.num_columns)).reshape(u.shape)
