@@ -92,6 +92,8 @@ def hydra_value(value: Any) -> str:
         return str("null" if value is None else value).lower()
     if isinstance(value, list | tuple):
         return f"[{','.join(map(hydra_value, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{hydra_value(key)}: {hydra_value(item)}' for key, item in value.items())}}}"
     if not isinstance(value, str) or (PLAIN_VALUE.fullmatch(value) and value.lower() not in NAMES_OF_VALUES):
         return str(value)
     return hydra_text(value)
@@ -151,8 +153,21 @@ def quote_path(typed: str, sweeps: bool = False) -> str:
     return _in_quotes(typed)  # what stands in ${...} is filled in
 
 
+def _escape(key: str) -> str:
+    return re.sub(r"[\\()\[\]{}:=, ]", r"\\\g<0>", read_hydra_text(key))
+
+
 def quote_items(typed: str, is_readable: Callable[[str], bool], sweeps: bool = False) -> str:
-    """A value that Hydra cannot read, as texts: the items of a list, the values of a sweep, or the whole."""
+    r"""A value that Hydra cannot read, as texts: the items of a list, the values of a sweep, or the whole.
+
+    Of a mapping the keys, which Hydra knows no quotes for.
+
+    >>> print(quote_items("{age: gaussian, 'first visit (week)': poisson}", str.isalpha))
+    {age: gaussian,first\ visit\ \(week\): poisson}
+    """
+    if typed.startswith("{") and typed.endswith("}"):
+        pairs = [item.strip().rpartition(":") for item in ITEM.findall(typed[1:-1])]
+        return f"{{{','.join(f'{_escape(key.strip())}: {value.strip()}' for key, _, value in pairs)}}}"
     if typed.startswith("[") and typed.endswith("]"):
         return f"[{quote_items(typed[1:-1], is_readable, sweeps=True)}]"
     items = [item.strip() for item in ITEM.findall(typed)] if sweeps else [typed]

@@ -11,7 +11,7 @@ from tests.conftest import Run
 from vae_lightning.cli.main import main
 from vae_lightning.runs.report import page_of_run
 
-WORDS = "auto: categorical 3, gaussian 2, bernoulli 1 columns"
+WORDS = "auto: categorical 5, gaussian 1, bernoulli 1 columns"
 
 
 def call(*words: object) -> Result:
@@ -24,10 +24,12 @@ def test_info_names_the_families_and_what_each_column_was_taken_for(mixed_run: R
     assert "by_column" not in told
     assert WORDS in told
     assert "what each column was taken for" in told
-    for column, family in (("city", "categorical"), ("since", "gaussian"), ("member", "bernoulli")):
+    for column, family in (("city", "categorical"), ("since (weekday)", "categorical"), ("member", "bernoulli")):
         assert any(column in line and family in line for line in told.splitlines())
     found = json.loads(call("info", mixed_run.run_dir, "--json").output)
-    assert [choice[0] for choice in found["choices"]] == ["height", "city", "shop", "since", "member", "rooms"]
+    since = ["since (week)", "since (weekday)"]
+    assert [choice[0] for choice in found["choices"]] == ["height", "city", "shop", *since, "member", "rooms"]
+    assert found["columns"] == ["height", "city", "shop", "since", "member", "rooms"]
     assert found["likelihood options"] == {}
 
 

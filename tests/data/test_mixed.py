@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from vae_lightning.data.columns import Column
+from vae_lightning.data.dates import join_columns, join_values
 from vae_lightning.data.frames import from_matrix, to_matrix
 from vae_lightning.data.sources.table import Table
 from vae_lightning.errors import DataError
@@ -61,15 +62,19 @@ def test_what_is_read_is_what_was_written(
         "visits": "int64",
         "city": "object",
         "member": "bool",
-        "born": "datetime64[D]",
-        "seen": "datetime64[s]",
+        "born (week)": "int64",
+        "born (weekday)": "object",
+        "seen (hour)": "int64",
+        "seen (minute)": "int64",
+        "seen (second)": "int64",
         "code": "int64",
         "size": "object",
         "ok": "bool",
     }
     assert data.columns[2].levels == ("Bonn, am Rhein", "Oslo", "Rome")
     x = np.concatenate([data.train.x, data.valid.x, data.test.x])
-    assert np.isnan(x).sum() == frame.isna().sum().sum()
+    assert join_columns(data.columns)[4:6] == (Column("born", "datetime64[D]"), Column("seen", "datetime64[s]"))
+    assert np.isnan(join_values(x, data.columns)).sum() == frame.isna().sum().sum()
     # Whatever the order of the rows: the same rows.
     expected = to_matrix(frame, data.columns)
     order = [np.lexsort(np.nan_to_num(values, nan=-1e9).T) for values in (x, expected)]

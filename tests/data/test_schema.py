@@ -99,7 +99,7 @@ def test_what_cannot_be_is_told(asked: dict[str, str], says: str) -> None:
 
 
 def test_texts_are_no_numbers() -> None:
-    with pytest.raises(ConfigError, match=r"holds 3 texts, which gaussian cannot take.*likelihood\.columns\.c=categ"):
+    with pytest.raises(ConfigError, match=r"holds 3 texts, which gaussian cannot take.*likelihood\.columns={c: categ"):
         choose(np.tile([0.0, 1.0, 2.0], 100), Column("c", "object", ("a", "b", "c")), c="gaussian")
 
 

@@ -143,7 +143,7 @@ def open_rows(
     given = read_settings(settings)
     recorded = recorded_dialect(model.record, data)
     dialects = [replace(recorded, **given), Dialect(**given)]
-    return RowReader(data, model.input_columns, key, verbatim, dialects, keeps_texts)
+    return RowReader(data, model.table_columns, key, verbatim, dialects, keeps_texts)
 
 
 def read_settings(words: Sequence[str]) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def others(model: "VAEModel", rows: "pd.DataFrame", new: "pd.DataFrame") -> "pd.
     """
     import pandas as pd
 
-    names = {column.name for column in model.columns}
+    names = {column.source for column in model.columns}
     kept = rows[[name for name in rows.columns if name not in names]]
     twice = [name for name in kept.columns if name in new.columns]
     if twice:
@@ -193,7 +193,7 @@ def others(model: "VAEModel", rows: "pd.DataFrame", new: "pd.DataFrame") -> "pd.
 
 def count_empty(model: "VAEModel", rows: "pd.DataFrame") -> dict[str, int]:
     """How many cells of each of the model's columns are empty; columns without one are left out."""
-    names = [column.name for column in model.columns]
+    names = list(dict.fromkeys(column.source for column in model.columns))
     return {name: number for name, number in rows[names].isna().sum().items() if number}
 
 
@@ -223,7 +223,7 @@ def _note_unknown(model: "VAEModel", rows: "pd.DataFrame") -> None:
     source = model.record.get("data", {}).get("source") or {}
     drop = source.get("drop", [])
     left_out = {str(name) for name in (source.get("label"), *(drop if isinstance(drop, list) else [drop]))}
-    known = left_out | {column.name for column in model.input_columns}
+    known = left_out | {column.name for column in model.table_columns}
     unknown = [name for name in rows.columns if name not in known]
     if unknown:
         note(f"Passed through, as the model does not know them: {count(len(unknown), 'column')}, {shorten(unknown)}.")

@@ -139,6 +139,7 @@ def _compare_files(
     import numpy as np
 
     from vae_lightning.comparison.compare import compare, with_controls
+    from vae_lightning.data.dates import join_columns
     from vae_lightning.data.frames import from_matrix
     from vae_lightning.data.sources.table import Table
     from vae_lightning.runs.comparison import split_in_halves
@@ -151,7 +152,7 @@ def _compare_files(
     else:
         dataset = Table(train, valid_path=real, test_path=synthetic, **given).load_mixed()
         known = dataset.valid.x
-    floats = [np.dtype(np.float64)] * len(dataset.columns)
+    floats = [np.dtype(np.float64)] * len(join_columns(dataset.columns))
     half, second = split_in_halves(known, seed)
     parts = [half, second, dataset.test.x, *([] if train is None else [dataset.train.x])]
     held, other, made, *fitted = (from_matrix(part, dataset.columns, dtypes=floats) for part in parts)

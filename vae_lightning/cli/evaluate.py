@@ -74,7 +74,7 @@ def _on_file(model: "VAEModel", data: str, key: str | None, settings: tuple[str,
     from vae_lightning.errors import DataError, UserError
 
     batches = model.batches(open_rows(model, data, key, settings))
-    names, empty, are_there = [column.name for column in model.columns], Counter[str](), False
+    names, empty, are_there = [column.source for column in model.columns], Counter[str](), False
     for batch in batches:
         are_there = True
         if batch.mask is not None:

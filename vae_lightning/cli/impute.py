@@ -69,14 +69,15 @@ def impute(
 
     RUN is a run directory, DATA a file (CSV, TSV, Parquet, Feather, NPY, NPZ) or - for CSV from a pipe; settings
     such as data.missing=[-999] say how a text is written, and which words mean an empty cell. The file of
-    --uncertainty has the model's columns and is empty where a cell was observed; of a category it holds the
-    probability that it is another.
+    --uncertainty has the model's columns and is empty where a cell was observed; of a date it holds days, of a category
+    the probability that it is another.
 
     Exit status: 0, or 2 with one line that says why.
     """
     with one_line_errors():
         import pandas as pd
 
+        from vae_lightning.data.dates import join_columns
         from vae_lightning.data.files.dialect import is_text
         from vae_lightning.data.files.writing import RowWriter
         from vae_lightning.data.seeds import stream_seed
@@ -85,7 +86,8 @@ def impute(
         if spread is not None and spread in (output, data):
             raise DataError(f"--uncertainty names '{spread}', which is a file of its own already: name another.")
         reader = open_rows(model, data, key, settings, is_text(output), is_text(data) and is_text(output))
-        names, holes, cells, done = [column.name for column in model.columns], Counter[str](), 0, 0
+        columns = join_columns(model.columns)
+        names, holes, cells, done = [column.name for column in columns], Counter[str](), 0, 0
 
         def fill(rows: "pd.DataFrame") -> "pd.DataFrame":
             nonlocal cells, done
@@ -99,7 +101,7 @@ def impute(
             cells, done = cells + empty.size, done + len(rows)
             if writer is not None:
                 writer.write(spreads)
-            tables = [_as_written(reader, rows, table, model.columns) for table in (found if draws else [found])]
+            tables = [_as_written(reader, rows, table, columns) for table in (found if draws else [found])]
             if draws is None:
                 return tables[0]
             numbered = [table.assign(**{NUMBER: i})[[NUMBER, *table]] for i, table in enumerate(tables, 1)]

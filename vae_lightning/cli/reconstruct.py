@@ -48,7 +48,7 @@ def reconstruct(run: Path, data: str, output: str, mean: bool, key: str | None, 
         from vae_lightning.data.frames import cast_values
 
         model = load_model(run)
-        trained = {column.name: column.dtype.replace("float32", "float64") for column in model.columns}
+        trained = {column.name: column.dtype.replace("float32", "float64") for column in model.table_columns}
 
         def again(rows: "pd.DataFrame") -> "pd.DataFrame":
             means = model.reconstruct(rows, mean=True)

@@ -20,6 +20,7 @@ from vae_lightning.data.checks import check_batch_size, check_support
 from vae_lightning.data.choices import by_column, describe_choices, tabulate_choices
 from vae_lightning.data.conditions import Conditions
 from vae_lightning.data.dataset import Dataset
+from vae_lightning.data.dates import join_values
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.preprocess.choice import fit_scaling
 from vae_lightning.data.scaled import scale_rows
@@ -61,7 +62,10 @@ def load_dataset(settings: Settings) -> Dataset:
     if not settings.source:
         raise ConfigError("data names no source of rows.", [Setting("data", "NAME")])
     source: Source = call(source_class(settings.source), "data", **source_arguments(settings.source))
-    return source.load_mixed() if settings.is_mixed else source.load()
+    if not settings.is_mixed:
+        return source.load()
+    # Whoever names a family for dates as they are wants them as they are.
+    return source.load_mixed(whole=settings.likelihood["columns"] or ())
 
 
 def prepare(settings: Settings, dataset: Dataset) -> Prepared:
@@ -123,7 +127,7 @@ def _describe(dataset: Dataset, scaling: Scaling, reason: str) -> None:
     log.info(f"Data: {dataset.name}, {len(dataset.columns):,} columns, {sizes} rows (train / validation / test).")
     log.info(f"Preprocessing: {scaling.words}, {reason}.")
     if dataset.has_holes:
-        holes = sum(int(np.isnan(part.x).sum()) for part in dataset.parts)
+        holes = sum(int(np.isnan(join_values(part.x, dataset.columns)).sum()) for part in dataset.parts)
         log.info(
             f"{count(holes, 'cell')} are empty: they count for nothing in the loss, and the encoder is told which."
         )

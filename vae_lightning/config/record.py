@@ -74,7 +74,8 @@ def recorded_dataset(record: Mapping[str, Any], names: Sequence[str]) -> Dataset
         )
     check_arguments(arguments, family, "data")
     source: Source = call(family, "data", **arguments)
-    dataset = source.load_mixed() if BLOCKS in record.get("preprocess", {}) else source.load()
+    # Names of the columns of days that a model has had before dates were split, or was told to have.
+    dataset = source.load_mixed(whole=names) if BLOCKS in record.get("preprocess", {}) else source.load()
     found = ([column.name for column in dataset.columns], dataset.fingerprint)
     if found != (list(names), record["data"]["fingerprint"]):
         raise DataError(

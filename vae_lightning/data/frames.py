@@ -8,6 +8,7 @@ import pandas as pd
 from torch import Tensor
 
 from vae_lightning.data.columns import Column
+from vae_lightning.data.dates import check_dates, join_columns, join_values, split_values
 from vae_lightning.data.faults import check_not_masked
 from vae_lightning.data.files.numbers import FALSE, SECONDS, TRUE, as_numbers, as_texts, to_codes, to_days
 from vae_lightning.data.wording import count, shorten
@@ -24,7 +25,7 @@ def to_matrix(
     """The values of the model's columns, float64, shape (N, C), NaN where a cell is empty.
 
     A frame's columns are found by name, so their order does not matter and others may be present. An array of numbers
-    holds of a column of texts the places among its levels.
+    holds of a column of texts the places among its levels, and of a column of dates that is split its parts.
 
     Args:
         rows: (N, C).
@@ -35,24 +36,27 @@ def to_matrix(
     Raises:
         DataError: when columns are missing, hold what is no number, date or known level, or hold infinite values.
     """
-    names = [column.name for column in columns]
-    if not isinstance(rows, pd.DataFrame) and any(column.levels for column in columns):
+    table = join_columns(columns)
+    names = [column.name for column in table]
+    if not isinstance(rows, pd.DataFrame) and not all(column.is_number for column in table):
         array = np.asarray(rows)
         if array.dtype.kind in "OUS" and array.ndim == 2 and array.shape[1] == len(names):
             rows = pd.DataFrame(array, columns=names)
     if isinstance(rows, pd.DataFrame):
         rows = rows.set_axis(rows.columns.map(str), axis=1)
         _check_present(rows, names, noun)
-        values = _frame_values(rows[names], columns)
+        given, place = rows[names], row_namer(rows)
+        values, unknown = split_values(_frame_values(given, table), columns)
+        check_dates(unknown, columns, lambda row, name: f"{str(given[name].iloc[row])[:60]!r} in {place(row)}")
     else:
-        values = _array_values(rows, len(names), noun)
+        values = _array_values(rows, len(columns), noun)
     bad = np.isinf(values) if holes else ~np.isfinite(values)
     if bad.any():
         row, column = np.argwhere(bad)[0]
         kind = "infinite" if holes else "missing or infinite"
         raise DataError(
             f"{bad.sum():,} of {values.size:,} values are {kind}, the first in "
-            f"{row_namer(rows)(int(row))}, column {names[column]!r}. Drop those rows or fill them first."
+            f"{row_namer(rows)(int(row))}, column {columns[column].source!r}. Drop those rows or fill them first."
         )
     return values
 
@@ -160,9 +164,10 @@ def wrap_like(rows: Data, values: Tensor, names: Sequence[str]) -> Data:
 
 def cast_values(values: np.ndarray, dtype: Any) -> Any:
     """Give a column its dtype back: whole numbers are rounded into its range, truth values cut at one half."""
-    nullable = isinstance(dtype, pd.api.extensions.ExtensionDtype)
+    zone = getattr(dtype, "tz", None)
+    nullable = zone is None and isinstance(dtype, pd.api.extensions.ExtensionDtype)
     # Categories, texts and the like are no numbers to come back to.
-    target = getattr(dtype, "numpy_dtype", np.dtype(object)) if nullable else np.dtype(dtype)
+    target = getattr(dtype, "numpy_dtype", np.dtype(object)) if nullable else np.dtype(dtype if zone is None else "M8")
     if target.kind in "iu":
         limits = np.iinfo(target)
         # The largest whole number of 64 bits has no float64 of its own, and the next one would overflow.
@@ -172,11 +177,12 @@ def cast_values(values: np.ndarray, dtype: Any) -> Any:
         values = values > 0.5
     elif target.kind == "M":
         is_day = target == np.dtype("datetime64[D]")
-        return (
+        dates = (
             pd.to_datetime(np.rint(values), unit="D")
             if is_day
             else pd.to_datetime(np.rint(values * SECONDS * 1000), unit="ms")
         )
+        return dates if zone is None else dates.tz_localize("UTC").tz_convert(zone)
     elif target.kind != "f":
         return values  # numbers that were given as text stay numbers
     values = values.astype(target)
@@ -192,8 +198,9 @@ def from_matrix(
         values: data units; NaN is an empty cell.
         columns: of the model.
         index: of the frame.
-        dtypes: instead of the columns' own.
+        dtypes: instead of those of the frame's columns.
     """
+    values, columns = join_values(values, columns), join_columns(columns)
     dtypes = [column.dtype for column in columns] if dtypes is None else dtypes
     data = {
         column.name: _uncode(values[:, i], column.levels) if column.levels else cast_values(values[:, i], dtypes[i])
@@ -217,9 +224,17 @@ def fill_holes(rows: Data, values: np.ndarray, columns: Sequence[Column], fracti
         columns: of the model.
         fractions: also in columns of whole numbers and truth values.
     """
+    if not isinstance(rows, pd.DataFrame) and np.asarray(rows).dtype.kind in "fiub":
+        table, wanted = columns, values  # the model's own numbers
+    else:
+        table, wanted = join_columns(columns), join_values(values, columns)
+    return _fill_holes(rows, wanted, table, fractions)
+
+
+def _fill_holes(rows: Data, values: np.ndarray, columns: Sequence[Column], fractions: bool) -> Data:
     if not isinstance(rows, pd.DataFrame):
         frame = pd.DataFrame(np.asarray(rows), columns=[column.name for column in columns])
-        return fill_holes(frame, values, columns, fractions).to_numpy(dtype=np.asarray(rows).dtype)
+        return _fill_holes(frame, values, columns, fractions).to_numpy(dtype=np.asarray(rows).dtype)
     labels = {str(label): label for label in rows.columns}  # numbers, where the frame calls its columns so
     filled = {}
     for column, wanted in zip(columns, values.T, strict=True):
@@ -236,7 +251,7 @@ def fill_holes(rows: Data, values: np.ndarray, columns: Sequence[Column], fracti
 def _as_given(series: pd.Series, values: np.ndarray, column: Column, fractions: bool) -> Any:
     """Numbers (N,) of a column as the other cells of ``series`` hold them."""
     observed = series.dropna()
-    if column.levels is not None:
+    if column.levels is not None and series.dtype.kind not in "fiub":
         given = series.cat.categories if isinstance(series.dtype, pd.CategoricalDtype) else observed.unique()
         known = dict(zip(as_texts(pd.Series(given)), given, strict=True))
         return [known.get(text, text) for text in _uncode(values, column.levels)]

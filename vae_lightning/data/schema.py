@@ -90,7 +90,15 @@ def infer_choices(dataset: Dataset, asked: Mapping[str, str], preprocess: str | 
         for one, family in zip(seen, families, strict=True)
     ]
     measured = iter(_measure([one for one, choice in zip(seen, chosen, strict=True) if choice is None], preprocess))
-    return [replace(choice or next(measured), decimals=one.decimals) for choice, one in zip(chosen, seen, strict=True)]
+    found = [choice or next(measured) for choice in chosen]
+    return [
+        replace(choice, decimals=one.decimals, kind=_date_unit(one.column) or choice.kind)
+        for choice, one in zip(found, seen, strict=True)
+    ]
+
+
+def _date_unit(column: Column) -> str:
+    return "" if column.part is None else f"{column.part.unit}s of dates"
 
 
 def _look(dataset: Dataset, index: int) -> Seen:
@@ -198,7 +206,7 @@ def _as_asked(seen: Seen, preprocess: str | None, name: str) -> Choice:
     if column.levels is not None and not (takes_levels or (name == "bernoulli" and levels <= 2)):
         raise ConfigError(
             f"likelihood.columns: the column {column.name!r} holds {count(levels, 'text')}, which {name} cannot take.",
-            [Setting(f"likelihood.columns.{column.name}", "categorical")],
+            [Setting("likelihood.columns", {column.name: "categorical"})],
         )
     if takes_levels and column.levels is None:
         return Choice(column, node, _places(known), "numbers as levels", "as asked for")
@@ -209,7 +217,7 @@ def _as_asked(seen: Seen, preprocess: str | None, name: str) -> Choice:
         raise ConfigError(
             f"likelihood.columns: {name} takes {support.words}, and the column {column.name!r} holds values from "
             f"{known.min():.6g} to {known.max():.6g} that are something else.",
-            [Setting(f"likelihood.columns.{column.name}", "gaussian", "takes all real numbers")],
+            [Setting("likelihood.columns", {column.name: "gaussian"}, "takes all real numbers")],
         )
     return Choice(column, node, scaling, support.noun, "as asked for")
 

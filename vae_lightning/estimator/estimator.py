@@ -181,7 +181,7 @@ class VAEEstimator(TakesHolesMixin, PagesMixin, DirectoryMixin, TransformerMixin
         """
         self._check_parameters()
         rows = check_rows(self, X, self.likelihood, reset=True)
-        columns, x = learn_columns(rows, X, self._names)
+        columns, x = learn_columns(rows, X, self._names, (self.likelihood_options or {}).get("columns") or ())
         seed = seed_of(self.random_state)
         dataset = self._dataset(x, columns, seed)
         try:

@@ -1,5 +1,6 @@
 """Rows as scikit-learn's users hand them over: arrays and frames of numbers, and frames of columns of any kind."""
 
+from collections.abc import Collection
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.utils.validation import validate_data
 
 from vae_lightning.config.settings import AUTO
 from vae_lightning.data.columns import Column
+from vae_lightning.data.dates import split_dates
 from vae_lightning.data.faults import check_not_masked
 from vae_lightning.data.files.sheets import Sheet
 from vae_lightning.data.mixed import Coded, code_column
@@ -66,13 +68,16 @@ def check_rows(estimator: BaseEstimator, X: Given, likelihood: str, reset: bool)
     return found
 
 
-def learn_columns(rows: np.ndarray | pd.DataFrame, X: Given, names: list[str]) -> tuple[tuple[Column, ...], np.ndarray]:
+def learn_columns(
+    rows: np.ndarray | pd.DataFrame, X: Given, names: list[str], whole: Collection[str] = ()
+) -> tuple[tuple[Column, ...], np.ndarray]:
     """The columns to train on and their numbers (N, C): all, but for texts that are different in every row.
 
     Args:
         rows: what :func:`check_rows` gave.
         X: what it was given.
         names: of the columns.
+        whole: names of columns of dates that stay one number of days.
 
     Raises:
         DataError: when a column is empty, or holds numbers and cells that are none.
@@ -84,7 +89,8 @@ def learn_columns(rows: np.ndarray | pd.DataFrame, X: Given, names: list[str]) -
     empty = [column.name for column, values in zip(columns, x.T, strict=True) if np.isnan(values).all()]
     if empty:
         raise DataError(f"Every cell is empty in {shorten(map(repr, empty))}: nothing can be learned of it. Drop it.")
-    return columns, x
+    columns, parts = split_dates(columns, {"train": x}, whole)
+    return columns, parts["train"]
 
 
 def _code(frame: pd.DataFrame) -> tuple[tuple[Column, ...], np.ndarray]:

@@ -5,6 +5,7 @@ import json
 import math
 import platform
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,8 +82,17 @@ def card(model: VAEModel, kind: ScoreKind, written: str, graphs: Iterable[Graph]
 
 
 def _describe(column: Column) -> dict[str, Any]:
-    """A column; a graph's numbers of one of texts are the places among its levels."""
-    return {"name": column.name, "dtype": column.dtype, **({"levels": column.levels} if column.levels else {})}
+    """A column; a graph's numbers of one of texts are the places among its levels.
+
+    A part of a date counts its unit from 1970 on or within the unit before, after ``shift`` milliseconds are taken off.
+    """
+    levels = {"levels": column.levels} if column.levels else {}
+    return {
+        "name": column.name,
+        "dtype": column.dtype,
+        **levels,
+        **({"part": asdict(column.part)} if column.part else {}),
+    }
 
 
 def notes(card: Mapping[str, Any]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vae_lightning.data.columns import Column
 from vae_lightning.data.conditions import Conditions
+from vae_lightning.data.dates import read_part
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.seeds import random_stream
 from vae_lightning.data.wording import shorten
@@ -138,8 +139,11 @@ def rebuild_model(record: Mapping[str, Any], path: Path) -> VAEModel:
         raise RunError(f"{path} does not say how its model is built: {error}.") from error
 
 
-def _read_column(name: str, dtype: str, levels: Sequence[str] | None = None) -> Column:
-    return Column(str(name), str(np.dtype(dtype)), None if levels is None else tuple(map(str, levels)))
+def _read_column(
+    name: str, dtype: str, levels: Sequence[str] | None = None, part: Sequence[Any] | None = None
+) -> Column:
+    kept = None if levels is None else tuple(map(str, levels))
+    return Column(str(name), str(np.dtype(dtype)), kept, None if part is None else read_part(*part))
 
 
 def build_model(config: Mapping[str, Any], columns: Sequence[Column]) -> VAEModel:

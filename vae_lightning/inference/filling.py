@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from vae_lightning.data.batch import Batch
+from vae_lightning.data.dates import find_places, join_columns
 from vae_lightning.data.frames import Data, check_not_empty, fill_holes, row_namer, to_matrix, wrap_like
 from vae_lightning.data.scaled import mark_holes
 from vae_lightning.data.seeds import random_stream, stream_seed
@@ -41,8 +42,8 @@ class FillingMixin(DataUnits):
             rows: NaN, None and what pandas calls missing are empty cells.
             draws: instead of one table of guesses a list of this many tables of draws.
             mean: fill columns of whole numbers and truth values with fractions.
-            return_uncertainty: also give a table of each filled cell's standard deviation, or of a category the
-                probability that it is another; NaN at observed cells.
+            return_uncertainty: also give a table of each filled cell's standard deviation, of dates in days, or of a
+                category the probability that it is another; NaN at observed cells.
             num_samples: draws of each cell that a guess is made of.
             seed: the same seed fills the same rows alike.
 
@@ -60,15 +61,17 @@ class FillingMixin(DataUnits):
         batch = self._known_cells(x)._replace(condition=told)
         has_mode = choose_modes(self.columns, self.vae.likelihood.supports, mean)
         with random_stream(stream_seed(seed, "impute")):
-            found = impute(self.vae, self.scaling, batch, has_mode, draws or 0, num_samples)
+            found = impute(self.vae, self.scaling, batch, has_mode, draws or 0, num_samples, self.columns)
         found = found.at(torch.isnan(x))
         tables = [
             fill_holes(rows, self._beside_conditions(t), self.input_columns, mean)
             for t in (found.draws if draws else [found.guess])
         ]
         filled = tables if draws else tables[0]
-        names = [column.name for column in self.columns]
-        return (filled, wrap_like(rows, found.uncertainty, names)) if return_uncertainty else filled
+        if not return_uncertainty:
+            return filled
+        spread = found.uncertainty[:, [places[0] for places in find_places(self.columns)]]
+        return filled, wrap_like(rows, spread, [column.name for column in join_columns(self.columns)])
 
     def _beside_conditions(self, values: Tensor) -> np.ndarray:
         """Modelled columns (N, C) as rows have them, (N, C + J): NaN, which fills nothing, for conditions."""

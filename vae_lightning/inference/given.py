@@ -11,10 +11,12 @@ Source:
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from vae_lightning.data.checks import is_illegal
+from vae_lightning.data.dates import check_dates, join_columns, split_values, write_number
 from vae_lightning.data.frames import to_number
 from vae_lightning.data.wording import shorten
 from vae_lightning.errors import DataError
@@ -76,15 +78,39 @@ def _advice(given: Mapping[str, Any]) -> str:
     return f"{fewer} with {type_setting('data.condition', list(given))}."
 
 
-def check_given(model: DataUnits, given: Mapping[int, Any]) -> dict[int, float]:
-    """The values of cells, by column, as numbers in data units.
+def find_cells(model: DataUnits, name: str, value: Any) -> dict[int, float]:
+    """A value of a user's column as numbers of the model's columns: one, or of a date one for each of its parts.
+
+    Args:
+        model: that has the column among those that it models.
+        name: of the column, or of a part of a date.
+        value: as a user types it.
+
+    Raises:
+        DataError: for what is no value of the column.
+    """
+    names, table = [column.name for column in model.columns], join_columns(model.columns)
+    if name in names:
+        return {names.index(name): to_number(value, model.columns[names.index(name)])}
+    index = [column.name for column in table].index(name)
+    row = np.full((1, len(table)), np.nan)
+    row[0, index] = to_number(value, table[index])
+    cells, unknown = split_values(row, model.columns)
+    check_dates(unknown, model.columns, lambda *_: repr(value))
+    return {int(place): float(cells[0, place]) for place in np.flatnonzero(~np.isnan(cells[0]))}
+
+
+def check_given(model: DataUnits, found: Mapping[int, float], given: Mapping[int, Any]) -> None:
+    """Hold values of cells against what draws can be.
+
+    Args:
+        model: whose columns these are.
+        found: the numbers of cells, by column.
+        given: as they were typed.
 
     Raises:
         DataError: for values that the column cannot have, or that lie beyond the bounds that draws keep.
     """
-    if not given:
-        return {}
-    found = {i: to_number(value, model.columns[i]) for i, value in given.items()}
     x = torch.full((1, len(model.columns)), torch.nan, dtype=torch.float64, device=model.vae.output.weight.device)
     low, high = (model.scaling.bound(torch.full_like(x, value))[0].tolist() for value in (-HUGE, HUGE))
     for i, value in found.items():
@@ -92,20 +118,20 @@ def check_given(model: DataUnits, given: Mapping[int, Any]) -> dict[int, float]:
     supports = model.vae.likelihood.supports
     illegal = is_illegal(model.scaling.transform(x), supports)[0].tolist()
     for i, value in found.items():
-        name, support = model.columns[i].name, supports[i]
+        column, support = model.columns[i], supports[i]
         if illegal[i]:
             words = support.words
             if support.levels:
                 codes = torch.arange(support.levels, device=x.device)[:, None].expand(-1, len(model.columns))
                 known = model.scaling.inverse(codes.to(x))[:, i].tolist()
-                words = f"one of {shorten([f'{one:.6g}' for one in known], 20)}"
-            raise DataError(f"The column {name!r} must be {words}. Got {given[i]!r} instead.")
+                words = f"one of {shorten([write_number(one, column) for one in known], 20)}"
+            raise DataError(f"The column {column.name!r} must be {words}. Got {given[i]!r} instead.")
         if not low[i] <= value <= high[i] and not support.levels:
             raise DataError(
-                f"The column {name!r} must be from {low[i]:.6g} to {high[i]:.6g}, as the training rows are, whose "
-                f"bounds draws keep. Got {given[i]!r} instead."
+                f"The column {column.name!r} must be from {write_number(low[i], column)} to "
+                f"{write_number(high[i], column)}, as the training rows are, whose bounds draws keep. "
+                f"Got {given[i]!r} instead."
             )
-    return found
 
 
 def draw_pool(
@@ -146,7 +172,7 @@ def draw_pool(
         if len(parts) * ROUND >= most:
             break
     if pool is None or pool.effective < LEAST:
-        cells = {model.columns[i].name: value for i, value in given.items()}
+        cells = {model.columns[i].source: value for i, value in given.items()}
         size = 0.0 if pool is None else pool.effective
         raise DataError(
             f"Cells as given are too rare: of {len(parts) * ROUND:,} draws of z an effective sample size of {size:.1f} "

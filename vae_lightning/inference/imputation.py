@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.columns import Column
+from vae_lightning.data.dates import find_places, join_values
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.errors import check_parameter, is_count
 from vae_lightning.inference.importance import rows_at_once
@@ -31,7 +32,8 @@ class Imputed(NamedTuple):
 
     Attributes:
         guess: mean of numbers, likeliest category, (N, C).
-        uncertainty: standard deviation of a number, probability that a category is another, (N, C).
+        uncertainty: standard deviation of a number, of a date in days at each of its parts; probability that a category
+            is another; (N, C).
         draws: completed cells, each row's from the joint distribution of all of its empty cells, (M, N, C).
     """
 
@@ -52,7 +54,13 @@ def choose_modes(columns: Sequence[Column], supports: Sequence[Support], mean: b
 
 @torch.no_grad()
 def impute(
-    vae: VAE, scaling: Scaling, batch: Batch, has_mode: Tensor, num_draws: int = 0, num_samples: int = NUM_SAMPLES
+    vae: VAE,
+    scaling: Scaling,
+    batch: Batch,
+    has_mode: Tensor,
+    num_draws: int = 0,
+    num_samples: int = NUM_SAMPLES,
+    columns: Sequence[Column] = (),
 ) -> Imputed:
     """Guesses and draws of the masked cells of rows, from torch's global random stream, in bounded memory.
 
@@ -63,6 +71,7 @@ def impute(
         has_mode: columns whose guess is the most frequent draw rather than the mean, (C,).
         num_draws: completed cells M to give.
         num_samples: draws of each cell that the guess is made of.
+        columns: of the model, where some of them are parts of dates.
 
     Raises:
         ConfigError: when ``num_samples`` is below 1.
@@ -83,11 +92,24 @@ def impute(
         # Of the mode of draws there is no better estimate than the most frequent one, whatever the family.
         middle = torch.where(has_mode, cells.mode(0).values, cells.mean(0))
         error = torch.where(has_mode, (cells != middle).double().mean(0), cells.std(0, correction=0))
+        for places in _find_dates(columns):
+            error[:, places] = _spread_in_days(cells[..., places], [columns[place] for place in places])
         # Draws far apart in the chains have least to do with one another.
         apart = cells[torch.linspace(0, len(cells) - 1, num_draws).round().long()]
         for whole, part in zip(found, (middle, error, apart), strict=True):
             whole[..., rows, :] = torch.where(some.mask, torch.nan, part)
     return found
+
+
+def _find_dates(columns: Sequence[Column]) -> list[list[int]]:
+    """Where the parts of each date stand."""
+    return [places for places in find_places(columns) if columns[places[0]].part is not None]
+
+
+def _spread_in_days(parts: Tensor, columns: Sequence[Column]) -> Tensor:
+    """The standard deviation (B, 1) of dates whose parts (S, B, P) were drawn."""
+    days = torch.from_numpy(join_values(parts.flatten(0, 1).cpu().numpy(), columns))
+    return days.view(*parts.shape[:2], 1).std(0, correction=0).to(parts.device)
 
 
 def draw_missing(vae: VAE, batch: Batch, num_samples: int) -> Iterator[Tensor]:

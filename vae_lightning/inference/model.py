@@ -13,6 +13,7 @@ from vae_lightning.controls.choice import fit_control
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.columns import Column
 from vae_lightning.data.conditions import Conditions
+from vae_lightning.data.dates import join_columns
 from vae_lightning.data.frames import Data, check_not_empty, from_matrix, to_matrix, wrap_like
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.seeds import random_stream
@@ -120,10 +121,13 @@ class VAEModel(FillingMixin):
         if not isinstance(rows, pd.DataFrame):
             return wrap_like(rows, values, [column.name for column in self.columns])
         labels = {str(label): label for label in rows.columns}  # numbers, where the frame calls its columns so
-        given = [rows[labels[column.name]].dtype for column in self.columns]
+        table = join_columns(self.columns)
+        given = [rows[labels[column.name]].dtype for column in table]
+        # Dates that are given as texts are no texts, and no numbers of days either.
+        given = [c.dtype if c.is_date and one.kind != "M" else one for c, one in zip(table, given, strict=True)]
         dtypes = [np.dtype(np.float64)] * len(given) if mean else given
         again = from_matrix(values.cpu().numpy(), self.columns, rows.index, dtypes)
-        return again.set_axis([labels[column.name] for column in self.columns], axis=1)
+        return again.set_axis([labels[column.name] for column in table], axis=1)
 
     @evaluating
     def decode(self, codes: Data, where: Mapping[str, Any] | None = None) -> Data:
@@ -302,7 +306,7 @@ class VAEModel(FillingMixin):
         return {
             "data": data.get("name"),
             "source": data.get("source"),
-            "columns": [column.name for column in self.columns],
+            "columns": [column.name for column in join_columns(self.columns)],
             "condition": [] if self.conditions is None else self.conditions.names,
             "preprocess": self.scaling.words,
             "likelihood": self.vae.likelihood.words,

@@ -9,13 +9,14 @@ import pandas as pd
 from torch import Tensor
 
 from vae_lightning.data.columns import Column
+from vae_lightning.data.dates import join_columns
 from vae_lightning.data.frames import from_matrix, to_number
 from vae_lightning.data.seeds import random_stream, stream_seed
 from vae_lightning.data.store import ROWS_AT_ONCE
 from vae_lightning.data.wording import shorten
 from vae_lightning.errors import DataError, check_parameter, did_you_mean, is_count
 from vae_lightning.inference.evaluating import evaluating
-from vae_lightning.inference.given import Pool, check_given, draw_pool
+from vae_lightning.inference.given import Pool, check_given, draw_pool, find_cells
 from vae_lightning.inference.units import DataUnits
 
 
@@ -71,12 +72,14 @@ def sample_batches(
         with draws.stream("given"):
             pool = evaluating(draw_pool)(model, given, fixed, draws.temperature, draws.prior)
         notify(pool.describe(draws.given))
-    columns = model.input_columns
-    dtypes = [np.dtype(np.float64) if draws.mean and _is_modelled_whole(model, c) else c.dtype for c in columns]
+    dtypes = [
+        np.dtype(np.float64) if draws.mean and _is_modelled_whole(model, column) else column.dtype
+        for column in model.table_columns
+    ]
     for start in range(0, num_rows, ROWS_AT_ONCE):
         with draws.stream("sample", start):
             rows = _draw(model, min(ROWS_AT_ONCE, num_rows - start), draws, fixed, given, pool)
-        yield from_matrix(rows, columns, pd.RangeIndex(start, start + len(rows)), dtypes)
+        yield from_matrix(rows, model.input_columns, pd.RangeIndex(start, start + len(rows)), dtypes)
 
 
 @evaluating
@@ -121,7 +124,7 @@ def find_conditions(model: DataUnits, where: Mapping[str, Any]) -> dict[int, flo
         )
     fixed = {}
     for name, value in where.items():
-        j = _find(name, conditions.columns, "condition", [c.name for c in model.columns], "given")
+        j = _find(name, conditions.columns, "condition", [c.name for c in join_columns(model.columns)], "given")
         column, known = conditions.columns[j], conditions.known[j]
         words = None if known is None else f"one of {conditions.list_known(j, seen=True)}"
         number = to_number(value, column, words)
@@ -133,8 +136,16 @@ def find_conditions(model: DataUnits, where: Mapping[str, Any]) -> dict[int, flo
 
 def _find_given(model: DataUnits, given: Mapping[str, Any]) -> dict[int, float]:
     told = [] if model.conditions is None else model.conditions.names
-    found = {_find(name, model.columns, "column", told, "where"): value for name, value in given.items()}
-    return check_given(model, found)
+    table = join_columns(model.columns)
+    parts = tuple(column for column in model.columns if column.part is not None)
+    found, typed = dict[int, float](), dict[int, Any]()
+    for name, value in given.items():
+        _find(name, (*table, *parts), "column", told, "where")
+        cells = find_cells(model, name, value)
+        found |= cells
+        typed |= dict.fromkeys(cells, value)
+    check_given(model, found, typed)
+    return found
 
 
 def _find(name: str, columns: tuple[Column, ...], noun: str, elsewhere: list[str], other: str) -> int:

@@ -9,6 +9,7 @@ from vae_lightning.data.batch import Batch
 from vae_lightning.data.checks import check_known, check_support
 from vae_lightning.data.columns import Column
 from vae_lightning.data.conditions import Conditions
+from vae_lightning.data.dates import join_columns
 from vae_lightning.data.frames import Data, row_namer, to_matrix
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.scaled import mark_holes
@@ -39,8 +40,13 @@ class DataUnits(nn.Module):
 
     @property
     def input_columns(self) -> tuple[Column, ...]:
-        """The columns of rows as users have them: those of the training file, modelled ones and conditions."""
+        """The columns of rows as matrices have them: modelled ones and conditions; of dates their parts."""
         return self.columns if self.conditions is None else self.conditions.join_columns(self.columns)
+
+    @property
+    def table_columns(self) -> tuple[Column, ...]:
+        """The columns of rows as users have them: those of the training file, modelled ones and conditions."""
+        return join_columns(self.input_columns)
 
     def model_units(self, rows: Data) -> Batch:
         """``rows`` (N, C) as the network sees them, on its device.

@@ -89,7 +89,7 @@ def _dataset(model: VAEModel, record: dict[str, Any], data: str | Path | None) -
     names = [column.name for column in model.columns]
     if data is not None:
         dialect = recorded_dialect(record, str(data))
-        if any(column.levels is not None or column.is_date for column in model.columns):
+        if not all(column.is_number for column in model.columns):
             return _read_as_trained(model, str(data), dialect), False
         told = () if model.conditions is None else model.conditions.names
         return Table(str(data), columns=names, condition=told, **asdict(dialect)).load(), False
@@ -98,7 +98,7 @@ def _dataset(model: VAEModel, record: dict[str, Any], data: str | Path | None) -
 
 def _read_as_trained(model: VAEModel, data: str, dialect: Dialect) -> Dataset:
     """Rows with texts or dates, each text as the code that the model knows it by."""
-    rows = list(RowReader(data, model.columns, dialects=[dialect, Dialect()]))
+    rows = list(RowReader(data, model.table_columns, dialects=[dialect, Dialect()]))
     if not rows:
         raise DataError(f"{data} holds no rows.")
     frame = pd.concat(rows)

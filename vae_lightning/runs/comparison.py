@@ -7,6 +7,7 @@ import torch
 
 from vae_lightning.comparison.compare import MAX_ROWS, Comparison, compare, with_controls
 from vae_lightning.data.dataset import Dataset
+from vae_lightning.data.dates import join_columns
 from vae_lightning.data.frames import from_matrix, to_matrix
 from vae_lightning.data.seeds import generator, stream_seed
 from vae_lightning.errors import DataError
@@ -78,4 +79,4 @@ def _as_seen(model: VAEModel, rows: np.ndarray, seed: int) -> np.ndarray:
 
 def _to_floats(model: VAEModel, rows: np.ndarray) -> "pd.DataFrame":
     """Texts as texts and all else as floats: whole numbers have no word for an empty cell."""
-    return from_matrix(rows, model.columns, dtypes=[np.dtype(np.float64)] * len(model.columns))
+    return from_matrix(rows, model.columns, dtypes=[np.dtype(np.float64)] * len(join_columns(model.columns)))

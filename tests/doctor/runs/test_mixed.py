@@ -47,7 +47,8 @@ def test_texts_dates_and_holes_are_told_with_the_table_of_choices(people: pd.Dat
         ("height", "real numbers", "gaussian"),
         ("city", "texts", "categorical"),
         ("member", "0 and 1", "bernoulli"),
-        ("since", "dates", "gaussian"),
+        ("since (week)", "weeks of dates", ""),
+        ("since (weekday)", "weekdays of dates", "categorical"),
         ("visits", "whole numbers", "categorical"),
     ):
         (line,) = [line for line in table.splitlines() if line.strip().startswith(name)]
@@ -60,7 +61,7 @@ def test_texts_dates_and_holes_are_told_with_the_table_of_choices(people: pd.Dat
     assert "'key' (every row has a text of its own)" in find(report, "COLUMNS").says
     advice = find(report, "SUPPORT").advice
     assert "likelihood=auto" in advice
-    assert "likelihood.columns.height=FAMILY" in advice
+    assert "likelihood.columns={height: FAMILY}" in advice
 
 
 def test_numbers_of_a_mixed_table_are_those_that_a_run_prints(people: pd.DataFrame, tmp_path: Path, train) -> None:

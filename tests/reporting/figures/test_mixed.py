@@ -62,7 +62,7 @@ def test_texts_are_bars_by_level_the_most_frequent_on_top(mixed: Subject) -> Non
 def test_dates_and_truth_values_are_written_as_such(mixed: Subject) -> None:
     figure = tables.draw_marginals(mixed)
     figure.canvas.draw()
-    dates = panel(figure, "since")
+    dates = panel(figure, "since (week)")
     labels = [label.get_text() for label in dates.get_xticklabels()] + [dates.xaxis.get_offset_text().get_text()]
     assert any("2020" in label or "2021" in label or "-" in label for label in labels)
     truths = panel(figure, "member")
@@ -72,7 +72,7 @@ def test_dates_and_truth_values_are_written_as_such(mixed: Subject) -> None:
 def test_pairs_of_any_kinds_have_their_association(mixed: Subject) -> None:
     figure = tables.draw_correlations(mixed)
     real, drawn = (np.asarray(axes.images[0].get_array()) for axes in figure.axes[:2])
-    assert mixed.is_category.tolist() == [False, True, True, False, False, True]
+    assert mixed.is_category.tolist() == [False, True, True, False, True, False, True]
     np.testing.assert_allclose(real, compute_associations(mixed.rows, mixed.is_category))
     np.testing.assert_allclose(drawn, compute_associations(mixed.samples, mixed.is_category))
     assert real[0, 1] > 0.8  # the city decides on the height

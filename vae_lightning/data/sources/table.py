@@ -1,7 +1,7 @@
 """The user's own file: delimited text, Parquet, Feather, NPY or NPZ."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ import numpy as np
 from vae_lightning.console import log
 from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, Rows
+from vae_lightning.data.dates import split_dates
 from vae_lightning.data.faults import Fault, find_empty, find_infinite, find_nameless, find_tiny, read_numbers
 from vae_lightning.data.files.archives import Archive, existing_path, read_npy
 from vae_lightning.data.files.dialect import TEXT_ENDINGS, Dialect
@@ -116,13 +117,20 @@ class Table(Source):
         """
         return self._load(self.sheets() if sheets is None else sheets, self._read_numbers)
 
-    def load_mixed(self, sheets: dict[str, Sheet] | None = None) -> Dataset:
-        """As :meth:`load`, but texts are categories and dates are days; identifiers are passed by, as the log says."""
-        return self._load(self.sheets() if sheets is None else sheets, self._read_mixed)
+    def load_mixed(self, sheets: dict[str, Sheet] | None = None, *, whole: Collection[str] = ()) -> Dataset:
+        """As :meth:`load`, but texts are categories, and dates are split into columns of weeks, weekdays, hours ...
 
-    def _load(self, sheets: dict[str, Sheet], read: Reader) -> Dataset:
+        Identifiers are passed by, as the log says.
+
+        Args:
+            sheets: As for :meth:`load`.
+            whole: Names of columns of dates that stay one number of days.
+        """
+        return self._load(self.sheets() if sheets is None else sheets, self._read_mixed, whole)
+
+    def _load(self, sheets: dict[str, Sheet], read: Reader, whole: Collection[str] = ()) -> Dataset:
         path = Path(str(self.path))
-        columns, given = self._rows(sheets, read)
+        columns, given = self._rows(sheets, read, whole)
         told, values = code_conditions(sheets, self.condition)
         given = {part: replace(rows, condition=values.get(part)) for part, rows in given.items()}
         shape: tuple[int, ...] | None = sheets["train"].image_shape
@@ -236,7 +244,9 @@ class Table(Source):
             )
         return replace(sheet, frame=sheet.frame.assign(**{self.label: values}))
 
-    def _rows(self, sheets: dict[str, Sheet], read: Reader) -> tuple[tuple[Column, ...], dict[str, Rows]]:
+    def _rows(
+        self, sheets: dict[str, Sheet], read: Reader, whole: Collection[str]
+    ) -> tuple[tuple[Column, ...], dict[str, Rows]]:
         sheets = {part: sheets[part] for part in sorted(sheets, key=PARTS.index)}
         names: list[str] = []
         for part, sheet in sheets.items():
@@ -252,6 +262,7 @@ class Table(Source):
                 fault = find(sheet, arrays[part], names) if part == "train" or find is not find_empty else None
                 if fault:
                     raise self._refusal(fault, names)
+        columns, arrays = split_dates(columns, arrays, whole)
         return columns, {part: Rows(x, _labels(sheets[part].frame, self.label)) for part, x in arrays.items()}
 
     def _read_numbers(self, sheets: dict[str, Sheet], names: list[str]) -> Numbers:
@@ -287,9 +298,9 @@ class Table(Source):
         """Where conditions stand among all columns: where the file has them, or last where the user orders columns."""
         if self.columns is not None:
             return tuple(range(len(columns), len(columns) + len(told)))
-        read = {column.name for column in (*columns, *told)}
-        names = [name for name in sheet.frame.columns if name in read]
-        return tuple(names.index(column.name) for column in told)
+        place = {name: index for index, name in enumerate(sheet.frame.columns)}
+        ordered = sorted((*columns, *told), key=lambda column: place[column.source])
+        return tuple(ordered.index(column) for column in told)
 
     def _select(self, sheet: Sheet, part: str) -> list[str]:
         """The columns to train on; each name that the user typed must exist, though labels and drops only in train."""

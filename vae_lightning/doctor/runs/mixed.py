@@ -10,6 +10,7 @@ import torch
 
 from vae_lightning.data.choices import Choice, describe_choices
 from vae_lightning.data.dataset import Dataset
+from vae_lightning.data.dates import join_values, split_values
 from vae_lightning.data.faults import Fault, read_numbers
 from vae_lightning.data.files.sheets import Sheet
 from vae_lightning.data.mixed import Coded, code_column
@@ -68,7 +69,7 @@ def _is_spoiled(sheet: Sheet, name: str) -> bool:
 
 def has_kinds(mixed: MixedTable) -> bool:
     """Whether some columns are of texts or dates, which no single family takes."""
-    return any(one.column.levels is not None or one.column.is_date for one in mixed.coded)
+    return not all(one.column.is_number for one in mixed.coded)
 
 
 def examine_mixed(
@@ -89,15 +90,19 @@ def examine_mixed(
     if not mixed.coded:
         return Report([*findings, Finding("DATA", None, "No column is left to judge.", about="data")])
     dataset = load(mixed.coded)
-    columns, x = dataset.columns, np.stack([one.values["train"] for one in mixed.coded], axis=1)
+    columns, x = [one.column for one in mixed.coded], np.stack([one.values["train"] for one in mixed.coded], axis=1)
     names = [column.name for column in columns]
-    numbers = [i for i, column in enumerate(columns) if column.levels is None and not column.is_date]
-    findings += [*examine_cells(x, names, sheet.place, numbers), *find_holes(to_matrix(dataset), names)]
+    numbers = [i for i, column in enumerate(columns) if column.is_number]
+    rows = to_matrix(dataset)
+    findings += [
+        *examine_cells(x, names, sheet.place, numbers),
+        *find_holes(join_values(rows, dataset.columns), names),
+    ]
     choices = infer_choices(dataset, {})
     fit = fit_choices(choices, dataset)
     kinds = Counter(choice.kind for choice in choices)
     measured = {
-        "rows": len(to_matrix(dataset)),
+        "rows": len(rows),
         "columns": f"{len(columns)}: {', '.join(f'{number} of {kind}' for kind, number in kinds.items())}",
         "suggested": AUTO,
         **_describe(choices, fit),
@@ -106,7 +111,8 @@ def examine_mixed(
     command += [setting for finding in findings for setting in finding.settings if setting.key == "data.drop"]
     findings.append(_state_choices(choices, fit, command))
     dense = fit.likelihood.density_columns.numpy()
-    findings += check_degenerate(x[:, dense], [name for name, one in zip(names, dense, strict=True) if one])
+    names = [column.name for column, one in zip(dataset.columns, dense, strict=True) if one]
+    findings += check_degenerate(split_values(x, dataset.columns)[0][:, dense], names)
     return Report(findings, measured)
 
 
@@ -178,6 +184,6 @@ def _state_choices(
         says = f"The columns are of several kinds. {says} One family for all, {single.likelihood.name()}, costs "
         says += f"{single.baseline - fit.baseline:.2f} nats more."
     typed = " ".join(on_the_command_line(setting) for setting in (*command, Setting("likelihood", AUTO)))
-    another = on_the_command_line(Setting(f"likelihood.columns.{choices[0].column.name}", "FAMILY"))
+    another = on_the_command_line(Setting("likelihood.columns", {choices[0].column.name: "FAMILY"}))
     advice = f"python train.py data=table {typed} trains so; {another} takes another family for one column."
     return Finding("SUPPORT", True, says, advice, {"families": taken}, about="data")

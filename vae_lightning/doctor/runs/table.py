@@ -9,6 +9,7 @@ import torch
 
 from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, Rows
+from vae_lightning.data.dates import split_dates
 from vae_lightning.data.faults import (
     check_not_masked,
     read_numbers,
@@ -76,7 +77,9 @@ def examine_data(
         def load(coded: Sequence[Coded]) -> Dataset:
             columns = tuple(one.column for one in coded)
             if file is None:
-                return _split(np.stack([one.values["train"] for one in coded], axis=1), columns)
+                x = np.stack([one.values["train"] for one in coded], axis=1)
+                columns, parts = split_dates(columns, {"train": x})
+                return _split(parts["train"], columns)
             return Table(file, columns=[column.name for column in columns], **(settings or {})).load_mixed(sheets)
 
         mixed = read_mixed(sheets) if likelihood in (None, AUTO) else None

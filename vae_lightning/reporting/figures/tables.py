@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vae_lightning.data.columns import Column
+from vae_lightning.data.dates import find_starts
 from vae_lightning.reporting.figures.association import compute_associations
 from vae_lightning.reporting.figures.plot import Plot
 from vae_lightning.reporting.figures.statistics import (
@@ -53,12 +54,15 @@ def draw_marginals(subject: Subject) -> "Figure":
 
 
 def _draw_marginal(axes: "Axes", real: np.ndarray, drawn: np.ndarray, column: Column) -> None:
+    starts = [find_starts(values, column) for values in (real, drawn)]
+    is_date = column.is_date or starts[0] is not None
+    real, drawn = (given if days is None else days for given, days in zip((real, drawn), starts, strict=True))
     edges = choose_bins(real, drawn)
     real, drawn = (compute_density(values, edges) for values in (real, drawn))
     axes.stairs(real, edges, fill=True, color=BLUE, alpha=0.45, label=REAL)
     axes.stairs(drawn, edges, color=ORANGE, linewidth=1.5, label=DRAWN)
     axes.set(xlim=(edges[0], edges[-1]), ylim=(0, None), yticks=[])
-    if column.is_date:
+    if is_date:
         _write_dates(axes)
     elif column.dtype == "bool":
         axes.set_xticks([0, 1], ["False", "True"])
@@ -69,9 +73,10 @@ def _draw_marginal(axes: "Axes", real: np.ndarray, drawn: np.ndarray, column: Co
 
 def _write_dates(axes: "Axes") -> None:
     """Days since 1970, which is how matplotlib counts, as dates."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.dates import MONTHLY, AutoDateLocator, ConciseDateFormatter
 
     locator = AutoDateLocator(minticks=2, maxticks=4)
+    locator.intervald[MONTHLY] = [1, 2, 3, 4, 6, 12]  # two years are too few for years, too many for half-years
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
