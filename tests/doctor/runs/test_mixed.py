@@ -49,7 +49,7 @@ def test_texts_dates_and_holes_are_told_with_the_table_of_choices(people: pd.Dat
         ("member", "0 and 1", "bernoulli"),
         ("since (week)", "weeks of dates", ""),
         ("since (weekday)", "weekdays of dates", "categorical"),
-        ("visits", "whole numbers", "categorical"),
+        ("visits", "whole numbers", "ordinal"),
     ):
         (line,) = [line for line in table.splitlines() if line.strip().startswith(name)]
         assert kind in line
