@@ -22,6 +22,8 @@ LEAST_NOISE = 1 / 16
 """Of a column's variance: what a linear model of z may leave at the least, lest its cutpoints lie too far apart."""
 NODES, HALVINGS = 100, 45
 """Of a quadrature and a bisection: how often normal and logistic noise together fall below a cutpoint."""
+MOST_TERMS = 1_000_000
+"""Of that quadrature that are held in memory."""
 AT_ONCE = 32
 """Cutpoints that all rows are held against at once: memory for more is not taken."""
 BEYOND = 1e4
@@ -121,13 +123,15 @@ def find_cuts(below: Tensor, stddev: Tensor) -> Tensor:
         below: probabilities (C, K), float64.
         stddev: of the normal variable, (C,).
     """
-    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
-    weights /= weights.sum()
+    nodes, weights = (torch.from_numpy(part) for part in np.polynomial.hermite_e.hermegauss(NODES))
+    parts = nodes.split(max(1, MOST_TERMS // below.numel()))
+    weights = weights / weights.sum()
     low, high = (torch.full_like(below, end) for end in (-MAX_CUT, MAX_CUT))
     for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        terms = (w * torch.sigmoid(middle - node * stddev[:, None]) for node, w in zip(nodes, weights, strict=True))
-        is_low = sum(terms, torch.zeros_like(below)) < below
+        middle, found = (low + high) / 2, torch.zeros_like(below)
+        for node, weight in zip(parts, weights.split(len(parts[0])), strict=True):
+            found += (middle.unsqueeze(-1) - (stddev[:, None] * node).unsqueeze(1)).sigmoid() @ weight
+        is_low = found < below
         low, high = torch.where(is_low, middle, low), torch.where(is_low, high, middle)
     return (low + high) / 2
 

@@ -75,8 +75,8 @@ def _write_dates(axes: "Axes") -> None:
     """Days since 1970, which is how matplotlib counts, as dates."""
     from matplotlib.dates import MONTHLY, AutoDateLocator, ConciseDateFormatter
 
-    locator = AutoDateLocator(minticks=2, maxticks=4)
-    locator.intervald[MONTHLY] = [1, 2, 3, 4, 6, 12]  # two years are too few for years, too many for half-years
+    locator = AutoDateLocator(minticks=3, maxticks=5)
+    locator.intervald[MONTHLY] = [1, 2, 3, 4, 6, 12]  # also half-years
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
