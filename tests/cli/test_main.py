@@ -197,7 +197,7 @@ def test_help_is_quick_and_lists_what_can_be_chosen(here: Path) -> None:
     # Processor time, because other work on the machine does not count against us.
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert done.returncode == 0
-    assert "likelihood: auto, bernoulli, categorical, continuous_bernoulli" in done.stdout
+    assert "likelihood: auto, bernoulli, beta, categorical, continuous_bernoulli" in done.stdout
     assert "torch" not in done.stderr.replace("vae_lightning", "")
     assert seconds < 3, "1.5 s are promised; this bound leaves room for a slow machine"
 

@@ -46,7 +46,7 @@ def test_the_mlp_follows_a_feature_to_its_bound_only() -> None:
 def test_it_is_beside_the_mlps_where_a_column_has_a_location() -> None:
     for name, likelihood in every_likelihood():
         vae = small_vae(likelihood)
-        has_location = name.startswith(("gaussian", "laplace", "student_t", "by column"))
+        has_location = name.startswith(("gaussian", "laplace", "ordinal", "student_t", "by column"))
         assert (vae.linear_encoder is not None) == (vae.linear_decoder is not None) == has_location, name
         off = small_vae(likelihood, linear_path=False)
         assert off.linear_encoder is off.linear_decoder is None
