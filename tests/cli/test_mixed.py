@@ -11,7 +11,7 @@ from tests.conftest import Run
 from vae_lightning.cli.main import main
 from vae_lightning.runs.report import page_of_run
 
-WORDS = "auto: categorical 5, gaussian 1, bernoulli 1 columns"
+WORDS = "auto: categorical 4, gaussian 1, ordinal 1, bernoulli 1 columns"
 
 
 def call(*words: object) -> Result:
@@ -87,6 +87,19 @@ def test_a_value_that_the_model_does_not_know_is_told_with_the_known_ones(
     assert result.exit_code == 2
     assert "The column 'rooms' must hold one of 3, 4, 5, 7" in result.stderr
     assert "the first 11 in row 5" in result.stderr
+
+
+def test_a_level_in_an_order_that_the_model_does_not_know_is_the_nearest(
+    mixed_run: Run, mixed_table: Path, tmp_path: Path
+) -> None:
+    """Rows of a later week could not be scored at all, for one cell."""
+    rows = pd.read_csv(mixed_table, nrows=7)
+    rows.assign(since="2035-01-01").to_csv(tmp_path / "rows.csv", index=False)
+    result = call("score", mixed_run.run_dir, tmp_path / "rows.csv", "-o", tmp_path / "scores.csv")
+    assert len(pd.read_csv(tmp_path / "scores.csv")) == 7
+    assert "7 cells of 1 column hold a number that the training rows did not (since (week): 7)" in result.stderr
+    rows.to_csv(tmp_path / "rows.csv", index=False)
+    assert "did not" not in call("score", mixed_run.run_dir, tmp_path / "rows.csv").stderr
 
 
 def test_the_doctor_reads_other_rows_by_the_codes_of_the_model(

@@ -102,7 +102,7 @@ def pass_through(
     if "-" not in (data, output) and Path(output).exists() and Path(output).samefile(Path(data).expanduser()):
         raise DataError(f"The output '{output}' is the input: name another file, so that no row is lost.")
     reader = open_rows(model, data, key, settings, is_text(output)) if reader is None else reader
-    first, empty = True, Counter[str]()
+    first, empty, moved = True, Counter[str](), Counter[str]()
     with counting(what) as count, RowWriter(output) as writer:
         for rows in reader:
             if first:
@@ -112,10 +112,12 @@ def pass_through(
             first = False
             writer.write(work(rows))
             empty += Counter(count_empty(model, rows))
+            moved += Counter(model.count_clipped(rows))
             count(len(rows))
         if first:
             raise DataError(f"{'The input' if data == '-' else data} holds no rows.")
     note_empty(model, empty, what)
+    note_moved(moved)
     note_formulas(writer)
 
 
@@ -215,6 +217,16 @@ def note_empty(model: "VAEModel", empty: Mapping[str, int], what: str) -> None:
     if not model.vae.features.sees_mask:
         says += " This model was trained on rows without empty cells: its encoder has never seen any."
     note(says)
+
+
+def note_moved(moved: Mapping[str, int]) -> None:
+    """Say how many cells of which columns were taken for the nearest value that the model has a place for."""
+    from vae_lightning.data.wording import count, shorten
+
+    if moved:
+        cells, where = sum(moved.values()), shorten(f"{name}: {number:,}" for name, number in moved.items())
+        says = f"{count(cells, 'cell')} of {count(len(moved), 'column')} hold{'s' if cells == 1 else ''} a number that "
+        note(says + f"the training rows did not ({where}): taken for the nearest that they did.")
 
 
 def _note_unknown(model: "VAEModel", rows: "pd.DataFrame") -> None:

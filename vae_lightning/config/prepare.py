@@ -136,7 +136,7 @@ def _describe(dataset: Dataset, scaling: Scaling, reason: str) -> None:
         names = ", ".join(constant[:5]) + (" ..." if len(constant) > 5 else "")
         log.info(f"{len(constant)} columns hold one value in all training rows and are kept: {names}.")
     for split in ("valid", "test"):
-        clipped = scaling.num_clipped(torch.from_numpy(getattr(dataset, split).x))
+        clipped = int(scaling.count_clipped(torch.from_numpy(getattr(dataset, split).x)).sum())
         if clipped:
             log.warning(f"{clipped:,} values of the {split} rows lie beyond the training range and were clipped to it.")
 

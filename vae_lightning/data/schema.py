@@ -209,7 +209,7 @@ def _as_asked(seen: Seen, preprocess: str | None, name: str) -> Choice:
             [Setting("likelihood.columns", {column.name: "categorical"})],
         )
     if takes_levels and column.levels is None:
-        return Choice(column, node, _places(known), "numbers as levels", "as asked for")
+        return Choice(column, node, _places(known, nearest=name == "ordinal"), "numbers as levels", "as asked for")
     support = build(Likelihood, node).supports[0]
     wish, _ = support.default_preprocess(float(known.min()), float(known.max()), None)
     scaling = {"name": preprocess if preprocess and wish == "standardize" else wish}
@@ -230,8 +230,9 @@ def _ordinal(levels: int) -> Node:
     return {"name": "ordinal", "levels": [levels]}
 
 
-def _places(known: np.ndarray) -> Node:
-    return {"name": "places", "known": [known.tolist()]}
+def _places(known: np.ndarray, nearest: bool = False) -> Node:
+    """Places of known values; of a level in an order another number is taken for the nearest."""
+    return {"name": "places", "known": [known.tolist()]} | ({"nearest": True} if nearest else {})
 
 
 def _repeated(seen: Seen) -> list[Candidate]:
@@ -239,7 +240,8 @@ def _repeated(seen: Seen) -> list[Candidate]:
     size = len(seen.known)
     if not seen.comes_again or (size > MOST_NAMES and not seen.in_order):
         return []
-    return [(_ordinal(size) if seen.in_order else _categorical(size), _places(seen.known))]
+    family = _ordinal(size) if seen.in_order else _categorical(size)
+    return [(family, _places(seen.known, nearest=seen.in_order))]
 
 
 def _counts(known: np.ndarray) -> list[Candidate]:

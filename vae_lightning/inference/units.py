@@ -48,6 +48,16 @@ class DataUnits(nn.Module):
         """The columns of rows as users have them: those of the training file, modelled ones and conditions."""
         return join_columns(self.input_columns)
 
+    def count_clipped(self, rows: Data) -> dict[str, int]:
+        """How many cells of each modelled column are taken for another number, the nearest that has a place.
+
+        Numbers that are levels in an order have places for those of the training rows, and values of ``minmax`` and
+        grey levels for those between their ends. Columns without such a cell are left out.
+        """
+        x, _ = self.split_conditions(torch.from_numpy(to_matrix(rows, self.input_columns)))
+        clipped = self.scaling.count_clipped(x.to(self.vae.output.weight.device)).tolist()
+        return {column.name: number for column, number in zip(self.columns, clipped, strict=True) if number}
+
     def model_units(self, rows: Data) -> Batch:
         """``rows`` (N, C) as the network sees them, on its device.
 

@@ -129,6 +129,9 @@ class Scaling(Family, ExactBuffers, ABC):
         """What :meth:`log_slopes` is nowhere above, shape (C,), float64."""
         return self.mean_log_slopes()
 
-    def num_clipped(self, x: Tensor) -> int:  # noqa: ARG002 - most kinds never clip
-        """How many of the values ``x``, in data units, lie beyond what the map can represent and would be clipped."""
-        return 0
+    def count_clipped(self, x: Tensor) -> Tensor:
+        """How many values of each column of ``x``, (..., C) in data units, become others that the map has a place for.
+
+        Shape (C,); most kinds have a place for all.
+        """
+        return torch.zeros(self.num_columns, dtype=torch.long, device=x.device)

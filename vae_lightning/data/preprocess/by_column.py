@@ -105,8 +105,8 @@ class ByColumn(Scaling):
     def max_log_slopes(self) -> Tensor:
         return self._gather([part.max_log_slopes() for part, _ in self._blocks()])
 
-    def num_clipped(self, x: Tensor) -> int:
-        return sum(part.num_clipped(x[..., columns]) for part, columns in self._blocks())
+    def count_clipped(self, x: Tensor) -> Tensor:
+        return self._gather([part.count_clipped(x[..., columns]) for part, columns in self._blocks()])
 
     def _gather(self, parts: list[Tensor]) -> Tensor:
         # Some statistics are constants, made where no scaling is.

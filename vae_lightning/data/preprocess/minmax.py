@@ -14,7 +14,7 @@ from vae_lightning.likelihoods.moments import RowBatches, column_ranges
 class MinMax(Scaling):
     """Each column to [0, 1]: from the declared range if there is one, else from the range of the training rows.
 
-    A constant column keeps its scale. Values beyond the range are clipped, and `num_clipped` counts them.
+    A constant column keeps its scale. Values beyond the range are clipped, and `count_clipped` counts them.
 
     Args:
         num_columns: C.
@@ -71,6 +71,6 @@ class MinMax(Scaling):
     def mean_log_slopes(self) -> Tensor:
         return -self.scale.log()
 
-    def num_clipped(self, x: Tensor) -> int:
-        unit = self._unit(x)
-        return int(((unit < 0) | (unit > 1)).sum())
+    def count_clipped(self, x: Tensor) -> Tensor:
+        unit = self._unit(x).reshape(-1, self.num_columns)
+        return ((unit < 0) | (unit > 1)).sum(0)
