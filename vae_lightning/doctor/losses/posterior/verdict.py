@@ -27,19 +27,15 @@ _RIGHT = "The KL is ½ Σ (m² + σ² − 1 − 2 log σ); with s = log σ² it 
 
 def judge_kl(kl: KLReading, sampler: SamplerReading | None, single_precision: bool = False) -> KLReading:
     """Read the terms of the KL, and say in its reading, which comes back, what it is and which of them are wrong."""
-    if not kl.dead:
-        _read_terms(kl, sampler, single_precision)
-    return kl
-
-
-def _read_terms(kl: KLReading, sampler: SamplerReading | None, single_precision: bool) -> None:
+    if kl.dead:
+        return kl
     if kl.errors is None and np.ptp(kl.values) <= 1e-9 * max(1.0, float(np.max(np.abs(kl.values)))):
         _judge_constant(kl, sampler)
-        return
+        return kl
     inside = find_unclamped(kl)
     values, m_squared = _read_parabola(kl, inside)
     if m_squared is None and _is_exchanged(kl, inside):
-        return
+        return kl
     errors = None if kl.errors is None else kl.errors[inside]
     points = Points(kl.grid[inside], values, m_squared, errors, kl.free_constant)
     sigma, own, own_tolerance = None, None, points.tolerance
@@ -66,6 +62,7 @@ def _read_terms(kl: KLReading, sampler: SamplerReading | None, single_precision:
         kl.findings.append(Finding("OVERFLOW", True, says))
     if kl.consistent and kl.terms is not None and kl.terms.sigma is not None:
         kl.findings += _check_reach(kl.terms.sigma, points.grid, inside)
+    return kl
 
 
 def _judge_constant(kl: KLReading, sampler: SamplerReading | None) -> None:
