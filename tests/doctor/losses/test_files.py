@@ -54,6 +54,37 @@ class Bound:
         return np.{reduction}((x - x_hat) ** 2, 1)
 """
 
+DRAW = """
+import torch
+class Sampling:
+    def draw(self, m, s):
+        return m + (s / 2).exp() * torch.randn_like(m)
+"""
+UNEXAMINED = {
+    "VAE.training_step": """
+class VAE(torch.nn.Module):
+    def __init__(self, settings):
+        super().__init__()
+        self.heads, self.out = torch.nn.Linear(9, settings.size), torch.nn.Linear(settings.size // 2, 9)
+    def training_step(self, batch, batch_idx):
+        x = batch["rows"]
+        m, s = self.heads(x).chunk(2, 1)
+        return ((self.out(m) - x) ** 2).mean() + (m**2 + s.exp() - 1 - s).sum()
+""",
+    "Abstract.step": """
+import abc
+class Abstract(abc.ABC):
+    @abc.abstractmethod
+    def decode(self, z): ...
+    @torch.no_grad()
+    def step(self, batch):
+        cross_entropy = torch.nn.functional.binary_cross_entropy(self.decode(batch.x), batch.x)
+        return cross_entropy + batch.m.square().sum()
+""",
+    "Bound.__call__": "class Bound:\n    def __call__(self, batch):\n        loss = batch.x - 1\n        return loss\n",
+    "fit": "def fit(model, loader):\n    for batch in loader:\n        model(batch).backward()\n",
+}
+
 
 def examine(tmp_path: Path, text: str, **names: str) -> Report:
     path = tmp_path / "losses.py"
@@ -89,6 +120,22 @@ def test_methods_are_told_apart_by_their_values(tmp_path: Path, reduction: str, 
         "examined as kl": "Bound.divergence",
         "examined as reconstruction": "Bound.error",
     }
+
+
+@pytest.mark.parametrize(("role", "name"), [*(("draw", name) for name in UNEXAMINED), ("sample", "fit")])
+def test_loss_that_cannot_be_examined_is_named(tmp_path: Path, name: str, role: str) -> None:
+    """A file with a right draw, beside a training step that the doctor cannot run, was said to break no law."""
+    report = examine(tmp_path, DRAW + f"{role} = Sampling().draw\n" + UNEXAMINED[name])
+    assert report.codes == ()
+    assert [finding.about for finding in report.unjudged] == [name]
+    assert report.exit_status == 2
+
+
+def test_what_judged_functions_call_is_not_missed(tmp_path: Path) -> None:
+    """Parts of a reconstruction that was judged are no losses that were passed over."""
+    helper = "def squared_loss(x, out):\n    return (x - out) ** 2\n"
+    report = examine(tmp_path, f"{helper}def reconstruction(x, out):\n    return squared_loss(x, out).sum(1)\n{KL}")
+    assert report.exit_status == 0
 
 
 def test_method_of_a_class_can_be_named(tmp_path: Path) -> None:

@@ -183,3 +183,16 @@ def test_density_of_positive_numbers_or_of_their_logarithm_is_a_likelihood(writt
 def test_square_of_log_x_with_a_scale_that_lacks_its_logarithm_is_no_likelihood() -> None:
     squares = diagnose(reconstruction=lambda x, out: ((torch.log(x) - out[0]) ** 2 / (2 * out[1] ** 2)).sum(1).mean())
     assert squares.codes == ("UNNORMALISED",)
+
+
+@pytest.mark.parametrize("shared", [1.0, 0.25])
+def test_commitment_loss_is_said_to_be_no_kl(shared: float) -> None:
+    """A distance between codes and their quantised selves was read as a KL whose log σ is missing."""
+
+    def commitment(m: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+        return ((m - s.detach()) ** 2).sum(1).mean() + shared * ((m.detach() - s) ** 2).sum(1).mean()
+
+    for report in (diagnose(kl=commitment), diagnose(**{**GOOD, "kl": commitment})):
+        assert report.codes == ()
+        assert any("no KL" in finding.says for finding in report.unjudged)
+        assert report.exit_status == 2

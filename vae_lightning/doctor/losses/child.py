@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vae_lightning.doctor.losses.discover import find_functions, resolve
+from vae_lightning.doctor.losses.discover import find_functions, list_unexamined, resolve
 from vae_lightning.doctor.losses.functions import diagnose
 from vae_lightning.doctor.report import Finding, Report
 
@@ -80,13 +80,22 @@ def _examine(module: ModuleType, path: str, named: dict[str, str | None], rows: 
         wanted = {role: role for role in ROLES if callable(getattr(module, role, None))}
     functions = {role: resolve(module, name) for role, name in wanted.items()}
     found = {} if wanted else find_functions(module, rows)
+    parts: dict[str, Any] = functions or {role: function for role, (_, function) in found.items()}
+    chosen = any(named.values()) or "loss" in parts
+    others = [] if chosen else list_unexamined(module, [*wanted.values(), *(name for name, _ in found.values())])
+    unexamined = [_report_unexamined(name) for name in others]
     missing = [wanted[role] for role, function in functions.items() if function is None]
-    if missing or not (wanted or found):
+    if missing or not parts:
         have = ", ".join(name for name, value in vars(module).items() if callable(value) and not name.startswith("_"))
         says = f"{path} has no function {' or '.join(missing or ROLES)}. It has: {have or 'none'}."
         advice = "Say which function is which: --kl NAME, --sample NAME, --reconstruction NAME or --loss NAME."
-        return Report([Finding("NOTHING", None, says, advice, about=path)])
-    parts: dict[str, Any] = functions or {role: function for role, (_, function) in found.items()}
+        return Report([Finding("NOTHING", None, says, advice, about=path), *unexamined])
     report = diagnose(**parts, data=rows, **options)
     names = {f"examined as {role}": name for role, (name, _) in found.items()}
-    return Report(report.findings, {**names, **report.measured})
+    return Report([*report.findings, *unexamined], {**names, **report.measured})
+
+
+def _report_unexamined(name: str) -> Finding:
+    says = f"{name} was not examined: it looks like a loss, but no arguments were found with which it can be judged."
+    advice = "Hand over rows that it takes (--data FILE), or a function of (x, out, m, s) that it calls (--loss NAME)."
+    return Finding("NOTHING", None, says, advice, about=name)

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +17,8 @@ from vae_lightning.doctor.losses.transplant import is_model, transplant
 Function = Callable[..., Any]
 ARGUMENTS = ((), (11,), (11, 7), (11, 9, 7), (11, 9, 9, 7), (11, [9], 7))
 """What constructors are tried with: nothing, then numbers of columns, hidden units and latents."""
+
+_LOSS = re.compile(r"loss|elbo|objective|criterion|entropy|backward|train(ing)?_step", re.IGNORECASE)
 
 
 def find_functions(module: ModuleType, rows: Array | None = None) -> dict[str, tuple[str, Function]]:
@@ -38,6 +40,30 @@ def find_functions(module: ModuleType, rows: Array | None = None) -> dict[str, t
         for role, one in _find_role(function):
             found.setdefault(role, (name, one))
     return found if "loss" not in found else {role: found[role] for role in ("loss", "sample") if role in found}
+
+
+def list_unexamined(module: ModuleType, examined: Iterable[str]) -> list[str]:
+    """Functions and methods beside `examined`, and not called by them, that look as if they computed a loss.
+
+    Most could not be run, so that nothing but their names and the names in their code tells.
+    """
+    codes = {name: getattr(inspect.unwrap(value), "__code__", None) for name, value in _list_defined(module)}
+    words = {name: (*code.co_names, *code.co_varnames) if code else () for name, code in codes.items()}
+    known = {*examined, *(word for name in examined for word in words.get(name, ()))}
+    others = [name for name in words if name not in known and name.rpartition(".")[2] not in known]
+    return [name for name in others if any(_LOSS.search(word) for word in (name, *words[name]))]
+
+
+def _list_defined(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    """The functions that a module defines, and the methods of its classes, whether or not instances can be made."""
+    for name, value in vars(module).items():
+        if getattr(value, "__module__", None) != module.__name__:
+            continue
+        if inspect.isclass(value):
+            members = {key: one for key, one in vars(value).items() if callable(one) and key != "__init__"}
+            yield from ((f"{name}.{key}", one) for key, one in members.items() if not inspect.isclass(one))
+        elif callable(value):
+            yield name, value
 
 
 def _list_steps(function: Function) -> list[Function]:

@@ -153,10 +153,8 @@ class BlackBox:
         for index, (name, gradient) in enumerate(zip(names, gradients, strict=False)):
             if name:
                 states.setdefault(name, set()).add(judge(index, gradient))
-        infinite, lost = (
-            [one for one in states if "infinite" in states[one]],
-            [one for one in states if states[one] == {"lost"}],
-        )
+        infinite = [one for one, found in states.items() if "infinite" in found]
+        lost = [one for one, found in states.items() if found == {"lost"}]
         if infinite:
             says = f"At ordinary values the gradient of {self.name} with respect to {infinite[0]} is NaN or infinite."
             return [Finding("OVERFLOW", False, says, "Look for a square root, log or where() at its edge.")]

@@ -27,19 +27,21 @@ _RIGHT = "The KL is ½ Σ (m² + σ² − 1 − 2 log σ); with s = log σ² it 
 
 def judge_kl(kl: KLReading, sampler: SamplerReading | None, single_precision: bool = False) -> KLReading:
     """Read the terms of the KL, and say in its reading, which comes back, what it is and which of them are wrong."""
-    if not kl.dead:
-        _read_terms(kl, sampler, single_precision)
-    return kl
-
-
-def _read_terms(kl: KLReading, sampler: SamplerReading | None, single_precision: bool) -> None:
+    if kl.dead:
+        return kl
+    if _is_distance(kl):
+        says = "This term is no KL: it is least wherever m equals a function of s, so that it knows no σ (a commitment "
+        says += "loss of codes, for example). Nothing else was judged of it."
+        advice = "Give as kl= a KL of m and log-variance; a quantised latent has none."
+        kl.dead, kl.findings = True, [Finding("MIXED", None, says, advice)]
+        return kl
     if kl.errors is None and np.ptp(kl.values) <= 1e-9 * max(1.0, float(np.max(np.abs(kl.values)))):
         _judge_constant(kl, sampler)
-        return
+        return kl
     inside = find_unclamped(kl)
     values, m_squared = _read_parabola(kl, inside)
     if m_squared is None and _is_exchanged(kl, inside):
-        return
+        return kl
     errors = None if kl.errors is None else kl.errors[inside]
     points = Points(kl.grid[inside], values, m_squared, errors, kl.free_constant)
     sigma, own, own_tolerance = None, None, points.tolerance
@@ -66,6 +68,7 @@ def _read_terms(kl: KLReading, sampler: SamplerReading | None, single_precision:
         kl.findings.append(Finding("OVERFLOW", True, says))
     if kl.consistent and kl.terms is not None and kl.terms.sigma is not None:
         kl.findings += _check_reach(kl.terms.sigma, points.grid, inside)
+    return kl
 
 
 def _judge_constant(kl: KLReading, sampler: SamplerReading | None) -> None:
@@ -93,6 +96,14 @@ def _judge_constant(kl: KLReading, sampler: SamplerReading | None) -> None:
         right = "at least 0" if most == np.inf else f"{(least + most) / 2:.4g}"
         says = f"Per latent dimension the KL holds the constant {own:.4g}; with a σ that is {text} it is {right}."
         kl.findings.append(Finding("CONST", False, says, _RIGHT))
+
+
+def _is_distance(kl: KLReading) -> bool:
+    """Whether it is a·(m − g(s))² plus a constant."""
+    a, b, size = kl.m_squared, kl.m_linear, float(np.max(np.abs(kl.m_squared)))
+    if kl.errors is not None or kl.bent or size < 1e-9 or np.ptp(a) > 1e-6 * size or np.ptp(b) < 1e-3 * size:
+        return False
+    return bool(np.ptp(kl.values - b**2 / (4 * a)) < 1e-6 * np.max(np.abs(kl.values)))
 
 
 def _check_reach(sigma: Sigma, grid: Array, inside: Array) -> list[Finding]:

@@ -83,31 +83,29 @@ def read_one_hot(box: BlackBox, reading: ReconstructionReading, columns: int, co
     """
     if reading.term.layout.heads != 1 or columns < 2:
         return False
+
+    def arguments(size: float, label: int, scores: Array, rows: int = ROWS) -> tuple[Array, Array]:
+        return np.tile(size * np.eye(scores.size)[label], (rows, 1)), np.tile(scores, (rows, 1))
+
     try:
         read = read_reduction(
-            lambda rows, _: box(np.eye(1, columns).repeat(rows, 0), np.full((rows, columns), 1 / columns)),
-            ROWS,
-            columns,
+            lambda rows, _: box(*arguments(1.0, 0, np.full(columns, 1 / columns), rows)), ROWS, columns
         )
     except CallFailed:
         return False
     form, power = read.form, read.row_power
 
     def cost(label: int, scores: Array) -> float:
-        row = np.eye(scores.size)[label]
-        value = box.attempt(np.tile(row, (ROWS, 1)), np.tile(scores, (ROWS, 1)))
-        if value is not None and not coupled:
-            nothing = box.attempt(np.tile(0 * row, (ROWS, 1)), np.tile(scores, (ROWS, 1)))
-            value = None if nothing is None else value - nothing
-        if value is None:
+        value = box.attempt(*arguments(1.0, label, scores))
+        nothing = 0.0 if coupled else box.attempt(*arguments(0.0, label, scores))
+        if value is None or nothing is None:
             return np.nan
+        value = value - nothing
         return float(np.sum(value)) / ROWS if form == "element" else float(np.mean(value)) / ROWS**power
 
     # Doubled one-hot rows cost twice as much (x · log p) or the same (their argmax).
     scores = np.linspace(0.1, 0.9, columns) / columns
-    once, twice = (
-        box.attempt(np.tile(size * np.eye(1, columns), (ROWS, 1)), np.tile(scores, (ROWS, 1))) for size in (1.0, 2.0)
-    )
+    once, twice = (box.attempt(*arguments(size, 0, scores)) for size in (1.0, 2.0))
     labels = twice is None or once is None or any(np.allclose(twice, factor * once, rtol=1e-4) for factor in (1.0, 2.0))
     if not (labels or coupled) or not _read_categorical(reading, cost, columns, reading.free_constant and coupled):
         return False
