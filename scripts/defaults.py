@@ -13,6 +13,7 @@ import json
 import math
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -150,11 +151,12 @@ def standardize(job: Job) -> Any:
     return Dataset(job.table, columns, *(Rows((part.x - mean) / scale) for part in parts))
 
 
-def run(job: Job, callbacks: dict[str, Any] | None = None) -> dict[str, float]:
-    """Train as ``python train.py likelihood=gaussian`` (or bernoulli) would, in memory, and measure on test rows.
+def fit(dataset: Any, overrides: Sequence[str], callbacks: dict[str, Any] | None = None) -> Any:
+    """Train as ``python train.py data=table OVERRIDES`` would, in memory, one thread; see ``fit_in_memory``.
 
     Args:
-        job: what is trained.
+        dataset: the rows.
+        overrides: what is typed, the seed among it.
         callbacks: nodes of further callbacks.
     """
     import torch
@@ -163,18 +165,26 @@ def run(job: Job, callbacks: dict[str, Any] | None = None) -> dict[str, float]:
     from vae_lightning.runs.fitting import fit_in_memory, in_memory
 
     torch.set_num_threads(1)
-    dataset = standardize(job)
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        likelihood = "bernoulli" if job.table in BINARY else "gaussian"
-        typed = ["data=table", f"likelihood={likelihood}", f"seed={job.seed}", *job.overrides]
-        composed = compose("train", prepare_overrides(typed))
+        composed = compose("train", prepare_overrides(["data=table", *overrides]))
     config = {name: OmegaConf.to_container(composed[name], resolve=True) for name in GROUPS}
     options = {key: config["data"][key] for key in ("batch_size", "preprocess") if key in config["data"]}
     nodes = in_memory("cpu", config["trainer"]["max_epochs"], "auto", 0)
     nodes["callbacks"] |= callbacks or {}
-    config |= {"seed": job.seed, "data": options, **nodes}
+    return fit_in_memory(config | {"seed": composed.seed, "data": options, **nodes}, dataset)
+
+
+def run(job: Job, callbacks: dict[str, Any] | None = None) -> dict[str, float]:
+    """Train as ``python train.py likelihood=gaussian`` (or bernoulli) would, in memory, and measure on test rows.
+
+    Args:
+        job: what is trained.
+        callbacks: nodes of further callbacks.
+    """
+    dataset = standardize(job)
+    likelihood = "bernoulli" if job.table in BINARY else "gaussian"
     started = time.perf_counter()
-    fitted = fit_in_memory(config, dataset)
+    fitted = fit(dataset, [f"likelihood={likelihood}", f"seed={job.seed}", *job.overrides], callbacks)
     seconds = time.perf_counter() - started
     model = fitted.model.float()
     parts = (dataset.test.x, dataset.train.x, dataset.valid.x)

@@ -11,39 +11,23 @@ rounded to ``d`` decimals is that of an interval of width ``10^-d``, so ``d log 
 import argparse
 import json
 import math
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from defaults import BINARY, GROUPS, ROOT, SAMPLES, TABLES
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
-
-sys.path.insert(0, str(ROOT))
+from defaults import BINARY, SAMPLES, TABLES, fit
 
 
-def measure(folder: Path, table: str, likelihood: str, seed: int) -> float:
-    """Train as ``python train.py`` would, in memory; the NLL of the test rows, nats per column and row."""
-    import torch
-
-    from vae_lightning.config.overrides import prepare_overrides
+def measure(folder: Path, table: str, likelihood: str, seed: int, *overrides: str) -> float:
+    """Train as ``python train.py likelihood=LIKELIHOOD`` would, in memory; test NLL, nats per column and row."""
     from vae_lightning.data.columns import Column
     from vae_lightning.data.dataset import Dataset, Rows
     from vae_lightning.data.schema import find_decimals
     from vae_lightning.data.split import split_rows
-    from vae_lightning.runs.fitting import fit_in_memory, in_memory
 
-    torch.set_num_threads(1)
     x = TABLES[table](folder)
     columns = tuple(Column(f"x{index}", "float64") for index in range(x.shape[1]))
     dataset = Dataset(table, columns, *split_rows(Rows(x), 0.1, 0.1, seed))
-    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        composed = compose("train", prepare_overrides(["data=table", f"likelihood={likelihood}", f"seed={seed}"]))
-    config: dict[str, Any] = {name: OmegaConf.to_container(composed[name], resolve=True) for name in GROUPS}
-    options = {key: config["data"][key] for key in ("batch_size", "preprocess") if key in config["data"]}
-    config |= {"seed": seed, "data": options, **in_memory("cpu", config["trainer"]["max_epochs"], "auto", 0)}
-    model = fit_in_memory(config, dataset).model.float()
+    model = fit(dataset, [f"likelihood={likelihood}", f"seed={seed}", *overrides]).model.float()
     result = model.evaluate(dataset.test.x, dataset.train.x, SAMPLES, seed, valid_rows=dataset.valid.x)
     rounded = [
         (find_decimals(np.unique(column)) or 0) * math.log(10.0)

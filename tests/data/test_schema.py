@@ -117,6 +117,16 @@ def test_numbers_that_come_again_are_in_order_if_other_columns_follow_it(
     assert choices[0].family["name"] == family
 
 
+def test_numbers_that_only_test_rows_hold_leave_nothing_to_put_in_order(draws: np.random.Generator) -> None:
+    """A column that is the same in all other rows, or in all that are looked at, ended in numpy's error."""
+    x = np.stack([np.zeros(ROWS), draws.normal(size=ROWS)], 1)
+    train, valid, test = split_rows(Rows(x), 0.1, 0.1, 0)
+    test.x[:6, 0] = np.arange(6)
+    columns = (Column("a", "int64"), Column("b", "float64"))
+    choices = infer_choices(Dataset("some", columns, train, valid, test), {})
+    assert choices[0].family == {"name": "ordinal", "levels": [6]}
+
+
 def test_columns_are_measured_alike_together_and_alone(draws: np.random.Generator) -> None:
     """Neighbours that share a family but neither values nor number of rows do not change a choice or its figures."""
     x = np.stack(

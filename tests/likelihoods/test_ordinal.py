@@ -78,6 +78,15 @@ def test_draws_mean_and_spread_are_those_of_the_probabilities() -> None:
     torch.testing.assert_close(shares, probs, rtol=0, atol=0.01)  # four standard errors
 
 
+def test_without_a_linear_model_raw_numbers_are_log_odds() -> None:
+    """Among 200 codes a network's first numbers, near 1, were next to nothing: training was stopped before it began."""
+    x = torch.arange(200.0).repeat(10)[:, None]
+    likelihood = Ordinal(1, 200)
+    start, codes = likelihood.start_from(rows_of(x)), torch.arange(200.0)[:, None]
+    before, after = (likelihood(start + step).log_prob(codes).double().exp().cumsum(0)[:-1] for step in (0.0, 1.0))
+    torch.testing.assert_close(before.logit() - after.logit(), torch.ones_like(before), rtol=0, atol=5e-3)
+
+
 @pytest.mark.parametrize("explained", [0.0, 0.5, 0.9])
 def test_with_a_linear_model_of_the_codes_it_says_the_frequencies_too(explained: float) -> None:
     """Whatever share of the variance the locations have, drawn from a normal, levels are as frequent as in the rows."""

@@ -7,7 +7,9 @@ from torch import Tensor
 from tests.model.test_start import C, L, synthetic
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.store import RowsInMemory
+from vae_lightning.likelihoods.by_column import ByColumn
 from vae_lightning.likelihoods.gaussian import Gaussian
+from vae_lightning.likelihoods.ordinal import Ordinal
 from vae_lightning.model.start import fit_slopes, start_model
 from vae_lightning.model.vae import VAE
 
@@ -44,3 +46,31 @@ def test_a_condition_that_says_something_is_regressed_on(holes: float) -> None:
         expected = factors.log_prob(Batch(judged.rows.x.double() - condition.double() @ found.T))
         torch.testing.assert_close(log_weights.mean(0).double(), expected, rtol=1e-3, atol=1e-2)
         assert log_weights.std(0).max() < 0.01, "the posterior is exact, so that every draw weighs the same"
+
+
+def test_a_condition_moves_levels_in_an_order_as_it_moves_real_numbers() -> None:
+    """Levels less what a condition says of them are no levels: their frequencies were asked of such, and refused."""
+    draws = torch.Generator().manual_seed(0)
+    z, condition = torch.randn(2000, 1, generator=draws), torch.randint(2, (2000, 1), generator=draws).float()
+    noise = 0.5 * torch.randn(2000, 3, generator=draws)
+    x = z * torch.tensor([1.0, -1.0, 2.0]) + condition * torch.tensor([1.0, 0.0, 3.0]) + noise
+    x[:, 2] = (5 + x[:, 2]).round().clamp(0, 11)
+    likelihood = ByColumn(3, [(Gaussian(2), [0, 1]), (Ordinal(1, 12), [2])])
+    vae = VAE(likelihood, 1, [8], condition_size=1).eval()
+    parts = [RowsInMemory(Batch(x[at], None, condition[at])) for at in (slice(1600), slice(1600, None))]
+    factors, slopes = start_model(vae, *parts), fit_slopes(*parts, [0, 1, 2], torch.zeros(3))
+    assert factors is not None
+    assert slopes is not None
+    with torch.no_grad():
+        found, raw = vae.encode(parts[1].rows), vae.raw(z[1600:], condition[1600:])
+    middle = factors.mean + condition[1600:].double() @ slopes.T
+    weight = (factors.loadings / factors.noise[:, None]) / (1 + factors.signal)
+    tolerance = {"rtol": 1e-3, "atol": 1e-3}
+    torch.testing.assert_close(found.mean.double(), (x[1600:].double() - middle) @ weight, **tolerance)
+    located = raw[:, likelihood.column_of_raw >= 0].double()
+    torch.testing.assert_close(located, middle + z[1600:].double() @ factors.loadings.T, **tolerance)
+    with torch.no_grad():
+        shares = vae.likelihood(raw).log_prob(torch.full_like(x[1600:], 5.0)).exp()[:, 2]
+    for level in (0, 1):  # among rows of either condition a level is about as frequent as it is
+        told = condition[1600:, 0] == level
+        assert shares[told].mean() == pytest.approx((x[1600:, 2] == 5)[told].float().mean().item(), abs=0.06)

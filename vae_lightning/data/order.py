@@ -34,18 +34,18 @@ def _is_in_order(x: np.ndarray, others: Sequence[np.ndarray]) -> bool:
     if seen.sum() < 2 or not others:
         return True
     rank, places = _rank(x[seen])
+    size = places.max() + 1
     y = np.nan_to_num(np.stack(others, axis=1)[seen])
     y = y - y.mean(0)
-    curves = chebvander(rank, min(DEGREE, places.max() - 1))
+    curves = chebvander(rank, min(DEGREE, max(size - 2, 0)))
     is_train = np.arange(len(y)) % 2 == 0
     by_order, by_name = np.zeros(y.shape[1]), np.zeros(y.shape[1])
     for train in (is_train, ~is_train):
         weights = np.linalg.lstsq(curves[train], y[train], rcond=None)[0]
         by_order += np.square(y[~train] - curves[~train] @ weights).sum(0)
-        one_hot = np.zeros((train.sum(), places.max() + 1))
-        one_hot[np.arange(len(one_hot)), places[train]] = 1
+        sums = np.stack([np.bincount(places[train], column, size) for column in y[train].T], axis=1)
         # One imagined row in the middle of the others, so that rare numbers promise little.
-        means = (one_hot.T @ y[train]) / (one_hot.sum(0) + 1)[:, None]
+        means = sums / (np.bincount(places[train], minlength=size) + 1)[:, None]
         by_name += np.square(y[~train] - means[places[~train]]).sum(0)
     varies = by_order > 0
     return bool(0.5 * np.log(by_order[varies] / by_name[varies].clip(1e-12)).sum() <= GAIN)

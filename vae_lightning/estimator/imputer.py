@@ -1,24 +1,18 @@
 """`VAEImputer`: empty cells filled by a VAE, as scikit-learn knows imputers."""
 
-import glob
 from collections.abc import Sequence
 from typing import Any, Literal, Self
 
-import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from vae_lightning.config.settings import AUTO
 from vae_lightning.errors import check_parameter, is_count
 from vae_lightning.estimator.estimator import RandomState, VAEEstimator, seed_of
 from vae_lightning.estimator.rows import Given, TakesHolesMixin, check_rows
 from vae_lightning.inference.imputation import NUM_SAMPLES
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.inference.scoring import NUM_SAMPLES as SCORE_SAMPLES
-
-FEWEST_ROWS = 50
-"""Observed values from which on a map to normal scores can be learned and tried."""
 
 
 class VAEImputer(TakesHolesMixin, OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -31,8 +25,7 @@ class VAEImputer(TakesHolesMixin, OneToOneFeatureMixin, TransformerMixin, BaseEs
 
     Args:
         likelihood: p(x|z): ``auto`` for a family for each column, by what it holds, or one for all, as
-            :class:`VAEEstimator` has it. Under ``auto`` numbers with fractions are gaussian after ``gaussianize``,
-            also where few different ones make them as good as categories: their distances say what is near.
+            :class:`VAEEstimator` has it.
         latent_dim: as :class:`VAEEstimator` has it, and so are all up to ``validation_fraction``.
         hidden_dims: widths of the encoder.
         learning_rate: Adam's greatest step size.
@@ -106,11 +99,7 @@ class VAEImputer(TakesHolesMixin, OneToOneFeatureMixin, TransformerMixin, BaseEs
         check_parameter("VAEImputer", "num_samples", legal, "a whole number from 1 on", self.num_samples)
         self._seed = seed_of(self.random_state)
         parameters = {**self.get_params(deep=False), "random_state": self._seed, "num_samples": SCORE_SAMPLES}
-        rows = check_rows(self, X, self.likelihood, reset=True)
-        fractions = find_fractions(rows) if self.likelihood == AUTO else []
-        if fractions:
-            asked = {glob.escape(self._names[index]): "gaussian" for index in fractions}
-            parameters |= {"likelihood_options": {"columns": asked}, "preprocess": "gaussianize"}
+        check_rows(self, X, self.likelihood, reset=True)
         self.estimator_ = VAEEstimator(**parameters).fit(X)
         # Draws do not need the digits, and take half the time.
         self.model_: VAEModel = self.estimator_.model_.float()
@@ -126,15 +115,3 @@ class VAEImputer(TakesHolesMixin, OneToOneFeatureMixin, TransformerMixin, BaseEs
         if not isinstance(X, pd.DataFrame):
             return self.model_.impute(rows, num_samples=self.num_samples, seed=self._seed)
         return self.model_.impute(X, num_samples=self.num_samples, seed=self._seed)
-
-
-def find_fractions(rows: np.ndarray | pd.DataFrame) -> list[int]:
-    """The places of columns of more than two numbers, some of which are no whole ones."""
-    found = []
-    for index, (_, series) in enumerate(pd.DataFrame(rows).items()):
-        if not pd.api.types.is_numeric_dtype(series) or pd.api.types.is_bool_dtype(series):
-            continue
-        seen = series.dropna().to_numpy(np.float64)
-        if len(seen) >= FEWEST_ROWS and (seen % 1 != 0).any() and len(np.unique(seen)) > 2:
-            found.append(index)
-    return found

@@ -35,8 +35,8 @@ class Ordinal(Likelihood):
 
     Levels are codes 0, 1, ..., k - 1 in their order (McCullagh 1980). The cutpoints ``c_0 < c_1 < ... < c_(k-2)`` of a
     column are its own parameters: a first one, and the logarithms of the gaps after it, between -9 and 4. Levels have
-    probabilities: the loss is never below 0. It starts from their frequencies. The raw number is a location in units of
-    the codes, so that a linear model of the codes may say it: m is their mean, d what it leaves of their spread.
+    probabilities: the loss is never below 0. It starts from their frequencies, with m = 0 and d = 1, and from a linear
+    model with locations in units of the codes: m is their mean, d what the model leaves of their spread.
 
     Args:
         num_columns: number of columns C.
@@ -93,16 +93,19 @@ class Ordinal(Likelihood):
         codes = torch.arange(shares.shape[-1], dtype=torch.float64)
         mean = shares @ codes
         variance = (shares * (codes - mean.unsqueeze(-1)).square()).sum(-1)
-        noise = variance if residual is None else torch.clamp(residual.cpu(), LEAST_NOISE * variance, variance)
-        spread = noise.sqrt() / LOGISTIC_STDDEV
-        self.center.copy_(mean)
-        self.spread.copy_(spread)
-        cuts = find_cuts(shares.cumsum(-1)[:, :-1].clamp(1e-12, 1 - 1e-12), (variance - noise).sqrt() / spread)
+        noise, start = variance, torch.zeros(self.num_columns)
+        # A network alone says numbers near 1, which among hundreds of codes would be next to nothing.
+        if residual is not None:
+            noise, start = torch.clamp(residual.cpu(), LEAST_NOISE * variance, variance), mean.float()
+            self.center.copy_(mean)
+            self.spread.copy_(noise.sqrt() / LOGISTIC_STDDEV)
+        below = shares.cumsum(-1)[:, :-1].clamp(1e-12, 1 - 1e-12)
+        cuts = find_cuts(below, LOGISTIC_STDDEV * (variance / noise - 1).sqrt())
         self.raw_first.copy_(smooth_bound_inverse(cuts[:, :1], MAX_CUT))
         if self.raw_log_gaps is not None:
             log_gaps = cuts.diff(dim=-1).clamp_min(1e-12).log()
             self.raw_log_gaps.copy_(smooth_between_inverse(log_gaps, LEAST_LOG_GAP, MAX_LOG_GAP))
-        return mean.float()
+        return start
 
     def independent_columns(self, rows: RowBatches) -> Predictive:
         return CategoricalPredictive(self._frequencies(rows).log().float())

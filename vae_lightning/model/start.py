@@ -44,13 +44,17 @@ def start_model(vae: VAE, train: RowStore, valid: RowStore) -> FactorAnalysis | 
         return None
     slopes = fit_slopes(train, valid, columns, held) if vae.condition_size else None
     if slopes is None:
-        return _start(vae, columns, train, valid, held)
-    return _start(vae, columns, Residuals(train, slopes), Residuals(valid, slopes), held, slopes)
+        factors = _fit_factors(vae, columns, train, valid, held)
+        vae.start_from(train, factors, held)
+        return factors
+    factors = _fit_factors(vae, columns, Residuals(train, slopes), Residuals(valid, slopes), held)
+    # What is left of a level in an order is no level.
+    of_densities = slopes * vae.likelihood.density_columns[:, None]
+    vae.start_from(Residuals(train, of_densities), factors, held, slopes)
+    return factors
 
 
-def _start(
-    vae: VAE, columns: list[int], train: RowBatches, valid: RowBatches, held: Tensor, slopes: Tensor | None = None
-) -> FactorAnalysis:
+def _fit_factors(vae: VAE, columns: list[int], train: RowBatches, valid: RowBatches, held: Tensor) -> FactorAnalysis:
     everything = columns == list(range(vae.likelihood.num_columns))
     rows = (train, valid) if everything else (SomeColumns(train, columns), SomeColumns(valid, columns))
 
@@ -59,9 +63,7 @@ def _start(
         whole[:, columns] = torch.stack((residual, held))
         return vae.likelihood.fit_variances(*whole)[columns]
 
-    factors = fit_factor_analysis(*rows, vae.latent_dim, fit_variances, held[columns])
-    vae.start_from(train, factors, held, slopes)
-    return factors
+    return fit_factor_analysis(*rows, vae.latent_dim, fit_variances, held[columns])
 
 
 class Residuals:

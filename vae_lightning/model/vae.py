@@ -121,8 +121,9 @@ class VAE(nn.Module):
         """Let the untrained model say what the training rows (N, C) say without z, or what factor analysis says of z.
 
         Args:
-            rows: the training rows, less what ``slopes`` say of them.
-            factors: a fit to them, of the columns that have a location, in their order, with L factors.
+            rows: the training rows; columns that have densities less what ``slopes`` say of them.
+            factors: a fit to the columns that have a location, in their order, less what ``slopes`` say of them, with L
+                factors.
             held: what no variance may fall below, (C,); as for ``Likelihood.start_from``. The encoder does not see
                 the columns that it holds.
             slopes: what the condition c adds to each column, ``slopes @ c``, (C, K); by default nothing.
@@ -150,6 +151,8 @@ class VAE(nn.Module):
         told = torch.zeros(len(of_raw), self.condition_size).double()
         if slopes is not None:
             told[is_located] = slopes.double()[of_raw[is_located]]
+            are_levels = is_located & ~self.likelihood.density_columns[of_raw]
+            bias[are_levels] = factors.mean[located[are_levels]]
         self.linear_decoder.start(torch.cat([loadings, told], 1), unit)
         self.output.bias.copy_(bias / unit)
 
@@ -157,12 +160,12 @@ class VAE(nn.Module):
         weight = torch.zeros(self.posterior.raw_size, self.features.size).double()
         seen = self.features.feature_of_column[columns]
         weight[: self.latent_dim, seen] = variance[:, None] * (factors.loadings / factors.noise[:, None]).T
+        if slopes is not None:
+            weight[: self.latent_dim, -self.condition_size :] = -weight[: self.latent_dim, seen] @ slopes[columns]
         middle = factors.mean
         if self.features.changed:  # numbers that the encoder sees centred and scaled
             weight[: self.latent_dim, seen] *= self.features.scale[columns].double()
             middle = (middle - self.features.mean[columns]) / self.features.scale[columns]
-        if slopes is not None:
-            weight[: self.latent_dim, -self.condition_size :] = -weight[: self.latent_dim, seen] @ slopes[columns]
         constants = self.posterior.raw_of(variance.sqrt())
         constants[: self.latent_dim] -= weight[: self.latent_dim, seen] @ middle.double()
         unit = torch.ones(self.posterior.raw_size).double()
