@@ -9,9 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vae_lightning.data.batch import Batch
+from vae_lightning.data.checks import is_illegal
 from vae_lightning.data.choices import Node, join_blocks
 from vae_lightning.data.preprocess.base import Scaling
+from vae_lightning.data.scaled import mark_holes
 from vae_lightning.data.store import RowsInMemory
 from vae_lightning.likelihoods.base import Likelihood
 
@@ -73,9 +74,9 @@ def _measure(trials: Sequence[Trial]) -> np.ndarray:
     sampled = [trial.x[:: -(-len(trial.x) // MOST_ROWS)] for trial in trials]
     train = _pack([x[np.arange(len(x)) % EVERY != 0] for x in sampled])
     valid = _pack([x[::EVERY] for x in sampled])
-    map_ = build(Scaling, scaling, len(trials)).fit(RowsInMemory(_mask(train)))
+    map_ = build(Scaling, scaling, len(trials)).fit(RowsInMemory(mark_holes(train, train, True)))
     likelihood = build(Likelihood, family, len(trials)).double()
-    u_train, u_valid = _mask(map_.transform(train).double()), _mask(map_.transform(valid).double())
+    u_train, u_valid = (mark_holes(map_.transform(x).double(), x, True) for x in (train, valid))
     predictive = likelihood.independent_columns(RowsInMemory(u_train))
     log_prob = predictive.log_prob(u_valid.x).double()
     if likelihood.is_probability:
@@ -86,8 +87,7 @@ def _measure(trials: Sequence[Trial]) -> np.ndarray:
     is_legal = torch.ones(len(trials), dtype=torch.bool)
     for part in (u_train, u_valid):
         assert part.mask is not None
-        contained = [one.contains(x) for one, x in zip(likelihood.supports, part.x.unbind(1), strict=True)]
-        is_legal &= (torch.stack(contained, 1) | ~part.mask).all(0)
+        is_legal &= ~(is_illegal(part.x, likelihood.supports) & part.mask).any(0)
     assert u_valid.mask is not None
     loss = -torch.where(u_valid.mask, log_prob, 0.0).sum(0) / u_valid.mask.sum(0)
     return torch.where(is_legal & loss.isfinite(), loss, torch.inf).numpy()
@@ -99,8 +99,3 @@ def _pack(columns: Sequence[np.ndarray]) -> Tensor:
     for index, x in enumerate(columns):
         packed[: len(x), index] = x
     return torch.from_numpy(packed)
-
-
-def _mask(x: Tensor) -> Batch:
-    seen = ~x.isnan()
-    return Batch(x.where(seen, 0.0), mask=seen)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from vae_lightning.data.batch import Batch
+from vae_lightning.data.checks import is_illegal
 from vae_lightning.data.dates import find_places, join_columns
 from vae_lightning.data.frames import Data, check_not_empty, fill_holes, row_namer, to_matrix, wrap_like
 from vae_lightning.data.scaled import mark_holes
@@ -83,7 +84,7 @@ class FillingMixin(DataUnits):
     def _known_cells(self, x: Tensor) -> Batch:
         """Rows (N, C) in model units, masked where a cell is empty or holds what the model has no word for."""
         batch = mark_holes(self.scaling.transform(x), x, True)
-        columns = zip(self.vae.likelihood.supports, batch.x.T, strict=True)
-        known = torch.stack([support.contains(values) for support, values in columns], 1)
         assert batch.mask is not None
-        return batch._replace(mask=batch.mask & known).cast(self.vae.output.weight)
+        return batch._replace(mask=batch.mask & ~is_illegal(batch.x, self.vae.likelihood.supports)).cast(
+            self.vae.output.weight
+        )
