@@ -162,8 +162,7 @@ class OrdinalPredictive(Predictive):
 
     def sample(self) -> Tensor:
         with torch.no_grad():
-            uniform = torch.rand_like(self.location).clamp_(torch.finfo(self.location.dtype).tiny)
-            noise = uniform.log() - torch.log1p(-uniform)
+            noise = torch.logit(torch.rand_like(self.location))
             return self._sum_levels(lambda at, _: at > -noise.unsqueeze(-1))
 
     @property
