@@ -62,8 +62,8 @@ def rows_of(case: str) -> pd.DataFrame:
     support = likelihood.supports[0]
     # Real numbers are told their location, categories the logit of the first of them, all others a logarithm.
     strength = 5.0 if support == REAL or support.levels else 1.0
-    # With three levels 30 test rows must tell the model from independent columns.
-    strength = 7.0 if case == "ordinal" else strength
+    # With two or three levels 30 test rows must tell the model from independent columns.
+    strength = 7.0 if case in ("categorical", "ordinal") else strength
     slope = strength * torch.tensor([1.0, -0.8, 0.6, -0.5, 0.4])
     raw = torch.full((300, likelihood.raw_size), -2.0 if case == "zero_inflated" else 0.0)  # few zeros but its own
     step = likelihood.raw_size // 5 if support.levels else 1

@@ -2,12 +2,12 @@
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from vae_lightning.errors import check_parameter, is_count
 from vae_lightning.likelihoods.base import Likelihood, Predictive
 from vae_lightning.likelihoods.categorical import count_levels
 from vae_lightning.likelihoods.codes import grey_levels
+from vae_lightning.likelihoods.logarithms import log_one_minus_exp, log_sigmoid
 from vae_lightning.likelihoods.moments import RowBatches
 from vae_lightning.likelihoods.shape import Shape, ShapeKind, maximise
 
@@ -94,8 +94,8 @@ class DiscretizedLogistic(Likelihood):
 
         def log_prob(raw: Tensor, scale: Tensor) -> Tensor:
             at = (cuts - raw[:, None]) / scale[:, None]
-            between = inner * torch.log(-torch.expm1(-1 / (self.reach * scale)))
-            return (beside * logsigmoid(at) - above * at).sum(1) + between
+            between = inner * log_one_minus_exp(1 / (self.reach * scale))
+            return (beside * log_sigmoid(at) - above * at).sum(1) + between
 
         def best_raw(scale: Tensor) -> Tensor:
             return maximise(lambda raw: log_prob(raw, scale), -end, end)
@@ -159,7 +159,7 @@ def _log_prob(x: Tensor, location: Tensor, scale: Tensor, levels: int) -> Tensor
     centred = x - location
     upper, lower = (centred + 0.5) / scale, (centred - 0.5) / scale
     is_first, is_last = x <= 0, x >= levels - 1
-    below_upper = torch.where(is_last, 0.0, logsigmoid(upper))
-    above_lower = torch.where(is_first, 0.0, logsigmoid(-lower))
-    between = torch.where(is_first | is_last, 0.0, torch.log(-torch.expm1(-1 / scale)))
+    below_upper = torch.where(is_last, 0.0, log_sigmoid(upper))
+    above_lower = torch.where(is_first, 0.0, log_sigmoid(-lower))
+    between = torch.where(is_first | is_last, 0.0, log_one_minus_exp(1 / scale))
     return below_upper + above_lower + between

@@ -28,7 +28,7 @@ class Family:
 
         >>> from vae_lightning.likelihoods.base import Likelihood
         >>> sorted(Likelihood.families())[:2]
-        ['bernoulli', 'categorical']
+        ['bernoulli', 'beta']
         """
         package = cls.__module__.rpartition(".")[0]
         found = {}

@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Tensor
 from torch.distributions import Normal
-from torch.nn.functional import logsigmoid
 
 from vae_lightning.likelihoods.base import Likelihood, Predictive
 from vae_lightning.likelihoods.bounds import smooth_bound, smooth_bound_inverse
+from vae_lightning.likelihoods.logarithms import log_sigmoid
 from vae_lightning.likelihoods.moments import RowBatches, column_sums
 from vae_lightning.likelihoods.scale import Scale
 from vae_lightning.likelihoods.support import HURDLE, SHARED
@@ -96,7 +96,7 @@ class HurdlePredictive(Predictive):
 
     def log_prob(self, x: Tensor) -> Tensor:
         density = Normal(self.location, self.scale, validate_args=False).log_prob(x)
-        return torch.where(x == SHARED, logsigmoid(self.logit), logsigmoid(-self.logit) + density)
+        return torch.where(x == SHARED, log_sigmoid(self.logit), log_sigmoid(-self.logit) + density)
 
     def sample(self) -> Tensor:
         with torch.no_grad():

@@ -13,6 +13,7 @@ from vae_lightning.likelihoods.base import Likelihood, Predictive
 from vae_lightning.likelihoods.bounds import smooth_between, smooth_between_inverse, smooth_bound, smooth_bound_inverse
 from vae_lightning.likelihoods.categorical import CategoricalPredictive, count_levels
 from vae_lightning.likelihoods.codes import ordinal
+from vae_lightning.likelihoods.logarithms import log_one_minus_exp
 from vae_lightning.likelihoods.moments import RowBatches
 
 MAX_LEVELS = 512
@@ -156,7 +157,7 @@ class OrdinalPredictive(Predictive):
         # The least level has no lower end, the greatest no upper one.
         upper = pad(self.cuts, (0, 1), value=BEYOND)
         lower = pad(self.cuts, (1, 0), value=-BEYOND)
-        between = pad(torch.log(-torch.expm1(-self.gaps)), (1, 1))
+        between = pad(log_one_minus_exp(self.gaps), (1, 1))
         upper, lower, between = (part.gather(1, codes).T.reshape(x.shape) for part in (upper, lower, between))
         return between - softplus(self.location - upper) - softplus(lower - self.location)
 

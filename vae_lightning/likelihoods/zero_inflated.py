@@ -5,12 +5,12 @@ from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
-from torch.nn.functional import logsigmoid
 
 from vae_lightning.errors import check_parameter
 from vae_lightning.likelihoods.base import Likelihood, Predictive
 from vae_lightning.likelihoods.gamma import Gamma
 from vae_lightning.likelihoods.log_normal import LogNormal
+from vae_lightning.likelihoods.logarithms import log_sigmoid
 from vae_lightning.likelihoods.moments import RowBatch, RowBatches, Together, column_sums
 from vae_lightning.likelihoods.negative_binomial import NegativeBinomial
 from vae_lightning.likelihoods.poisson import Poisson
@@ -122,7 +122,7 @@ class ZeroInflatedPredictive(Predictive):
 
     def log_prob(self, x: Tensor) -> Tensor:
         is_zero = x == 0
-        log_zero, log_other = logsigmoid(self.gate), logsigmoid(-self.gate)
+        log_zero, log_other = log_sigmoid(self.gate), log_sigmoid(-self.gate)
         of_inner = log_other + self.inner.log_prob(x if self.has_zeros else torch.where(is_zero, 1.0, x))
         at_zero = torch.logaddexp(log_zero, of_inner) if self.has_zeros else log_zero.expand_as(of_inner)
         return torch.where(is_zero, at_zero, of_inner)
