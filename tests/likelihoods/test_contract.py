@@ -36,7 +36,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 TESTS = Path(__file__).parent
 OF_THE_FOLDER = {
     *("base", "bounds", "by_column", "contract", "contract_rows", "family", "location_scale", "moments", "scale"),
-    *("codes", "entropy", "grids", "shape", "support"),
+    *("codes", "entropy", "grids", "logarithms", "shape", "support"),
     "hurdle",
 }
 
