@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vae_lightning.doctor.losses.discover import find_functions, list_unexamined, resolve
+from vae_lightning.doctor.losses.discover import find_functions, list_definitions, list_unexamined, resolve
 from vae_lightning.doctor.losses.functions import diagnose
 from vae_lightning.doctor.report import Finding, Report
 
@@ -76,13 +76,14 @@ def _report_import(path: str, error: BaseException) -> Finding:
 
 def _examine(module: ModuleType, path: str, named: dict[str, str | None], rows: Any, options: dict[str, Any]) -> Report:
     wanted = {role: name for role, name in named.items() if name is not None}
+    definitions = [] if wanted else list_definitions(module)
     if not wanted:
         wanted = {role: role for role in ROLES if callable(getattr(module, role, None))}
     functions = {role: resolve(module, name) for role, name in wanted.items()}
-    found = {} if wanted else find_functions(module, rows)
+    found = {} if wanted else find_functions(definitions, rows)
     parts: dict[str, Any] = functions or {role: function for role, (_, function) in found.items()}
-    chosen = any(named.values()) or "loss" in parts
-    others = [] if chosen else list_unexamined(module, [*wanted.values(), *(name for name, _ in found.values())])
+    examined = [*wanted.values(), *(name for name, _ in found.values())]
+    others = [] if "loss" in parts else list_unexamined(definitions, examined)
     unexamined = [_report_unexamined(name) for name in others]
     missing = [wanted[role] for role, function in functions.items() if function is None]
     if missing or not parts:

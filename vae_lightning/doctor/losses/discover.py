@@ -2,38 +2,60 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed, seed
-from vae_lightning.doctor.losses.parts import ORDERS, Order, arrange, count_arguments
+from vae_lightning.doctor.losses.parts import ORDERS, Order, arrange, count_arguments, try_columns
 from vae_lightning.doctor.losses.transplant import is_model, transplant
 
-Function = Callable[..., Any]
+Function: TypeAlias = Callable[..., Any]
+Definitions: TypeAlias = Sequence[tuple[str, Any, Any]]
 ARGUMENTS = ((), (11,), (11, 7), (11, 9, 7), (11, 9, 9, 7), (11, [9], 7))
 """What constructors are tried with: nothing, then numbers of columns, hidden units and latents."""
 
 _LOSS = re.compile(r"loss|elbo|objective|criterion|entropy|backward|train(ing)?_step", re.IGNORECASE)
 
 
-def find_functions(module: ModuleType, rows: Array | None = None) -> dict[str, tuple[str, Function]]:
+def list_definitions(module: ModuleType) -> list[tuple[str, Any, Any]]:
+    """Name and definition of each function of a module, and of each method of its classes and their instances.
+
+    The third is what can be called: None for the methods of a class of which no instance can be made.
+    """
+    found: list[tuple[str, Any, Any]] = []
+    for name, value in list(vars(module).items()):
+        kind = value if inspect.isclass(value) else type(value)
+        if kind.__module__ == module.__name__:
+            instance = _make(value) if inspect.isclass(value) else value
+            parts = [part for part in reversed(kind.__mro__) if part.__module__ == module.__name__]
+            members = [(key, one) for part in parts for key, one in vars(part).items() if key != "__init__"]
+            methods = [(key, one) for key, one in members if callable(one) and not inspect.isclass(one)]
+            found += [(f"{name}.{key}", one, getattr(instance, key, None)) for key, one in methods]
+        elif callable(value) and getattr(value, "__module__", None) == module.__name__:
+            found.append((name, value, value))
+    return found
+
+
+def find_functions(definitions: Definitions, rows: Array | None = None) -> dict[str, tuple[str, Function]]:
     """Role -> name and function, of what a module defines; of several for one role the first.
 
     A model's own step, which holds everything, comes before its parts, one that is named for training before others.
     """
-    candidates = list(_list_candidates(module))
+    candidates = [(name, function) for name, _, function in definitions if callable(function) and "__" not in name]
     found: dict[str, tuple[str, Function]] = {}
     for name, function in sorted(candidates, key=lambda one: not re.search("train|compute_loss", one[0])):
         models = [one for one in (getattr(function, "__self__", None),) if is_model(one)]
         for step in _list_steps(function) if models else ():
             graft = transplant(step, models, rows)
             if graft is not None and graft.is_loss:
-                return {"loss": (f"{name}, at its layers", graft.loss), "sample": (name, graft.sample)}
+                return {"loss": (f"{name}, at its layers", step)}
             if graft is not None:
                 found.setdefault("sample", (f"{name}, at its layers", graft.sample))
     for name, function in candidates:
@@ -42,28 +64,18 @@ def find_functions(module: ModuleType, rows: Array | None = None) -> dict[str, t
     return found if "loss" not in found else {role: found[role] for role in ("loss", "sample") if role in found}
 
 
-def list_unexamined(module: ModuleType, examined: Iterable[str]) -> list[str]:
+def list_unexamined(definitions: Definitions, examined: Collection[str]) -> list[str]:
     """Functions and methods beside `examined`, and not called by them, that look as if they computed a loss.
 
     Most could not be run, so that nothing but their names and the names in their code tells.
     """
-    codes = {name: getattr(inspect.unwrap(value), "__code__", None) for name, value in _list_defined(module)}
+    codes = {name: getattr(inspect.unwrap(one), "__code__", None) for name, one, _ in definitions}
     words = {name: (*code.co_names, *code.co_varnames) if code else () for name, code in codes.items()}
     known = {*examined, *(word for name in examined for word in words.get(name, ()))}
-    others = [name for name in words if name not in known and name.rpartition(".")[2] not in known]
+    first = {code or name: name for name, code in reversed(codes.items())}  # methods are inherited, too
+    first |= {codes[name]: name for name in examined if name in codes}
+    others = [name for name in first.values() if name not in known and name.rpartition(".")[2] not in known]
     return [name for name in others if any(_LOSS.search(word) for word in (name, *words[name]))]
-
-
-def _list_defined(module: ModuleType) -> Iterator[tuple[str, Any]]:
-    """The functions that a module defines, and the methods of its classes, whether or not instances can be made."""
-    for name, value in vars(module).items():
-        if getattr(value, "__module__", None) != module.__name__:
-            continue
-        if inspect.isclass(value):
-            members = {key: one for key, one in vars(value).items() if callable(one) and key != "__init__"}
-            yield from ((f"{name}.{key}", one) for key, one in members.items() if not inspect.isclass(one))
-        elif callable(value):
-            yield name, value
 
 
 def _list_steps(function: Function) -> list[Function]:
@@ -87,24 +99,6 @@ def resolve(module: ModuleType, name: str) -> Function | None:
     if method:
         value = getattr(_make(value) if inspect.isclass(value) else value, method, None)
     return value if callable(value) else None
-
-
-def _list_candidates(module: ModuleType) -> Iterator[tuple[str, Function]]:
-    for name, value in list(vars(module).items()):
-        if name.startswith("__"):
-            continue
-        if inspect.isfunction(value) and value.__module__ == module.__name__:
-            yield name, value
-            continue
-        kind = value if inspect.isclass(value) else type(value)
-        if kind.__module__ != module.__name__:
-            continue
-        instance = _make(value) if inspect.isclass(value) else value
-        for part in reversed(kind.__mro__) if instance is not None else ():
-            if part.__module__ == module.__name__:
-                for method in vars(part):
-                    if not method.startswith("__") and callable(getattr(instance, method, None)):
-                        yield f"{name}.{method}", getattr(instance, method)
 
 
 def _make(kind: type) -> Any:
@@ -141,23 +135,18 @@ def _find_role(function: Function) -> list[tuple[str, Function]]:
 
 
 def _judge_four(function: Function) -> str | None:
-    m, complaints = np.full((5, 7), 0.3), ""
+    m = np.full((5, 7), 0.3)
 
-    def accepts(order: Order, width: int) -> bool:
-        nonlocal complaints
-        x, box = np.full((5, width), 0.4), BlackBox("", arrange(function, order))
-        try:
-            box.find_framework(x, x + 0.2, m, m + 0.1)
-            return bool(np.all(np.isfinite(box(x, x + 0.2, m, m + 0.1))))
-        except CallFailed as failure:
-            complaints += f"{failure.message} "
-            return False
+    def accepts(order: Order, columns: int) -> bool:
+        x, box = np.full((5, columns), 0.4), BlackBox("", arrange(function, order))
+        box.find_framework(x, x + 0.2, m, m + 0.1)
+        return bool(np.all(np.isfinite(box(x, x + 0.2, m, m + 0.1))))
 
-    if any(accepts(order, 11) for order in ORDERS[::2]):
-        return "loss"
-    sizes = dict.fromkeys(int(size) for size in re.findall(r"\d+", complaints))  # typed into the code: view(-1, 784)
-    found = any(accepts(order, size) for size in sizes if 11 < size < 10**5 for order in ORDERS[:3:2])
-    return "loss" if found else None
+    for order in ORDERS[::2]:
+        with suppress(CallFailed):
+            if try_columns(partial(accepts, order)):
+                return "loss"
+    return None
 
 
 def _judge_two(box: BlackBox) -> str | None:

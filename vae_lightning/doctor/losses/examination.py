@@ -1,6 +1,5 @@
 """One examination: the order in which the parts of a loss are measured and compared."""
 
-import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -12,14 +11,17 @@ from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed
 from vae_lightning.doctor.losses.blackbox.deadline import OutOfTimeError, run_within
 from vae_lightning.doctor.losses.parts import (
+    COLUMNS,
     ORDERS,
     Apart,
+    Order,
     count_arguments,
     exchange,
     find_order,
     names_are_exchanged,
     separate,
     take_apart,
+    try_columns,
 )
 from vae_lightning.doctor.losses.posterior.agreement import compare_with_kl
 from vae_lightning.doctor.losses.posterior.divergence import KLReading, examine_kl
@@ -27,14 +29,12 @@ from vae_lightning.doctor.losses.posterior.noise import SamplerReading
 from vae_lightning.doctor.losses.posterior.sampler import examine_sampler
 from vae_lightning.doctor.losses.posterior.verdict import judge_kl
 from vae_lightning.doctor.losses.reconstruction.family import examine_reconstruction
-from vae_lightning.doctor.losses.reconstruction.layout import ReconstructionReading
+from vae_lightning.doctor.losses.reconstruction.layout import ReconstructionReading, Term
 from vae_lightning.doctor.losses.rows import as_rows, check_rows, count_surviving_latents
 from vae_lightning.doctor.losses.transplant import find_models, transplant
 from vae_lightning.doctor.losses.whole import examine_whole
 from vae_lightning.doctor.report import Finding
 
-COLUMNS = 11
-LARGEST = 100_000  # columns that a function is tried with
 _T = TypeVar("_T")
 _Latents = TypeVar("_Latents", KLReading, SamplerReading)
 _ADVICE = {
@@ -67,25 +67,27 @@ class Examination:
     def read_rows(self, data: Any) -> None:
         """Take the user's data, if any."""
         if data is not None:
-            self.rows = self._note("data", None, lambda _: as_rows(data))
+            self.rows = self._note(BlackBox("data", as_rows), lambda _: as_rows(data))
             self.known_columns = None if self.rows is None else self.rows.shape[1]
 
-    def _note(self, name: str, function: Callable[..., Any] | None, job: Callable[[BlackBox], _T]) -> _T | None:
+    def _note(self, box: BlackBox, job: Callable[[BlackBox], _T]) -> _T | None:
         """`job` of a function; how it fails, what it changes and that it has no gradients are noted."""
-        box = BlackBox(name, function or (lambda: None))
         try:
             found = job(box)
         except CallFailed as failure:
-            ok, says = (None if failure.code == "DATA" else False), f"{name}: {failure.message}."
-            self.findings.append(Finding(failure.code, ok, says, _ADVICE.get(failure.code, ""), about=name))
+            self._report_failure(box.name, failure)
             return None
         finally:
             if box.mutates:
-                says = f"{name} changes the arrays that it is given."
-                self.findings.append(Finding("MUTATES", False, says, _ADVICE["MUTATES"], about=name))
-        if box.framework and not box.has_gradient and name != "loss":
-            self.measured[f"{name}: gradients"] = f"not checked: a function of {box.framework} gives none"
+                says = f"{box.name} changes the arrays that it is given."
+                self.findings.append(Finding("MUTATES", False, says, _ADVICE["MUTATES"], about=box.name))
+        if box.framework and not box.has_gradient and box.name != "loss":
+            self.measured[f"{box.name}: gradients"] = f"not checked: a function of {box.framework} gives none"
         return found
+
+    def _report_failure(self, name: str, failure: CallFailed) -> None:
+        ok, says = (None if failure.code == "DATA" else False), f"{name}: {failure.message}."
+        self.findings.append(Finding(failure.code, ok, says, _ADVICE.get(failure.code, ""), about=name))
 
     def _add(self, findings: Sequence[Finding], about: str) -> None:
         """Keep findings about one part."""
@@ -103,43 +105,48 @@ class Examination:
             message = f"its values make no sense to the examination ({type(error).__name__}: {error})"
             raise CallFailed("NOT-FINITE", message) from error
 
-    def run_with_columns(self, job: Callable[[], _T]) -> _T:
-        """`job()`, and again with the number of columns that a complaint about sizes names (``view(-1, 784)``)."""
-        try:
-            return self.run_timed(job)
-        except CallFailed as failure:
-            if self.rows is not None or failure.code != "RAISES":
-                raise
-            for size in dict.fromkeys(int(digits) for digits in re.findall(r"\d+", failure.message)):
-                self.known_columns = size
-                try:
-                    if COLUMNS < size <= LARGEST:
-                        return self.run_timed(job)
-                except CallFailed:
-                    continue
-            self.known_columns = None
-            raise
+    def run_with_columns(self, job: Callable[[int], _T]) -> _T:
+        """`job` of a number of columns, another than the usual one where only that is accepted."""
+
+        def attempt(columns: int) -> _T:
+            done = self.run_timed(lambda: job(columns))
+            self.known_columns = self.known_columns if columns == self.columns else columns
+            return done
+
+        return attempt(self.columns) if self.known_columns is not None else try_columns(attempt)
 
     def examine_whole_loss(self, loss: Callable[..., Any] | None, model: Any, likelihood: str | None) -> None:
         """Examine the whole loss; one of four arguments, or with layers, is taken apart for `examine_parts`."""
         if loss is None:
             return
         if model is None and count_arguments(loss) in (4, 5):
-            self._note("loss", loss, lambda _: self._take_apart(loss))
+            self._note(BlackBox("loss", loss), lambda _: self._take_apart(loss, ORDERS))
             return
-        step, models, apart = (loss if model is None else partial(loss, model)), find_models(loss, model), False
-        graft = self._note("loss", loss, lambda _: self.run_timed(lambda: transplant(step, models, self.rows)))
+        box = BlackBox("loss", loss if model is None else partial(loss, model))
+        models, rows = find_models(loss, model), self.rows
+        graft = self._note(box, lambda _: self.run_timed(lambda: transplant(box.function, models, rows)))
         if graft is not None and graft.is_loss:
-            with suppress(CallFailed):  # where its glue expects other shapes, it is judged as a whole
-                self._take_apart(graft.loss)
-                self.apart.sample, apart = graft.sample, True
-        if not apart or self.rows is not None:
-            examine = partial(examine_whole, rows=self.rows, likelihood=likelihood, model=model)
-            found = self._note("loss", step, lambda box: self.run_timed(lambda: examine(box)))
-            self._add((found or [])[: -1 if apart else None], "loss")  # the last says that the parts are unknown
+            self.known_columns = graft.columns
+            try:
+                self._take_apart(graft.loss, ORDERS[:1])
+            except CallFailed as failure:  # its glue may expect other shapes; with rows it is judged as a whole
+                if rows is None or failure.code == "SLOW":
+                    self._report_failure("loss", failure)
+            self.apart.sample = graft.sample
+            if rows is None:
+                return
+        examine = partial(examine_whole, box, rows, likelihood, model)
+        if self.apart.kl is None:
+            self._add(self._note(box, lambda _: self.run_timed(examine)) or [], "loss")
+        else:
+            with suppress(CallFailed):
+                self._add(self.run_timed(examine)[:-1], "loss")  # the last says that the parts are unknown
 
-    def _take_apart(self, loss: Callable[..., Any]) -> None:
-        found = find_order(loss, lambda whole: self.run_with_columns(lambda: separate(whole, self.columns)))
+    def _take_apart(self, loss: Callable[..., Any], orders: Sequence[Order]) -> None:
+        def read(whole: Callable[..., Any]) -> tuple[Term, list[ReconstructionReading]]:
+            return self.run_with_columns(lambda columns: separate(whole, columns))
+
+        found = find_order(loss, read, orders)
         if found is None:
             says = "The loss is no sum of a term of (x, out) and a term of (m, s); it cannot be taken apart."
             self.findings.append(Finding("SCALE", None, says, about="loss"))
@@ -148,7 +155,7 @@ class Examination:
         if order != ORDERS[0]:
             places = [name for _, name in sorted(zip(order, ("x", "out", "m", "s"), strict=True))]
             self.measured["loss: arguments"] = ", ".join(places)
-        self.apart = self.run_timed(lambda: take_apart(loss, order, term, self.columns))
+        self.apart = self.run_timed(lambda: take_apart(loss, order, term))
 
     def examine_parts(
         self,
@@ -163,13 +170,13 @@ class Examination:
         apart = self.apart
         sampler = self._examine_sampler(sample or apart.sample)
         reading = self._examine_kl(kl, sampler, "kl", False)
-        readings = self._examine_reconstruction(reconstruction, reading, "reconstruction", False)
+        readings = self._examine_reconstruction(reconstruction, reading, "reconstruction")
         if apart.kl is None or (kl is not None and reconstruction is not None):
             self._compare(reading, readings)
         if apart.kl is not None:
             whole = self._examine_kl(apart.kl, sampler, "kl" if kl is None else "loss", True)
             name = "reconstruction" if reconstruction is None else "loss"
-            self._compare(whole, self._examine_reconstruction(apart.reconstruction, whole, name, True))
+            self._compare(whole, self._examine_reconstruction(None, whole, name, apart.term))
             reading = reading or whole
         if sampler is not None:
             self._add(compare_with_kl(sampler, reading), "sample and kl")
@@ -200,7 +207,7 @@ class Examination:
             return None
         meant = self.apart.latents_named if taken_out else names_are_exchanged(function, 0, 1, latent=True)
         function = exchange(function) if meant else function
-        reading = self._note(name, function, lambda box: self.run_timed(lambda: read(box)))
+        reading = self._note(BlackBox(name, function), lambda box: self.run_timed(lambda: read(box)))
         if reading is not None and not reading.right:
             with suppress(CallFailed):
                 other = self.run_timed(lambda: read(BlackBox(name, exchange(function))))
@@ -240,28 +247,33 @@ class Examination:
         return reading
 
     def _examine_reconstruction(
-        self, function: Callable[..., Any] | None, kl: KLReading | None, name: str, taken_out: bool
+        self, function: Callable[..., Any] | None, kl: KLReading | None, name: str, term: Term | None = None
     ) -> list[ReconstructionReading]:
-        if function is None:
+        """The readings of a function, or of the `term` that was taken out of a whole loss."""
+        if term is not None:
+            box = term.box
+            box.name = name
+        elif function is not None:
+            box = BlackBox(name, exchange(function) if names_are_exchanged(function, 0, 1, latent=False) else function)
+        else:
             return []
-        if not taken_out and names_are_exchanged(function, 0, 1, latent=False):
-            function = exchange(function)
         weight = kl.weight if kl is not None and kl.consistent else None
-        if weight is not None and taken_out:
+        if weight is not None and term is not None:
             weight /= self.apart.power[1] ** self.apart.power[0]
         data = self.rows
 
-        def read(box: BlackBox) -> tuple[list[ReconstructionReading], list[Finding]]:
-            readings, about_rows = examine_reconstruction(box, self.columns, weight, taken_out), []
+        def read(columns: int) -> tuple[list[ReconstructionReading], list[Finding]]:
+            readings = examine_reconstruction(term or Term(box, columns), weight, term is not None)
             if data is None:
                 return readings, []
+            about_rows = []
             for one in readings:
                 rows = data[:, slice(None) if one.block is None else one.block.columns]
                 found = check_rows(rows, one) if rows.size else []
                 about_rows += [replace(finding, about=f"data{one.where}") for finding in found]
             return readings, about_rows
 
-        found = self._note(name, function, lambda box: self.run_with_columns(lambda: read(box)))
+        found = self._note(box, lambda _: self.run_with_columns(read))
         readings, about_rows = found or ([], [])
         self.findings += about_rows
         for reading in readings:

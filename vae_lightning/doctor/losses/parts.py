@@ -4,9 +4,10 @@ import inspect
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from vae_lightning.doctor.losses.reconstruction.family import examine_reconstruc
 from vae_lightning.doctor.losses.reconstruction.layout import Layout, ReconstructionReading, Term
 
 Order: TypeAlias = tuple[int, int, int, int]
+_T = TypeVar("_T")
+COLUMNS = 11
+LARGEST = 100_000  # columns that a function is tried with
 
 ORDERS: tuple[Order, ...] = (
     *((0, 1, 2, 3), (1, 0, 2, 3), (2, 3, 0, 1), (3, 2, 0, 1), (0, 3, 1, 2), (3, 0, 1, 2)),
@@ -30,13 +34,14 @@ class Apart:
     """The parts of a whole loss, where it can be taken apart.
 
     Args:
-        kl, reconstruction, sample: As for `diagnose`.
+        kl, sample: As for `diagnose`.
+        term: The reconstruction, as far as it is known.
         power: As for `KLReading`, of the KL.
         latents_named: Whether the names of its arguments have s before m; None where they say nothing.
     """
 
     kl: Callable[..., Any] | None = None
-    reconstruction: Callable[..., Any] | None = None
+    term: Term | None = None
     sample: Callable[..., Any] | None = None
     power: tuple[int, int] = (0, 1)
     latents_named: bool | None = None
@@ -166,50 +171,67 @@ def extract_kl(loss: Callable[..., Any], layout: Layout, columns: int, zero: flo
     return kl
 
 
+def try_columns(job: Callable[[int], _T], columns: int = COLUMNS) -> _T:
+    """`job(columns)`, or `job` of a number of columns that its complaint about sizes names (``view(-1, 784)``)."""
+    try:
+        return job(columns)
+    except CallFailed as failure:
+        for size in dict.fromkeys(int(digits) for digits in re.findall(r"\d+", failure.message)):
+            if COLUMNS < size <= LARGEST and failure.code == "RAISES":
+                with suppress(CallFailed):
+                    return job(size)
+        raise
+
+
 def find_order(
-    loss: Callable[..., Any], read: Callable[[Callable[..., Any]], list[ReconstructionReading]]
+    loss: Callable[..., Any],
+    read: Callable[[Callable[..., Any]], tuple[Term, list[ReconstructionReading]]],
+    orders: Sequence[Order] = ORDERS,
 ) -> tuple[Order, Term] | None:
     """The order of its arguments with which the fewest laws are broken, and its reconstruction; None if it has none.
 
     Args:
         loss: Of four arguments.
-        read: A loss of (x, out, m, s) -> the readings of its reconstruction, as `separate` gives them.
+        read: A loss of (x, out, m, s) -> its reconstruction and the readings of it, as `separate` gives them.
+        orders: Those that are possible.
 
     Raises:
         CallFailed: It gives no numbers in any order.
     """
     failures: list[CallFailed] = []
     found: list[tuple[int, Order, Term]] = []  # first how much is wrong, a doubt counting half
-    for order in ORDERS:
+    for order in orders:
         if order[0] > order[1] and names_are_exchanged(loss, order[1], order[0], latent=False) is False:
             continue  # x is named first
         try:
-            readings = read(arrange(loss, order))
+            term, readings = read(arrange(loss, order))
         except CallFailed as failure:
             failures.append(failure)
             if failure.code == "SLOW":
                 break
             continue
         wrong = sum(2 - bool(one.ok is None) for each in readings for one in each.findings if one.ok is not True)
-        found += [(wrong, order, reading.term) for reading in readings[:1]]
-        if readings and not wrong:
-            break
+        if readings:
+            found.append((wrong, order, term))
+            if not wrong:
+                break
     if not found and failures:
         raise failures[0]
     return min(found, key=lambda one: one[0])[1:] if found else None
 
 
-def separate(loss: Callable[..., Any], columns: int) -> list[ReconstructionReading]:
-    """The readings of the reconstruction in a loss of (x, out, m, s); none where it is no sum of two terms."""
+def separate(loss: Callable[..., Any], columns: int) -> tuple[Term, list[ReconstructionReading]]:
+    """The reconstruction in a loss of (x, out, m, s), and the readings of it; none where it is no sum of two terms."""
     box, full = BlackBox("loss", extract_reconstruction(loss)), BlackBox("loss", loss)
     term = Term(box, columns)
     full.framework = box.framework
-    return examine_reconstruction(box, columns, None, True) if is_separable(full, term) else []
+    # A copy, because readings settle what its reduction is; what was measured of it serves again.
+    return term, examine_reconstruction(copy(term), None, True) if is_separable(full, term) else []
 
 
-def take_apart(loss: Callable[..., Any], order: Order, term: Term, columns: int) -> Apart:
-    """The parts of a loss whose arguments stand in this order, given its reconstruction on so many columns."""
-    whole, values = arrange(loss, order), []
+def take_apart(loss: Callable[..., Any], order: Order, term: Term) -> Apart:
+    """The parts of a loss whose arguments stand in this order, given its reconstruction."""
+    whole, columns, values = arrange(loss, order), term.columns, []
     narrow, wide = (extract_kl(whole, term.layout, width, term.pair[0]) for width in (columns, 2 * columns))
     for kl in (narrow, wide):
         box, (m, s) = BlackBox("loss", kl), (fill(2.5), fill(1.2))
@@ -219,7 +241,7 @@ def take_apart(loss: Callable[..., Any], order: Order, term: Term, columns: int)
     power = np.log2(values[1] / values[0]) if len(values) == 2 and values[0] * values[1] > 0 else 0.0
     power = round(power) if abs(power - round(power)) < 0.01 else 0
     named = names_are_exchanged(loss, order[2], order[3], latent=True)
-    return Apart(narrow, extract_reconstruction(whole), power=(power, columns), latents_named=named)
+    return Apart(narrow, term, power=(power, columns), latents_named=named)
 
 
 def is_separable(box: BlackBox, term: Term) -> bool:

@@ -41,7 +41,7 @@ def find_models(function: Callable[..., Any], model: Any = None) -> list[Any]:
     places = [model, getattr(function, "__self__", None)]
     if isinstance(plain, FunctionType):
         seen = inspect.getclosurevars(plain)
-        places += [*seen.nonlocals.values(), *seen.globals.values()]
+        places += [getattr(one, "__self__", one) for one in (*seen.nonlocals.values(), *seen.globals.values())]
     return list({id(one): one for one in places if is_model(one)}.values())
 
 
@@ -61,6 +61,10 @@ class _Place:
     columns: slice
 
 
+class _ReachedError(BaseException):
+    """Ends a step at the call that is waited for; no Exception, so that user code rarely catches it."""
+
+
 class Transplant:
     """The parts of a step, if its draw and its heads can be found.
 
@@ -70,13 +74,14 @@ class Transplant:
         x: Rows that it accepts.
 
     Attributes:
+        columns: How many each row has.
         found: Whether `loss` and `sample` can be called.
         is_loss: Whether the step returns a number, or one for each row.
     """
 
     def __init__(self, models: list[Any], step: Callable[[Any], Any], x: Any) -> None:
         self._layers = list(dict.fromkeys(layer for model in models for layer in _list_layers(model)))
-        self._step, self._x = step, x
+        self._step, self._x, self.columns = step, x, int(np.prod(x.shape[1:]))
         self._torch = all(_is_native(layer) for layer in self._layers)
         self._recorded: list[Any] = []
         self._inputs: list[Any] = []
@@ -84,8 +89,8 @@ class Transplant:
         self._modules = [part for model in models if self._torch for part in model.modules()]
         self._keras = [] if self._torch else models
         self._run(x, None)
-        self._recorded = [_repeat(one, one.shape[0]) for one in self._outputs]
-        self._x = _repeat(x, x.shape[0])
+        self._recorded = [self._settle(one) for one in self._outputs]
+        self._x = self._settle(x)
         self.found = self._find()
 
     def loss(self, x: Any, out: Any, m: Any, s: Any) -> Any:
@@ -96,29 +101,29 @@ class Transplant:
         given = {**self._place(m, s), **dict(zip(self._outs, outs, strict=True))}
         try:
             return self._run(_shape(x, self._x), given)
-        except Exception as error:  # images that arrive flat, with another number of columns
-            raise TypeError(f"{error} (the step was made for {np.prod(self._x.shape[1:])} columns)") from error
+        except Exception as error:
+            if np.prod(x.shape[1:]) == self.columns:
+                raise
+            raise TypeError(f"the step was made for {self.columns} columns") from error
 
     def sample(self, m: Any, s: Any) -> Any:
         """The draw that reaches the decoder."""
-        self._inputs = []
-        try:
-            self._run(_repeat(self._x, m.shape[0]), self._place(m, s))
-        except Exception:
-            if len(self._inputs) <= self._draw.call:
-                raise
+        with suppress(_ReachedError):
+            self._run(_repeat(self._x, m.shape[0]), self._place(m, s), self._draw.call)
         z = self._inputs[self._draw.call]
         start = self._draw.columns.start
         return z[:, start : start + m.shape[1]]
 
-    def _run(self, x: Any, given: dict[int, Any] | None) -> Any:
-        """One step; without `given` the layers work, and what they return is kept."""
+    def _run(self, x: Any, given: dict[int, Any] | None, until: int | None = None) -> Any:
+        """One step, as far as the call `until`; without `given` the layers work, and what they return is kept."""
         self._inputs, self._outputs = [], []
 
         def replace(work: Callable[..., Any]) -> Callable[..., Any]:
             def replaced(*arguments: Any, **options: Any) -> Any:
                 call = len(self._inputs)
                 self._inputs.append(arguments[0] if arguments else next(iter(options.values())))
+                if call == until:
+                    raise _ReachedError
                 if given is None:
                     self._outputs.append(work(*arguments, **options))
                     return self._outputs[call]
@@ -129,10 +134,15 @@ class Transplant:
             return replaced
 
         with self._patched(replace), _rest(self._keras):
-            value = self._step(x)
+            value = self._step(self._convert(x))
         if not self._keras or not isinstance(value, dict):
             return value
         return {name: _to_array(one).astype(np.float32) for name, one in value.items()}  # metrics have no gradient
+
+    def _settle(self, value: Any) -> Any:
+        """Its first row throughout; in float64, unless Keras would only turn it back."""
+        value = _repeat(value, value.shape[0])
+        return value.double() if self._torch else value
 
     def _convert(self, value: Any) -> Any:
         return torch.as_tensor(value) if self._torch else importlib.import_module("keras").ops.convert_to_tensor(value)
@@ -143,18 +153,19 @@ class Transplant:
         modes = [part.training for part in self._modules]
         for part in self._modules:
             part.training = not changes_with_mode(part)
-        specs = [getattr(layer, "input_spec", None) for layer in self._layers]  # Keras refuses other widths
+        checked = [] if self._torch else [part for model in self._keras for part in model._flatten_layers()]
+        specs = [part.input_spec for part in checked]
+        for part in checked:
+            part.input_spec = None  # Keras refuses other widths
         for layer in self._layers:
             object.__setattr__(layer, name, replace(getattr(layer, name)))
-            if not self._torch:
-                layer.input_spec = None
         try:
             yield
         finally:
-            for layer, spec in zip(self._layers, specs, strict=True):
+            for layer in self._layers:
                 object.__delattr__(layer, name)
-                if not self._torch:
-                    layer.input_spec = spec
+            for part, spec in zip(checked, specs, strict=True):
+                part.input_spec = spec
             for part, mode in zip(self._modules, modes, strict=True):
                 part.training = mode
 
@@ -244,7 +255,7 @@ def _repeat(value: Any, rows: int) -> Any:
     """As many rows as wanted, each the first."""
     first = value[:1]
     if isinstance(first, torch.Tensor):
-        return first.detach().double().expand(rows, *first.shape[1:])
+        return first.detach().expand(rows, *first.shape[1:])
     return np.repeat(np.asarray(first), rows, axis=0)
 
 
@@ -265,6 +276,7 @@ def transplant(step: Callable[[Any], Any], models: list[Any], rows: Array | None
             if native:
                 x = torch.as_tensor(x).to(next(weight.dtype for one in models for weight in one.parameters()))
             else:
+                x = importlib.import_module("keras").ops.convert_to_tensor(x)
                 with _rest(models), suppress(Exception):  # only then Keras makes the weights
                     step(x)
             found = Transplant(models, step, x)

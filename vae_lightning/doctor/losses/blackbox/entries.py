@@ -127,17 +127,21 @@ class Entries:
         """What the function returns for that many entries."""
         return self.box(*self.fill(values, rows, columns))
 
+    def measure(self, values: Sequence[float]) -> float:
+        """The mean of what the function returns where all entries are alike; NaN where it refuses."""
+        result = self.box.attempt(*self.fill(values, self.rows, self.columns))
+        return np.nan if result is None else float(result.mean())
+
     def evaluate(self, values: Sequence[float]) -> float:
         """What one entry contributes; NaN where the function refuses."""
-        result = self.box.attempt(*self.fill(values, self.rows, self.columns))
-        return np.nan if result is None else float(result.mean()) / self.reduction.count(self.rows, self.columns)
+        return self.measure(values) / self.reduction.count(self.rows, self.columns)
 
     def entry(self, values: Sequence[float]) -> float:
         """The same. Asked twice, the function is called once."""
         key = tuple(float(value) for value in values)
         if key not in self.known:
-            self.known[key] = self.evaluate(key)
-        return self.known[key]
+            self.known[key] = self.measure(key)
+        return self.known[key] / self.reduction.count(self.rows, self.columns)
 
     def add_up(self, one: Sequence[float], other: Sequence[float]) -> bool:
         """Whether entries of two kinds simply add up: equal values in all of them cannot show a coupling."""

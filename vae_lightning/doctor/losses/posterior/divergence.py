@@ -91,8 +91,8 @@ class _Probe(Entries):
         self.error = float(np.std(means, ddof=1) / np.sqrt(REPEATS)) / abs(float(np.mean(means)) or 1.0)
         return calls.mean(axis=0)
 
-    def evaluate(self, values: Sequence[float]) -> float:
-        return float(self.ask(values, self.rows, LATENTS).mean()) / self.reduction.count(self.rows, LATENTS)
+    def measure(self, values: Sequence[float]) -> float:
+        return float(self.ask(values, self.rows, LATENTS).mean())
 
     def at(self, m: float, s: float = 1.0) -> float:
         """K(m, s) of one entry."""

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
-from vae_lightning.doctor.losses.blackbox.box import BlackBox, seed
+from vae_lightning.doctor.losses.blackbox.box import seed
 from vae_lightning.doctor.losses.posterior.sigma import POSITIVE_GRID, identify_sigma
 from vae_lightning.doctor.losses.reconstruction.blocks import MOST, Block, BlockBox, find_blocks
 from vae_lightning.doctor.losses.reconstruction.classes import examine_classes, examine_coupled, read_one_hot
@@ -18,20 +19,19 @@ from vae_lightning.doctor.report import Finding
 
 
 def examine_reconstruction(
-    box: BlackBox, columns: int, kl_weight: float | None = None, free_constant: bool = False
+    term: Term, kl_weight: float | None = None, free_constant: bool = False
 ) -> list[ReconstructionReading]:
     """Examine ``reconstruction(x, out)``: one reading, or one for each block of columns that are treated alike.
 
     Args:
-        box: The function.
-        columns: The number of columns to try it with.
+        term: The function.
         kl_weight: The factor in front of the KL, where it is known: a common factor is no mistake.
         free_constant: Whether its constant is unknown (it was taken out of a whole loss).
 
     Raises:
         CallFailed: It gives no numbers.
     """
-    term = Term(box, columns)
+    box, columns = term.box, term.columns
     reading = ReconstructionReading(term, free_constant=free_constant)
     if term.layout.kind.startswith("class"):
         examine_classes(box, reading)
@@ -77,7 +77,7 @@ def _recognise_mean(reading: ReconstructionReading, size: int, kl_weight: float)
         reading.curvature = a * abs(kl_weight) * size
     else:
         return
-    reading.term.average_columns()
+    reading.term.reduction = replace(reading.term.reduction, columns=-1.0)
 
 
 def _examine_alike(reading: ReconstructionReading, kl_weight: float | None) -> None:
@@ -257,7 +257,7 @@ def _read_curvature(term: Term, sign: float) -> float | None:
             three = [sign * term.value(x + step, (out,)) for step in (-1.0, 0.0, 1.0)]
             seconds.append((three[0] - 2 * three[1] + three[2]) / 2)
     a = float(np.median(seconds))
-    return a if a > 0 and np.ptp(seconds) < 1e-6 * a + 1e-9 else None
+    return a if a > 0 and np.ptp(seconds) < (1e-3 if term.box.single_precision else 1e-6) * a + 1e-9 else None
 
 
 def _is_exchanged(term: Term, expected: list[float]) -> bool:

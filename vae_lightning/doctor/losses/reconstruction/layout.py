@@ -1,7 +1,7 @@
 """What a reconstruction takes: how the decoder's output is laid out beside x, and its value entry by entry."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -217,11 +217,6 @@ class Term(Entries):
     def value(self, x: float, heads: Sequence[float]) -> float:
         """The value of one entry; NaN where the function refuses."""
         return self.entry(self.combine(x, heads))
-
-    def average_columns(self) -> None:
-        """Take what was read as a sum for a mean over as many columns as there are."""
-        self.reduction = replace(self.reduction, columns=-1.0)
-        self.known.clear()
 
     def values(self, x: Array, heads: Sequence[float]) -> Array:
         """The values of many x beside the same heads, in one call where the form allows it."""

@@ -133,28 +133,27 @@ def _normalise(term: Term, sign: float, expected: Sequence[float]) -> Normalisat
         log_z = float(np.median(tables[support].log_z(t)))
         return Normalisation(support, weight, log_z) if _holds_far_out(support, term, sign, t, log_z) else None
 
-    for support in MEASURES:
+    def judge(support: str) -> Normalisation | None:
         table = _tabulate(term, sign, points, support)
         if table is None:
-            continue
+            return None
         tables[support] = table
         good = {one: table.spread(1 / one) for one in (*expected, *_OTHERS) if _fits(table, 1 / one)}
         if all(weight in good for weight in _OTHERS):
-            found = accept(support, None, 1 / expected[0])
-        else:
-            wanted = [weight for weight in expected if weight in good]
-            found = accept(support, best := min(wanted, key=lambda one: good[one]), 1 / best) if wanted else None
-        if found is not None:
-            return found
+            return accept(support, None, 1 / expected[0])
+        wanted = [weight for weight in expected if weight in good]
+        return accept(support, best := min(wanted, key=lambda one: good[one]), 1 / best) if wanted else None
+
+    def solve(support: str) -> Normalisation | None:
+        solved = _solve(tables[support]) if support in tables else None
+        return accept(support, 1 / solved, solved) if solved is not None else None
+
     # A narrow density is normalised on every interval that holds it, so that other weights are looked for only where
-    # narrowing it does not help.
-    for support in [one for one in ("binary", "counts", "real") if one in tables]:
-        solved = _solve(tables[support])
-        if solved is not None:
-            found = accept(support, 1 / solved, solved)
-            if found is not None:
-                return found
-    return None
+    # narrowing it does not help. The grey levels, most of all calls, come last.
+    levels = [support for support in MEASURES if support.startswith("256")]
+    tries = [(judge, [one for one in MEASURES if one not in levels]), (solve, ["binary", "counts", "real"])]
+    found = (attempt(one) for attempt, supports in [*tries, (judge, levels)] for one in supports)
+    return next((one for one in found if one is not None), None)
 
 
 _OTHERS = (2.0, 0.5, 3.7)
