@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass
-from itertools import count
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array, like
-from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed, seed
+from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed, draw_seed, seed
 from vae_lightning.doctor.losses.posterior.noise import LATENTS, fill
 from vae_lightning.doctor.losses.reconstruction.family import examine_reconstruction
 from vae_lightning.doctor.losses.reconstruction.layout import Layout, ReconstructionReading, Term
@@ -137,12 +136,11 @@ def extract_reconstruction(loss: Callable[..., Any]) -> Callable[[Any, Any], Any
     """(x, out) -> loss at m = 0, s = 1, less its value at x = 0 and an output of 0.35: the KL drops out.
 
     Where the loss is not finite at x = 0 (a density of positive numbers), x = 0.3 serves. Both calls draw the same
-    noise, so that a sampled KL drops out, too; each pair draws its own.
+    noise, so that a sampled KL drops out, too; each pair draws its own, which the caller's seed governs.
     """
-    numbers = count(1)
 
     def reconstruction(x: Any, out: Any) -> Any:
-        number = next(numbers)
+        number = draw_seed()
         seed(number)
         m, s = like(x, (fill(0.0, x.shape[0]), fill(1.0, x.shape[0])))
         usual = tuple(part * 0 + 0.35 for part in out) if isinstance(out, tuple) else out * 0 + 0.35
@@ -158,10 +156,9 @@ def extract_reconstruction(loss: Callable[..., Any]) -> Callable[[Any, Any], Any
 
 def extract_kl(loss: Callable[..., Any], layout: Layout, columns: int, zero: float) -> Callable[[Any, Any], Any]:
     """(m, s) -> loss at x = `zero` and an output of 0.35, less that at m = 0, s = 1: the reconstruction drops out."""
-    numbers = count(1)
 
     def kl(m: Any, s: Any) -> Any:
-        rows, number = m.shape[0], next(numbers)
+        rows, number = m.shape[0], draw_seed()
         x, out = like(m, fill(zero, rows, columns)), like(m, layout.out([fill(0.35, rows, columns)] * layout.heads))
         seed(number)
         value = loss(x, out, m, s)

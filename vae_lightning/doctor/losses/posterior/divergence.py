@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vae_lightning.doctor.losses.blackbox.arrays import Array
+from vae_lightning.doctor.losses.blackbox.arrays import Argument, Array
 from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed, seed
 from vae_lightning.doctor.losses.blackbox.entries import ROWS, Entries, Reduction, read_reduction
 from vae_lightning.doctor.losses.posterior.noise import LATENTS, check_extremes, draw_heads, fill, is_finite
@@ -13,9 +13,10 @@ from vae_lightning.doctor.losses.posterior.sigma import POSITIVE_GRID, REAL_GRID
 from vae_lightning.doctor.losses.posterior.terms import Reading
 from vae_lightning.doctor.report import Finding
 
-REPEATS = 10
-MANY_ROWS = 1000
-NOISE_OF_ONE_DRAW = 0.1  # of the KL of 50 rows, relative, when it is estimated from one draw a row
+REPEATS = 50
+FEW_ROWS = 20
+MANY_ROWS = 200  # a batch whose rows are compared with one another costs their square
+NOISE_OF_ONE_DRAW = 0.2  # of the KL of so few rows, relative, when it is estimated from one draw a row
 
 
 @dataclass
@@ -72,21 +73,20 @@ class _Probe(Entries):
         seed(0)
         first = box(fill(0.4), fill(0.8))
         seed(1)
-        self.random = not np.array_equal(first, box(fill(0.4), fill(0.8)), equal_nan=True)
-        self.error = 0.0
-        if self.random:
-            self.rows = self._choose_rows()
+        again = box(fill(0.4), fill(0.8))
+        self.random = not np.allclose(first, again, rtol=1e-9, atol=1e-12, equal_nan=True)
+        self.error = 0.0  # of the latest value, relative
 
-    def _choose_rows(self) -> int:
+    def choose_rows(self) -> None:
         """Rows enough for the noise that there is: a KL that averages many draws itself needs few."""
-        values = [float(np.mean(self.box(fill(1.3, 50), fill(0.8, 50)))) for _ in range(REPEATS)]
-        noise = float(np.std(values)) / max(abs(float(np.mean(values))), 1e-12)
-        return int(np.clip(MANY_ROWS * (noise / NOISE_OF_ONE_DRAW) ** 2, 50, MANY_ROWS))
+        self.ask((1.3, 0.8), FEW_ROWS, LATENTS)
+        noise = self.error * np.sqrt(REPEATS)
+        self.rows = int(np.clip(MANY_ROWS * (noise / NOISE_OF_ONE_DRAW) ** 2, FEW_ROWS, MANY_ROWS))
 
-    def ask(self, values: Sequence[float], rows: int, columns: int) -> Array:
+    def call(self, *arguments: Argument) -> Array:
         if not self.random:
-            return super().ask(values, rows, columns)
-        calls = np.stack([super(_Probe, self).ask(values, rows, columns) for _ in range(REPEATS)])
+            return super().call(*arguments)
+        calls = np.stack([super(_Probe, self).call(*arguments) for _ in range(REPEATS)])
         means = calls.reshape(REPEATS, -1).mean(axis=1)
         self.error = float(np.std(means, ddof=1) / np.sqrt(REPEATS)) / abs(float(np.mean(means)) or 1.0)
         return calls.mean(axis=0)
@@ -119,6 +119,12 @@ def examine_kl(box: BlackBox, free_constant: bool = False) -> KLReading:
     if not is_finite(box, 1.3, 0.8):
         raise CallFailed("NOT-FINITE", "for m = 1.3 and s = 0.8 its value is NaN or infinite")
     grid = REAL_GRID if is_finite(box, 0.5, -1.0) and is_finite(box, 0.5, -3.9) else POSITIVE_GRID
+    coupled = not probe.add_up((-3.1, 0.75), (2.6, 1.3))
+    if probe.random and coupled:
+        nothing = np.zeros(grid.size)
+        return KLReading(grid, nothing, nothing, nothing, probe.reduction, dead=True, findings=[_report_coupling()])
+    if probe.random:
+        probe.choose_rows()
     probe.reduction = _read_reduction(probe)
     reading = _read_values(probe, grid[::2] if probe.random else grid)
     reading.free_constant = reading.free_constant or free_constant
@@ -127,10 +133,21 @@ def examine_kl(box: BlackBox, free_constant: bool = False) -> KLReading:
     if not reading.dead and not probe.random:
         m, s = draw_heads(2)  # away from m = 0 and from the prior, where free bits have no gradient
         reading.findings += box.check_gradients("KL-DEAD", "ms", m + np.sign(m), s)
-        if reading.reduction.regular and not probe.add_up((-3.1, 0.75), (2.6, 1.3)):
-            says = "The KL of a mixed batch is not the sum of its entries' KLs: entries are coupled."
-            reading.findings.append(Finding("SHAPE", None, says, "Check the axes of sums and means, and broadcasting."))
+        reading.findings += [_report_coupling()] * (coupled and reading.reduction.regular)
     return reading
+
+
+def _report_coupling() -> Finding:
+    says = "The KL of a mixed batch is not the sum of its entries' KLs: entries are coupled, on purpose (a total "
+    says += "correlation, a discrepancy from the prior over the batch) or not. β was not judged."
+    return Finding("SHAPE", None, says, "Check the axes of sums and means, and broadcasting.")
+
+
+def report_no_kl() -> Finding:
+    """The finding for a distance between latents and codes, of which nothing else can be judged."""
+    says = "This term is no KL: it knows no σ, and is least wherever m is one of several codes or equals a function of "
+    says += "s (a commitment loss, for example). Nothing else was judged of it."
+    return Finding("MIXED", None, says, "Give as kl= a KL of m and log-variance; a quantised latent has none.")
 
 
 def _read_reduction(probe: _Probe) -> Reduction:
@@ -163,9 +180,13 @@ def _read_values(probe: _Probe, grid: Array) -> KLReading:
     if probe.random:
         reading.errors = np.maximum(errors, 1e-9)
         return reading
+    size = max(1.0, float(np.max(np.abs([zero, right, left]))))
+    if max(float(np.ptp(each)) for each in (zero, right, left)) <= 1e-9 * size and _folds(probe):
+        reading.dead, reading.findings = True, [report_no_kl()]
+        return reading
     ends = _look_far(probe, 1.0)
     flat = np.ptp(ends, axis=1) <= 1e-6 * np.maximum(1.0, np.abs(ends[:, 0]))
-    constant = np.ptp([zero, right, left]) <= 1e-12 * max(1.0, float(np.max(np.abs([zero, right, left]))))
+    constant = np.ptp([zero, right, left]) <= 1e-12 * size
     if constant or (flat.all() and np.array_equal(ends, _look_far(probe, 2.0))):
         reading.dead = True
         capped = f"capped: for large m it is {ends[0, 0]:.6g}, without a gradient"
@@ -186,6 +207,13 @@ def _read_values(probe: _Probe, grid: Array) -> KLReading:
     if reading.bent or np.ptp(a) > small * 100 or np.max(np.abs(b)) > small * 100:
         _read_from_afar(probe, reading, {0.0: zero, 1.3: right, -2.1: left})
     return reading
+
+
+def _folds(probe: _Probe) -> bool:
+    """Whether the KL falls again with m after it has risen: it has several minima."""
+    steps = np.diff([probe.at(float(m)) for m in np.linspace(-3.9, 3.9, 27)])
+    rising, falling = np.flatnonzero(steps > 1e-6), np.flatnonzero(steps < -1e-6)
+    return bool(rising.size and falling.size and rising[0] < falling[-1])
 
 
 def _fit_parabola(m1: float, d1: Array, m2: float, d2: Array) -> tuple[Array, Array]:

@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
-from vae_lightning.doctor.losses.posterior.divergence import KLReading
+from vae_lightning.doctor.losses.posterior.divergence import KLReading, report_no_kl
 from vae_lightning.doctor.losses.posterior.noise import LATENTS, SamplerReading
 from vae_lightning.doctor.losses.posterior.sampler import FAR, check_range
 from vae_lightning.doctor.losses.posterior.sigma import KNOWN, Sigma
@@ -30,10 +30,7 @@ def judge_kl(kl: KLReading, sampler: SamplerReading | None, single_precision: bo
     if kl.dead:
         return kl
     if _is_distance(kl):
-        says = "This term is no KL: it is least wherever m equals a function of s, so that it knows no σ (a commitment "
-        says += "loss of codes, for example). Nothing else was judged of it."
-        advice = "Give as kl= a KL of m and log-variance; a quantised latent has none."
-        kl.dead, kl.findings = True, [Finding("MIXED", None, says, advice)]
+        kl.dead, kl.findings = True, [report_no_kl()]
         return kl
     if kl.errors is None and np.ptp(kl.values) <= 1e-9 * max(1.0, float(np.max(np.abs(kl.values)))):
         _judge_constant(kl, sampler)

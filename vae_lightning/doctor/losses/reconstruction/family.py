@@ -36,7 +36,7 @@ def examine_reconstruction(
     if term.layout.kind.startswith("class"):
         examine_classes(box, reading)
         return [reading]
-    random = _check_randomness(term, free_constant)
+    random = _check_randomness(term)
     if random:
         reading.findings += random
         return [reading]
@@ -100,7 +100,7 @@ def _examine_alike(reading: ReconstructionReading, kl_weight: float | None) -> N
     reading.findings += [*check_signs_of_heads(term), *known]
 
 
-def _check_randomness(term: Term, taken_out: bool) -> list[Finding]:
+def _check_randomness(term: Term) -> list[Finding]:
     usual, other = (term.combine(x, ORDINARY) for x in term.pair[::-1])
     values = [term.evaluate(usual) for _ in range(3)]
     if not np.ptp(values) > 1e-10 * max(1.0, abs(values[0])):
@@ -111,8 +111,7 @@ def _check_randomness(term: Term, taken_out: bool) -> list[Finding]:
         value = term.evaluate(usual)
         seed(number)
         differences.append(value - term.evaluate(other))
-    governed = taken_out or differences[0] == differences[1]
-    if governed and np.ptp(differences) > 1e-6 * max(1.0, abs(differences[0])):
+    if differences[0] == differences[1] and np.ptp(differences) > 1e-6 * max(1.0, abs(differences[0])):
         says = "The output is drawn at random before it is compared with x: that is no likelihood."
         advice = "Give the decoder's mean and variance to −log p(x|z) as they are."
         return [Finding("UNNORMALISED", False, says, advice)]
