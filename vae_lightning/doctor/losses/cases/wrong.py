@@ -9,28 +9,9 @@ from torch import Tensor
 from vae_lightning.doctor.losses.cases.question import FAULTS, write_version
 from vae_lightning.doctor.losses.cases.recipe import Case, Changes, Recipe, build_functions, change
 
-
-def log_var_kl(m: Tensor, s: Tensor) -> Tensor:
-    """The KL with s = log σ², summed over latents and averaged over rows."""
-    return 0.5 * (m**2 + s.exp() - 1 - s).sum(1).mean()
-
-
-def log_var_sample(m: Tensor, s: Tensor) -> Tensor:
-    """z = m + exp(s/2)·eps."""
-    return m + (s / 2).exp() * torch.randn_like(m)
-
-
-def bce(x: Tensor, out: Tensor) -> Tensor:
-    """Cross-entropy from logits, summed over columns and averaged over rows."""
-    return F.binary_cross_entropy_with_logits(out, x, reduction="none").sum(1).mean()
-
-
-def half_sse(x: Tensor, out: Tensor) -> Tensor:
-    """½ Σ (x − out)², averaged over rows."""
-    return 0.5 * ((x - out) ** 2).sum(1).mean()
-
-
-GOOD: dict[str, Any] = {"kl": log_var_kl, "sample": log_var_sample, "reconstruction": bce}
+GOOD = build_functions(Recipe())
+log_var_kl, log_var_sample, bce = GOOD.values()
+half_sse = build_functions(Recipe(family="half squared"))["reconstruction"]
 
 
 def _z_scores(rows: int = 60, columns: int = 11) -> Tensor:

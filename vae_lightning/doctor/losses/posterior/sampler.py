@@ -6,7 +6,7 @@ The sampler comes before everything else, because it alone defines what the seco
 import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
-from vae_lightning.doctor.losses.blackbox.box import BlackBox, seed
+from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed
 from vae_lightning.doctor.losses.blackbox.entries import ROWS
 from vae_lightning.doctor.losses.posterior.noise import (
     LATENTS,
@@ -57,14 +57,12 @@ def _read_sigma(box: BlackBox, reading: SamplerReading) -> None:
         scale, reading.error = 1.0, 0.5
     elif any(finding.code == "EPS-SHARED" and finding.ok is False for finding in reading.findings):
         reading.error = 0.5
-    ratios = _read_exact_ratios(box, reading.grid, 1e-4 if box.single_precision else 1e-9) if reading.seeded else None
-    if ratios is not None:
-        reading.exact = True
-        reading.signed = bool(np.any(ratios < 0))
-        reading.sigma = np.abs(ratios) * scale
-    else:
-        draws = [draw(box, fill(0, FEW, 5), fill(s, FEW, 5), None) for s in reading.grid]
-        reading.sigma = np.array([np.std(z) for z in draws])
+    ratios, misfit = _read_ratios(box, reading.grid, reading.seeded)
+    reading.exact = reading.seeded and bool(misfit <= (1e-4 if box.single_precision else 1e-9))
+    if reading.seeded and not reading.exact:
+        ratios, _ = _read_ratios(box, reading.grid, False)
+    reading.signed = reading.exact and bool(np.any(ratios < 0))
+    reading.sigma = np.abs(ratios) * scale
     if not np.all(reading.sigma > 0) or not np.all(np.isfinite(reading.sigma)):
         silent = [float(s) for s, sigma in zip(reading.grid, reading.sigma, strict=True) if sigma == 0]
         if silent:
@@ -80,18 +78,27 @@ def _read_sigma(box: BlackBox, reading: SamplerReading) -> None:
             reading.factor = 1.0
 
 
-def _read_exact_ratios(box: BlackBox, grid: Array, tolerance: float) -> Array | None:
+def _read_ratios(box: BlackBox, grid: Array, paired: bool) -> tuple[Array, float]:
+    """σ(s)/σ(reference) at each s, and how far the noise is from being just that multiple of the reference's.
+
+    Args:
+        box: The sampler.
+        grid: Values of s; where there is no finite draw the ratio is NaN.
+        paired: Whether the same noise is drawn at each: then the ratio is exact, however few the values, and negative
+            where the noise changes its sign. Otherwise many draws are compared, and only its size counts.
+    """
     # m = 0 throughout, so that z is the noise itself. A sampler whose mean depends on s is caught by `_check_mean`.
-    base = draw(box, fill(0.0), fill(REFERENCE), 3)
-    power = float(np.sum(base * base))
-    ratios = []
+    shape = (ROWS, LATENTS) if paired else (FEW, 5)
+    base = draw(box, fill(0.0, *shape), fill(REFERENCE, *shape), 3)
+    ratios, misfits = [], []
     for s in grid:
-        z = draw(box, fill(0.0), fill(s), 3)
-        ratio = float(np.sum(z * base)) / power
-        if not np.max(np.abs(z - ratio * base)) <= tolerance * max(1.0, abs(ratio)) * np.max(np.abs(base)):
-            return None
-        ratios.append(ratio)
-    return np.array(ratios)
+        try:
+            z = draw(box, fill(0.0, *shape), fill(float(s), *shape), 3)
+        except CallFailed:
+            z = np.full(shape, np.nan)
+        ratios.append(np.copysign(np.sqrt(np.mean(z * z) / np.mean(base * base)), np.sum(z * base)))
+        misfits.append(np.max(np.abs(z - ratios[-1] * base)) / max(1.0, abs(ratios[-1])))
+    return np.array(ratios), float(np.max(misfits) / np.max(np.abs(base)))
 
 
 def _check_mean(box: BlackBox, reading: SamplerReading) -> list[Finding]:
@@ -123,8 +130,8 @@ def _read_mean(box: BlackBox, m: float, s: float, reading: SamplerReading) -> fl
 
 def _check_range(box: BlackBox, reading: SamplerReading, sigma: Array) -> list[Finding]:
     ends = FAR if reading.grid[0] < 0 else FAR[FAR > 0]
-    at_reference = float(np.interp(REFERENCE, reading.grid, sigma))
-    measured = np.array([*(_read_spread(box, float(s), reading) * at_reference for s in ends), *sigma])
+    far = np.abs(_read_ratios(box, ends, reading.seeded)[0]) * float(np.interp(REFERENCE, reading.grid, sigma))
+    measured = np.concatenate([far, sigma])
     return check_range(np.array([*ends, *reading.grid]), np.where(np.isfinite(measured), measured, np.inf))
 
 
@@ -141,14 +148,3 @@ def check_range(s: Array, sigma: Array) -> list[Finding]:
     advice = "Leave the second head linear, or bound it by a wide smooth map."
     evidence = {"least sigma": low, "greatest sigma": high}
     return [Finding("HEAD-ACT", False, says, advice, evidence)]
-
-
-def _read_spread(box: BlackBox, s: float, reading: SamplerReading) -> float:
-    rows, latents = (ROWS, LATENTS) if reading.seeded else (FEW, 5)
-    seed(3)
-    z = box.attempt(fill(0.0, rows, latents), fill(s, rows, latents))
-    if z is None or not np.all(np.isfinite(z)):
-        return np.nan
-    base = draw(box, fill(0.0, rows, latents), fill(REFERENCE, rows, latents), 3)
-    # Relative to the draw at the reference: with equal noise the ratio is exact, however few the values.
-    return float(np.sqrt(np.mean(z * z) / np.mean(base * base)))

@@ -16,7 +16,7 @@ from vae_lightning.doctor.losses.reconstruction.layout import Term, replace_head
 SPREAD = 6e-3  # how much log Z may vary: clipped probabilities and quadrature cost about a tenth of it
 UNIT_NODES = 1 / (1 + np.exp(-np.arange(-14.0, 14.01, 0.5)))
 """[0, 1] on a logistic scale, where densities that rise to infinity at 0 or 1 are smooth."""
-HEADS = (0.25, 0.45, 0.6, 0.85)
+HEADS = (0.25, 0.45, 0.6, 0.85)  # outputs at which Z is compared
 FAR = (-2.2, -0.7, 1.7, 3.0)
 
 
@@ -96,14 +96,6 @@ class _Table:
         return self.spread(t) / max(t * change, 1e-12)
 
 
-def choose_outputs(count: int) -> list[tuple[float, ...]]:
-    """Decoder outputs at which Z is compared."""
-    if count == 1:
-        return [(head,) for head in HEADS]
-    points = [tuple(HEADS[(index * step + step) % 4] for step in range(1, count + 1)) for index in range(4)]
-    return [*points, tuple(HEADS[(2 * step) % 4] for step in range(count))]
-
-
 def normalise(term: Term, sign: float, expected: Sequence[float]) -> Normalisation | None:
     """Find the reference measure for which the reconstruction is a likelihood.
 
@@ -124,7 +116,9 @@ def normalise(term: Term, sign: float, expected: Sequence[float]) -> Normalisati
 
 
 def _normalise(term: Term, sign: float, expected: Sequence[float]) -> Normalisation | None:
-    points = choose_outputs(term.layout.heads)
+    steps = range(1, term.layout.heads + 1)
+    points = [tuple(HEADS[(index * step + step) % 4] for step in steps) for index in range(4)]
+    points += [tuple(HEADS[(2 * step) % 4] for step in steps)] * (len(steps) > 1)
     tables: dict[str, _Table] = {}
 
     def accept(support: str, weight: float | None, t: float) -> Normalisation | None:
@@ -233,41 +227,29 @@ def _repeats(term: Term, heads: tuple[float, ...], period: float) -> bool:
 
 
 def _spread_nodes(term: Term, sign: float, heads: tuple[float, ...]) -> "_Measure | None":
-    """Nodes on the reals, around the mode and as wide as the density: their errors are the same for all outputs."""
-    centre, width = _find_centre(term, sign, heads)
-    if not np.isfinite(centre) or not np.isfinite(width):
-        return None
-    return _Measure(centre + width * np.sinh(_STEPS), np.log(0.3 * width * np.cosh(_STEPS)), (0, -1), 3.0)
+    """Nodes on the reals, around the mode and as wide as the density: their errors are the same for all outputs.
 
-
-def find_mode(term: Term, sign: float, heads: tuple[float, ...]) -> float:
-    """The x with the least ρ; NaN where there is none between −100 and 100."""
+    None where ρ has no least value between −100 and 100.
+    """
     x = np.concatenate([-np.logspace(2, -1, 6), np.linspace(-0.05, 1.05, 12), np.logspace(0.1, 2, 6)])
     rho = sign * term.values(x, heads)
-    if np.any(np.isnan(rho)) or np.any(rho == -np.inf):
-        return np.nan  # an infinite cost far out is none the worse for being infinite
     place = int(np.argmin(rho))
-    if place in (0, len(x) - 1):
-        return np.nan
+    if place in (0, len(x) - 1) or np.any(np.isnan(rho)) or np.any(rho == -np.inf):
+        return None  # an infinite cost far out is none the worse for being infinite
     low, high = float(x[place - 1]), float(x[place + 1])
     for _ in range(7):  # each round keeps two of eight parts
         inner = np.linspace(low, high, 9)
         best = int(np.argmin(sign * term.values(inner, heads)))
         low, high = float(inner[max(best - 1, 0)]), float(inner[min(best + 1, 8)])
-    return (low + high) / 2
-
-
-def _find_centre(term: Term, sign: float, heads: tuple[float, ...]) -> tuple[float, float]:
-    """The mode, and the distance at which ρ has risen by about one; NaN where there is none."""
-    centre = find_mode(term, sign, heads)
-    if not np.isfinite(centre):
-        return np.nan, np.nan
+    centre = (low + high) / 2
     least = sign * term.value(centre, heads)
-    # The nodes scale with the density: whatever the quadrature then gets wrong is the same for all outputs.
+    # The width is the distance at which ρ has risen by about one.
     distances, width = np.logspace(-3, 2.5, 23), 1.0
     for _ in range(3):
         both = sign * term.values(np.concatenate([centre - distances, centre + distances]), heads)
         rises = np.maximum.accumulate((both[: distances.size] + both[distances.size :]) / 2) - least
         width = float(np.exp(np.interp(0.0, np.log(rises.clip(1e-12)), np.log(distances))))
         distances = width * np.array([0.93, 1.0, 1.07])
-    return centre, width
+    if not np.isfinite(width):
+        return None
+    return _Measure(centre + width * np.sinh(_STEPS), np.log(0.3 * width * np.cosh(_STEPS)), (0, -1), 3.0)
