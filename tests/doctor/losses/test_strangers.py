@@ -3,6 +3,7 @@
 import importlib.util
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -196,3 +197,51 @@ def test_commitment_loss_is_said_to_be_no_kl(shared: float) -> None:
         assert report.codes == ()
         assert any("no KL" in finding.says for finding in report.unjudged)
         assert report.exit_status == 2
+
+
+def nearest(m):
+    book = torch.linspace(-2.3, 2.9, 5, dtype=m.dtype)
+    return book[(m[..., None] - book).abs().argmin(-1)]
+
+
+@pytest.mark.parametrize("quantise", [torch.round, torch.floor, torch.sign, nearest])
+def test_commitment_loss_of_codes_is_said_to_be_no_kl(quantise) -> None:
+    """A distance from rounded latents was called a KL that is dead; it is none."""
+
+    def loss(x, out, m, _s):
+        codes = quantise(m)
+        commitment = ((codes.detach() - m) ** 2).sum(1) + 0.25 * ((codes - m.detach()) ** 2).sum(1)
+        return (((x - out) ** 2).sum(1) + commitment).mean()
+
+    report = diagnose(loss=loss)
+    assert report.codes == ()
+    assert any("no KL" in finding.says for finding in report.unjudged)
+
+
+def beta_tcvae(m, s):
+    """Mutual information, total correlation and the KL of each latent, estimated on the batch."""
+    z = m + torch.exp(s / 2) * torch.randn_like(m)
+    each = torch.distributions.Normal(m, (s / 2).exp()).log_prob(z[:, None])
+    itself, joint = each.diagonal().sum(0), each.sum(2).logsumexp(1) - np.log(len(m))
+    product = (each.logsumexp(1) - np.log(len(m))).sum(1)
+    prior = torch.distributions.Normal(0.0, 1.0).log_prob(z).sum(1)
+    return (itself - joint + 6 * (joint - product) + product - prior).mean()
+
+
+def mmd(m, s):
+    """The squared maximum mean discrepancy of a batch of draws from the prior."""
+    z, prior = m + torch.exp(s / 2) * torch.randn_like(m), torch.randn_like(m)
+
+    def kernel(one, other):
+        return torch.exp(-((one[:, None] - other) ** 2).mean(2)).mean()
+
+    return kernel(z, z) + kernel(prior, prior) - 2 * kernel(z, prior)
+
+
+@pytest.mark.parametrize("divergence", [beta_tcvae, mmd, lambda m, s: 0.5 * log_var_kl(m, s) + 9.5 * mmd(m, s)])
+def test_divergence_of_the_whole_batch_is_said_to_be_one(divergence) -> None:
+    """Of a β-TCVAE and an InfoVAE only SLOW was said, after a thousand rows had been compared with one another."""
+    report = diagnose(loss=lambda x, out, m, s: bce(x, out) + divergence(m, s))
+    assert report.codes == ()
+    assert [finding.code for finding in report.unjudged] == ["SHAPE"]
+    assert "coupled" in report.unjudged[0].says

@@ -109,6 +109,7 @@ class Entries:
         pack: Arrays (rows, columns) -> the function's arguments.
 
     Attributes:
+        random: Whether the function draws noise.
         reduction: How rows and columns are reduced, once it is known.
         rows: The number of rows to ask it with.
     """
@@ -117,6 +118,7 @@ class Entries:
         self.box, self.columns, self.pack = box, columns, pack
         self.rows = ROWS
         self.reduction = Reduction("scalar", 0, 0)
+        self.random = False
         self.known: dict[tuple[float, ...], float] = {}
 
     def fill(self, values: Sequence[float], rows: int, columns: int) -> tuple[Argument, ...]:
@@ -148,22 +150,27 @@ class Entries:
         return self.known[key] / self.reduction.count(self.rows, self.columns)
 
     def add_up(self, one: Sequence[float], other: Sequence[float]) -> bool:
-        """Whether entries of two kinds simply add up: equal values in all of them cannot show a coupling.
+        """Whether entries of two kinds simply add up, all alike: equal values in all of them cannot show a coupling.
 
-        Two mixtures, each of which has one kind where the other has the other, must give what the two kinds give
-        alone. All draw the same noise; of noise that no seed governs nothing is known.
+        Where the function is random two mixtures, each of which has one kind where the other has the other, must give
+        what the two kinds give alone, beside the same noise. Of noise that no seed governs nothing is known.
         """
         first = np.zeros((ROWS, self.columns), dtype=bool)
         first[::2, ::3] = True
-        nowhere = np.zeros_like(first)
-        totals = []
-        for chosen in (nowhere, nowhere, ~nowhere, first, ~first):
+
+        def evaluate(chosen: Array) -> float:
             seed(6)
-            try:
-                mixed = (np.where(chosen, a, b) for a, b in zip(one, other, strict=True))
-                totals.append(float(np.mean(self.call(*self.pack(*mixed)))))
-            except CallFailed:
-                return False
-        again, *alone, left, right = totals
-        tolerance = (1e-4 if self.box.single_precision else 1e-5) * max(np.max(np.abs(alone)), 1e-6)
-        return again != alone[0] or bool(abs(left + right - sum(alone)) <= tolerance)
+            mixed = (np.where(chosen, a, b) for a, b in zip(one, other, strict=True))
+            return float(np.mean(self.call(*self.pack(*mixed))))
+
+        try:
+            alone, mixed = [evaluate(np.full_like(first, value)) for value in (True, False)], evaluate(first)
+            expected = first.mean() * alone[0] + (1 - first.mean()) * alone[1]
+            if self.random and mixed == evaluate(first):
+                mixed, expected = mixed + evaluate(~first), sum(alone)
+            elif self.random:
+                return True
+        except CallFailed:
+            return False
+        tolerance = (1e-4 if self.box.single_precision else 1e-5) * max(abs(alone[0]), abs(alone[1]), 1e-6)
+        return bool(abs(mixed - expected) <= tolerance)
