@@ -116,14 +116,12 @@ def _judge_both(kl: KLReading, reconstruction: ReconstructionReading, columns: i
     reduction, about = reconstruction.term.reduction, "kl and reconstruction"
     if not reduction.regular or not kl.reduction.regular:
         return Balance()
-    power, measured = kl.power
     powers = {
         "B": kl.reduction.row_power - reduction.row_power,
         "L": kl.reduction.column_power,
-        "D": power - reduction.column_power,
+        "D": kl.power - reduction.column_power,
     }
     weight = abs(kl.weight) / intended if kl.weight is not None and kl.consistent else 1.0
-    weight /= measured**power
     ratio, free = _compute_ratio(weight, reconstruction)
     balance = Balance(_format_beta(ratio, powers, columns))
     if reconstruction.curvature and not powers["B"] and not powers["L"] and (columns or not powers["D"]):

@@ -258,8 +258,6 @@ class Examination:
         else:
             return []
         weight = kl.weight if kl is not None and kl.consistent else None
-        if weight is not None and term is not None:
-            weight /= self.apart.power[1] ** self.apart.power[0]
         data = self.rows
 
         def read(columns: int) -> tuple[list[ReconstructionReading], list[Finding]]:

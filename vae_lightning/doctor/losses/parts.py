@@ -42,7 +42,7 @@ class Apart:
     kl: Callable[..., Any] | None = None
     term: Term | None = None
     sample: Callable[..., Any] | None = None
-    power: tuple[int, int] = (0, 1)
+    power: int = 0
     latents_named: bool | None = None
 
 
@@ -238,7 +238,7 @@ def take_apart(loss: Callable[..., Any], order: Order, term: Term) -> Apart:
     power = np.log2(values[1] / values[0]) if len(values) == 2 and values[0] * values[1] > 0 else 0.0
     power = round(power) if abs(power - round(power)) < 0.01 else 0
     named = names_are_exchanged(loss, order[2], order[3], latent=True)
-    return Apart(narrow, term, power=(power, columns), latents_named=named)
+    return Apart(lambda m, s: narrow(m, s) / columns**power, term, power=power, latents_named=named)
 
 
 def is_separable(box: BlackBox, term: Term) -> bool:

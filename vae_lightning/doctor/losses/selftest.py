@@ -23,18 +23,21 @@ from vae_lightning.doctor.losses.functions import diagnose
 
 @dataclass
 class Score:
-    """What became of a set of cases."""
+    """What became of a set of cases: the seconds that each took, what was found how often, and what was missed."""
 
-    right: int = 0
-    seconds: float = 0.0
-    slowest: float = 0.0
+    seconds: list[float] = field(default_factory=list)
     table: Counter[tuple[str, str]] = field(default_factory=Counter)
     missed: list[str] = field(default_factory=list)
 
     @property
     def count(self) -> int:
         """The number of cases."""
-        return self.right + len(self.missed)
+        return len(self.seconds)
+
+    @property
+    def right(self) -> int:
+        """The number of those judged rightly."""
+        return self.count - len(self.missed)
 
 
 def judge(cases: Iterable[Case]) -> Score:
@@ -43,16 +46,10 @@ def judge(cases: Iterable[Case]) -> Score:
     for case in cases:
         start = time.perf_counter()
         report = diagnose(**case.parts)
-        taken = time.perf_counter() - start
-        score.seconds += taken
-        score.slowest = max(score.slowest, taken)
+        score.seconds.append(time.perf_counter() - start)
         found = report.codes or (("silent",) if not report.unjudged else ("cannot judge",))
-        right = not {case.code, *case.also}.isdisjoint(found) if case.code else report.ok
-        for code in found:
-            score.table[case.code or "right", code] += 1
-        if right:
-            score.right += 1
-        else:
+        score.table.update((case.code or "right", code) for code in found)
+        if not (not {case.code, *case.also}.isdisjoint(found) if case.code else report.ok):
             score.missed.append(f"{case.code or 'right'}, found {', '.join(found)}: {case.name}")
     return score
 
@@ -88,7 +85,8 @@ def main(arguments: list[str] | None = None) -> int:
         score = judge(cases)
         needed = 0.95 if name.startswith("random wrong") else 1.0
         passed = passed and score.right >= needed * score.count
-        print(f"\n{name}: {score.right} of {score.count} right; {score.seconds:.0f} s, slowest {score.slowest:.2f} s")
+        time_taken = f"{sum(score.seconds):.0f} s, slowest {max(score.seconds, default=0.0):.2f} s"
+        print(f"\n{name}: {score.right} of {score.count} right; {time_taken}")
         print(format_confusion(score))
         for missed in score.missed[:20]:
             print("  missed:", missed)

@@ -18,7 +18,7 @@ import torch
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
 from vae_lightning.doctor.losses.blackbox.box import seed
-from vae_lightning.doctor.losses.whole import changes_with_mode
+from vae_lightning.doctor.losses.whole import in_mode
 
 BATCH = 6
 SIZES = ((1, 28, 28), (3, 32, 32), (3, 64, 64), (28, 28))  # of images, where the first layer does not tell
@@ -150,9 +150,6 @@ class Transplant:
     @contextmanager
     def _patched(self, replace: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
         name = "forward" if self._torch else "call"
-        modes = [part.training for part in self._modules]
-        for part in self._modules:
-            part.training = not changes_with_mode(part)
         checked = [] if self._torch else [part for model in self._keras for part in model._flatten_layers()]
         specs = [part.input_spec for part in checked]
         for part in checked:
@@ -160,14 +157,13 @@ class Transplant:
         for layer in self._layers:
             object.__setattr__(layer, name, replace(getattr(layer, name)))
         try:
-            yield
+            with in_mode(self._modules, True):
+                yield
         finally:
             for layer in self._layers:
                 object.__delattr__(layer, name)
             for part, spec in zip(checked, specs, strict=True):
                 part.input_spec = spec
-            for part, mode in zip(self._modules, modes, strict=True):
-                part.training = mode
 
     def _look(self, changes: dict[int, Any], number: int = 1) -> tuple[float, list[Array]]:
         """The loss and what reaches each layer, from one seed, where some calls return something else."""

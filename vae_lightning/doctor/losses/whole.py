@@ -1,6 +1,6 @@
 """A loss of which only the whole is at hand: ``loss(x)`` or ``loss(model, x)``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import product
 from typing import Any
@@ -38,7 +38,7 @@ def examine_whole(box: BlackBox, rows: Array | None, likelihood: str | None, mod
     values = _draw_values(box, batch)
     if not np.all(np.isfinite(values)):
         raise CallFailed("NOT-FINITE", "on the user's own rows its value is NaN or infinite")
-    with _evaluation_mode(model):  # batch normalisation would make one row's loss depend on the others
+    with in_mode(model.modules() if isinstance(model, torch.nn.Module) else [], False):
         findings = [_check_reduction(box, batch)]
         findings += _check_floor(values, rows, likelihood)
         findings += _check_total(box, rows, likelihood, values.ndim == 2)
@@ -59,19 +59,21 @@ def _draw_values(box: BlackBox, batch: Array) -> Array:
 
 
 @contextmanager
-def _evaluation_mode(model: Any) -> Iterator[None]:
-    """Evaluation mode inside; afterwards every part of the model has the mode and the statistics that it had."""
-    parts = [(part, part.training) for part in model.modules()] if isinstance(model, torch.nn.Module) else []
-    buffers = [(buffer, buffer.clone()) for part, _ in parts for buffer in part.buffers(recurse=False)]
-    for part, _ in parts:
-        part.eval()
+def in_mode(parts: Iterable[torch.nn.Module], training: bool) -> Iterator[None]:
+    """Training or evaluation inside, for all but the layers that are made to differ between the two, which rest.
+
+    Afterwards every part has the mode and the statistics that it had.
+    """
+    before = [(part, part.training, [one.clone() for one in part.buffers(recurse=False)]) for part in parts]
+    for part, _, _ in before:
+        part.training = training and not changes_with_mode(part)
     try:
         yield
     finally:
-        for part, training in parts:
-            part.training = training
-        for buffer, before in buffers:
-            buffer.copy_(before)
+        for part, mode, buffers in before:
+            part.training = mode
+            for buffer, value in zip(part.buffers(recurse=False), buffers, strict=True):
+                buffer.copy_(value)
 
 
 def _check_reduction(box: BlackBox, batch: Array) -> Finding:
@@ -157,15 +159,12 @@ def _check_model(box: BlackBox, model: torch.nn.Module, batch: Array) -> list[Fi
 
 
 def _evaluate_with_seeds(box: BlackBox, model: torch.nn.Module, batch: Array, mode: bool) -> Array:
-    """The mean loss for several seeds; layers that are made to differ between the modes are kept from it."""
-    model.train(mode)
-    for part in model.modules():
-        if changes_with_mode(part):
-            part.eval()
+    """The mean loss for several seeds."""
     values = []
-    for number in range(DRAWS):
-        seed(number)
-        values.append(float(box(batch).mean()))
+    with in_mode(model.modules(), mode):
+        for number in range(DRAWS):
+            seed(number)
+            values.append(float(box(batch).mean()))
     return np.array(values)
 
 
@@ -182,9 +181,9 @@ def _differ(train: Array, evaluate: Array, seeded: bool) -> bool:
 
 def _check_noise(box: BlackBox, model: torch.nn.Module, batch: Array, values: Array) -> list[Finding]:
     """Whether the loss is random at all: a posterior that is drawn from and decoded makes it so."""
-    model.train()
     state = torch.get_rng_state(), str(np.random.get_state())
-    box(batch)
+    with in_mode(model.modules(), True):
+        box(batch)
     draws = not torch.equal(state[0], torch.get_rng_state()) or state[1] != str(np.random.get_state())
     if np.ptp(values) > 1e-9 * max(1.0, float(np.abs(values).max())):
         return []
@@ -202,9 +201,9 @@ def changes_with_mode(part: torch.nn.Module) -> bool:
 
 
 def _check_gradients(box: BlackBox, model: torch.nn.Module, batch: Array) -> list[Finding]:
-    model.train()
     parameters = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    reached = box.reaches(list(parameters.values()), batch)
+    with in_mode(model.modules(), True):
+        reached = box.reaches(list(parameters.values()), batch)
     unreached = [name for name, flag in zip(parameters, reached, strict=True) if not flag]
     if not unreached:
         return [Finding("Z-UNUSED", True, "A gradient reaches every parameter.", about="model")]

@@ -18,28 +18,15 @@ class Reduction:
 
     Args:
         form: ``scalar``, ``row``, ``element`` or ``column``: the shape that comes back.
-        rows: By which power of the number of rows the term is too large: 0 a mean, 1 a sum.
-        columns: By which power of the number of columns it is too large: 0 a sum, -1 a mean.
+        row_power: By which power of the number of rows the term is too large: 0 a mean, 1 a sum.
+        column_power: By which power of the number of columns it is too large: 0 a sum, -1 a mean.
+        regular: Whether both powers are whole numbers: the term is a sum or mean of independent parts.
     """
 
     form: str
-    rows: float
-    columns: float
-
-    @property
-    def regular(self) -> bool:
-        """Whether both powers are whole numbers: the term is a sum or mean of independent parts."""
-        return all(np.isfinite(power) and abs(power - round(power)) < 0.02 for power in (self.rows, self.columns))
-
-    @property
-    def row_power(self) -> int:
-        """`rows` as a whole number, 0 where it is none."""
-        return round(self.rows) if np.isfinite(self.rows) else 0
-
-    @property
-    def column_power(self) -> int:
-        """`columns` as a whole number, 0 where it is none."""
-        return round(self.columns) if np.isfinite(self.columns) else 0
+    row_power: int
+    column_power: int
+    regular: bool = True
 
     def count(self, rows: int, columns: int) -> float:
         """How many times a value of `rows` × `columns` equal entries holds the contribution of one."""
@@ -87,12 +74,13 @@ def read_reduction(term: Callable[[int, int], Array], rows: int, columns: int) -
     form = read_form(base, rows, columns)
     usual = float(np.mean(base))
     summed = 0.0 if form in ("element", "column") else 1.0
-    by_rows = _power(float(np.mean(term(2 * rows, columns))), usual)
+    powers = [_power(float(np.mean(term(2 * rows, columns))), usual)]
     try:
-        by_columns = _power(float(np.mean(term(rows, 2 * columns))), usual)
+        powers.append(_power(float(np.mean(term(rows, 2 * columns))), usual) - summed)
     except CallFailed:
-        by_columns = summed  # something in it has one entry per column: a sum, until its factor says otherwise
-    return Reduction(form, by_rows, by_columns - summed)
+        powers.append(0.0)  # something in it has one entry per column: a sum, until its factor says otherwise
+    whole = [round(power) if np.isfinite(power) else 0 for power in powers]
+    return Reduction(form, whole[0], whole[1], bool(np.all(np.abs(np.subtract(powers, whole)) < 0.02)))
 
 
 def _power(doubled: float, single: float) -> float:

@@ -33,12 +33,11 @@ class KLReading:
         dead: Whether nothing more can be read from it.
         free_constant: Whether its constant is unknown (it was taken out of a whole loss).
         bent: Whether it is no parabola in m.
-        cut_mean: Whether it stops growing with m: an activation on m.
         weight: The factor w in front of it; negative where its sign is flipped, None where it cannot be read.
         terms: Its terms, with the σ(s) that explains them, if any does.
         consistent: Whether none of them is wrong.
-        power: By which power of the number of columns it is multiplied (−1 where it is divided by it), and their number
-            where it was measured: it may have been taken out of a whole loss.
+        power: By which power of the number of columns it is multiplied besides (−1 where it is divided by it), where it
+            was taken out of a whole loss.
         by_sampler: Whether that σ(s) is the one measured on the sampler.
     """
 
@@ -51,12 +50,11 @@ class KLReading:
     dead: bool = False
     free_constant: bool = False
     bent: bool = False
-    cut_mean: bool = False
     weight: float | None = None
     terms: Reading | None = None
     consistent: bool = False
     by_sampler: bool = False
-    power: tuple[int, int] = (0, 1)
+    power: int = 0
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -196,7 +194,6 @@ def _read_values(probe: _Probe, grid: Array) -> KLReading:
     growth = np.diff(ends) / (256, 500)  # of a parabola the same, 20² − 12² and 30² − 20²
     plain = np.ptp(growth, axis=1) <= 1e-4 * np.maximum(np.max(np.abs(growth), axis=1), 1e-6)
     if flat.any() and plain.all() and np.ptp([*ends[:, 0], probe.at(0.0)]) >= 1e-9:
-        reading.cut_mean = True
         says = "For large m, of at least one sign, the KL does not change with m: an activation cuts the mean's range."
         same = ("MISMATCH: the sampler may use m itself",)
         reading.findings.append(Finding("HEAD-ACT", False, says, "Leave the mean head linear.", {}, same))

@@ -96,7 +96,7 @@ def _read_ratios(box: BlackBox, grid: Array, paired: bool) -> tuple[Array, float
             z = draw(box, fill(0.0, *shape), fill(float(s), *shape), 3)
         except CallFailed:
             z = np.full(shape, np.nan)
-        ratios.append(np.copysign(np.sqrt(np.mean(z * z) / np.mean(base * base)), np.sum(z * base)))
+        ratios.append(np.copysign(np.std(z) / np.std(base), np.sum(z * base)))
         misfits.append(np.max(np.abs(z - ratios[-1] * base)) / max(1.0, abs(ratios[-1])))
     return np.array(ratios), float(np.max(misfits) / np.max(np.abs(base)))
 

@@ -57,7 +57,7 @@ def judge_kl(kl: KLReading, sampler: SamplerReading | None, single_precision: bo
         _judge_unread(kl, points, sigma)
     else:
         _judge(kl, chosen, chosen is own, tolerance)
-    if m_squared is None and not kl.cut_mean:
+    if m_squared is None and not any(one.code == "HEAD-ACT" for one in kl.findings):
         kl.findings.append(_report_bent_mean(kl))
     if inside.sum() < inside.size:
         low, high = points.grid[[0, -1]]

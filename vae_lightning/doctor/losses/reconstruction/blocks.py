@@ -13,10 +13,10 @@ TOUCHED = (0.25, -0.15)  # added to the first head of a column
 class BlockBox(BlackBox):
     """A reconstruction as a function of one block of its columns, the others at rest; zero where the block is, too."""
 
-    def __init__(self, box: BlackBox, layout: Layout, block: Block, columns: int, rest: float) -> None:
-        super().__init__(box.name, lambda: None)
-        self._box, self._layout, self._block, self._columns, self._rest = box, layout, block, columns, rest
-        self.framework, self.library = box.framework, box.library
+    def __init__(self, whole: Term, block: Block) -> None:
+        super().__init__(whole.box.name, lambda: None)
+        self.framework, self.library = whole.box.framework, whole.box.library
+        self._whole, self._block, self._rest = whole, block, whole.combine(whole.pair[0], ORDINARY)
 
     def find_framework(self, *arguments: Argument) -> None:
         """It is that of the whole."""
@@ -26,31 +26,31 @@ class BlockBox(BlackBox):
         rows, size = x.shape
         if size != self._block.size and not self._block.open:
             raise CallFailed("SHAPE", f"the block has {self._block.size} columns, however many there are")
-        first, width = self._block.first, self._columns - self._block.size + size
-        given = _split(out, self._layout, size)
-        heads = [np.full((rows, width), ORDINARY[head]) for head in range(self._layout.heads)]
-        full = np.full((rows, width), self._rest)
-        for array, part in zip((full, *heads), (x, *given), strict=True):
+        first, width = self._block.first, self._whole.columns - self._block.size + size
+        given = _split(out, self._whole.layout, size)
+        arrays = [np.full((rows, width), value) for value in self._rest]
+        for array, part in zip(arrays, (x, *given), strict=True):
             array[:, first : first + size] = part
-        return full, self._layout.out(heads)
+        full, *heads = arrays
+        return full, self._whole.layout.out(heads)
 
     def __call__(self, *arguments: Argument) -> Array:
         """Its value above that at rest: one per row where the whole has one per element."""
         x, out = arguments
         assert isinstance(x, np.ndarray)
-        rest = self._layout.out([np.full(x.shape, ORDINARY[head]) for head in range(self._layout.heads)])
-        value = self._box(*self._embed(x, out)) - self._box(*self._embed(np.full(x.shape, self._rest), rest))
-        self.library, self.single_precision = self._box.library, self._box.single_precision
-        self.mutates = self._box.mutates
+        box = self._whole.box
+        rest, *heads = (np.full(x.shape, value) for value in self._rest)
+        value = box(*self._embed(x, out)) - box(*self._embed(rest, self._whole.layout.out(heads)))
+        self.library, self.single_precision, self.mutates = box.library, box.single_precision, box.mutates
         return value.sum(axis=1) if value.ndim == 2 and value.shape[0] == x.shape[0] else value
 
     def gradient(self, *arguments: Argument) -> list[Array] | None:
         """The gradient of the whole with respect to the block's arrays."""
         x, out = arguments
         assert isinstance(x, np.ndarray)
-        gradients = self._box.gradient(*self._embed(x, out))
+        gradients = self._whole.box.gradient(*self._embed(x, out))
         columns = slice(self._block.first, self._block.first + x.shape[1])
-        return gradients and [one[:, columns] if one.shape[1] == self._columns else one for one in gradients]
+        return gradients and [one[:, columns] if one.shape[1] == self._whole.columns else one for one in gradients]
 
 
 def _split(out: Argument, layout: Layout, size: int) -> list[Array]:
@@ -72,11 +72,10 @@ def find_blocks(term: Term) -> list[Block]:
         return []
 
     def value(touched: tuple[int, ...], x: float, shift: float, width: int = columns) -> float:
-        rows = np.full((ROWS, width), rest)
-        heads = [np.full((ROWS, width), ORDINARY[head]) for head in range(term.layout.heads)]
+        rows, *heads = (np.full((ROWS, width), one) for one in term.combine(rest, ORDINARY))
         rows[:, list(touched)] = x
         heads[0][:, list(touched)] += shift
-        result = term.box.attempt(rows, term.layout.out(heads))
+        result = term.box.attempt(*term.pack(rows, *heads))
         return np.nan if result is None else float(result.sum())
 
     probes = [(term.pair[1], TOUCHED[0]), (rest, TOUCHED[1]), (0.6, TOUCHED[0])]

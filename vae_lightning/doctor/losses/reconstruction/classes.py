@@ -2,32 +2,30 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array
-from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed
+from vae_lightning.doctor.losses.blackbox.box import CallFailed
 from vae_lightning.doctor.losses.blackbox.entries import Reduction, read_reduction
-from vae_lightning.doctor.losses.reconstruction.layout import CLASSES, ROWS, ReconstructionReading, pack_classes
+from vae_lightning.doctor.losses.reconstruction.layout import CLASSES, ROWS, ReconstructionReading, Term, pack_classes
 from vae_lightning.doctor.report import Finding
 
 Cost = Callable[[int, Array], float]
 """(class, scores of all classes) -> the value of one row and column; NaN where the function refuses."""
 
 
-def examine_classes(box: BlackBox, reading: ReconstructionReading) -> None:
+def examine_classes(reading: ReconstructionReading) -> None:
     """A reconstruction of class numbers: Σ over the classes of exp(−reconstruction) must be one."""
-    kind = reading.term.layout.kind
-    columns = 1 if kind == "classes" else reading.term.columns
-    arguments = partial(pack_classes, kind)
+    term, kind = reading.term, reading.term.layout.kind
+    columns = 1 if kind == "classes" else term.columns
     scores = np.linspace(0.2, 0.8, CLASSES)
-    reduction = read_reduction(lambda rows, columns: box(*arguments(0, scores, rows, columns)), ROWS, columns)
-    reading.term.reduction = replace(reduction, columns=0.0) if kind == "classes" else reduction
+    reduction = read_reduction(lambda *shape: term.box(*pack_classes(kind, 0, scores, *shape)), ROWS, columns)
+    term.reduction = replace(reduction, column_power=0) if kind == "classes" else reduction
 
     def cost(label: int, scores: Array) -> float:
-        value = box.attempt(*arguments(label, scores, ROWS, columns))
-        return np.nan if value is None else float(np.mean(value)) / reading.term.reduction.count(ROWS, columns)
+        value = term.box.attempt(*pack_classes(kind, label, scores, ROWS, columns))
+        return np.nan if value is None else float(np.mean(value)) / term.reduction.count(ROWS, columns)
 
     if not _read_categorical(reading, cost, CLASSES, reading.free_constant):
         reading.likelihood = False
@@ -76,11 +74,12 @@ def _report_categorical(name: str, meant: Array) -> Finding:
     return Finding("DOUBLE-SIGMOID", False, says, "Give the cross-entropy the scores as they are.")
 
 
-def read_one_hot(box: BlackBox, reading: ReconstructionReading, columns: int, coupled: bool) -> bool:
+def read_one_hot(reading: ReconstructionReading, coupled: bool) -> bool:
     """Whether it is a categorical likelihood of one-hot rows or counts; if so, `reading` says it.
 
     Columns that are not coupled must cost nothing where the row is zero, as −Σ x log p does.
     """
+    box, columns = reading.term.box, reading.term.columns
     if reading.term.layout.heads != 1 or columns < 2:
         return False
 
@@ -119,11 +118,11 @@ def read_one_hot(box: BlackBox, reading: ReconstructionReading, columns: int, co
     return True
 
 
-def examine_coupled(box: BlackBox, reading: ReconstructionReading, columns: int) -> None:
+def examine_coupled(reading: ReconstructionReading) -> None:
     """A reconstruction that couples its columns: one-hot rows or counts under a softmax, or something unknown."""
-    if read_one_hot(box, reading, columns, coupled=True):
+    if read_one_hot(reading, coupled=True):
         return
-    if _is_bounded(box, reading, columns):
+    if _is_bounded(reading.term):
         says = "However far x is from the output, the reconstruction stays the same: no density does."
         advice = "Use a squared error or another likelihood of the columns."
         reading.findings.append(Finding("UNNORMALISED", False, says, advice))
@@ -132,11 +131,13 @@ def examine_coupled(box: BlackBox, reading: ReconstructionReading, columns: int)
     reading.findings.append(Finding("UNNORMALISED", None, says))
 
 
-def _is_bounded(box: BlackBox, reading: ReconstructionReading, columns: int) -> bool:
+def _is_bounded(term: Term) -> bool:
     """Whether real rows a thousand times as far out cost the same."""
-    if reading.term.layout.heads != 1:
-        return False
-    generator = np.random.default_rng(6)
-    x, out = generator.normal(size=(2, ROWS, columns))
-    near, far = box.attempt(1e3 * x, out), box.attempt(1e6 * x, out)
-    return near is not None and far is not None and bool(np.allclose(near, far, rtol=1e-3, atol=1e-3))
+    x, out = np.random.default_rng(6).normal(size=(2, ROWS, term.columns))
+    near, far = (term.box.attempt(scale * x, out) for scale in (1e3, 1e6))
+    return (
+        term.layout.heads == 1
+        and near is not None
+        and far is not None
+        and bool(np.allclose(near, far, rtol=1e-3, atol=1e-3))
+    )

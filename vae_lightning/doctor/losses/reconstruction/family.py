@@ -31,10 +31,9 @@ def examine_reconstruction(
     Raises:
         CallFailed: It gives no numbers.
     """
-    box, columns = term.box, term.columns
     reading = ReconstructionReading(term, free_constant=free_constant)
     if term.layout.kind.startswith("class"):
-        examine_classes(box, reading)
+        examine_classes(reading)
         return [reading]
     random = _check_randomness(term)
     if random:
@@ -46,21 +45,20 @@ def examine_reconstruction(
         _examine_alike(reading, kl_weight)
         return [reading]
     blocks = [block for block in find_blocks(term) if not block.idle]
-    if not blocks and columns <= MOST:
+    if not blocks and term.columns <= MOST:
         reading.findings.append(_report_no_comparison())
-    elif len(blocks) < 2 and (not blocks or blocks[0].size == columns):
-        examine_coupled(box, reading, columns)
+    elif len(blocks) < 2 and (not blocks or blocks[0].size == term.columns):
+        examine_coupled(reading)
     else:
         return [_examine_block(term, block, kl_weight) for block in blocks]
     return [reading]
 
 
 def _examine_block(whole: Term, block: Block, kl_weight: float | None) -> ReconstructionReading:
-    box = BlockBox(whole.box, whole.layout, block, whole.columns, whole.pair[0])
-    term = Term(box, block.size, whole.layout)
+    term = Term(BlockBox(whole, block), block.size, whole.layout)
     reading = ReconstructionReading(term, free_constant=True, block=block)
     if block.coupled:
-        examine_coupled(box, reading, block.size)
+        examine_coupled(reading)
     else:
         _examine_alike(reading, kl_weight)
     if not block.open and block.size > 1:
@@ -77,7 +75,7 @@ def _recognise_mean(reading: ReconstructionReading, size: int, kl_weight: float)
         reading.curvature = a * abs(kl_weight) * size
     else:
         return
-    reading.term.reduction = replace(reading.term.reduction, columns=-1.0)
+    reading.term.reduction = replace(reading.term.reduction, column_power=-1)
 
 
 def _examine_alike(reading: ReconstructionReading, kl_weight: float | None) -> None:
@@ -91,7 +89,7 @@ def _examine_alike(reading: ReconstructionReading, kl_weight: float | None) -> N
         return
     # Beside a rate, which falls where the mean rises, the crossed difference points the other way.
     found = any(_read_family(reading, sign, expected, kl_weight) for sign in (reading.sign, -reading.sign))
-    if not found and not read_one_hot(term.box, reading, term.columns, coupled=False):
+    if not found and not read_one_hot(reading, coupled=False):
         _judge_no_likelihood(reading, expected)
     names = ("", *["the output"] * term.layout.heads)
     passing = term.box.check_gradients("NO-GRAD", names, *term.example(term.layout), comparable=False)
