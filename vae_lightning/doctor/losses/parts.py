@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 
 from vae_lightning.doctor.losses.blackbox.arrays import Array, like
-from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed, draw_seed, seed
+from vae_lightning.doctor.losses.blackbox.box import BlackBox, CallFailed, seed
 from vae_lightning.doctor.losses.posterior.noise import LATENTS, fill
 from vae_lightning.doctor.losses.reconstruction.family import examine_reconstruction
 from vae_lightning.doctor.losses.reconstruction.layout import Layout, ReconstructionReading, Term
@@ -135,21 +135,16 @@ def _is_finite(value: Any) -> bool:
 def extract_reconstruction(loss: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     """(x, out) -> loss at m = 0, s = 1, less its value at x = 0 and an output of 0.35: the KL drops out.
 
-    Where the loss is not finite at x = 0 (a density of positive numbers), x = 0.3 serves. Both calls draw the same
-    noise, so that a sampled KL drops out, too; each pair draws its own, which the caller's seed governs.
+    Where the loss is not finite at x = 0 (a density of positive numbers), x = 0.3 serves.
     """
 
     def reconstruction(x: Any, out: Any) -> Any:
-        number = draw_seed()
-        seed(number)
-        m, s = like(x, (fill(0.0, x.shape[0]), fill(1.0, x.shape[0])))
+        latents = like(x, (fill(0.0, x.shape[0]), fill(1.0, x.shape[0])))
         usual = tuple(part * 0 + 0.35 for part in out) if isinstance(out, tuple) else out * 0 + 0.35
-        value = loss(x, out, m, s)
+        value, base = _draw_alike(lambda: loss(x, out, *latents), lambda: loss(x * 0, usual, *latents))
         if isinstance(value, tuple | list | dict):
             return value  # which is refused by its name
-        seed(number)
-        base = loss(x * 0, usual, m, s)
-        return value - (base if _is_finite(base) else loss(x * 0 + 0.3, usual, m, s))
+        return value - (base if _is_finite(base) else loss(x * 0 + 0.3, usual, *latents))
 
     return reconstruction
 
@@ -158,14 +153,21 @@ def extract_kl(loss: Callable[..., Any], layout: Layout, columns: int, zero: flo
     """(m, s) -> loss at x = `zero` and an output of 0.35, less that at m = 0, s = 1: the reconstruction drops out."""
 
     def kl(m: Any, s: Any) -> Any:
-        rows, number = m.shape[0], draw_seed()
-        x, out = like(m, fill(zero, rows, columns)), like(m, layout.out([fill(0.35, rows, columns)] * layout.heads))
-        seed(number)
-        value = loss(x, out, m, s)
-        seed(number)
-        return value - loss(x, out, m * 0, s * 0 + 1.0)
+        shape = m.shape[0], columns
+        x, out = like(m, fill(zero, *shape)), like(m, layout.out([fill(0.35, *shape)] * layout.heads))
+        value, base = _draw_alike(lambda: loss(x, out, m, s), lambda: loss(x, out, m * 0, s * 0 + 1.0))
+        return value - base
 
     return kl
+
+
+def _draw_alike(*losses: Callable[[], Any]) -> list[Any]:
+    """Their values beside the same noise, which follows from the caller's seed: a sampled term drops out, too."""
+    number, values = int(np.random.randint(2**31)), []
+    for loss in losses:
+        seed(number)
+        values.append(loss())
+    return values
 
 
 def try_columns(job: Callable[[int], _T], columns: int = COLUMNS) -> _T:

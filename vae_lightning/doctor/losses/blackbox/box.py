@@ -236,11 +236,6 @@ def seed(number: int) -> None:
         sys.modules["tensorflow"].random.set_seed(number)
 
 
-def draw_seed() -> int:
-    """A number for `seed` that follows from the state now."""
-    return int(np.random.randint(2**31))
-
-
 @contextmanager
 def keep_random_states() -> Iterator[None]:
     """Leave the caller's random states as they were, and keep the black boxes' warnings to ourselves."""

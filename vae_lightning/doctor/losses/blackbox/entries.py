@@ -126,12 +126,8 @@ class Entries:
         result = self.box.attempt(*self.fill(values, self.rows, self.columns))
         return np.nan if result is None else float(result.mean())
 
-    def evaluate(self, values: Sequence[float]) -> float:
-        """What one entry contributes; NaN where the function refuses."""
-        return self.measure(values) / self.reduction.count(self.rows, self.columns)
-
     def entry(self, values: Sequence[float]) -> float:
-        """The same. Asked twice, the function is called once."""
+        """What one entry contributes; NaN where the function refuses. Asked twice, the function is called once."""
         key = tuple(float(value) for value in values)
         if key not in self.known:
             self.known[key] = self.measure(key)

@@ -10,7 +10,7 @@ from torch.distributions import Normal, kl_divergence
 
 from vae_lightning.doctor.losses.cases.question import write_version
 from vae_lightning.doctor.losses.cases.recipe import Case, Recipe, build_functions
-from vae_lightning.doctor.losses.cases.wrong import GOOD, bce, half_sse, log_var_kl
+from vae_lightning.doctor.losses.cases.wrong import GOOD
 
 
 def _one_sample_kl(m: Tensor, s: Tensor) -> Tensor:
@@ -38,10 +38,7 @@ def silent_cases() -> list[Case]:
             "reconstruction": lambda x, out: F.binary_cross_entropy_with_logits(out, x, reduction="sum") / len(x),
         },
         "vae-tf 3: an extra 2, s is log σ": build_functions(log_std),
-        "keras3 359: sums over everything": {
-            "kl": lambda m, s: 0.5 * (m**2 + s.exp() - 1 - s).sum(),
-            "reconstruction": lambda x, out: F.binary_cross_entropy_with_logits(out, x, reduction="sum"),
-        },
+        "keras3 359: sums over everything": build_functions(Recipe(kl_rows="sum", rows="sum")),
         "world-models 13: exp(s) in the sampler, log σ throughout": build_functions(replace(log_std, family="squared")),
         "deeplearning4j 4468: σ² = exp(s) in a density": {
             "kl": lambda m, s: kl_divergence(Normal(m, (s / 2).exp()), Normal(0.0, 1.0)).sum(1).mean(),
@@ -50,18 +47,13 @@ def silent_cases() -> list[Case]:
         },
         "alibi-detect 316: a negative Gaussian loss": {"reconstruction": _gaussian, "data": 0.01 * rows},
         "one-bit-vae 1: a one-sample KL below zero": {"kl": _one_sample_kl},
-        "textvae 4: a sign convention kept": {
-            "kl": lambda m, s: -log_var_kl(m, s),
-            "reconstruction": lambda x, out: -bce(x, out),
-        },
+        "textvae 4: a sign convention kept": build_functions(Recipe(kl_sign=-1.0, reconstruction_sign=-1.0)),
         "VAE-CVAE-MNIST 7: randn": {
             "sample": lambda m, s: m + torch.exp(0.5 * s) * torch.randn(m.shape, dtype=m.dtype),
         },
-        "σ itself, from a positive head": {
-            "kl": lambda m, s: 0.5 * (m**2 + s**2 - 1 - torch.log(s**2)).sum(1).mean(),
-            "sample": lambda m, s: m + s * torch.randn_like(m),
-            "reconstruction": half_sse,
-        },
+        "σ itself, from a positive head": build_functions(
+            Recipe(sigma="sigma", sampler_sigma="raw", family="half squared")
+        ),
         "the question, corrected, in torch": write_version("corrected"),
         "the question, corrected, in numpy": write_version("corrected", "numpy"),
         "numpy throughout": build_functions(Recipe(library="numpy", family="bce probabilities")),

@@ -15,6 +15,10 @@ from vae_lightning.doctor.report import Finding
 
 REPEATS = 50
 FEW_ROWS = 20
+COUPLED = (
+    "The KL of a mixed batch is not the sum of its entries' KLs: entries are coupled, on purpose (by a total "
+    "correlation, or a discrepancy of the whole batch from the prior) or not."
+)
 MANY_ROWS = 200  # a batch whose rows are compared with one another costs their square
 NOISE_OF_ONE_DRAW = 0.2  # of the KL of so few rows, relative, when it is estimated from one draw a row
 
@@ -120,7 +124,9 @@ def examine_kl(box: BlackBox, free_constant: bool = False) -> KLReading:
     coupled = not probe.add_up((-3.1, 0.75), (2.6, 1.3))
     if probe.random and coupled:
         nothing = np.zeros(grid.size)
-        return KLReading(grid, nothing, nothing, nothing, probe.reduction, dead=True, findings=[_report_coupling()])
+        says = f"{COUPLED} Nothing else was judged of it."
+        finding = Finding("SHAPE", None, says, "Give as kl= a KL of each row, without what couples them.")
+        return KLReading(grid, nothing, nothing, nothing, probe.reduction, dead=True, findings=[finding])
     if probe.random:
         probe.choose_rows()
     probe.reduction = _read_reduction(probe)
@@ -131,14 +137,11 @@ def examine_kl(box: BlackBox, free_constant: bool = False) -> KLReading:
     if not reading.dead and not probe.random:
         m, s = draw_heads(2)  # away from m = 0 and from the prior, where free bits have no gradient
         reading.findings += box.check_gradients("KL-DEAD", "ms", m + np.sign(m), s)
-        reading.findings += [_report_coupling()] * (coupled and reading.reduction.regular)
+        if coupled and reading.reduction.regular:
+            reading.findings.append(
+                Finding("SHAPE", None, COUPLED, "Check the axes of sums and means, and broadcasting.")
+            )
     return reading
-
-
-def _report_coupling() -> Finding:
-    says = "The KL of a mixed batch is not the sum of its entries' KLs: entries are coupled, on purpose (a total "
-    says += "correlation, a discrepancy from the prior over the batch) or not. β was not judged."
-    return Finding("SHAPE", None, says, "Check the axes of sums and means, and broadcasting.")
 
 
 def report_no_kl() -> Finding:

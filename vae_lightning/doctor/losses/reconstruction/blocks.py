@@ -18,10 +18,6 @@ class BlockBox(BlackBox):
         self.framework, self.library = whole.box.framework, whole.box.library
         self._whole, self._block, self._rest = whole, block, whole.combine(whole.pair[0], ORDINARY)
 
-    def find_framework(self, *arguments: Argument) -> None:
-        """It is that of the whole."""
-        self(*arguments)
-
     def _embed(self, x: Array, out: Argument) -> tuple[Array, Argument]:
         rows, size = x.shape
         if size != self._block.size and not self._block.open:

@@ -100,15 +100,15 @@ def _examine_alike(reading: ReconstructionReading, kl_weight: float | None) -> N
 
 def _check_randomness(term: Term) -> list[Finding]:
     usual, other = (term.combine(x, ORDINARY) for x in term.pair[::-1])
-    values = [term.evaluate(usual) for _ in range(3)]
+    values = [term.measure(usual) for _ in range(3)]
     if not np.ptp(values) > 1e-10 * max(1.0, abs(values[0])):
         return []
     differences = []  # between x and another x, beside one noise
     for number in (1, 1, 2, 3):
         seed(number)
-        value = term.evaluate(usual)
+        value = term.measure(usual)
         seed(number)
-        differences.append(value - term.evaluate(other))
+        differences.append(value - term.measure(other))
     if differences[0] == differences[1] and np.ptp(differences) > 1e-6 * max(1.0, abs(differences[0])):
         says = "The output is drawn at random before it is compared with x: that is no likelihood."
         advice = "Give the decoder's mean and variance to −log p(x|z) as they are."
@@ -199,7 +199,7 @@ def _judge_no_likelihood(reading: ReconstructionReading, expected: list[float]) 
 
 def _accept(reading: ReconstructionReading, found: Normalisation, kl_weight: float | None) -> None:
     term, sign = reading.term, reading.sign
-    reading.family, reading.weight, reading.log_z, reading.likelihood = found.support, found.weight, found.log_z, True
+    reading.family, reading.weight, reading.likelihood = found.support, found.weight, True
     if found.support == "real" and found.weight is None:
         reading.curvature = _read_curvature(term, sign)
         if reading.curvature is not None:

@@ -126,16 +126,16 @@ class Term(Entries):
         self.pair = next((pair for pair in (EDGES, INSIDE) if self._is_finite(pair)), EDGES)
         if not self._is_finite(self.pair):
             raise CallFailed("NOT-FINITE", "for x from 0 to 1 beside an output of 0.35 its value is NaN or infinite")
-        low, high = self.pair
+        low, high = (self.combine(x, ORDINARY) for x in self.pair)
         # Differences between two values of x: a constant may be reduced otherwise than the rest.
         self.reduction = read_reduction(
-            lambda rows, columns: self.raw(high, ORDINARY, rows, columns) - self.raw(low, ORDINARY, rows, columns),
+            lambda rows, columns: self.ask(high, rows, columns) - self.ask(low, rows, columns),
             ROWS,
             columns,
         )
 
     def _is_finite(self, pair: tuple[float, float]) -> bool:
-        return all(bool(np.isfinite(self.evaluate(self.combine(x, ORDINARY)))) for x in pair)
+        return all(bool(np.isfinite(self.measure(self.combine(x, ORDINARY)))) for x in pair)
 
     def _find_layout(self) -> Layout:
         failures: list[CallFailed] = []
@@ -210,10 +210,6 @@ class Term(Entries):
         """The values of one entry: x, and as many heads as there are."""
         return x, *heads[: self.layout.heads]
 
-    def raw(self, x: float, heads: Sequence[float], rows: int, columns: int) -> Array:
-        """What the function returns where every entry has this x and these heads."""
-        return self.ask(self.combine(x, heads), rows, columns)
-
     def value(self, x: float, heads: Sequence[float]) -> float:
         """The value of one entry; NaN where the function refuses."""
         return self.entry(self.combine(x, heads))
@@ -241,7 +237,6 @@ class ReconstructionReading:
         curvature: a of a·(x − g(out))², where it is a squared error; otherwise None.
         tail: By how much a location family other than the squared error rises per unit far out; None elsewhere.
         likelihood: Whether it is a likelihood.
-        log_z: log Z per entry: minus the constant that is missing.
         free_constant: Whether that constant is unknown.
         block: The columns that it speaks of; None where it is all.
     """
@@ -253,7 +248,6 @@ class ReconstructionReading:
     curvature: float | None = None
     tail: float | None = None
     likelihood: bool | None = None
-    log_z: float = 0.0
     free_constant: bool = False
     block: Block | None = None
     findings: list[Finding] = field(default_factory=list)
