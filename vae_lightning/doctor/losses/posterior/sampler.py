@@ -85,7 +85,7 @@ def _read_ratios(box: BlackBox, grid: Array, paired: bool) -> tuple[Array, float
         box: The sampler.
         grid: Values of s; where there is no finite draw the ratio is NaN.
         paired: Whether the same noise is drawn at each: then the ratio is exact, however few the values, and negative
-            where the noise changes its sign. Otherwise many draws are compared, and only its size counts.
+            where the noise changes its sign. Otherwise many draws are compared.
     """
     # m = 0 throughout, so that z is the noise itself. A sampler whose mean depends on s is caught by `_check_mean`.
     shape = (ROWS, LATENTS) if paired else (FEW, 5)
@@ -96,7 +96,7 @@ def _read_ratios(box: BlackBox, grid: Array, paired: bool) -> tuple[Array, float
             z = draw(box, fill(0.0, *shape), fill(float(s), *shape), 3)
         except CallFailed:
             z = np.full(shape, np.nan)
-        ratios.append(np.copysign(np.std(z) / np.std(base), np.sum(z * base)))
+        ratios.append(np.sum(z * base) / np.sum(base * base) if paired else np.std(z) / np.std(base))
         misfits.append(np.max(np.abs(z - ratios[-1] * base)) / max(1.0, abs(ratios[-1])))
     return np.array(ratios), float(np.max(misfits) / np.max(np.abs(base)))
 
@@ -130,7 +130,7 @@ def _read_mean(box: BlackBox, m: float, s: float, reading: SamplerReading) -> fl
 
 def _check_range(box: BlackBox, reading: SamplerReading, sigma: Array) -> list[Finding]:
     ends = FAR if reading.grid[0] < 0 else FAR[FAR > 0]
-    far = np.abs(_read_ratios(box, ends, reading.seeded)[0]) * float(np.interp(REFERENCE, reading.grid, sigma))
+    far = np.abs(_read_ratios(box, ends, reading.exact)[0]) * float(np.interp(REFERENCE, reading.grid, sigma))
     measured = np.concatenate([far, sigma])
     return check_range(np.array([*ends, *reading.grid]), np.where(np.isfinite(measured), measured, np.inf))
 
