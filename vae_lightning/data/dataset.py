@@ -68,6 +68,7 @@ class Dataset:
         image_shape: ``(height, width)``, or ``(height, width, 3)``, if a row is a flattened image.
         condition_columns: One per condition of every part, in order.
         condition_places: Where these stand in a row of the file that holds all columns; rising.
+        exposure: The name of the condition column that the means of counts are multiplied by; None where there is none.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Dataset:
     image_shape: tuple[int, ...] | None = None
     condition_columns: tuple[Column, ...] = ()
     condition_places: tuple[int, ...] = ()
+    exposure: str | None = None
 
     def as_given(self, part: str) -> np.ndarray:
         """Rows (N, C + J) of a part as users have them: with the conditions at their places."""
