@@ -68,7 +68,7 @@ def test_planted_classes_are_recovered() -> None:
     model = fit_mixture(Bernoulli(6), rows_of(planted(4000)), rows_of(planted(1000)), 2)
     order = model.log_shares.argsort(descending=True)
     torch.testing.assert_close(model.log_shares.exp()[order].float(), SHARES, atol=0.04, rtol=0)
-    found = torch.stack([model.classes[k].mean for k in order.tolist()])
+    found = torch.stack([model.classes[k].alone.mean for k in order.tolist()])
     torch.testing.assert_close(found, PROFILES, atol=0.06, rtol=0)
     assert model.words == "a mixture of 3 classes of independent columns"
 

@@ -85,9 +85,7 @@ def fit_mixture(
     return max(candidates, key=lambda model: float(weight @ model.log_prob(judges)))
 
 
-def _fit(
-    likelihood: Likelihood, rows: Batch, num_classes: int, exposed: bool = False
-) -> MixtureOfIndependentColumns:
+def _fit(likelihood: Likelihood, rows: Batch, num_classes: int, exposed: bool = False) -> MixtureOfIndependentColumns:
     """EM from the clusters of the rows: it climbs to the nearest maximum of the smoothed likelihood."""
     weight = _weights(rows)
     points = next(Rates(RowsInMemory(rows), likelihood.count_columns).batches()) if exposed else rows

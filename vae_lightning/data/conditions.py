@@ -119,6 +119,11 @@ class Conditions(ExactBuffers):
         return [column.name for column in self.columns]
 
     @property
+    def exposure_name(self) -> str | None:
+        """The name of the exposure's column; None where there is none."""
+        return None if self.exposure is None else self.columns[self.exposure].name
+
+    @property
     def _is_number(self) -> Tensor:
         return torch.isnan(self._value)
 
