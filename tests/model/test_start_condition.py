@@ -98,7 +98,7 @@ def test_counts_with_exposures_start_as_independent_columns_of_their_rates() -> 
     assert not torch.allclose(
         vae.encode(Batch(x[:4], None, longer)).mean, vae.encode(Batch(x[:4], None, condition)).mean
     )
-    with pytest.raises(ValueError, match="must have 2 numbers a row. Got 0 instead"):
+    with pytest.raises(ValueError, match=r"must have 2 numbers a row\. Got 0 instead"):
         vae.decode(z)
     with pytest.raises(ConfigError, match="The 'exposed' parameter of VAE must be false without a condition"):
         VAE(NegativeBinomial(3), 2, exposed=True)
