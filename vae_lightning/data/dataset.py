@@ -128,6 +128,15 @@ class Dataset:
         return [column.name for column, same in zip(self.columns, constant, strict=True) if same]
 
 
+def find_condition_places(
+    names: Sequence[str], columns: Sequence[Column], conditions: Sequence[Column]
+) -> tuple[int, ...]:
+    """Where conditions stand among all columns, which are in the order of the ``names`` of a user's table."""
+    place = {name: index for index, name in enumerate(names)}
+    ordered = sorted((*columns, *conditions), key=lambda column: place[column.source])
+    return tuple(ordered.index(column) for column in conditions)
+
+
 def join(rows: np.ndarray, values: np.ndarray, places: Sequence[int]) -> np.ndarray:
     """Modelled columns (N, C) and conditions (N, J) → rows (N, C + J), the conditions at ``places``."""
     whole = np.empty((len(rows), rows.shape[1] + len(places)), dtype=np.result_type(rows, values))

@@ -11,7 +11,7 @@ import numpy as np
 
 from vae_lightning.console import log
 from vae_lightning.data.columns import Column
-from vae_lightning.data.dataset import Dataset, Rows
+from vae_lightning.data.dataset import Dataset, Rows, find_condition_places
 from vae_lightning.data.dates import split_dates
 from vae_lightning.data.faults import Fault, find_empty, find_infinite, find_nameless, find_tiny, read_numbers
 from vae_lightning.data.files.archives import Archive, existing_path, read_npy
@@ -308,9 +308,7 @@ class Table(Source):
         """Where conditions stand among all columns: where the file has them, or last where the user orders columns."""
         if self.columns is not None:
             return tuple(range(len(columns), len(columns) + len(told)))
-        place = {name: index for index, name in enumerate(sheet.frame.columns)}
-        ordered = sorted((*columns, *told), key=lambda column: place[column.source])
-        return tuple(ordered.index(column) for column in told)
+        return find_condition_places(list(sheet.frame.columns), columns, told)
 
     def _select(self, sheet: Sheet, part: str) -> list[str]:
         """The columns to train on; each name that the user typed must exist, though labels and drops only in train."""
