@@ -20,7 +20,7 @@ from vae_lightning.data.checks import check_batch_size, check_support
 from vae_lightning.data.choices import by_column, describe_choices, tabulate_choices
 from vae_lightning.data.conditions import Conditions
 from vae_lightning.data.dataset import Dataset
-from vae_lightning.data.dates import join_values
+from vae_lightning.data.dates import find_places, join_values
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.preprocess.choice import fit_scaling
 from vae_lightning.data.scaled import scale_rows
@@ -113,7 +113,9 @@ def _choose_families(settings: Settings, dataset: Dataset) -> tuple[Settings, Sc
     log.info(
         f"What each column is taken for (likelihood.columns.NAME=FAMILY for another):\n{describe_choices(choices)}"
     )
+    dates = [places for places in find_places(dataset.columns) if len(places) > 1]
     node = {**by_column(choices, "scaling"), "bounded": bounded, "decimals": [choice.decimals for choice in choices]}
+    node |= {"together": dates} if dates else {}
     scaling = build_part(Scaling, node, "data.preprocess", num_columns=len(dataset.columns))  # type: ignore[type-abstract]
     likelihood = by_column(choices, "family")
     if BLOCKS not in likelihood:  # one family: recorded with its defaults, as if it had been typed

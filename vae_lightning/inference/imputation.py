@@ -88,7 +88,7 @@ def impute(
     for rows in incomplete.split(rows_at_once(vae, _num_chains(num_samples))):
         some = batch.select(rows)
         assert some.mask is not None
-        cells = torch.cat([scaling.bound(scaling.inverse(x)) for x in draw_missing(vae, some, num_samples)])
+        cells = torch.cat([scaling.bound_rows(scaling.inverse(x)) for x in draw_missing(vae, some, num_samples)])
         # Of the mode of draws there is no better estimate than the most frequent one, whatever the family.
         middle = torch.where(has_mode, cells.mode(0).values, cells.mean(0))
         error = torch.where(has_mode, (cells != middle).double().mean(0), cells.std(0, correction=0))

@@ -99,7 +99,7 @@ def _draw(
     else:
         z, told = pool.draw(num_rows)
     px, scaling = model.vae.decode(z, model.tell(told)), model.scaling
-    drawn = scaling.inverse(px.point) if draws.mean else scaling.bound(scaling.inverse(px.sample()))
+    drawn = scaling.inverse(px.point) if draws.mean else scaling.bound_rows(scaling.inverse(px.sample()))
     values: np.ndarray = drawn.cpu().numpy()
     for column, value in given.items():
         values[:, column] = value
