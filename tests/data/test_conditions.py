@@ -118,6 +118,11 @@ def test_plain_values_and_a_state_dict_make_them_again_in_any_precision() -> Non
     assert torch.equal(found(given), again(given))
     with pytest.raises(ValueError, match="combinations"):
         Conditions([DOSE], [None], [0], MOST_COMBINATIONS + 1)
+    for exposure in (1, -1, "dose"):
+        with pytest.raises(ValueError, match="one of the columns of numbers"):
+            Conditions([DOSE], [None], [0], 1, exposure)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="one of the columns of numbers"):
+        Conditions([BATCH], [[1.0, 2.0]], [0], 1, 0)
 
 
 def test_a_row_is_taken_apart_and_put_together_where_its_columns_stand() -> None:

@@ -61,6 +61,8 @@ class Conditions(ExactBuffers):
         super().__init__()
         if num_combinations > MOST_COMBINATIONS:
             raise ValueError(f"at most {MOST_COMBINATIONS} combinations are kept")
+        if exposure is not None and not (exposure in range(len(columns)) and known[exposure] is None):
+            raise ValueError("the exposure is one of the columns of numbers")
         self.columns = tuple(columns)
         self.known = [None if values is None else [float(value) for value in values] for values in known]
         self.places = list(places)
