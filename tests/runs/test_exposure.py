@@ -200,6 +200,7 @@ def test_an_exposure_of_what_are_no_counts_is_refused(
     error = refused(capsys, *words, f"likelihood={family}")
     assert "data.exposure: 'time' multiplies the means of counts, and no column has a family of counts" in error
     assert "likelihood=negative_binomial" in error
+    assert "There is no setting model.exposed." in refused(capsys, *words, "model.exposed=true")
 
 
 def test_a_sum_of_what_is_modelled_is_no_exposure_known_before(train: Callable[..., Any], tmp_path: Path) -> None:

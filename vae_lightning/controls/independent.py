@@ -64,10 +64,11 @@ class IndependentColumns:
         self.alone = likelihood.independent_columns(Rates(rows, self.counts) if exposed else rows)
         self.of_counts = self.alone
         if exposed and refined:
-            twin = deepcopy(likelihood)
-            raw = start_exposed(twin, rows, twin.start_from(Rates(rows, self.counts)))
+            some = _thin(rows, likelihood.num_columns)
+            twin, on_cpu = deepcopy(likelihood).cpu(), some.to(torch.device("cpu"))
+            raw = start_exposed(twin, on_cpu, twin.start_from(Rates(on_cpu, self.counts)))
             with torch.no_grad():
-                self.of_counts = twin(raw)
+                self.of_counts = twin.to(some.device)(raw.to(some.device))
 
     def log_prob(self, batch: Batch) -> Tensor:
         """log p of each cell, (B, C), nats; 0 where it is masked."""
@@ -96,8 +97,7 @@ def start_exposed(likelihood: Likelihood, rows: Batches, raw: Tensor) -> Tensor:
     Source:
         Riedmiller & Braun 1993, A direct adaptive method for faster backpropagation learning: the RPROP algorithm.
     """
-    size = likelihood.num_columns
-    some = RowsInMemory.of(spread(rows, min(MOST_ROWS, max(MOST_CELLS // size, FEWEST_ROWS)))).rows
+    some = _thin(rows, likelihood.num_columns).rows
     counts = likelihood.count_columns.nonzero()[:, 0].to(some.x.device)
     seen = torch.ones_like(some.x, dtype=torch.bool) if some.mask is None else some.mask
     x = torch.where(seen, some.x, likelihood.fill.to(some.x)).double()
@@ -123,3 +123,7 @@ def start_exposed(likelihood: Likelihood, rows: Batches, raw: Tensor) -> Tensor:
             optimizer.step()
     likelihood.load_state_dict(best[1])
     return best[0]
+
+
+def _thin(rows: Batches, num_columns: int) -> RowsInMemory:
+    return RowsInMemory.of(spread(rows, min(MOST_ROWS, max(MOST_CELLS // num_columns, FEWEST_ROWS))))
