@@ -85,6 +85,32 @@ def readme(_: Path) -> np.ndarray:
     return np.stack([size, size - 100 + rng.normal(0, 5, 2000), size / 4 + rng.normal(0, 1, 2000)], 1)
 
 
+def ring(_: Path) -> np.ndarray:
+    """A circle and a column that has nothing to do with it: no column is correlated with another."""
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, 2 * np.pi, 1500)
+    circle = np.stack([np.cos(angle), np.sin(angle)], 1) + 0.02 * rng.normal(size=(1500, 2))
+    return np.hstack([circle, rng.normal(size=(1500, 1))])
+
+
+def moons(_: Path) -> np.ndarray:
+    from sklearn.datasets import make_moons
+
+    return np.asarray(make_moons(1500, noise=0.05, random_state=0)[0])
+
+
+def swiss_roll(_: Path) -> np.ndarray:
+    from sklearn.datasets import make_swiss_roll
+
+    return np.asarray(make_swiss_roll(2000, noise=0.1, random_state=0)[0])
+
+
+def grid(_: Path) -> np.ndarray:
+    """Nine heaps in a square: two columns that have nothing to do with one another, of three values each, nearly."""
+    rng = np.random.default_rng(0)
+    return 2.0 * rng.integers(-1, 2, (2000, 2)) + 0.1 * rng.normal(size=(2000, 2))
+
+
 TABLES: dict[str, Any] = {
     "tecator": archive("tecator"),
     **{f"mfeat {key}": archive("mfeat", key) for key in ("fourier", "factors", "pixel")},
@@ -98,6 +124,10 @@ TABLES: dict[str, Any] = {
     "digits": digits,
     "small": small,
     "README": readme,
+    "ring": ring,
+    "moons": moons,
+    "swiss roll": swiss_roll,
+    "grid": grid,
 }
 BINARY: dict[str, Any] = {
     **{name: pooled(f"debd_{name}") for name in ("nltcs", "plants", "mushrooms")},

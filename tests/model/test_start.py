@@ -56,9 +56,9 @@ def started(
     likelihood: Likelihood, train: Tensor, valid: Tensor, latent_dim: int = L, **options
 ) -> tuple[VAE, FactorAnalysis]:
     vae = VAE(likelihood, latent_dim, **{"hidden_dims": [16], **options})
-    factors = start_model(vae, rows(train), rows(valid))
-    assert factors is not None
-    return vae.eval(), factors
+    start = start_model(vae, rows(train), rows(valid))
+    assert start is not None
+    return vae.eval(), start.factors
 
 
 @torch.no_grad()
@@ -88,6 +88,37 @@ def test_the_first_nelbo_is_factor_analysis_negative_log_likelihood(kind: ScaleK
     vae, factors = started(Gaussian(C, kind, **scale), train, valid)
     assert factors.signal.gt(0.1).all()
     check_law(vae, factors, train if part == "train" else test)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.1, 1e-3])
+@pytest.mark.parametrize("kind", ["per_column", "predicted", "optimal"])
+def test_the_law_holds_whatever_share_of_the_noise_z_tells(kind: ScaleKind, share: float) -> None:
+    """One density of rows, split in another way between z and the noise."""
+    train, valid, test = synthetic()
+    vae = VAE(Gaussian(C, kind), C + 2, [16])
+    start = start_model(vae, rows(train), rows(valid))
+    assert start is not None
+    other = start.with_noise(share, vae)
+    assert other is not None
+    torch.testing.assert_close(other.factors.noise, share * start.factors.noise)
+    torch.testing.assert_close(covariance(other.factors), covariance(start.factors))
+    other.apply(vae)
+    check_law(vae.eval(), start.factors, test)
+    with torch.no_grad():  # at least 1 / share times as much of each direction as its noise; two have nothing to tell
+        assert vae.encode(Batch(test)).stddev[:, :C].max() < 1.001 * share**0.5
+
+
+def covariance(factors: FactorAnalysis) -> Tensor:
+    return factors.loadings @ factors.loadings.T + factors.noise.diag()
+
+
+def test_noise_that_is_given_or_that_z_has_no_room_for_stays() -> None:
+    train, valid, _ = synthetic()
+    for likelihood, latent_dim in ((Gaussian(C), C - 1), (Gaussian(C, "fixed", scale=0.6), C)):
+        vae = VAE(likelihood, latent_dim, [16])
+        start = start_model(vae, rows(train), rows(valid))
+        assert start is not None
+        assert start.with_noise(0.1, vae) is None
 
 
 def tecator(read: Callable) -> np.ndarray:
@@ -192,9 +223,9 @@ def test_more_latents_than_columns_and_masked_rows_are_no_obstacle() -> None:
     mask = torch.rand(train.shape) < 0.8
     vae = VAE(Gaussian(4), 2, [8], sees_mask=True)
     holed = RowsInMemory(Batch(torch.where(mask, train, torch.nan), mask))
-    factors = start_model(vae, holed, rows(valid))
-    assert factors is not None
-    check_law(vae.eval(), factors, test)
+    start = start_model(vae, holed, rows(valid))
+    assert start is not None
+    check_law(vae.eval(), start.factors, test)
 
 
 def test_near_copies_start_with_the_small_noise_that_they_have() -> None:
@@ -384,8 +415,7 @@ def test_a_condition_says_nothing_at_first() -> None:
     train, valid, test = synthetic()
     vae = VAE(Gaussian(C), L, [8], condition_size=2)
     parts = [RowsInMemory(Batch(x, None, torch.randn(len(x), 2))) for x in (train, valid)]
-    factors = start_model(vae, *parts)
-    assert factors is not None
+    assert start_model(vae, *parts) is not None
     with torch.no_grad():
         one, other = (
             vae(Batch(test, None, 5 * torch.randn(len(test), 2)), torch.zeros(1, len(test), L)).nelbo for _ in range(2)

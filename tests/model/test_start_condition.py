@@ -32,8 +32,9 @@ def test_a_condition_that_says_something_is_regressed_on(holes: float) -> None:
     train, valid, test = synthetic()
     vae = VAE(Gaussian(C), L, [8], condition_size=2, sees_mask=holes > 0)
     (rows, _, slopes), (others, _, _), (judged, condition, _) = (told(x, holes) for x in (train, valid, test))
-    factors = start_model(vae, rows, others)
-    assert factors is not None
+    start = start_model(vae, rows, others)
+    assert start is not None
+    factors = start.factors
     found = fit_slopes(rows, others, list(range(C)), torch.zeros(C))
     assert found is not None
     torch.testing.assert_close(found, slopes.double(), rtol=0.1, atol=0.3)
@@ -61,9 +62,10 @@ def test_a_condition_moves_levels_in_an_order_as_it_moves_real_numbers() -> None
     likelihood = ByColumn(3, [(Gaussian(2), [0, 1]), (Ordinal(1, 12), [2])])
     vae = VAE(likelihood, 1, [8], condition_size=1).eval()
     parts = [RowsInMemory(Batch(x[at], None, condition[at])) for at in (slice(1600), slice(1600, None))]
-    factors, slopes = start_model(vae, *parts), fit_slopes(*parts, [0, 1, 2], torch.zeros(3))
-    assert factors is not None
+    start, slopes = start_model(vae, *parts), fit_slopes(*parts, [0, 1, 2], torch.zeros(3))
+    assert start is not None
     assert slopes is not None
+    factors = start.factors
     with torch.no_grad():
         found, raw = vae.encode(parts[1].rows), vae.raw(z[1600:], condition[1600:])
     middle = factors.mean + condition[1600:].double() @ slopes.T

@@ -4,6 +4,7 @@ The one place where the sizes of data, likelihood and networks meet. A mistake i
 the seconds that Lightning takes to import.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -33,6 +34,8 @@ from vae_lightning.inference.model import VAEModel
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.model.parts import BLOCKS, NAME, build_part, build_vae
 from vae_lightning.model.start import start_model
+from vae_lightning.model.vae import VAE
+from vae_lightning.training.trial import choose_start
 
 
 @dataclass(frozen=True)
@@ -100,10 +103,23 @@ def prepare(settings: Settings, dataset: Dataset) -> Prepared:
     _check_rows(dataset, rows, vae.likelihood, scaling)
     for notice in find_cautions(dataset, scaling, settings):
         log.warning(str(notice))
-    start_model(vae, rows["train"], rows["valid"])
+    _start(vae, rows, settings)
     record = make_record(settings, dataset, scaling, choices, conditions)
     model = VAEModel(vae, scaling, dataset.columns, record, conditions)
     return Prepared(dataset, rows, model, settings)
+
+
+def _start(vae: VAE, rows: Mapping[str, RowStore], settings: Settings) -> None:
+    """Give the model its first weights."""
+    start = start_model(vae, rows["train"], rows["valid"])
+    epochs = settings.trainer.get("max_epochs")
+    if start is None or not isinstance(epochs, int):
+        return
+    batch_size = settings.rows.rows_per_step
+    steps = epochs * math.ceil(rows["train"].num_rows / batch_size)
+    told = choose_start(vae, start, rows["train"], rows["valid"], batch_size, steps, settings.seed)
+    if told:
+        log.info(f"Start: {told}.")
 
 
 def _choose_families(settings: Settings, dataset: Dataset) -> tuple[Settings, Scaling, list[list[str]]]:

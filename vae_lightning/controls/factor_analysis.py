@@ -12,14 +12,11 @@ from torch import Tensor
 
 from vae_lightning.controls.completion import complete, has_holes
 from vae_lightning.controls.covariance import Moments
-from vae_lightning.controls.factor_model import FactorAnalysis
+from vae_lightning.controls.factor_model import LEAST_NOISE, FactorAnalysis
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.store import RowsInMemory
-from vae_lightning.likelihoods.bounds import REACHABLE
 from vae_lightning.likelihoods.moments import RowBatches, SomeColumns, Together, held_variances
 
-LEAST_NOISE = 1e-5 ** (2 * REACHABLE)
-"""Floor under the noise variances, model units: what a Gaussian likelihood can be started at."""
 PSEUDO_ROWS = (0.0, *(10.0**power for power in range(-6, 3)))
 """How many rows of independent columns may be imagined beside the real ones: a millionth of one to a hundred."""
 ENOUGH_ROWS, MOST_ROWS = 30, 2048

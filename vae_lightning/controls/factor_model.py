@@ -9,8 +9,11 @@ import torch
 from torch import Tensor
 
 from vae_lightning.controls.base import Control
+from vae_lightning.likelihoods.bounds import REACHABLE
 from vae_lightning.likelihoods.moments import RowBatch
 
+LEAST_NOISE = 1e-5 ** (2 * REACHABLE)
+"""Floor under the noise variances, model units: what a Gaussian likelihood can be started at."""
 CELLS_AT_ONCE = 2**22
 """Numbers held at once for rows with empty cells: 32 MiB."""
 
@@ -63,6 +66,25 @@ class FactorAnalysis(Control):
     def signal(self) -> Tensor:
         """d, (L,): how much of each dimension of z a row tells; its posterior variance is 1 / (1 + d)."""
         return (self.loadings.square() / self.noise[:, None]).sum(0)
+
+    def with_noise(self, share: float, free: Tensor) -> "FactorAnalysis | None":
+        """The same density of x with ``share`` of the noise of some columns: the loadings tell the rest.
+
+        ``loadings loadingsᵀ + diag(noise)`` stays what it is. None where that takes more than L dimensions.
+
+        Args:
+            share: above 0, at most 1.
+            free: which columns' noise may change, (C,), bool.
+        """
+        size = self.loadings.shape[1]
+        if int(free.sum()) > size:
+            return None
+        noise = torch.where(free, (share * self.noise).clamp_min(LEAST_NOISE).minimum(self.noise), self.noise)
+        root = noise.sqrt()[:, None]
+        told = (self.loadings @ self.loadings.T + (self.noise - noise).diag()) / root / root.T
+        values, vectors = torch.linalg.eigh(told)
+        loadings = (root * vectors * values.clamp_min(0).sqrt()).flip(1)[:, :size]
+        return FactorAnalysis(self.mean, torch.nn.functional.pad(loadings, (0, size - loadings.shape[1])), noise)
 
     def log_prob(self, batch: RowBatch) -> Tensor:
         """``log N(x; mean, loadings loadingsᵀ + diag(noise))`` of each row's observed cells, (B,), nats, float64."""

@@ -1,6 +1,8 @@
 """From rows to the weights that training begins with."""
 
 from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,7 +20,38 @@ PASSES = 20
 """Over rows with empty cells, each of which brings the regression nearer to that of the observed cells."""
 
 
-def start_model(vae: VAE, train: RowStore, valid: RowStore) -> FactorAnalysis | None:
+class LinearStart(NamedTuple):
+    """Factor analysis of the training rows, and what else a model needs to become it.
+
+    Attributes:
+        rows: the training rows, model units, columns of densities less what their condition says of them.
+        factors: the fit.
+        held: what no variance may fall below, (C,).
+        slopes: what a condition that the decoder is told adds to each column, (C, K); None where it adds nothing.
+    """
+
+    rows: Batches
+    factors: FactorAnalysis
+    held: Tensor
+    slopes: Tensor | None
+
+    def apply(self, vae: VAE) -> None:
+        """Give the model its first weights."""
+        vae.start_from(self.rows, self.factors, self.held, self.slopes)
+
+    def with_noise(self, share: float, vae: VAE) -> "LinearStart | None":
+        """The same density of rows with ``share`` of the noise, the rest told by z.
+
+        None where z has fewer dimensions than there are columns, or where the likelihood has no such variances.
+        """
+        held = self.held[_located(vae)]
+        factors = self.factors.with_noise(share, held == 0)
+        if factors is None or not torch.allclose(_fit_variances(vae, factors.noise, held), factors.noise, rtol=1e-6):
+            return None
+        return self._replace(factors=factors)
+
+
+def start_model(vae: VAE, train: RowStore, valid: RowStore) -> LinearStart | None:
     """Start an untrained model from its rows: from factor analysis where it wants that, else knowing nothing of z.
 
     Rows with a condition are regressed on it, and factor analysis is that of the residuals.
@@ -34,8 +67,7 @@ def start_model(vae: VAE, train: RowStore, valid: RowStore) -> FactorAnalysis | 
     if vae.linear_decoder is None:
         vae.start_from(train)
         return None
-    of_raw = vae.likelihood.column_of_raw
-    columns = of_raw[of_raw >= 0].sort().values.tolist()
+    columns = _located(vae)
     # Of a column without a location, such as one of codes, no variance is learned.
     held = torch.zeros(vae.likelihood.num_columns, dtype=torch.float64)
     held[columns] = held_variances(Together(train, valid))[columns].cpu()
@@ -45,28 +77,37 @@ def start_model(vae: VAE, train: RowStore, valid: RowStore) -> FactorAnalysis | 
     told = vae.told_size
     slopes = fit_slopes(Told(train, told), Told(valid, told), columns, held) if told else None
     if slopes is None:
-        factors = _fit_factors(vae, columns, train, valid, held)
-        vae.start_from(train, factors, held)
-        return factors
-    factors = _fit_factors(vae, columns, Residuals(train, slopes), Residuals(valid, slopes), held)
-    # What is left of a level in an order is no level.
-    of_densities = slopes * vae.likelihood.density_columns[:, None]
-    vae.start_from(Residuals(train, of_densities), factors, held, slopes)
-    return factors
+        start = LinearStart(train, _fit_factors(vae, train, valid, held), held, None)
+    else:
+        factors = _fit_factors(vae, Residuals(train, slopes), Residuals(valid, slopes), held)
+        # What is left of a level in an order is no level.
+        of_densities = slopes * vae.likelihood.density_columns[:, None]
+        start = LinearStart(Residuals(train, of_densities), factors, held, slopes)
+    start.apply(vae)
+    return start
 
 
-def _fit_factors(vae: VAE, columns: list[int], train: RowBatches, valid: RowBatches, held: Tensor) -> FactorAnalysis:
+def _located(vae: VAE) -> list[int]:
+    """Columns that have a location."""
+    of_raw = vae.likelihood.column_of_raw
+    return of_raw[of_raw >= 0].sort().values.tolist()
+
+
+def _fit_variances(vae: VAE, residual: Tensor, held: Tensor) -> Tensor:
+    """``Likelihood.fit_variances`` of the columns that have a location alone."""
+    columns = _located(vae)
+    whole = torch.ones(2, vae.likelihood.num_columns, dtype=torch.float64)
+    whole[:, columns] = torch.stack((residual, held))
+    return vae.likelihood.fit_variances(*whole)[columns]
+
+
+def _fit_factors(vae: VAE, train: RowBatches, valid: RowBatches, held: Tensor) -> FactorAnalysis:
+    columns = _located(vae)
     everything = columns == list(range(vae.likelihood.num_columns))
     rows: tuple[RowBatches, RowBatches] = train, valid
     if not everything:
         rows = SomeColumns(train, columns), SomeColumns(valid, columns)
-
-    def fit_variances(residual: Tensor, held: Tensor) -> Tensor:
-        whole = torch.ones(2, vae.likelihood.num_columns, dtype=torch.float64)
-        whole[:, columns] = torch.stack((residual, held))
-        return vae.likelihood.fit_variances(*whole)[columns]
-
-    return fit_factor_analysis(*rows, vae.latent_dim, fit_variances, held[columns])
+    return fit_factor_analysis(*rows, vae.latent_dim, partial(_fit_variances, vae), held[columns])
 
 
 class Residuals:
