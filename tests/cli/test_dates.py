@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from tests.conftest import Run
 from vae_lightning.cli.main import main
 from vae_lightning.config.record import recorded_dataset
+from vae_lightning.data.dates import join_values
 from vae_lightning.estimator.estimator import VAEEstimator
 from vae_lightning.runs.loading import load_recorded
 
@@ -68,6 +69,26 @@ def test_draws_are_on_weekdays_at_opening_hours(run: Run) -> None:
     assert (drawn["when"] == drawn["when"].dt.floor("min")).all()
     assert drawn["since"].dt.is_month_start.all()
     assert drawn["since"].between("2010-01-01", "2019-12-01").all()
+
+
+def test_draws_lie_between_the_first_and_the_last_date_of_training(train: Train, tmp_path: Path) -> None:
+    """A date was drawn up to six days beyond them, as its week and its weekday were each within their range."""
+    draws = np.random.default_rng(0)
+    days = pd.date_range("2023-03-15", "2023-04-19", freq="h")  # Wednesdays
+    frame = pd.DataFrame({"when": draws.choice(days, 900), "size": draws.normal(size=900)})
+    frame.to_csv(tmp_path / "rows.csv", index=False)
+    words = ["data=table", f"data.path={tmp_path / 'rows.csv'}", "likelihood=auto", "trainer.max_epochs=1"]
+    run = train(tmp_path / "run", *words, "report=false")
+    model = load_recorded(run.run_dir).model
+    dataset = recorded_dataset(run.record["config"], [column.name for column in model.columns])
+    seen = join_values(dataset.train.x, dataset.columns)[:, 0]
+    first, last = (pd.Timestamp(float(one) * 86_400, unit="s") for one in (seen.min(), seen.max()))
+    drawn = model.sample(4000, seed=0)["when"]
+    assert drawn.between(first, last).all()
+    assert (drawn.dt.normalize() == last.normalize()).mean() < 0.15
+    holes = frame.head(200).assign(when=pd.NaT)
+    assert model.impute(holes, draws=2, seed=0)[1]["when"].between(first, last).all()
+    assert model.sample(20, given={"when (weekday)": "Sunday"})["when"].dt.day_of_week.eq(6).all()
 
 
 def test_what_is_given_is_the_date(run: Run, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from tests.models import every_likelihood, rows_for, rows_of
 from vae_lightning.controls import mixture
+from vae_lightning.controls.independent import IndependentColumns
 from vae_lightning.controls.mixture import IMAGINED, MixtureOfIndependentColumns, fit_mixture
 from vae_lightning.data.batch import Batch
 from vae_lightning.likelihoods.base import Likelihood
@@ -38,11 +39,11 @@ def means(likelihood: Likelihood, train: Tensor, valid: Tensor, test: Tensor, la
 
 def imagined_by_the_family(model: MixtureOfIndependentColumns) -> float:
     """What the M-step's own imagined rows add to what it maximises: a row of each bit, half a count."""
-    first = model.classes[0].mean
+    first = model.classes[0].alone.mean
     if bool((first > 1).any()):
-        return sum(0.5 * float(one.mean.log().sum()) for one in model.classes) / len(model.classes)
+        return sum(0.5 * float(one.alone.mean.log().sum()) for one in model.classes) / len(model.classes)
     rows = torch.stack([torch.zeros(len(first)), torch.ones(len(first))])
-    return sum(float(one.log_prob(rows).sum()) for one in model.classes) / len(model.classes)
+    return sum(float(one.log_prob(Batch(rows)).sum()) for one in model.classes) / len(model.classes)
 
 
 @pytest.mark.parametrize("family", ["gaussian per_column", "continuous_bernoulli", "bernoulli", "poisson"])
@@ -67,7 +68,7 @@ def test_planted_classes_are_recovered() -> None:
     model = fit_mixture(Bernoulli(6), rows_of(planted(4000)), rows_of(planted(1000)), 2)
     order = model.log_shares.argsort(descending=True)
     torch.testing.assert_close(model.log_shares.exp()[order].float(), SHARES, atol=0.04, rtol=0)
-    found = torch.stack([model.classes[k].mean for k in order.tolist()])
+    found = torch.stack([model.classes[k].alone.mean for k in order.tolist()])
     torch.testing.assert_close(found, PROFILES, atol=0.06, rtol=0)
     assert model.words == "a mixture of 3 classes of independent columns"
 
@@ -100,15 +101,13 @@ def test_every_family_has_one_that_is_no_worse_on_validation_rows(name: str) -> 
 
 def test_there_are_ten_rows_for_each_class(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr(mixture, "_fit", lambda likelihood, rows, size: asked.append(size) or _one(likelihood, rows))
+    monkeypatch.setattr(mixture, "_fit", lambda likelihood, rows, size, _: asked.append(size) or _one(likelihood, rows))
     fit_mixture(Bernoulli(6), rows_of(planted(55)), rows_of(planted(20)), 30)
     assert asked == [2, 5]
 
 
 def _one(likelihood: Likelihood, rows: Batch) -> MixtureOfIndependentColumns:
-    return MixtureOfIndependentColumns(
-        torch.zeros(1), [likelihood.independent_columns(rows_of(rows.x))], likelihood.fill
-    )
+    return MixtureOfIndependentColumns(torch.zeros(1), [IndependentColumns(likelihood, rows_of(rows.x))])
 
 
 def test_masked_cells_count_for_nothing() -> None:
@@ -120,7 +119,8 @@ def test_masked_cells_count_for_nothing() -> None:
     (first, rows), (second, others) = models
     assert torch.equal(first.log_prob(rows.rows), second.log_prob(others.rows))
     assert len(first.classes) == 3
-    joint = torch.stack([torch.where(mask, one.log_prob(x), 0.0).double().sum(-1) for one in first.classes], -1)
+    alone = [one.alone.log_prob(x) for one in first.classes]
+    joint = torch.stack([torch.where(mask, one, 0.0).double().sum(-1) for one in alone], -1)
     torch.testing.assert_close(first.log_prob(rows.rows), (joint + first.log_shares).logsumexp(-1))
 
 
@@ -162,7 +162,7 @@ def test_grey_levels_are_soft_targets() -> None:
 def test_rows_without_end_are_thinned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mixture, "MOST_ROWS", 500)
     seen = []
-    monkeypatch.setattr(mixture, "_fit", lambda likelihood, rows, _: seen.append(rows) or _one(likelihood, rows))
+    monkeypatch.setattr(mixture, "_fit", lambda likelihood, rows, *_: seen.append(rows) or _one(likelihood, rows))
     x = planted(3000)
     x[:, 0] = torch.linspace(0, 1, 3000)
     fit_mixture(Bernoulli(6), rows_of(x), rows_of(x), 2)

@@ -1,5 +1,7 @@
 """Condition columns as numbers that encoder and decoder are told, and draws of what the training rows had."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -116,6 +118,11 @@ def test_plain_values_and_a_state_dict_make_them_again_in_any_precision() -> Non
     assert torch.equal(found(given), again(given))
     with pytest.raises(ValueError, match="combinations"):
         Conditions([DOSE], [None], [0], MOST_COMBINATIONS + 1)
+    for exposure in (1, -1, "dose"):
+        with pytest.raises(ValueError, match="one of the columns of numbers"):
+            Conditions([DOSE], [None], [0], 1, exposure)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="one of the columns of numbers"):
+        Conditions([BATCH], [[1.0, 2.0]], [0], 1, 0)
 
 
 def test_a_row_is_taken_apart_and_put_together_where_its_columns_stand() -> None:
@@ -150,6 +157,46 @@ def test_other_rows_are_read_by_the_levels_of_the_training_rows() -> None:
     unknown = dataset(np.array([[0.0]]), (Column("city", "object", ("Bergen",)),))
     with pytest.raises(DataError, match=r"'city' must hold one of 'Oslo', 'Paris', 'Rome'. Got 'Bergen' instead"):
         scale_rows(unknown, Identity(2), conditions=found)
+
+
+def exposed(values: np.ndarray, name: str, *columns: Column) -> Conditions:
+    found = Conditions.of(replace(dataset(values, columns), exposure=name))
+    assert found is not None
+    return found
+
+
+def test_an_exposure_is_told_last_as_its_logarithm_over_that_of_its_mean() -> None:
+    values = table()[:, [0, 1, 1]]  # few whole numbers, which would be categories of a condition
+    found = exposed(values, "time", CITY, Column("time", "int64"), BATCH)
+    told = found(torch.from_numpy(values)).double().numpy()
+    assert found.size == 3 + 3 + 1
+    np.testing.assert_allclose(told[:, -1], np.log(values[:, 1] / values[:, 1].mean()), atol=1e-6)
+    np.testing.assert_allclose(told[:, :-1], conditions(values[:, [0, 2]], CITY, BATCH)(values_of(values[:, [0, 2]])))
+    assert found.exposure_name == "time"
+    assert found.commonest({})[0, 1] == pytest.approx(values[:, 1].mean())
+    assert found.commonest({1: 3.0})[0, 1] == 3.0
+    plain = found.as_plain()
+    again = Conditions(**{**plain, "columns": [Column(*column) for column in plain["columns"]]})
+    again.load_state_dict(found.state_dict())
+    assert torch.equal(found(torch.from_numpy(values)), again(torch.from_numpy(values)))
+
+
+def values_of(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (0.0, r"'time' must hold numbers above 0, as it is the exposure: 1 of 2 values .* the first 0 in line 1"),
+        (-3.0, r"'time' must hold numbers above 0, as it is the exposure: 1 of 2 values .* the first -3 in line 1"),
+        (np.nan, r"missing in 'time', the first in line 1\. It is the exposure, which every row must have"),
+    ],
+)
+def test_exposures_that_are_none_are_told(wrong: float, words: str) -> None:
+    found = exposed(np.abs(table()[:, 1:2]), "time", Column("time", "float64"))
+    with pytest.raises(DataError, match=words):
+        found.check(np.array([[1.0], [wrong]]), lambda row: f"line {row}")
 
 
 def test_too_many_texts_are_refused() -> None:

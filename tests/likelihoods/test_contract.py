@@ -357,3 +357,19 @@ def test_share_at_floor_is_a_share(make: Make) -> None:
 def test_no_columns_is_an_error_in_one_sentence(make: Make) -> None:
     with pytest.raises(ValueError, match=r"^The 'num_columns' parameter of \w+ must be at least 1\. Got 0 instead\.$"):
         make(0)
+
+
+def test_an_exposure_multiplies_the_means_of_counts_and_changes_nothing_else(make: Make) -> None:
+    """A new family of counts that forgot of exposures would silently leave them out."""
+    likelihood = make()
+    raw, log_exposure = raw_like(likelihood, 5, dtype=torch.float64), torch.tensor([[-2.0], [0.0], [0.5], [1.0], [3.0]])
+    likelihood.double()
+    p = likelihood(raw)
+    exposed = p.expose(log_exposure.double())
+    factor = torch.where(likelihood.count_columns, log_exposure.exp(), 1.0).double()
+    torch.testing.assert_close(exposed.mean, p.mean * factor)
+    x = data_like(likelihood, 5, torch.float64)
+    torch.testing.assert_close(p.expose(torch.zeros(5, 1)).log_prob(x), p.log_prob(x))
+    twice = exposed.expose(-log_exposure.double())
+    torch.testing.assert_close(twice.log_prob(x), p.log_prob(x))
+    assert exposed.sample().shape == p.sample().shape

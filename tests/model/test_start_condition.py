@@ -5,10 +5,13 @@ import torch
 from torch import Tensor
 
 from tests.model.test_start import C, L, synthetic
+from vae_lightning.controls.independent import IndependentColumns
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.store import RowsInMemory
+from vae_lightning.errors import ConfigError
 from vae_lightning.likelihoods.by_column import ByColumn
 from vae_lightning.likelihoods.gaussian import Gaussian
+from vae_lightning.likelihoods.negative_binomial import NegativeBinomial
 from vae_lightning.likelihoods.ordinal import Ordinal
 from vae_lightning.model.start import fit_slopes, start_model
 from vae_lightning.model.vae import VAE
@@ -76,3 +79,28 @@ def test_a_condition_moves_levels_in_an_order_as_it_moves_real_numbers() -> None
     for level in (0, 1):  # among rows of either condition a level is about as frequent as it is
         told = condition[1600:, 0] == level
         assert shares[told].mean() == pytest.approx((x[1600:, 2] == 5)[told].float().mean().item(), abs=0.06)
+
+
+def test_counts_with_exposures_start_as_independent_columns_of_their_rates() -> None:
+    """The encoder is told the exposure, the decoder is not: twice of it is twice the mean, whatever z is."""
+    draws = torch.Generator().manual_seed(0)
+    log_exposure = torch.randn(2000, 1, generator=draws) - 0.5
+    x = torch.poisson(log_exposure.exp() * torch.tensor([0.3, 2.0, 30.0]), generator=draws)
+    rows = RowsInMemory(Batch(x, None, torch.cat([torch.rand(2000, 1, generator=draws), log_exposure], 1)))
+    vae = VAE(NegativeBinomial(3), 2, [8], condition_size=2, exposed=True).eval()
+    start_model(vae, rows, rows)
+    baseline = IndependentColumns(vae.likelihood, rows, exposed=True)
+    with torch.no_grad():
+        terms = vae(rows.rows, vae.noise(1, 2000))
+    torch.testing.assert_close(terms.log_px[0], baseline.log_prob(rows.rows), rtol=1e-3, atol=1e-3)
+    torch.nn.init.normal_(vae.output.weight)
+    z, condition = torch.randn(4, 2), torch.tensor([[0.2, 0.1]]).expand(4, -1)
+    longer = condition + torch.tensor([0.0, 2.0]).log().nan_to_num(neginf=0.0)
+    torch.testing.assert_close(vae.decode(z, longer).mean, 2 * vae.decode(z, condition).mean)
+    assert not torch.allclose(
+        vae.encode(Batch(x[:4], None, longer)).mean, vae.encode(Batch(x[:4], None, condition)).mean
+    )
+    with pytest.raises(ValueError, match=r"must have 2 numbers a row\. Got 0 instead"):
+        vae.decode(z)
+    with pytest.raises(ConfigError, match="The 'exposed' parameter of VAE must be false without a condition"):
+        VAE(NegativeBinomial(3), 2, exposed=True)

@@ -54,7 +54,7 @@ def sample(
     the columns, order and dtypes of the training data. Where no density describes the codes of validation rows clearly
     better than the prior, or the run has not ended, z comes from the prior.
 
-    Of a model with conditions the rows are for conditions as the training rows have them, or for those of --where.
+    Of a model with conditions or an exposure the rows are for such as the training rows have, or for those of --where.
     --given fixes columns that are modelled: z is drawn by how likely it makes them (importance resampling), and the
     effective sample size is told.
 

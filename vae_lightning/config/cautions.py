@@ -14,7 +14,11 @@ NEAR = 0.5  # of the greatest σ: the bound is smooth, and slows what comes near
 
 def find_cautions(dataset: Dataset, scaling: Scaling, settings: Settings) -> list[Notice]:
     """The cautions that hold, if any."""
-    found = (_too_few_rows(dataset), _beyond_the_greatest_scale(dataset, scaling, settings))
+    found = (
+        _too_few_rows(dataset),
+        _beyond_the_greatest_scale(dataset, scaling, settings),
+        _sum_as_exposure(dataset),
+    )
     return [notice for notice in found if notice is not None]
 
 
@@ -27,6 +31,20 @@ def _too_few_rows(dataset: Dataset) -> Notice | None:
     return Notice(
         f"There is {' and '.join(few)}: no error bar and no verdict can be had from fewer than two.{chosen} Give more "
         "rows, or larger data.valid_fraction and data.test_fraction."
+    )
+
+
+def _sum_as_exposure(dataset: Dataset) -> Notice | None:
+    """An exposure that is the sum of what is modelled: over all counts p(x | sum of x) does not add up to one."""
+    if dataset.exposure is None or dataset.train.condition is None:
+        return None
+    exposure = dataset.train.condition[:, [column.name for column in dataset.condition_columns].index(dataset.exposure)]
+    if not np.allclose(np.nansum(dataset.train.x.astype(np.float64), axis=1), exposure):
+        return None
+    return Notice(
+        f"The exposure {dataset.exposure!r} is the sum of the modelled columns in every training row, which is not "
+        "known before them: draws will not have that sum, and the NLL, in which the sum itself costs nothing, compares "
+        "with models under the same exposure only."
     )
 
 

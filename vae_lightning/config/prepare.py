@@ -21,7 +21,7 @@ from vae_lightning.data.checks import check_batch_size, check_support
 from vae_lightning.data.choices import by_column, describe_choices, tabulate_choices
 from vae_lightning.data.conditions import Conditions
 from vae_lightning.data.dataset import Dataset
-from vae_lightning.data.dates import join_values
+from vae_lightning.data.dates import find_places, join_values
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.preprocess.choice import fit_scaling
 from vae_lightning.data.scaled import scale_rows
@@ -29,7 +29,7 @@ from vae_lightning.data.schema import infer_choices
 from vae_lightning.data.sources.base import Source
 from vae_lightning.data.store import RowStore
 from vae_lightning.data.wording import count, shorten
-from vae_lightning.errors import ConfigError, Notice, Setting
+from vae_lightning.errors import ConfigError, DataError, Notice, Setting
 from vae_lightning.inference.model import VAEModel
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.model.parts import BLOCKS, NAME, build_part, build_vae
@@ -88,9 +88,11 @@ def prepare(settings: Settings, dataset: Dataset) -> Prepared:
         settings = replace(settings, model={**settings.model, "sees_mask": True})
     conditions = Conditions.of(dataset)
     if conditions is not None:
-        settings = replace(settings, model={**settings.model, "condition_size": conditions.size})
+        told = {"condition_size": conditions.size} | ({"exposed": True} if dataset.exposure else {})
+        settings = replace(settings, model={**settings.model, **told})
     options = settings.rows
     vae = build_vae(settings.parts, len(dataset.columns))
+    _check_exposure(dataset, vae.likelihood)
     if scaling is None:
         supports = vae.likelihood.supports
         scaling, reason = fit_scaling(options.preprocess, supports, dataset, options.threshold, options.resample)
@@ -127,7 +129,9 @@ def _choose_families(settings: Settings, dataset: Dataset) -> tuple[Settings, Sc
     log.info(
         f"What each column is taken for (likelihood.columns.NAME=FAMILY for another):\n{describe_choices(choices)}"
     )
+    dates = [places for places in find_places(dataset.columns) if len(places) > 1]
     node = {**by_column(choices, "scaling"), "bounded": bounded, "decimals": [choice.decimals for choice in choices]}
+    node |= {"together": dates} if dates else {}
     scaling = build_part(Scaling, node, "data.preprocess", num_columns=len(dataset.columns))  # type: ignore[type-abstract]
     likelihood = by_column(choices, "family")
     if BLOCKS not in likelihood:  # one family: recorded with its defaults, as if it had been typed
@@ -136,6 +140,21 @@ def _choose_families(settings: Settings, dataset: Dataset) -> tuple[Settings, Sc
         )
     chosen = replace(settings, likelihood=likelihood)
     return chosen, scaling.fit(dataset.train), tabulate_choices(choices)
+
+
+def _check_exposure(dataset: Dataset, likelihood: Likelihood) -> None:
+    counts = likelihood.count_columns.numpy()
+    if dataset.exposure is None:
+        return
+    if not counts.any():
+        raise DataError(
+            f"data.exposure: {dataset.exposure!r} multiplies the means of counts, and no column has a family of counts "
+            f"({likelihood.words}).",
+            [Setting("likelihood", "negative_binomial"), Setting("likelihood", "poisson")],
+        )
+    names = [column.name for column, is_count in zip(dataset.columns, counts, strict=True) if is_count]
+    others = "" if counts.all() else " The other columns know nothing of it."
+    log.info(f"Exposure: the mean of each count is proportional to {dataset.exposure!r} ({shorten(names)}).{others}")
 
 
 def _describe(dataset: Dataset, scaling: Scaling, reason: str) -> None:
@@ -160,9 +179,13 @@ def _describe(dataset: Dataset, scaling: Scaling, reason: str) -> None:
 def _describe_conditions(conditions: Conditions | None) -> None:
     if conditions is None:
         return
-    parts = zip(conditions.names, conditions.known, strict=True)
-    told = [f"{name} ({'a number' if known is None else count(len(known), 'level')})" for name, known in parts]
-    log.info(f"Condition: encoder and decoder are told {shorten(told)} of each row.")
+    told = [
+        f"{name} ({'a number' if known is None else count(len(known), 'level')})"
+        for j, (name, known) in enumerate(zip(conditions.names, conditions.known, strict=True))
+        if j != conditions.exposure
+    ]
+    if told:
+        log.info(f"Condition: encoder and decoder are told {shorten(told)} of each row.")
     for name, words in conditions.unseen().items():
         log.warning(f"No training row has {words} in {name!r}: of such rows the model is told nothing of {name!r}.")
 

@@ -39,7 +39,7 @@ FAMILIES: dict[str, tuple[type[Family], tuple[str, ...]]] = {
 }
 """The groups whose choices are families of this package, and the arguments that the program gives these itself."""
 GIVEN = {
-    "model": ("likelihood", "posterior", "prior", "condition_size"),
+    "model": ("likelihood", "posterior", "prior", "condition_size", "exposed"),
     "optimizer": ("params",),
     "scheduler": ("optimizer",),
     "trainer": ("callbacks", "logger", "plugins"),

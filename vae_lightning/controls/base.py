@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
-from vae_lightning.likelihoods.moments import RowBatch
+from vae_lightning.data.batch import Batch
 
 
 class Control(ABC):
@@ -20,5 +20,5 @@ class Control(ABC):
         """What it is, for tables: ``factor analysis with 16 latent dimensions``."""
 
     @abstractmethod
-    def log_prob(self, batch: RowBatch) -> Tensor:
+    def log_prob(self, batch: Batch) -> Tensor:
         """log p(x) of each row's observed cells, shape (B,), float64."""

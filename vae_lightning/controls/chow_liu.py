@@ -6,8 +6,8 @@ from torch import Tensor
 
 from vae_lightning.controls.base import Control
 from vae_lightning.controls.rows import spread
-from vae_lightning.data.batch import Batch
-from vae_lightning.likelihoods.moments import RowBatch, RowBatches
+from vae_lightning.data.batch import Batch, Batches
+from vae_lightning.likelihoods.moments import RowBatch
 
 IMAGINED = 0.5
 """Imagined rows in each of the four cells of a pair: one of each value in a column, as the Bernoulli baseline has."""
@@ -36,7 +36,7 @@ class ChowLiuTree(Control):
         parent: for each column the one that it depends on, shape (C,); C where it depends on none.
     """
 
-    def __init__(self, rows: RowBatches) -> None:
+    def __init__(self, rows: Batches) -> None:
         pairs = _Pairs(rows)
         size = pairs.num_columns
         parent, depth = np.full(size, size), np.zeros(size, dtype=int)
@@ -105,7 +105,7 @@ def _gain(joint: np.ndarray) -> np.ndarray:
 class _Pairs:
     """How often the values of each pair of columns come together, by weight."""
 
-    def __init__(self, rows: RowBatches) -> None:
+    def __init__(self, rows: Batches) -> None:
         self.num_columns = next(rows.batches()).x.shape[1]
         # Σ x_i x_j, Σ x_i and Σ 1 over the rows that have both cells; the latter two are alike for all j, and
         # kept once, where no cell is masked.

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from vae_lightning.controls.base import Control
+from vae_lightning.controls.independent import IndependentColumns, Rates
 from vae_lightning.controls.rows import spread
-from vae_lightning.data.batch import Batch
+from vae_lightning.data.batch import Batch, Batches
 from vae_lightning.data.store import RowsInMemory
-from vae_lightning.likelihoods.base import Likelihood, Predictive
-from vae_lightning.likelihoods.moments import RowBatch, RowBatches
+from vae_lightning.likelihoods.base import Likelihood
 
 MOST_ROWS, MOST_CELLS, FEWEST_ROWS = 4096, 2**20, 256
 """Rows that classes are fitted to: the first number, or as many as hold so many cells, but no fewer than the last."""
@@ -32,33 +32,28 @@ class MixtureOfIndependentColumns(Control):
     Args:
         log_shares: log π, shape (K,), float64.
         classes: the K distributions of a row.
-        fill: a legal value of each column, (C,), which stands in for those of masked cells.
     """
 
-    def __init__(self, log_shares: Tensor, classes: Sequence[Predictive], fill: Tensor) -> None:
+    def __init__(self, log_shares: Tensor, classes: Sequence[IndependentColumns]) -> None:
         self.log_shares = log_shares
         self.classes = classes
-        self.fill = fill
 
     @property
     def words(self) -> str:
         size = len(self.classes)
         return f"a mixture of {size} {'class' if size == 1 else 'classes'} of independent columns"
 
-    def log_prob(self, batch: RowBatch) -> Tensor:
+    def log_prob(self, batch: Batch) -> Tensor:
         return self.log_joint(batch).logsumexp(-1)
 
-    def log_joint(self, batch: RowBatch) -> Tensor:
+    def log_joint(self, batch: Batch) -> Tensor:
         """``log π_k + log p_k(x)``, shape (B, K), float64."""
-        x = batch.x if batch.mask is None else torch.where(batch.mask, batch.x, self.fill.to(batch.x))
-        columns = [one.log_prob(x).double() for one in self.classes]
-        if batch.mask is not None:
-            columns = [torch.where(batch.mask, column, 0.0) for column in columns]
-        return torch.stack([column.sum(-1) for column in columns], -1) + self.log_shares.to(batch.x.device)
+        rows = [one.log_prob(batch).double().sum(-1) for one in self.classes]
+        return torch.stack(rows, -1) + self.log_shares.to(batch.x.device)
 
 
 def fit_mixture(
-    likelihood: Likelihood, train: RowBatches, valid: RowBatches | None, latent_dim: int
+    likelihood: Likelihood, train: Batches, valid: Batches | None, latent_dim: int, exposed: bool = False
 ) -> MixtureOfIndependentColumns:
     """The mixture that is best on validation rows, of at most ``latent_dim`` + 1 classes and one for each ten rows.
 
@@ -70,6 +65,7 @@ def fit_mixture(
         train: what the classes are fitted to, some thousand rows of it, evenly spaced.
         valid: what chooses the number of classes; None for every fifth training row, which is then not fitted to.
         latent_dim: L.
+        exposed: whether the rows have exposures.
     """
     size = likelihood.num_columns
     most = min(MOST_ROWS, max(MOST_CELLS // size, FEWEST_ROWS))
@@ -82,19 +78,21 @@ def fit_mixture(
         judges = RowsInMemory.of(spread(valid, most)).rows
     largest = max(1, min(latent_dim + 1, rows.num_rows // ROWS_PER_CLASS))
     # Independent columns first: of equals the simplest is taken.
-    candidates = [MixtureOfIndependentColumns(torch.zeros(1), [likelihood.independent_columns(train)], likelihood.fill)]
-    candidates += [_fit(likelihood, rows, num_classes) for num_classes in sorted({(largest + 2) // 3, largest} - {1})]
+    candidates = [MixtureOfIndependentColumns(torch.zeros(1), [IndependentColumns(likelihood, train, exposed)])]
+    sizes = sorted({(largest + 2) // 3, largest} - {1})
+    candidates += [_fit(likelihood, rows, num_classes, exposed) for num_classes in sizes]
     weight = _weights(judges)
     return max(candidates, key=lambda model: float(weight @ model.log_prob(judges)))
 
 
-def _fit(likelihood: Likelihood, rows: Batch, num_classes: int) -> MixtureOfIndependentColumns:
+def _fit(likelihood: Likelihood, rows: Batch, num_classes: int, exposed: bool = False) -> MixtureOfIndependentColumns:
     """EM from the clusters of the rows: it climbs to the nearest maximum of the smoothed likelihood."""
     weight = _weights(rows)
-    shares = _cluster(likelihood, rows, num_classes)
+    points = next(Rates(RowsInMemory(rows), likelihood.count_columns).batches()) if exposed else rows
+    shares = _cluster(likelihood, points, num_classes)
     last = -torch.inf
     for _ in range(MOST_STEPS):
-        model = _maximise(likelihood, rows, shares)
+        model = _maximise(likelihood, rows, shares, exposed)
         joint = model.log_joint(rows)
         total = joint.logsumexp(-1)
         shares = (joint - total[:, None]).exp()
@@ -106,21 +104,23 @@ def _fit(likelihood: Likelihood, rows: Batch, num_classes: int) -> MixtureOfInde
     return model
 
 
-def _maximise(likelihood: Likelihood, rows: Batch, shares: Tensor) -> MixtureOfIndependentColumns:
+def _maximise(
+    likelihood: Likelihood, rows: Batch, shares: Tensor, exposed: bool = False
+) -> MixtureOfIndependentColumns:
     """The M-step: each class is fitted to all rows, weighted by how much of them is its own.
 
     Args:
         likelihood: of the classes.
         rows: all of them.
         shares: p(class | row), shape (N, K).
+        exposed: whether the rows have exposures.
     """
     weight = _weights(rows)
     counts = weight[:, None] * (shares + IMAGINED / weight.sum())
     # K-fold, so that what a family imagines itself, such as one row of each value, is shared by the classes.
-    classes = [
-        likelihood.independent_columns(RowsInMemory(rows._replace(weight=counts.shape[1] * own))) for own in counts.T
-    ]
-    return MixtureOfIndependentColumns((counts.sum(0) / counts.sum()).log(), classes, likelihood.fill)
+    weighted = [RowsInMemory(rows._replace(weight=counts.shape[1] * own)) for own in counts.T]
+    classes = [IndependentColumns(likelihood, some, exposed, refined=False) for some in weighted]
+    return MixtureOfIndependentColumns((counts.sum(0) / counts.sum()).log(), classes)
 
 
 def _cluster(likelihood: Likelihood, rows: Batch, num_classes: int) -> Tensor:

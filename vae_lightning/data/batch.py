@@ -1,6 +1,7 @@
 """The one noun that loaders yield and every function takes."""
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -40,3 +41,10 @@ class Batch(NamedTuple):
     def num_rows(self) -> int:
         """B; ``len`` counts the parts."""
         return self.x.shape[0]
+
+
+class Batches(Protocol):
+    """Rows that can be gone through again and again, conditions included."""
+
+    def batches(self) -> Iterator[Batch]:
+        """The batches, from the first."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, join
 from vae_lightning.data.exact import ExactBuffers
+from vae_lightning.data.faults import find_unexposed
 from vae_lightning.data.wording import count, shorten
 from vae_lightning.errors import DataError
 
@@ -30,12 +31,16 @@ class Conditions(ExactBuffers):
     All are counted from their means over the training rows, so that 0 is an average condition. A category that no
     training row has says nothing of its column: 0 for each of its categories.
 
+    An exposure is a condition with a duty of its own: the model multiplies the means of counts by it. It is told as
+    ``log e - log mean(e)``, in the last place, so that the rates of a model are those at the mean exposure.
+
     Args:
         columns: names, dtypes and levels, J of them.
         known: the values of each column that holds categories, rising: places among the levels where there are any;
             None for a column of numbers.
         places: where each column stands in a row as its user has it, among the modelled columns; rising.
         num_combinations: rows of the table of combinations.
+        exposure: which of the columns is the exposure; None where none is.
     """
 
     center: Tensor
@@ -51,14 +56,19 @@ class Conditions(ExactBuffers):
         known: Sequence[Sequence[float] | None],
         places: Sequence[int],
         num_combinations: int,
+        exposure: int | None = None,
     ) -> None:
         super().__init__()
         if num_combinations > MOST_COMBINATIONS:
             raise ValueError(f"at most {MOST_COMBINATIONS} combinations are kept")
+        if exposure is not None and not (exposure in range(len(columns)) and known[exposure] is None):
+            raise ValueError("the exposure is one of the columns of numbers")
         self.columns = tuple(columns)
         self.known = [None if values is None else [float(value) for value in values] for values in known]
         self.places = list(places)
+        self.exposure = exposure
         slots = [(j, v) for j, values in enumerate(self.known) for v in ([np.nan] if values is None else values)]
+        slots.sort(key=lambda slot: slot[0] == exposure)
         self.size = len(slots)
         self.register_buffer("_column", torch.tensor([column for column, _ in slots]), persistent=False)
         self.register_buffer("_value", torch.tensor([v for _, v in slots], dtype=torch.float64), persistent=False)
@@ -77,19 +87,22 @@ class Conditions(ExactBuffers):
         if dataset.train.condition is None:
             return None
         columns, values = dataset.condition_columns, dataset.train.condition.astype(np.float64)
-        known = [_find_known(column, values[:, j]) for j, column in enumerate(columns)]
+        exposure = None if dataset.exposure is None else [column.name for column in columns].index(dataset.exposure)
+        known = [None if j == exposure else _find_known(column, values[:, j]) for j, column in enumerate(columns)]
         combinations, counts = np.unique(values, axis=0, return_counts=True)
         if len(combinations) > MOST_COMBINATIONS:
             some = np.linspace(0, len(values) - 1, MOST_COMBINATIONS).round().astype(int)
             combinations, counts = values[some], np.ones(MOST_COMBINATIONS, int)
         order = np.argsort(-counts, kind="stable")
-        conditions = cls(columns, known, dataset.condition_places, len(order))
+        conditions = cls(columns, known, dataset.condition_places, len(order), exposure)
         conditions.combinations.copy_(torch.from_numpy(combinations[order]))
         conditions.counts.copy_(torch.from_numpy(counts[order].astype(np.float64)))
         told = conditions._tell(torch.from_numpy(values))
         conditions.center.copy_(told.mean(0))
         spread = told.std(0, correction=0)
         conditions.scale.copy_(torch.where(conditions._is_number & (spread > 0), spread, 1.0))
+        if exposure is not None:
+            conditions.center[-1], conditions.scale[-1] = told[:, -1].exp().mean().log(), 1.0
         return conditions
 
     def as_plain(self) -> dict[str, Any]:
@@ -99,12 +112,18 @@ class Conditions(ExactBuffers):
             "known": self.known,
             "places": self.places,
             "num_combinations": len(self.counts),
+            **({} if self.exposure is None else {"exposure": self.exposure}),
         }
 
     @property
     def names(self) -> list[str]:
         """The columns' names."""
         return [column.name for column in self.columns]
+
+    @property
+    def exposure_name(self) -> str | None:
+        """The name of the exposure's column; None where there is none."""
+        return None if self.exposure is None else self.columns[self.exposure].name
 
     @property
     def _is_number(self) -> Tensor:
@@ -120,9 +139,10 @@ class Conditions(ExactBuffers):
         return torch.where(says, (told - self.center) / self.scale, 0.0).float()
 
     def _tell(self, values: Tensor) -> Tensor:
-        """(B, K): numbers as they are, 0 and 1 for categories."""
+        """(B, K): numbers as they are, 0 and 1 for categories, the logarithm of an exposure."""
         given = values.double().index_select(-1, self._column)
-        return torch.where(self._is_number, given, (given == self._value).double())
+        told = torch.where(self._is_number, given, (given == self._value).double())
+        return told if self.exposure is None else torch.cat([told[..., :-1], told[..., -1:].log()], -1)
 
     def check(self, values: np.ndarray, place: Callable[[int], str], noun: str = "rows") -> None:
         """Hold values (N, J) in data units against what the columns may hold.
@@ -137,13 +157,15 @@ class Conditions(ExactBuffers):
         """
         for j, column in enumerate(self.columns):
             cells, known = values[:, j], self.known[j]
-            empty = ~np.isfinite(cells)
+            empty, kind = ~np.isfinite(cells), "the exposure" if j == self.exposure else "a condition"
             if empty.any():
                 raise DataError(
                     f"{int(empty.sum()):,} of {count(len(cells), 'value')} of the {noun} are missing in "
-                    f"{column.name!r}, the first in {place(int(empty.argmax()))}. It is a condition, which "
+                    f"{column.name!r}, the first in {place(int(empty.argmax()))}. It is {kind}, which "
                     "every row must have: fill them, or leave these rows out."
                 )
+            if j == self.exposure and (says := find_unexposed(column.name, cells, place, noun)):
+                raise DataError(says)
             wrong = np.zeros(len(cells), bool) if known is None else ~np.isin(cells, known)
             if wrong.any():
                 raise DataError(
@@ -199,8 +221,13 @@ class Conditions(ExactBuffers):
         return found
 
     def commonest(self, fixed: Mapping[int, float]) -> Tensor:
-        """The combination that most training rows have, (1, J), data units; ``fixed`` as for :meth:`draw`."""
+        """The combination that most training rows have, (1, J), data units; ``fixed`` as for :meth:`draw`.
+
+        Of exposures it is their mean.
+        """
         weights = self._weigh(fixed)
+        if self.exposure is not None:
+            fixed = {self.exposure: float(self.center[-1].exp()), **fixed}
         return self._fix(self.combinations.cpu()[weights.argmax()][None].clone(), fixed)
 
     def draw(self, num_rows: int, fixed: Mapping[int, float]) -> Tensor:

@@ -68,6 +68,7 @@ class Dataset:
         image_shape: ``(height, width)``, or ``(height, width, 3)``, if a row is a flattened image.
         condition_columns: One per condition of every part, in order.
         condition_places: Where these stand in a row of the file that holds all columns; rising.
+        exposure: The name of the condition column that the means of counts are multiplied by; None where there is none.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Dataset:
     image_shape: tuple[int, ...] | None = None
     condition_columns: tuple[Column, ...] = ()
     condition_places: tuple[int, ...] = ()
+    exposure: str | None = None
 
     def as_given(self, part: str) -> np.ndarray:
         """Rows (N, C + J) of a part as users have them: with the conditions at their places."""
@@ -124,6 +126,15 @@ class Dataset:
         """The names of the columns that hold one single value in the training rows."""
         constant = np.fmin.reduce(self.train.x) == np.fmax.reduce(self.train.x)
         return [column.name for column, same in zip(self.columns, constant, strict=True) if same]
+
+
+def find_condition_places(
+    names: Sequence[str], columns: Sequence[Column], conditions: Sequence[Column]
+) -> tuple[int, ...]:
+    """Where conditions stand among all columns, which are in the order of the ``names`` of a user's table."""
+    place = {name: index for index, name in enumerate(names)}
+    ordered = sorted((*columns, *conditions), key=lambda column: place[column.source])
+    return tuple(ordered.index(column) for column in conditions)
 
 
 def join(rows: np.ndarray, values: np.ndarray, places: Sequence[int]) -> np.ndarray:

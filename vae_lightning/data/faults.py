@@ -5,7 +5,7 @@ One judgement for whoever reads a table; a training run refuses what the doctor 
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -152,6 +152,25 @@ def find_infinite(sheet: Sheet, x: np.ndarray, names: Sequence[str]) -> Fault | 
         "A cell whose value is not known may be left empty."
     )
     return Fault(tuple(names[i] for i in where), says, tuple(_skip(sheet, [bad.any(axis=1)])))
+
+
+def find_unexposed(name: str, values: np.ndarray, place: Callable[[int], str], noun: str) -> str | None:
+    """What is wrong with exposures (N,) that are not all above 0; None where nothing is.
+
+    Args:
+        name: of the column.
+        values: finite numbers.
+        place: what a row is called.
+        noun: what messages call the rows.
+    """
+    wrong = values <= 0
+    if not wrong.any():
+        return None
+    row = int(wrong.argmax())
+    return (
+        f"The column {name!r} must hold numbers above 0, as it is the exposure: {int(wrong.sum()):,} of "
+        f"{count(len(values), 'value')} of the {noun} are not, the first {values[row]:.6g} in {place(row)}."
+    )
 
 
 def _extremes(column: np.ndarray) -> tuple[np.floating, np.floating]:

@@ -33,12 +33,15 @@ class Trial:
         family: name and options of its likelihood.
         scaling: name and options of its scaling.
         decimals: to how many the values are rounded.
+        exposure: what the mean of each value is proportional to where it is a count, their mean 1, shape (N,); None for
+            nothing.
     """
 
     x: np.ndarray
     family: Node
     scaling: Node
     decimals: int = 0
+    exposure: np.ndarray | None = None
 
 
 def held_out_losses(trials: Sequence[Trial]) -> list[float]:
@@ -71,13 +74,17 @@ def _measure(trials: Sequence[Trial]) -> np.ndarray:
     """The losses of columns that share a family and a scaling but for what each has of its own."""
     (family,), (scaling,) = (join_blocks([getattr(trial, what) for trial in trials]) for what in ("family", "scaling"))
     family, scaling = ({key: node[key] for key in node if key != "columns"} for node in (family, scaling))
-    sampled = [trial.x[:: -(-len(trial.x) // MOST_ROWS)] for trial in trials]
-    train = _pack([x[np.arange(len(x)) % EVERY != 0] for x in sampled])
-    valid = _pack([x[::EVERY] for x in sampled])
+    train, valid = _pack_parts([trial.x for trial in trials])
     map_ = build(Scaling, scaling, len(trials)).fit(RowsInMemory(mark_holes(train, train, True)))
     likelihood = build(Likelihood, family, len(trials)).double()
     u_train, u_valid = (mark_holes(map_.transform(x).double(), x, True) for x in (train, valid))
-    predictive = likelihood.independent_columns(RowsInMemory(u_train))
+    if trials[0].exposure is None or not likelihood.count_columns.any():
+        predictive = likelihood.independent_columns(RowsInMemory(u_train))
+    else:  # as of rates, see `controls/independent.py`
+        packed = _pack_parts([trial.exposure for trial in trials if trial.exposure is not None])
+        of_train, of_valid = (part.nan_to_num(1.0) for part in packed)
+        rates = u_train._replace(x=u_train.x / of_train, weight=of_train)
+        predictive = likelihood.independent_columns(RowsInMemory(rates)).expose(of_valid.log())
     log_prob = predictive.log_prob(u_valid.x).double()
     if likelihood.is_probability:
         decimals = torch.tensor([float(trial.decimals) for trial in trials], dtype=torch.float64)
@@ -91,6 +98,12 @@ def _measure(trials: Sequence[Trial]) -> np.ndarray:
     assert u_valid.mask is not None
     loss = -torch.where(u_valid.mask, log_prob, 0.0).sum(0) / u_valid.mask.sum(0)
     return torch.where(is_legal & loss.isfinite(), loss, torch.inf).numpy()
+
+
+def _pack_parts(columns: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """The values that are fitted to and those that are held out."""
+    sampled = [x[:: -(-len(x) // MOST_ROWS)] for x in columns]
+    return _pack([x[np.arange(len(x)) % EVERY != 0] for x in sampled]), _pack([x[::EVERY] for x in sampled])
 
 
 def _pack(columns: Sequence[np.ndarray]) -> Tensor:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vae_lightning.data.columns import Column
-from vae_lightning.data.faults import find_infinite, is_written_otherwise, read_numbers
+from vae_lightning.data.faults import find_infinite, find_unexposed, is_written_otherwise, read_numbers
 from vae_lightning.data.files.numbers import read_dates, to_codes, to_days
 from vae_lightning.data.files.sheets import Sheet
 from vae_lightning.data.wording import count
@@ -82,42 +82,70 @@ def _code_numbers(sheets: Mapping[str, Sheet], name: str, numbers: "Mapping[str,
 
 
 def code_conditions(
-    sheets: Mapping[str, Sheet], wanted: Sequence[str]
+    sheets: Mapping[str, Sheet], conditions: Sequence[str], exposure: str | None = None
 ) -> tuple[tuple[Column, ...], dict[str, np.ndarray]]:
     """Columns that the model is told, in the order of the file, and their numbers (N, J) by part.
 
     Args:
         sheets: what the files hold, by part; ``train`` first.
-        wanted: names of columns, which are there.
+        conditions: names of columns, which are there.
+        exposure: name of the column of exposures, which is there.
 
     Raises:
-        DataError: for columns that are identifiers, hold numbers and texts, empty cells or infinite values.
+        DataError: for columns that are identifiers, hold numbers and texts, empty cells or infinite values; for
+            exposures that are no numbers above 0.
     """
-    names = [name for name in sheets["train"].frame.columns if name in wanted]
+    names = [name for name in sheets["train"].frame.columns if name in conditions or name == exposure]
     if not names:
         return (), {}
-    coded = []
-    for name in names:
-        found = code_column(sheets, name)
-        if isinstance(found, str):
-            raise DataError(f"data.condition: {name!r} says nothing that rows have in common: {found}.")
-        if found is None:
-            faults = [read_numbers(sheet, [name])[1] for sheet in sheets.values()]
-            raise DataError("data.condition: " + next(fault.says for fault in faults if fault))
-        coded.append(found)
-    arrays = {part: np.stack([one.values[part] for one in coded], axis=1) for part in sheets}
+    coded = [_code_exposure(sheets, name) if name == exposure else _code_condition(sheets, name) for name in names]
+    return tuple(one.column for one in coded), {
+        part: np.stack([one.values[part] for one in coded], axis=1) for part in sheets
+    }
+
+
+def _code_condition(sheets: Mapping[str, Sheet], name: str) -> Coded:
+    found = code_column(sheets, name)
+    if isinstance(found, str):
+        raise DataError(f"data.condition: {name!r} says nothing that rows have in common: {found}.")
+    if found is None:
+        faults = [read_numbers(sheet, [name])[1] for sheet in sheets.values()]
+        raise DataError("data.condition: " + next(fault.says for fault in faults if fault))
+    _check_told(sheets, name, found.values, "condition")
+    return found
+
+
+def _code_exposure(sheets: Mapping[str, Sheet], name: str) -> Coded:
+    values = {}
     for part, sheet in sheets.items():
-        if fault := find_infinite(sheet, arrays[part], names):
-            raise DataError(f"data.condition: {fault.says}", fault.settings)
-        empty = np.isnan(arrays[part])
-        for name, cells in zip(names, empty.T, strict=True):
-            if cells.any():
-                raise DataError(
-                    f"data.condition: {int(cells.sum()):,} of {count(len(cells), 'row')} of {sheet.name} have no "
-                    f"{name!r}, the first in {sheet.place(int(cells.argmax()))}. A condition is what every row must "
-                    "have: fill it in, drop these rows, or leave it away."
-                )
-    return tuple(one.column for one in coded), arrays
+        frame, fault = read_numbers(sheet, [name])
+        if fault:
+            raise DataError(f"data.exposure: {fault.says}")
+        values[part] = frame[name].to_numpy()
+    column = Column(name, dtype_of(sheets["train"], name, list(values.values())))
+    values = {part: numbers.astype(np.float64) for part, numbers in values.items()}
+    _check_told(sheets, name, values, "exposure")
+    for part, sheet in sheets.items():
+        if says := find_unexposed(name, values[part], sheet.place, f"rows of {sheet.name}"):
+            raise DataError(f"data.exposure: {says}")
+    return Coded(column, values)
+
+
+def _check_told(sheets: Mapping[str, Sheet], name: str, values: Mapping[str, np.ndarray], parameter: str) -> None:
+    """Raises:
+    DataError: for infinite values and empty cells.
+    """
+    for part, sheet in sheets.items():
+        if fault := find_infinite(sheet, values[part][:, None], [name]):
+            raise DataError(f"data.{parameter}: {fault.says}", fault.settings)
+        empty = np.isnan(values[part])
+        if empty.any():
+            raise DataError(
+                f"data.{parameter}: {int(empty.sum()):,} of {count(len(empty), 'row')} of {sheet.name} have no "
+                f"{name!r}, the first in {sheet.place(int(empty.argmax()))}. "
+                f"{'A condition' if parameter == 'condition' else 'An exposure'} is what every row must have: "
+                "fill it in, drop these rows, or leave it away."
+            )
 
 
 def dtype_of(sheet: Sheet, name: str, parts: Sequence[np.ndarray]) -> str:

@@ -50,6 +50,7 @@ class Seen:
         x: the values of training and validation rows, float64, without empty cells.
         decimals: to how many decimals they are given; None for all that a float64 has, and for dates.
         in_order: whether other columns follow the order of its numbers, where these come again and again.
+        exposure: of the rows of ``x``, their mean 1; None where there is none.
     """
 
     column: Column
@@ -57,6 +58,7 @@ class Seen:
     x: np.ndarray
     decimals: int | None
     in_order: bool = False
+    exposure: np.ndarray | None = None
 
     @property
     def comes_again(self) -> bool:
@@ -106,7 +108,19 @@ def _look(dataset: Dataset, index: int) -> Seen:
     train, valid, test = (_observed(part.x[:, index]) for part in dataset.parts)
     x = np.concatenate([train, valid])
     known = np.unique(np.concatenate([x, test]))
-    return Seen(column, known, x, None if column.is_date else find_decimals(known))
+    return Seen(
+        column, known, x, None if column.is_date else find_decimals(known), exposure=_find_exposure(dataset, index)
+    )
+
+
+def _find_exposure(dataset: Dataset, index: int) -> np.ndarray | None:
+    """The exposures of the training and validation rows that have a value in a column, their mean 1."""
+    if dataset.exposure is None:
+        return None
+    place = [column.name for column in dataset.condition_columns].index(dataset.exposure)
+    parts = (part for part in (dataset.train, dataset.valid) if part.condition is not None)
+    exposure = np.concatenate([part.condition[~np.isnan(part.x[:, index]), place] for part in parts])  # type: ignore[index]
+    return exposure / exposure.mean()
 
 
 def _mind_order(columns: list[Seen], dataset: Dataset) -> list[Seen]:
@@ -155,7 +169,7 @@ def _measure(columns: Sequence[Seen], preprocess: str | None) -> list[Choice]:
     losses = iter(
         held_out_losses(
             [
-                Trial(seen.x, family, scaling, seen.decimals or 0)
+                Trial(seen.x, family, scaling, seen.decimals or 0, seen.exposure)
                 for seen, some in zip(columns, candidates, strict=True)
                 for family, scaling in some
             ]
@@ -170,7 +184,7 @@ def _candidates(seen: Seen, preprocess: str | None) -> list[Candidate]:
     """What a column's values could be of, the simpler before the others."""
     candidates = _repeated(seen)
     if seen.decimals == 0:
-        candidates += _counts(seen.known)
+        candidates += _counts(seen)
     shared = _find_shared(seen.x)
     if shared is not None:
         candidates += [({"name": "hurdle"}, {"name": "hurdle", "shared": [shared]})]
@@ -244,9 +258,9 @@ def _repeated(seen: Seen) -> list[Candidate]:
     return [(family, _places(seen.known, nearest=seen.in_order))]
 
 
-def _counts(known: np.ndarray) -> list[Candidate]:
-    """Families of counts, where the numbers are none too many to be told apart."""
-    if known.min() < 0 or known.max() > MOST_COUNT:
+def _counts(seen: Seen) -> list[Candidate]:
+    """Families of counts, where the numbers are none too many to be told apart, or have an exposure."""
+    if seen.known.min() < 0 or (seen.known.max() > MOST_COUNT and seen.exposure is None):
         return []
     return [({"name": name}, {"name": "none"}) for name in ("poisson", "negative_binomial")]
 

@@ -103,9 +103,9 @@ class DirectoryMixin:
         estimator.model_ = load_recorded(directory).model.double()
         estimator.history_ = _read_history(directory / "metrics.csv")
         estimator.n_iter_ = len(estimator.history_[MONITOR])
-        estimator.n_features_in_ = len(estimator.model_.columns)
+        names = [column.name for column in estimator.model_.table_columns]
+        estimator.n_features_in_ = len(names)
         if about.named:
-            names = [column.name for column in estimator.model_.columns]
             estimator.feature_names_in_ = np.array(names, dtype=object)
         estimator.best_nelbo_, estimator.warnings_ = about.best_nelbo, about.warnings
         return estimator

@@ -19,10 +19,11 @@ from vae_lightning.data.columns import Column
 from vae_lightning.data.dataset import Dataset, Rows
 from vae_lightning.data.preprocess.base import Scaling
 from vae_lightning.data.split import split_off
-from vae_lightning.errors import Setting, UserError, check_parameter, is_count
+from vae_lightning.errors import UserError, check_parameter, is_count
+from vae_lightning.estimator.advice import as_parameter
 from vae_lightning.estimator.directory import DirectoryMixin
 from vae_lightning.estimator.pages import PagesMixin
-from vae_lightning.estimator.rows import TakesHolesMixin, check_rows, learn_columns
+from vae_lightning.estimator.rows import TakesHolesMixin, check_rows, learn_columns, learn_conditions
 from vae_lightning.likelihoods.base import Likelihood
 from vae_lightning.likelihoods.family import Family
 from vae_lightning.networks.mlp import ACTIVATIONS
@@ -37,14 +38,6 @@ ACCELERATORS = ("cpu", "gpu", "auto")
 Part = str | Mapping[str, Any]
 """The name of a family, or a dict of its name and its settings."""
 PARTS: dict[str, type[Family]] = {"posterior": PosteriorFamily, "prior": Prior, "objective": Objective}
-PARAMETERS = {
-    "likelihood": "likelihood",
-    "data.preprocess": "preprocess",
-    "data.batch_size": "batch_size",
-    "objective.beta": "beta",
-    "optimizer.lr": "learning_rate",
-}
-"""The estimator's parameters by the settings that they stand for."""
 
 
 class VAEEstimator(TakesHolesMixin, PagesMixin, DirectoryMixin, TransformerMixin, DensityMixin, BaseEstimator):
@@ -78,6 +71,10 @@ class VAEEstimator(TakesHolesMixin, PagesMixin, DirectoryMixin, TransformerMixin
         hidden_dims: widths of the encoder, reversed for the decoder; empty makes a linear model.
         activation: relu, leaky_relu, elu, gelu, silu, softplus or tanh; ``auto``: elu for real columns, else relu.
         dropout: probability of zeroing a hidden unit in training.
+        condition: names of columns of the frame that are not modelled but told to encoder and decoder, of any kind and
+            without empty cells; ``sample(..., where={"batch": 3})`` draws rows for given values of theirs.
+        exposure: the name of a column of positive numbers that is not modelled and that the mean of every count is
+            proportional to, as an offset in a regression.
         preprocess: none, standardize, gaussianize, minmax or binarize; None lets the likelihood decide (standardize for
             gaussian).
         posterior: q(z|x): a name, or a dict of the name and its settings.
@@ -133,6 +130,8 @@ class VAEEstimator(TakesHolesMixin, PagesMixin, DirectoryMixin, TransformerMixin
         hidden_dims: Sequence[int] = (256, 128),
         activation: str = "auto",
         dropout: float = 0.0,
+        condition: Sequence[str] | str | None = None,
+        exposure: str | None = None,
         preprocess: str | None = None,
         posterior: Part = "gaussian",
         prior: Part = "standard_normal",
@@ -154,6 +153,8 @@ class VAEEstimator(TakesHolesMixin, PagesMixin, DirectoryMixin, TransformerMixin
         self.hidden_dims = hidden_dims
         self.activation = activation
         self.dropout = dropout
+        self.condition = condition
+        self.exposure = exposure
         self.preprocess = preprocess
         self.posterior = posterior
         self.prior = prior
@@ -180,16 +181,17 @@ class VAEEstimator(TakesHolesMixin, PagesMixin, DirectoryMixin, TransformerMixin
                 other one ends training with a ``ConvergenceWarning``, and the best weights so far are the model.
         """
         self._check_parameters()
-        rows = check_rows(self, X, self.likelihood, reset=True)
-        columns, x = learn_columns(rows, X, self._names, (self.likelihood_options or {}).get("columns") or ())
+        rows = check_rows(self, X, self.likelihood, reset=True, told=self._told)
+        whole = (self.likelihood_options or {}).get("columns") or ()
+        columns, x = learn_columns(rows, X, self._names, whole, self._told)
         seed = seed_of(self.random_state)
-        dataset = self._dataset(x, columns, seed)
         try:
+            dataset = self._dataset(x, columns, seed, rows)
             fitted = fit_in_memory(self._config(len(dataset.train), seed), dataset, int(self.verbose))
         except UserError as error:
-            raise type(error)(error.worded(_as_parameter)) from None
+            raise type(error)(error.worded(as_parameter).removeprefix("data.")) from None
         self.model_, self.history_, self.n_iter_ = fitted.model, fitted.history, fitted.epochs
-        self.warnings_ = [notice.worded(_as_parameter) for notice in fitted.warnings]
+        self.warnings_ = [notice.worded(as_parameter) for notice in fitted.warnings]
         self.best_nelbo_, self._kept_rows = fitted.best, fitted.rows
         if fitted.interrupted:
             kept = describe_epoch(self._best_epoch)
@@ -225,22 +227,26 @@ class VAEEstimator(TakesHolesMixin, PagesMixin, DirectoryMixin, TransformerMixin
         """The mean log p(x) of rows ``X``, nats in data units; ``y`` is ignored."""
         return float(self.score_samples(X).mean())
 
-    def sample(self, n_samples: int = 1, random_state: RandomState = None) -> np.ndarray | pd.DataFrame:
+    def sample(
+        self, n_samples: int = 1, random_state: RandomState = None, where: Mapping[str, Any] | None = None
+    ) -> np.ndarray | pd.DataFrame:
         """New rows (n_samples, C) in data units: draws from p(x|z), not means; z as for ``VAEModel.sample``.
 
         Args:
             n_samples: how many.
             random_state: an int makes every call the same.
+            where: values of conditions, by name; the others are drawn as the training rows have them.
 
         Returns:
             A frame with the names and dtypes of the one that ``fit`` was given; an array where it was given an array.
 
         Raises:
             ConfigError: (a ``ValueError``) when ``n_samples`` is below 1.
+            DataError: (a ``ValueError``) for conditions and values of theirs that the model does not know.
         """
         check_is_fitted(self)
         check_parameter("sample", "n_samples", is_count(n_samples), "a whole number from 1 on", n_samples)
-        drawn = self.model_.sample(int(n_samples), seed=seed_of(random_state))
+        drawn = self.model_.sample(int(n_samples), seed=seed_of(random_state), where=where)
         return drawn if hasattr(self, "feature_names_in_") else drawn.to_numpy()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -267,6 +273,11 @@ class VAEEstimator(TakesHolesMixin, PagesMixin, DirectoryMixin, TransformerMixin
             "hidden_dims": (widths, "a sequence of whole numbers from 1 on"),
             "activation": (self.activation in (*ACTIVATIONS, AUTO), f"one of {', '.join((*ACTIVATIONS, AUTO))}"),
             "dropout": (_is_number(self.dropout) and 0 <= self.dropout < 1, "at least 0 and below 1"),
+            "condition": (_are_names(self.condition), "a name, a sequence of names or None"),
+            "exposure": (
+                self.exposure is None or (isinstance(self.exposure, str) and self.exposure not in self._told[:-1]),
+                "the name of a column that is no condition, or None",
+            ),
             "preprocess": (self.preprocess in (None, *scalings), f"one of {', '.join(scalings)} or None"),
             **{
                 group: (_name(getattr(self, group)) in base.families(), f"one of {', '.join(base.families())}")
@@ -297,10 +308,18 @@ class VAEEstimator(TakesHolesMixin, PagesMixin, DirectoryMixin, TransformerMixin
     def _objective_has_beta(self) -> bool:
         return "beta" in Objective.families()[str(_name(self.objective))].__dataclass_fields__
 
-    def _dataset(self, rows: np.ndarray, columns: tuple[Column, ...], seed: int) -> Dataset:
-        train, valid = split_off(Rows(rows), float(self.validation_fraction), seed, "valid")
+    @property
+    def _told(self) -> list[str]:
+        """Names of the columns that are not modelled, that of the exposure last."""
+        condition = [self.condition] if isinstance(self.condition, str) else list(self.condition or ())
+        return condition if self.exposure is None else [*condition, self.exposure]
+
+    def _dataset(self, x: np.ndarray, columns: tuple[Column, ...], seed: int, rows: Any) -> Dataset:
+        told = learn_conditions(rows, columns, self._told, self.exposure) if self._told else {}
+        given = Rows(x, condition=told.pop("values", None))
+        train, valid = split_off(given, float(self.validation_fraction), seed, "valid")
         # Nothing is tested here, and the machinery wants test rows only to look at them.
-        return Dataset("the rows given", columns, train, valid, valid)
+        return Dataset("the rows given", columns, train, valid, valid, **told)
 
     def _config(self, num_rows: int, seed: int) -> dict[str, Any]:
         """The configuration that ``train.py`` would compose; numpy's numbers as Python's, as Lightning wants them."""
@@ -332,7 +351,7 @@ class VAEEstimator(TakesHolesMixin, PagesMixin, DirectoryMixin, TransformerMixin
 
     def _rows(self, X: ArrayLike | pd.DataFrame) -> Any:
         check_is_fitted(self)
-        return check_rows(self, X, self.likelihood, reset=False)
+        return check_rows(self, X, self.likelihood, reset=False, told=self._told)
 
 
 def _name(part: object) -> object:
@@ -342,20 +361,6 @@ def _name(part: object) -> object:
 
 def _node(part: Part) -> dict[str, Any]:
     return {"name": part} if isinstance(part, str) else dict(part)
-
-
-def _as_parameter(setting: Setting) -> str | None:
-    """A setting as a parameter of the estimator; None where it has none.
-
-    >>> _as_parameter(Setting("optimizer.lr", 0.001)), _as_parameter(Setting("likelihood.min_scale", 0.001))
-    ('learning_rate=0.001', "likelihood_options={'min_scale': 0.001}")
-    """
-    group, _, name = setting.key.partition(".")
-    if group == "likelihood" and name:
-        options = {name: setting.value}
-        return f"likelihood_options={options}"
-    name = PARAMETERS.get(setting.key, "")
-    return f"{name}={setting.value!r}" if name else None
 
 
 def seed_of(random_state: RandomState) -> int:
@@ -370,6 +375,10 @@ def _plain(number: int | str) -> int | str:
 
 def _least(batch_size: int | str, num_rows: int) -> int | str:
     return AUTO if batch_size == AUTO else min(int(batch_size), num_rows)
+
+
+def _are_names(value: object) -> bool:
+    return value is None or (isinstance(value, Sequence) and all(isinstance(one, str) for one in value))
 
 
 def _is_number(value: object) -> bool:

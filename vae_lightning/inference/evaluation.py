@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from vae_lightning.controls.base import Control
-from vae_lightning.data.batch import Batch
+from vae_lightning.controls.independent import IndependentColumns
+from vae_lightning.data.batch import Batch, Batches
 from vae_lightning.data.seeds import random_stream
 from vae_lightning.inference.importance import Estimate, log_prob
-from vae_lightning.likelihoods.base import Predictive
-from vae_lightning.likelihoods.moments import RowBatches
 from vae_lightning.model.vae import VAE
 
 EXTREME = 0.01
@@ -80,7 +79,7 @@ class Evaluation:
 def evaluate(
     vae: VAE,
     batches: Iterable[Batch],
-    training_rows: RowBatches | None,
+    training_rows: Batches | None,
     num_samples: int = 1000,
     seed: int = 0,
     log_slopes: Callable[[Batch], Tensor] | None = None,
@@ -109,7 +108,7 @@ def evaluate(
     device, num_columns = vae.output.weight.device, vae.likelihood.num_columns
     # All rows are here, perhaps in one process of several: wait for no other.
     meter = ELBOMeter(vae, sync=False).to(device)
-    independent = None if training_rows is None else vae.likelihood.independent_columns(training_rows)
+    independent = None if training_rows is None else IndependentColumns(vae.likelihood, training_rows, vae.exposed)
     references = []
     with random_stream(seed):
         for batch in batches:
@@ -122,7 +121,7 @@ def evaluate(
     rows = _References(*(torch.cat(column) for column in zip(*references, strict=True)))
     if not vae.kl_is_exact:
         means["kl"] = _OverRows(rows.weight).mean(estimate.kl)
-    words = "" if control is None else control.words + (" (told no condition)" if vae.condition_size else "")
+    words = "" if control is None else control.words + (" (told no condition)" if vae.told_size else "")
     return _summarise(rows, estimate, means, num_columns, vae.latent_dim, num_samples, words)
 
 
@@ -180,7 +179,7 @@ def _refer(
     vae: VAE,
     batch: Batch,
     log_slopes: Callable[[Batch], Tensor] | None,
-    independent: Predictive | None,
+    independent: IndependentColumns | None,
     control: Control | None,
 ) -> _References:
     x = vae.features.fill_masked(batch)
@@ -196,7 +195,7 @@ def _refer(
         weight=torch.ones_like(shift) if batch.weight is None else batch.weight.double(),
         shift=shift,
         floor=shift + total(vae.likelihood.entropy_floor(x)),
-        baseline=unknown if independent is None else shift - total(independent.log_prob(x)),
+        baseline=unknown if independent is None else shift - total(independent.log_prob(batch)),
         control=unknown if control is None else shift - control.log_prob(batch),
     )
 

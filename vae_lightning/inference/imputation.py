@@ -88,7 +88,7 @@ def impute(
     for rows in incomplete.split(rows_at_once(vae, _num_chains(num_samples))):
         some = batch.select(rows)
         assert some.mask is not None
-        cells = torch.cat([scaling.bound(scaling.inverse(x)) for x in draw_missing(vae, some, num_samples)])
+        cells = torch.cat([scaling.bound_rows(scaling.inverse(x)) for x in draw_missing(vae, some, num_samples)])
         # Of the mode of draws there is no better estimate than the most frequent one, whatever the family.
         middle = torch.where(has_mode, cells.mode(0).values, cells.mean(0))
         error = torch.where(has_mode, (cells != middle).double().mean(0), cells.std(0, correction=0))
@@ -156,7 +156,7 @@ class _Chains:
         self.x = self._fill()
 
     def _fill(self) -> Tensor:
-        return torch.where(self._mask, self._observed, self.vae.likelihood(self.raw).sample())
+        return torch.where(self._mask, self._observed, self.vae.predict(self.raw, self.condition).sample())
 
     def move(self) -> None:
         """z given all cells, then the missing cells given z."""
@@ -165,7 +165,7 @@ class _Chains:
         z = q.rsample(normal_noise(1, len(self.z), vae.posterior.noise_size, self.z))[0]
         raw = vae.raw(z, self.condition)
         both, raws = torch.stack([z, self.z]), (raw, self.raw)
-        log_px = torch.stack([vae.likelihood(one).log_prob(self.x).sum(-1) for one in raws])
+        log_px = torch.stack([vae.predict(one, self.condition).log_prob(self.x).sum(-1) for one in raws])
         log_weight = log_px + vae.prior.log_prob(both) - q.log_prob(both)
         accepted = (torch.rand_like(log_weight[0]).log() < log_weight[0] - log_weight[1])[:, None]
         self.z, self.raw = torch.where(accepted, z, self.z), torch.where(accepted, raw, self.raw)

@@ -293,8 +293,10 @@ class VAEModel(FillingMixin):
         trained, valid = (
             None if part is None else RowsInMemory(self.model_units(part)) for part in (training_rows, valid_rows)
         )
-        control = None if trained is None else fit_control(self.vae.likelihood, trained, valid, self.vae.latent_dim)
-        return evaluate(self.vae, batches, trained, num_samples, seed, self.log_slopes, progress, control)
+        vae, control = self.vae, None
+        if trained is not None:
+            control = fit_control(vae.likelihood, trained, valid, vae.latent_dim, vae.exposed)
+        return evaluate(vae, batches, trained, num_samples, seed, self.log_slopes, progress, control)
 
     def batches(self, parts: Iterable[Any]) -> Iterable[Batch]:
         """``parts``, each (N, C) in data units, as batches in model units; where they begin anew, so do the batches."""

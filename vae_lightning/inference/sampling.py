@@ -99,7 +99,7 @@ def _draw(
     else:
         z, told = pool.draw(num_rows)
     px, scaling = model.vae.decode(z, model.tell(told)), model.scaling
-    drawn = scaling.inverse(px.point) if draws.mean else scaling.bound(scaling.inverse(px.sample()))
+    drawn = scaling.inverse(px.point) if draws.mean else scaling.bound_rows(scaling.inverse(px.sample()))
     values: np.ndarray = drawn.cpu().numpy()
     for column, value in given.items():
         values[:, column] = value
@@ -130,6 +130,8 @@ def find_conditions(model: DataUnits, where: Mapping[str, Any]) -> dict[int, flo
         number = to_number(value, column, words)
         if known is not None and not conditions.is_seen(j, number):
             raise DataError(f"The column {column.name!r} must be {words}. Got {value!r} instead.")
+        if j == conditions.exposure and number <= 0:
+            raise DataError(f"The column {column.name!r} must be a number above 0. Got {value!r} instead.")
         fixed[j] = number
     return fixed
 

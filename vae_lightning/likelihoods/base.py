@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from vae_lightning.errors import check_parameter
 from vae_lightning.likelihoods.family import Family
 from vae_lightning.likelihoods.moments import RowBatch, RowBatches
-from vae_lightning.likelihoods.support import Support
+from vae_lightning.likelihoods.support import COUNT, Support
 
 
 class Predictive(ABC):
@@ -40,6 +40,10 @@ class Predictive(ABC):
     def point(self) -> Tensor:
         """The best single guess, shape (..., C): the mean, where a column has one."""
         return self.mean
+
+    def expose(self, log_exposure: Tensor) -> "Predictive":  # noqa: ARG002 - what is no count has none
+        """The same with the mean of each count times the row's exposure, ``exp(log_exposure)``, shape (..., 1)."""
+        return self
 
     @property
     def bulk(self) -> tuple[Tensor, Tensor]:
@@ -124,6 +128,11 @@ class Likelihood(Family, nn.Module, ABC):
     def density_columns(self) -> Tensor:
         """Which columns have densities rather than probabilities, shape (C,), bool, on the CPU."""
         return torch.tensor([not support.is_probability for support in self.supports])
+
+    @cached_property
+    def count_columns(self) -> Tensor:
+        """Which columns hold counts, whose means an exposure multiplies, shape (C,), bool, on the CPU."""
+        return torch.tensor([support == COUNT for support in self.supports])
 
     @property
     def is_probability(self) -> bool:

@@ -145,6 +145,9 @@ class PredictiveByColumn(Predictive):
     def sample(self) -> Tensor:
         return self._gather([part.sample() for part in self.parts])
 
+    def expose(self, log_exposure: Tensor) -> Predictive:
+        return PredictiveByColumn([part.expose(log_exposure) for part in self.parts], self.columns, self.order)
+
     @property
     def mean(self) -> Tensor:
         return self._gather([part.mean for part in self.parts])

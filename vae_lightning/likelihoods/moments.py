@@ -151,4 +151,5 @@ class SomeColumnsBatch:
     def __init__(self, batch: RowBatch, columns: list[int]) -> None:
         self.x = batch.x[:, columns]
         self.mask = None if batch.mask is None else batch.mask[:, columns]
-        self.weight = batch.weight
+        of_cells = batch.weight is not None and batch.weight.dim() == 2
+        self.weight = batch.weight[:, columns] if of_cells else batch.weight  # type: ignore[index]

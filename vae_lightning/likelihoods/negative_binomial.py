@@ -98,6 +98,9 @@ class NegativeBinomialPredictive(Predictive):
             rate = Gamma(size, size * (-self.log_mean).exp(), validate_args=False).sample()
             return torch.poisson(rate)
 
+    def expose(self, log_exposure: Tensor) -> Predictive:
+        return NegativeBinomialPredictive(self.log_mean + log_exposure, self.size)
+
     @property
     def mean(self) -> Tensor:
         return self.log_mean.exp()

@@ -61,6 +61,9 @@ class PoissonPredictive(ColumnDistribution):
         wide = PoissonDistribution(self.distribution.mean.double(), validate_args=False)
         return wide.log_prob(x.double()).to(x.dtype)
 
+    def expose(self, log_exposure: Tensor) -> Predictive:
+        return PoissonPredictive(self.distribution.mean * log_exposure.exp())
+
 
 def _rates(rows: RowBatches) -> Tensor:
     """The mean of each column, half a count added (the mean under Jeffreys' prior): no rate is ever 0."""

@@ -132,6 +132,9 @@ class ZeroInflatedPredictive(Predictive):
         with torch.no_grad():
             return torch.where(torch.rand_like(drawn) < torch.sigmoid(self.gate), 0.0, drawn)
 
+    def expose(self, log_exposure: Tensor) -> Predictive:
+        return ZeroInflatedPredictive(self.inner.expose(log_exposure), self.gate, self.has_zeros)
+
     @property
     def mean(self) -> Tensor:
         return torch.sigmoid(-self.gate) * self.inner.mean
@@ -190,7 +193,9 @@ class _Repeated:
         """As of the rows."""
         for batch in self.rows.batches():
             mask = None if batch.mask is None else batch.mask.repeat(1, self.times)
-            yield _SomeCells(batch.x.repeat(1, self.times), mask, batch.weight)
+            of_cells = batch.weight is not None and batch.weight.dim() == 2
+            weight = batch.weight.repeat(1, self.times) if of_cells else batch.weight  # type: ignore[union-attr]
+            yield _SomeCells(batch.x.repeat(1, self.times), mask, weight)
 
 
 def _logit(share: Tensor) -> Tensor:

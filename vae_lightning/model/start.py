@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vae_lightning.controls.factor_analysis import fit_factor_analysis
 from vae_lightning.controls.factor_model import FactorAnalysis
-from vae_lightning.data.batch import Batch
+from vae_lightning.data.batch import Batch, Batches
 from vae_lightning.data.store import RowStore
 from vae_lightning.likelihoods.moments import RowBatches, SomeColumns, Together, column_means, held_variances
 from vae_lightning.model.vae import VAE
@@ -27,10 +27,10 @@ class LinearStart(NamedTuple):
         rows: the training rows, model units, columns of densities less what their condition says of them.
         factors: the fit.
         held: what no variance may fall below, (C,).
-        slopes: what a condition adds to each column, (C, K); None where it adds nothing.
+        slopes: what a condition that the decoder is told adds to each column, (C, K); None where it adds nothing.
     """
 
-    rows: RowBatches
+    rows: Batches
     factors: FactorAnalysis
     held: Tensor
     slopes: Tensor | None
@@ -74,7 +74,8 @@ def start_model(vae: VAE, train: RowStore, valid: RowStore) -> LinearStart | Non
     if vae.start != "linear":
         vae.start_from(train, held=held)
         return None
-    slopes = fit_slopes(train, valid, columns, held) if vae.condition_size else None
+    told = vae.told_size
+    slopes = fit_slopes(Told(train, told), Told(valid, told), columns, held) if told else None
     if slopes is None:
         start = LinearStart(train, _fit_factors(vae, train, valid, held), held, None)
     else:
@@ -103,7 +104,9 @@ def _fit_variances(vae: VAE, residual: Tensor, held: Tensor) -> Tensor:
 def _fit_factors(vae: VAE, train: RowBatches, valid: RowBatches, held: Tensor) -> FactorAnalysis:
     columns = _located(vae)
     everything = columns == list(range(vae.likelihood.num_columns))
-    rows = (train, valid) if everything else (SomeColumns(train, columns), SomeColumns(valid, columns))
+    rows: tuple[RowBatches, RowBatches] = train, valid
+    if not everything:
+        rows = SomeColumns(train, columns), SomeColumns(valid, columns)
     return fit_factor_analysis(*rows, vae.latent_dim, partial(_fit_variances, vae), held[columns])
 
 
@@ -123,11 +126,31 @@ class Residuals:
         """As of the rows."""
         for batch in self.rows.batches():
             assert batch.condition is not None
-            told = batch.condition.double() @ self.slopes.to(batch.x.device).T
-            yield Batch((batch.x.double() - told).to(batch.x.dtype), batch.mask, weight=batch.weight)
+            condition = batch.condition[:, : self.slopes.shape[1]].double()
+            told = condition @ self.slopes.to(batch.x.device).T
+            yield batch._replace(x=(batch.x.double() - told).to(batch.x.dtype))
 
 
-def fit_slopes(train: RowStore, valid: RowStore, columns: list[int], held: Tensor) -> Tensor | None:
+class Told:
+    """Rows with what the decoder is told of their conditions.
+
+    Args:
+        rows: with a condition (B, K).
+        size: how many of its numbers.
+    """
+
+    def __init__(self, rows: RowStore, size: int) -> None:
+        self.rows = rows
+        self.size = size
+
+    def batches(self) -> Iterator[Batch]:
+        """As of the rows."""
+        for batch in self.rows.batches():
+            assert batch.condition is not None
+            yield batch._replace(condition=batch.condition[:, : self.size])
+
+
+def fit_slopes(train: Batches, valid: Batches, columns: list[int], held: Tensor) -> Tensor | None:
     """What a condition adds to each column, (C, K), float64: ridge regression over the observed cells.
 
     Args:
@@ -158,7 +181,7 @@ def fit_slopes(train: RowStore, valid: RowStore, columns: list[int], held: Tenso
     return free[:, None] * slopes[:, :-1] if float(gain.mean()) > error else None
 
 
-def _regress(rows: RowStore) -> Tensor:
+def _regress(rows: Batches) -> Tensor:
     """Slopes and, last, means of the columns, (C, K + 1)."""
     gram, holes = torch.zeros(()), False
     for batch in rows.batches():

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from vae_lightning.controls.factor_model import FactorAnalysis
-from vae_lightning.data.batch import Batch
+from vae_lightning.controls.independent import Rates, start_exposed
+from vae_lightning.data.batch import Batch, Batches
 from vae_lightning.errors import check_parameter, is_count
 from vae_lightning.likelihoods.base import Likelihood, Predictive
-from vae_lightning.likelihoods.moments import RowBatches
 from vae_lightning.model.features import Features, append_condition
 from vae_lightning.model.linear import LinearPath, bound_features
 from vae_lightning.model.noise import normal_noise
@@ -45,6 +45,8 @@ class VAE(nn.Module):
         posterior: q(z|x); by default independent normals.
         prior: p(z); by default N(0, I).
         condition_size: numbers K that encoder and decoder are told beside each row.
+        exposed: whether the last of them is the logarithm of the row's exposure, which the encoder is told, and which
+            multiplies the means of counts: the decoder says rates.
         sees_mask: tell the encoder which cells were observed.
         linear_path: run a linear path beside each MLP, where any column has a location.
         start: what training begins with: ``linear`` (factor analysis of the training rows, where there is a linear
@@ -71,6 +73,7 @@ class VAE(nn.Module):
         posterior: PosteriorFamily | None = None,
         prior: Prior | None = None,
         condition_size: int = 0,
+        exposed: bool = False,
         sees_mask: bool = False,
         linear_path: bool = True,
         start: Literal["linear", "zero"] = "linear",
@@ -84,17 +87,21 @@ class VAE(nn.Module):
         check_parameter("VAE", "start", start in STARTS, f"one of {', '.join(STARTS)}", start)
         self.start = start
         self.latent_dim = latent_dim
+        check_parameter("VAE", "exposed", not exposed or condition_size > 0, "false without a condition", exposed)
         self.condition_size = condition_size
+        self.exposed = exposed
+        #: Numbers of a condition that the decoder is told.
+        self.told_size = condition_size - exposed
         self.features = Features(likelihood.supports, condition_size, sees_mask)
         self.encoder = mlp(self.features.size, encoder_dims, *options)
         self.posterior = Gaussian(latent_dim) if posterior is None else posterior
         # Everything that the posterior is made of comes from one matrix product.
         self.heads = nn.Linear([self.features.size, *encoder_dims][-1], self.posterior.raw_size)
-        self.decoder = mlp(latent_dim + condition_size, decoder_dims, *options)
-        self.output = nn.Linear([latent_dim + condition_size, *decoder_dims][-1], likelihood.raw_size)
+        self.decoder = mlp(latent_dim + self.told_size, decoder_dims, *options)
+        self.output = nn.Linear([latent_dim + self.told_size, *decoder_dims][-1], likelihood.raw_size)
         has_location = linear_path and bool((likelihood.column_of_raw >= 0).any())
         self.linear_encoder = LinearPath(self.features.size, self.posterior.raw_size) if has_location else None
-        self.linear_decoder = LinearPath(latent_dim + condition_size, likelihood.raw_size) if has_location else None
+        self.linear_decoder = LinearPath(latent_dim + self.told_size, likelihood.raw_size) if has_location else None
         self.likelihood = likelihood
         self.prior = StandardNormal(latent_dim) if prior is None else prior
         for name, part in (("posterior", self.posterior), ("prior", self.prior)):
@@ -113,7 +120,7 @@ class VAE(nn.Module):
     @torch.no_grad()
     def start_from(
         self,
-        rows: RowBatches,
+        rows: Batches,
         factors: FactorAnalysis | None = None,
         held: Tensor | None = None,
         slopes: Tensor | None = None,
@@ -126,14 +133,15 @@ class VAE(nn.Module):
                 factors.
             held: what no variance may fall below, (C,); as for ``Likelihood.start_from``. The encoder does not see
                 the columns that it holds.
-            slopes: what the condition c adds to each column, ``slopes @ c``, (C, K); by default nothing.
+            slopes: what a condition c that the decoder is told adds to each column, ``slopes @ c``, (C, told_size); by
+                default nothing.
 
         Source:
             The posterior of factor analysis: Rubin & Thayer 1982.
         """
         self.features.fit(rows, None if held is None else held > 0)
         if factors is None or not (bool(factors.signal.any()) or slopes is not None):
-            self.output.bias.copy_(self.likelihood.start_from(rows, held=held))
+            self.output.bias.copy_(self._start_likelihood(rows, None, held))
             return
         assert self.linear_encoder is not None
         assert self.linear_decoder is not None
@@ -142,13 +150,13 @@ class VAE(nn.Module):
         located = torch.searchsorted(columns, of_raw)  # among those that have a location
         residual = torch.zeros(self.likelihood.num_columns, dtype=torch.float64)
         residual[columns] = factors.noise
-        bias = self.likelihood.start_from(rows, residual, held).double()
+        bias = self._start_likelihood(rows, residual, held).double()
 
         loadings, unit = torch.zeros(len(of_raw), self.latent_dim).double(), torch.ones(len(of_raw)).double()
         is_located = of_raw >= 0
         loadings[is_located] = factors.loadings[located[is_located]]
         unit[is_located] = factors.noise.sqrt()[located[is_located]]
-        told = torch.zeros(len(of_raw), self.condition_size).double()
+        told = torch.zeros(len(of_raw), self.told_size).double()
         if slopes is not None:
             told[is_located] = slopes.double()[of_raw[is_located]]
             are_levels = is_located & ~self.likelihood.density_columns[of_raw]
@@ -161,7 +169,9 @@ class VAE(nn.Module):
         seen = self.features.feature_of_column[columns]
         weight[: self.latent_dim, seen] = variance[:, None] * (factors.loadings / factors.noise[:, None]).T
         if slopes is not None:
-            weight[: self.latent_dim, -self.condition_size :] = -weight[: self.latent_dim, seen] @ slopes[columns]
+            first = self.features.size - self.condition_size
+            explained = weight[: self.latent_dim, seen] @ slopes[columns]
+            weight[: self.latent_dim, first : first + self.told_size] = -explained
         middle = factors.mean
         if self.features.changed:  # numbers that the encoder sees centred and scaled
             weight[: self.latent_dim, seen] *= self.features.scale[columns].double()
@@ -173,6 +183,12 @@ class VAE(nn.Module):
         self.linear_encoder.start(weight, unit)
         self.heads.weight.zero_()
         self.heads.bias.copy_(constants / unit)
+
+    def _start_likelihood(self, rows: Batches, residual: Tensor | None, held: Tensor | None) -> Tensor:
+        if not self.exposed:
+            return self.likelihood.start_from(rows, residual, held)
+        raw = self.likelihood.start_from(Rates(rows, self.likelihood.count_columns), residual, held)
+        return start_exposed(self.likelihood, rows, raw)
 
     @property
     def kl_is_exact(self) -> bool:
@@ -193,11 +209,21 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor, condition: Tensor | None = None) -> Predictive:
         """p(x|z) of latent points ``z`` (..., L): one distribution for each column, shape ``(..., C)``."""
-        return self.likelihood(self.raw(z, condition))
+        return self.predict(self.raw(z, condition), condition)
+
+    def predict(self, raw: Tensor, condition: Tensor | None = None) -> Predictive:
+        """What raw numbers (..., B, R) say of rows with this condition (B, K): the likelihood's, times the exposure."""
+        px: Predictive = self.likelihood(raw)
+        if not self.exposed:
+            return px
+        assert condition is not None
+        return px.expose(condition[..., -1:].to(raw.dtype))
 
     def raw(self, z: Tensor, condition: Tensor | None = None) -> Tensor:
         """The decoder's output at ``z`` (..., L), before the likelihood reads it: ``(..., R)``."""
         z = append_condition(z, condition, self.condition_size)
+        if self.exposed:
+            z = z[..., :-1]
         # Batch normalisation counts rows along the first dimension, so draws and rows are folded into one.
         flat = z.reshape(-1, z.shape[-1])
         raw = self.output(self.decoder(flat))

@@ -7,12 +7,11 @@ from rich.table import Table
 
 from vae_lightning.console import console, say
 from vae_lightning.controls.choice import fit_control
-from vae_lightning.data.batch import Batch
+from vae_lightning.data.batch import Batch, Batches
 from vae_lightning.data.wording import count
 from vae_lightning.inference.evaluation import Evaluation, evaluate
 from vae_lightning.inference.importance import choose_num_samples
 from vae_lightning.inference.model import VAEModel
-from vae_lightning.likelihoods.moments import RowBatches
 
 NO_ROWS = "needs the training rows, which could not be read"
 FEW_ROWS = 50
@@ -21,8 +20,8 @@ FEW_ROWS = 50
 def evaluate_with_bar(
     model: VAEModel,
     batches: Iterable[Batch],
-    train: RowBatches | None,
-    valid: RowBatches | None,
+    train: Batches | None,
+    valid: Batches | None,
     num_samples: int | None,
     seed: int,
 ) -> Evaluation:
@@ -39,7 +38,7 @@ def evaluate_with_bar(
     from rich.progress import Progress
 
     vae = model.vae
-    control = None if train is None else fit_control(vae.likelihood, train, valid, vae.latent_dim)
+    control = None if train is None else fit_control(vae.likelihood, train, valid, vae.latent_dim, vae.exposed)
     if num_samples is None:
         num_samples = choose_num_samples(vae, sum(batch.num_rows for batch in batches))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 
 from vae_lightning.config.record import recorded_dataset
 from vae_lightning.data.batch import Batch
@@ -91,8 +92,11 @@ def _dataset(model: VAEModel, record: dict[str, Any], data: str | Path | None) -
         dialect = recorded_dialect(record, str(data))
         if not all(column.is_number for column in model.columns):
             return _read_as_trained(model, str(data), dialect), False
-        told = () if model.conditions is None else model.conditions.names
-        return Table(str(data), columns=names, condition=told, **asdict(dialect)).load(), False
+        told = [] if model.conditions is None else model.conditions.names
+        exposure = None if model.conditions is None else model.conditions.exposure_name
+        told = [name for name in told if name != exposure]
+        table = Table(str(data), columns=names, condition=told, exposure=exposure, **asdict(dialect))
+        return table.load(), False
     return recorded_dataset(record, names), True
 
 
@@ -103,8 +107,18 @@ def _read_as_trained(model: VAEModel, data: str, dialect: Dialect) -> Dataset:
         raise DataError(f"{data} holds no rows.")
     frame = pd.concat(rows)
     model.model_units(frame)  # says which values the model does not know
+    matrix, name, conditions = to_matrix(frame, model.input_columns), Path(data).stem, model.conditions
+    if conditions is None:
+        return Dataset(name, tuple(model.columns), *split_rows(Rows(matrix), 0.1, 0.1, seed=0))
+    x, told = (part.numpy() for part in conditions.split(torch.from_numpy(matrix)))
+    parts = split_rows(Rows(x, condition=told), 0.1, 0.1, seed=0)
     return Dataset(
-        Path(data).stem, tuple(model.columns), *split_rows(Rows(to_matrix(frame, model.columns)), 0.1, 0.1, seed=0)
+        name,
+        tuple(model.columns),
+        *parts,
+        condition_columns=conditions.columns,
+        condition_places=tuple(conditions.places),
+        exposure=conditions.exposure_name,
     )
 
 

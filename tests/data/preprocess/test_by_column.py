@@ -60,3 +60,29 @@ def test_a_record_builds_it_again(x: torch.Tensor, scaling: ByColumn) -> None:
 def test_columns_without_or_with_two_scalings_are_refused(columns: list[int]) -> None:
     with pytest.raises(ConfigError, match="must be scalings whose columns are 0 to 2, each once"):
         ByColumn(3, [(Standardize(len(columns)), columns)])
+
+
+def test_columns_that_are_one_number_together_keep_its_range() -> None:
+    """A Sunday in the last week lay beyond a last date on a Tuesday, though neither part was out of its range."""
+    draws = torch.Generator().manual_seed(0)
+    number = torch.randint(123, 4_321, (600,), generator=draws)
+    x = torch.stack([number // 1000, torch.randn(600, generator=draws), number // 100 % 10, number % 100], 1).double()
+    mask = torch.ones_like(x, dtype=torch.bool)
+    x[0], mask[0, 2] = torch.tensor([4.0, 0.0, torch.nan, 99.0]), False
+    scaling = ByColumn(4, [(Identity(4), [0, 1, 2, 3])], bounded=True, together=[[0, 2, 3]])
+    scaling.fit(RowsInMemory(Batch(x, mask)))
+    known = number[1:]
+    assert (scaling.last[0] * 1000 + scaling.last[2] * 100 + scaling.last[3]) == known.max()
+    assert (scaling.first[0] * 1000 + scaling.first[2] * 100 + scaling.first[3]) == known.min()
+    drawn = torch.stack([torch.randint(high, (2, 900), generator=draws) for high in (9, 9, 15, 130)], -1).double()
+    drawn[..., 1] = 0.0
+    bounded = scaling.bound_rows(drawn.clone())
+    alone = scaling.bound(drawn)
+    whole = bounded[..., 0] * 1000 + bounded[..., 2] * 100 + bounded[..., 3]
+    wanted = (alone[..., 0] * 1000 + alone[..., 2] * 100 + alone[..., 3]).clamp(known.min(), known.max())
+    assert torch.equal(whole, wanted)
+    again = build_part(Scaling, {"name": "by_column", **scaling.options()}, "data.preprocess", num_columns=4)  # type: ignore[type-abstract]
+    again.load_state_dict(scaling.state_dict())
+    assert torch.equal(again.bound_rows(drawn.clone()), bounded)
+    free = ByColumn(4, [(Identity(4), [0, 1, 2, 3])], together=[[0, 2, 3]]).fit(RowsInMemory(Batch(x, mask)))
+    assert torch.equal(free.bound_rows(drawn.clone()), drawn)

@@ -88,6 +88,50 @@ def test_a_condition_is_told_and_nothing_else(path: Path, options: dict, words: 
     assert words in message(path, **options)
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"exposure": "wieght"}, "data.exposure: there is no column 'wieght' in rows.csv. Did you mean 'weight'?"),
+        ({"exposure": "weight", "condition": ["weight"]}, "data.exposure: 'weight' is named in data.condition, too."),
+        ({"exposure": "weight", "columns": ["weight", "height"]}, "data.exposure: 'weight' is named in data.columns"),
+        ({"exposure": "weight", "drop": ["weight"]}, "data.exposure: 'weight' is named in data.drop, too."),
+        ({"exposure": "sex"}, "data.exposure: 1 of 1 column of rows.csv hold no numbers: 'sex'"),
+    ],
+)
+def test_an_exposure_is_numbers_and_nothing_else(path: Path, options: dict, words: str) -> None:
+    assert words in message(path, **options)
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        (
+            [0.0, -1.0],
+            "must hold numbers above 0, as it is the exposure: 2 of 60 values of the rows of rows.csv are not",
+        ),
+        (
+            [np.nan, 2.0],
+            "data.exposure: 1 of 60 rows of rows.csv have no 'time', the first in row 4 (line 5 of rows.csv)",
+        ),
+        ([2.0, -1.0], "the first -1 in row 5 (line 6 of rows.csv)"),
+    ],
+)
+def test_every_row_has_an_exposure_above_zero(path: Path, cells: list, words: str) -> None:
+    table = frame().assign(time=1.5)
+    table.loc[[3, 4], "time"] = cells
+    table.to_csv(path, index=False)
+    assert words in message(path, exposure="time")
+
+
+def test_an_exposure_stands_among_the_conditions_where_the_file_has_it(path: Path) -> None:
+    frame().assign(time=np.arange(60)[::-1] + 1).to_csv(path, index=False)
+    data = Table(str(path), condition=["sex"], exposure="time").load()
+    assert data.exposure == "time"
+    told = [column.name for column in data.condition_columns]
+    assert told == [name for name in pd.read_csv(path).columns if name in ("sex", "time")]
+    assert "time" not in [column.name for column in data.columns]
+
+
 def test_every_row_must_have_its_condition(path: Path) -> None:
     table = frame()
     table.loc[[4, 7], "sex"] = None

@@ -98,6 +98,10 @@ class Scaling(Family, ExactBuffers, ABC):
         """Draws in data units, shape ``(..., C)``, within the bounds seen in training, where these are kept."""
         return x
 
+    def bound_rows(self, x: Tensor) -> Tensor:
+        """As :meth:`bound`, and what several columns say together, such as a date, is within its bounds, too."""
+        return self.bound(x)
+
     def inverse_stddev(self, stddev: Tensor, mean: Tensor) -> Tensor:  # noqa: ARG002 - the same everywhere
         """Standard deviations around ``mean``, both in model units, ``(..., C)``, to float64 ones in data units.
 

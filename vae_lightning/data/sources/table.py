@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from vae_lightning.console import log
 from vae_lightning.data.columns import Column
-from vae_lightning.data.dataset import Dataset, Rows
+from vae_lightning.data.dataset import Dataset, Rows, find_condition_places
 from vae_lightning.data.dates import split_dates
 from vae_lightning.data.faults import Fault, find_empty, find_infinite, find_nameless, find_tiny, read_numbers
 from vae_lightning.data.files.archives import Archive, existing_path, read_npy
@@ -31,6 +32,10 @@ PARTS = ("train", "valid", "test")
 Numbers = tuple[tuple[Column, ...], dict[str, np.ndarray]]
 """Columns, and their numbers by part."""
 Reader = Callable[[dict[str, Sheet], list[str]], Numbers]
+DUTIES = {
+    "condition": "A condition is told to the model and neither modelled, dropped nor a label",
+    "exposure": "An exposure multiplies the means of counts and is neither modelled, dropped, a label nor a condition",
+}
 TYPEABLE = 30  # Above this many column names, nobody types them
 
 
@@ -53,6 +58,8 @@ class Table(Source):
             on) that is not trained on but kept beside the rows.
         condition: Columns that are not modelled but told to encoder and decoder, of any kind and without empty cells:
             new rows are then drawn for given values of theirs.
+        exposure: A column of positive numbers that is not modelled and that the mean of every count is proportional to:
+            a time, an area, a library size; as ``offset(log(exposure))`` in a regression.
         delimiter: Between the columns of a text, one character, or ``tab``, ``space`` ...; None finds it out.
         decimal: The decimal mark, ``point`` or ``comma``; None finds it out.
         thousands: What stands between groups of three digits: ``comma``, ``point``, ``space``, ``apostrophe``; None
@@ -80,6 +87,7 @@ class Table(Source):
         drop: Sequence[str | int] | str | int = (),
         label: str | int | None = None,
         condition: Sequence[str | int] | str | int = (),
+        exposure: str | int | None = None,
         delimiter: str | None = None,
         decimal: str | None = None,
         thousands: str | None = None,
@@ -100,6 +108,7 @@ class Table(Source):
         self.drop = _names(drop)
         self.label = None if label is None else str(label)
         self.condition = _names(condition)
+        self.exposure = None if exposure is None else str(exposure)
         self.dialect = Dialect(delimiter, decimal, thousands, missing, encoding, skip_rows, header)
         self.paths = {"valid": valid_path, "test": test_path}
         self.fractions = {"valid": valid_fraction, "test": test_fraction}
@@ -131,7 +140,7 @@ class Table(Source):
     def _load(self, sheets: dict[str, Sheet], read: Reader, whole: Collection[str] = ()) -> Dataset:
         path = Path(str(self.path))
         columns, given = self._rows(sheets, read, whole)
-        told, values = code_conditions(sheets, self.condition)
+        told, values = code_conditions(sheets, self.condition, self.exposure)
         given = {part: replace(rows, condition=values.get(part)) for part, rows in given.items()}
         shape: tuple[int, ...] | None = sheets["train"].image_shape
         if shape is not None and (self.columns is not None or len(columns) != math.prod(shape)):
@@ -145,6 +154,7 @@ class Table(Source):
             image_shape=shape,
             condition_columns=told,
             condition_places=self._places(sheets["train"], columns, told),
+            exposure=self.exposure,
         )
 
     @staticmethod
@@ -298,32 +308,27 @@ class Table(Source):
         """Where conditions stand among all columns: where the file has them, or last where the user orders columns."""
         if self.columns is not None:
             return tuple(range(len(columns), len(columns) + len(told)))
-        place = {name: index for index, name in enumerate(sheet.frame.columns)}
-        ordered = sorted((*columns, *told), key=lambda column: place[column.source])
-        return tuple(ordered.index(column) for column in told)
+        return find_condition_places(list(sheet.frame.columns), columns, told)
 
     def _select(self, sheet: Sheet, part: str) -> list[str]:
         """The columns to train on; each name that the user typed must exist, though labels and drops only in train."""
         present = list(sheet.frame.columns)
-        asked = {"columns": self.columns or [], "condition": self.condition}
-        if part == "train":
-            asked |= {"drop": self.drop, "label": [] if self.label is None else [self.label]}
-        for parameter, wanted in asked.items():
-            for name in wanted:
+        label, exposure = (_names(() if name is None else name) for name in (self.label, self.exposure))
+        roles = {"columns": self.columns or [], "condition": self.condition, "exposure": exposure}
+        roles |= {"drop": self.drop, "label": label}
+        for role, wanted in roles.items():
+            for name in wanted if part == "train" or role not in ("drop", "label") else ():
                 if name not in present:
                     hint = did_you_mean(name, present) or f"Its columns are {shorten(present, 10)}."
-                    raise DataError(f"data.{parameter}: there is no column {name!r} in {sheet.name}. {hint}")
+                    raise DataError(f"data.{role}: there is no column {name!r} in {sheet.name}. {hint}")
         check_unique(self.columns or [], "data.columns")
         check_unique(self.condition, "data.condition")
-        label = [] if self.label is None else [self.label]
-        for parameter, wanted in {"columns": self.columns or [], "drop": self.drop, "label": label}.items():
-            if twice := [name for name in wanted if name in self.condition]:
-                raise DataError(
-                    f"data.condition: {twice[0]!r} is named in data.{parameter}, too. A condition is told to the model "
-                    "and neither modelled, dropped nor a label: take it out of one of them."
-                )
+        for (told, duty), (role, wanted) in product(DUTIES.items(), roles.items()):
+            twice = [name for name in roles[told] if name in wanted and role not in (told, "exposure")]
+            if twice:
+                raise DataError(f"data.{told}: {twice[0]!r} is named in data.{role}, too. {duty}: take it out of one.")
         kept = present if self.columns is None else self.columns
-        names = [name for name in kept if name not in (*self.drop, *self.condition) and name != self.label]
+        names = [name for name in kept if name not in (*self.drop, *self.condition, *exposure) and name != self.label]
         if not names:
             raise DataError(
                 f"No column of {sheet.name} is left to train on: its {len(present)} are dropped, labels or conditions."

@@ -103,7 +103,7 @@ def examine_model(trained: Trained) -> Report:
     control = None
     if trained.table is None:
         valid = None if record is None else RowsInMemory(record.valid)
-        control = fit_control(vae.likelihood, judged.train, valid, vae.latent_dim)
+        control = fit_control(vae.likelihood, judged.train, valid, vae.latent_dim, vae.exposed)
     result = evaluate(vae, [judged.test], judged.train, SAMPLES, log_slopes=model.log_slopes, control=control)
     table = trained.table or result
     with random_stream(0):
@@ -180,7 +180,8 @@ def _check_normalisation(trained: Trained) -> list[Finding]:
     condition = trained.test.condition
     if condition is not None:
         condition = condition[torch.arange(draws) % len(condition)]
-    masses = column_masses(vae.likelihood(vae.raw(vae.prior.sample(draws), condition).double()), vae.likelihood)
+    px = vae.predict(vae.raw(vae.prior.sample(draws), condition).double(), condition)
+    masses = column_masses(px, vae.likelihood)
     worst = float((masses - 1).abs().max())
     says = f"At {count(draws, 'draw')} of z the mass of p(x|z) in each column is one within {worst:.1e}."
     findings = [Finding("UNNORMALISED", worst < 1e-3, says, evidence={"worst error": worst}, about="p(x|z)")]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vae_lightning.controls.independent import IndependentColumns
 from vae_lightning.data.batch import Batch
 from vae_lightning.data.columns import Column
 from vae_lightning.data.frames import to_matrix
@@ -205,10 +206,7 @@ class Subject:
         with random_stream(self.seed):
             for _ in range(DRAWS):
                 total -= vae(batch, vae.noise(1, batch.num_rows)).log_px.double().mean((0, 1))
-        independent = vae.likelihood.independent_columns(RowsInMemory(self.training))
-        alone = -independent.log_prob(vae.features.fill_masked(batch)).double()
-        if batch.mask is not None:
-            alone = torch.where(batch.mask, alone, 0.0)
+        alone = -IndependentColumns(vae.likelihood, RowsInMemory(self.training), vae.exposed).log_prob(batch).double()
         return ColumnNats((total / DRAWS).cpu().numpy() - slopes, alone.mean(0).cpu().numpy() - slopes)
 
     @torch.no_grad()
