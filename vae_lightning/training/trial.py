@@ -73,11 +73,10 @@ def choose_start(
     is_better = _mean(gain) > max(error, LEAST_GAIN * judges.x.shape[1])
     if is_better:
         other.apply(vae)
-    kept = "z tells all but a tenth of its noise" if is_better else "with its noise"
-    return (
-        f"factor analysis, {kept}: after {steps} steps of a trial where z tells more the NELBO of validation rows is "
-        f"{abs(_mean(gain)):.2f} nats per row {'lower' if _mean(gain) > 0 else 'higher'} than of one where not"
-    )
+    told = f"z telling all but {SHARE:.0%} of the noise"
+    gained = f"{abs(_mean(gain)):.2f} nats per row {'better' if _mean(gain) > 0 else 'worse'} on validation rows"
+    seen = f"after {steps} steps of a trial {gained}"
+    return f"factor analysis, {told}: {seen}" if is_better else f"factor analysis; with {told} it was {seen}"
 
 
 def _train(vae: VAE, loader: BatchLoader, num_steps: int) -> None:
