@@ -203,3 +203,15 @@ def test_too_many_texts_are_refused() -> None:
     levels = tuple(map(str, range(MOST_CATEGORIES + 1)))
     with pytest.raises(DataError, match="257 different texts, more than 256"):
         conditions(np.zeros((9, 1)), Column("id", "object", levels))
+
+
+def test_another_table_may_have_its_conditions_in_another_order() -> None:
+    """They were taken by their places: two columns of numbers changed parts without a word."""
+    values = np.random.default_rng(0).normal(size=(50, 2)) * [1, 3] + [5, -100]
+    weight = Column("weight", "float64")
+    found = conditions(values, DOSE, weight)
+    one, other = (
+        scale_rows(dataset(told, columns), Identity(2), conditions=found)["test"].rows.condition
+        for told, columns in ((values, (DOSE, weight)), (values[:, ::-1].copy(), (weight, DOSE)))
+    )
+    assert torch.equal(one, other)

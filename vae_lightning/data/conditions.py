@@ -175,20 +175,23 @@ class Conditions(ExactBuffers):
                 )
 
     def recode(self, columns: Sequence[Column], values: np.ndarray) -> np.ndarray:
-        """Values (N, J) of another data set's condition columns, whose levels may be others, as this one has them.
+        """Values (N, J) of another data set's condition columns, whose order and levels may be others, as here.
 
         Raises:
             DataError: for levels that this one does not have.
         """
-        again = values.astype(np.float64)
-        for j, (own, other) in enumerate(zip(self.columns, columns, strict=True)):
+        places = {column.name: j for j, column in enumerate(columns)}
+        again = np.empty(values.shape)
+        for j, own in enumerate(self.columns):
+            other, given = columns[places[own.name]], values[:, places[own.name]]
             if own.levels == other.levels:
+                again[:, j] = given
                 continue
             if own.levels is None or other.levels is None or not set(other.levels) <= set(own.levels):
                 words = "numbers" if own.levels is None else f"one of {self.list_known(j)}"
                 got = "numbers" if other.levels is None else shorten(map(repr, other.levels), 10)
                 raise DataError(f"The column {own.name!r} must hold {words}. Got {got} instead.")
-            again[:, j] = np.array([own.levels.index(level) for level in other.levels])[values[:, j].astype(int)]
+            again[:, j] = np.array([own.levels.index(level) for level in other.levels])[given.astype(int)]
         return again
 
     def list_known(self, j: int, seen: bool = False) -> str:
