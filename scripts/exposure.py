@@ -4,8 +4,8 @@
     python scripts/exposure.py --likelihood negative_binomial --spreads 1.0 --seeds 0 1
 
 Four counts depend on one normal number z; their means are e · b exp(s z), and log e is normal, its standard deviation
-the spread. 4,000 rows are trained on and 4,000 others measured, in nats per row. *Truth* is the NLL of the law that made
-the rows, its integral over z by quadrature. Every setting is `VAEEstimator`'s default.
+the spread. 4,000 rows are trained on and 4,000 others measured, in nats per row. *Truth* is the NLL of the law that
+made the rows, its integral over z by quadrature. Every setting is `VAEEstimator`'s default.
 """
 
 import argparse
