@@ -35,8 +35,9 @@ def linear() -> tuple[VAEModel, FactorAnalysis, np.ndarray]:
     rows = RowsInMemory(Batch(torch.from_numpy(x).float()))
     with random_stream(0):
         vae = VAE(Gaussian(NUM_COLUMNS), latent_dim=2, hidden_dims=[4])
-    factors = start_model(vae, rows, rows)
-    assert factors is not None
+    start = start_model(vae, rows, rows)
+    assert start is not None
+    factors = start.factors
     columns = [Column(f"x{i}", "float64") for i in range(NUM_COLUMNS)]
     return VAEModel(vae, Identity(NUM_COLUMNS), columns), factors, x
 
