@@ -1,14 +1,37 @@
 """Training commands in this process: of a tiny model, and such as are refused."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 
+from vae_lightning import load
 from vae_lightning.cli import main as cli
+from vae_lightning.inference.model import VAEModel
 
 WORDS = ["data.batch_size=256", "model.hidden_dims=[8]", "model.latent_dim=2", "test.num_samples=2", "report=false"]
 WORDS += ["callbacks.figures=null", "trainer.accelerator=cpu"]
+
+
+@dataclass(frozen=True)
+class RunOfFolder:
+    """A trained run, and the folder that its table and what commands write lie in."""
+
+    run: Any
+    folder: Path
+
+    @property
+    def model(self) -> VAEModel:
+        return load(self.run.run_dir)
+
+    def __call__(self, *words: str) -> Result:
+        return CliRunner().invoke(cli.main, [words[0], str(self.run.run_dir), *words[1:]])
+
+    def path(self, name: str) -> str:
+        return str(self.folder / name)
 
 
 def train_once(made_once: Callable[..., Path], name: str, *words: str) -> Path:

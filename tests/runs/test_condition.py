@@ -1,7 +1,6 @@
 """A run whose model is told columns of its table: from the file to rows drawn for chosen values."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from click.testing import CliRunner, Result
 
-from tests.runs.commands import refused
+from tests.runs.commands import RunOfFolder, refused
 from vae_lightning import load
-from vae_lightning.cli.main import main
 from vae_lightning.cli.sample import read_cells
 from vae_lightning.errors import ConfigError, DataError, RunError
 from vae_lightning.export.export import export
-from vae_lightning.inference.model import VAEModel
 from vae_lightning.training.rows import to_batch
 
 MEANS = {("F", 1): (160.0, 55.0), ("F", 3): (160.0, 75.0), ("M", 1): (190.0, 75.0), ("M", 3): (190.0, 95.0)}
@@ -40,36 +36,20 @@ def table(num_rows: int = 2000) -> pd.DataFrame:
     )
 
 
-@dataclass(frozen=True)
-class Conditional:
-    run: Any
-    folder: Path
-
-    @property
-    def model(self) -> VAEModel:
-        return load(self.run.run_dir)
-
-    def __call__(self, *words: str) -> Result:
-        return CliRunner().invoke(main, [words[0], str(self.run.run_dir), *words[1:]])
-
-    def path(self, name: str) -> str:
-        return str(self.folder / name)
-
-
 @pytest.fixture(scope="module")
-def conditional(train: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Conditional:
+def conditional(train: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> RunOfFolder:
     """Figures and the report included: a figure that fails fails the test."""
     folder = tmp_path_factory.mktemp("conditional")
     table().to_csv(folder / "rows.csv", index=False)
     words = ["data=table", f"data.path={folder / 'rows.csv'}", "data.condition=[sex,batch]", "trainer.max_epochs=6"]
     words += ["callbacks.figures=", "report=true", "seed=0", "model.latent_dim=1"]
-    return Conditional(train(folder / "run", *words), folder)
+    return RunOfFolder(train(folder / "run", *words), folder)
 
 
 @pytest.mark.parametrize("start", ["linear", "zero"])
 @pytest.mark.parametrize("prior", [False, True])
 def test_rows_drawn_where_a_condition_holds_have_its_distribution(
-    conditional: Conditional, train: Callable[..., Any], tmp_path: Path, start: str, prior: bool
+    conditional: RunOfFolder, train: Callable[..., Any], tmp_path: Path, start: str, prior: bool
 ) -> None:
     model = conditional.model
     if start == "zero":  # what is not given at the start is learned
@@ -86,7 +66,7 @@ def test_rows_drawn_where_a_condition_holds_have_its_distribution(
         assert np.corrcoef(drawn.T)[0, 1] == pytest.approx(0.64, abs=0.15)
 
 
-def test_without_one_conditions_are_drawn_as_the_table_has_them(conditional: Conditional) -> None:
+def test_without_one_conditions_are_drawn_as_the_table_has_them(conditional: RunOfFolder) -> None:
     rows, real = conditional.model.sample(8000, seed=0), table()
     assert list(rows.columns) == list(real.columns)
     assert rows["batch"].dtype == real["batch"].dtype
@@ -98,14 +78,14 @@ def test_without_one_conditions_are_drawn_as_the_table_has_them(conditional: Con
     assert (some["batch"] == 3).mean() == pytest.approx(0.5, abs=0.05)
 
 
-def test_given_cells_and_conditions_go_together(conditional: Conditional) -> None:
+def test_given_cells_and_conditions_go_together(conditional: RunOfFolder) -> None:
     rows = conditional.model.sample(4000, seed=0, given={"height": 190.0})
     assert (rows["sex"] == "M").mean() > 0.97, "so tall a row is a man's"
     rows = conditional.model.sample(4000, seed=0, given={"height": 168.0}, where={"sex": "F", "batch": 1})
     assert rows["weight"].mean() == pytest.approx(55 + 0.64 * 8, abs=1.5)
 
 
-def test_a_row_is_scored_under_its_own_condition(conditional: Conditional) -> None:
+def test_a_row_is_scored_under_its_own_condition(conditional: RunOfFolder) -> None:
     model, rows = conditional.model, table(40)
     other = rows.assign(sex=rows["sex"].map({"F": "M", "M": "F"}))
     assert (model.score(rows) < model.score(other)).all()
@@ -115,7 +95,7 @@ def test_a_row_is_scored_under_its_own_condition(conditional: Conditional) -> No
     assert (rows["height"] - again["height"]).abs().mean() < SPREAD
 
 
-def test_an_array_has_the_columns_of_the_file(conditional: Conditional) -> None:
+def test_an_array_has_the_columns_of_the_file(conditional: RunOfFolder) -> None:
     model, rows = conditional.model, table(40)
     array = rows.assign(sex=(rows["sex"] == "M").astype(float)).to_numpy(dtype=float)
     np.testing.assert_array_equal(model.score(array), model.score(rows).to_numpy())
@@ -124,7 +104,7 @@ def test_an_array_has_the_columns_of_the_file(conditional: Conditional) -> None:
         model.score(array[:, 1:])
 
 
-def test_holes_are_filled_under_the_condition_of_their_row(conditional: Conditional) -> None:
+def test_holes_are_filled_under_the_condition_of_their_row(conditional: RunOfFolder) -> None:
     model, rows = conditional.model, table(60)
     holes = rows.assign(height=np.nan)
     filled = model.impute(holes, seed=0)
@@ -136,7 +116,7 @@ def test_holes_are_filled_under_the_condition_of_their_row(conditional: Conditio
         model.impute(holes.assign(sex=None))
 
 
-def test_codes_are_decoded_under_a_condition(conditional: Conditional) -> None:
+def test_codes_are_decoded_under_a_condition(conditional: RunOfFolder) -> None:
     model, codes = conditional.model, np.zeros((1, 1))
     men = model.decode(codes, where={"sex": "M", "batch": 3})
     np.testing.assert_allclose(men[0], MEANS["M", 3], atol=2)
@@ -153,13 +133,13 @@ def test_codes_are_decoded_under_a_condition(conditional: Conditional) -> None:
         ({"height": 1}, "The column 'height' is modelled: fix it with --given height=VALUE, or given={...}."),
     ],
 )
-def test_unknown_conditions_are_told_with_the_known_ones(conditional: Conditional, where: dict, words: str) -> None:
+def test_unknown_conditions_are_told_with_the_known_ones(conditional: RunOfFolder, where: dict, words: str) -> None:
     with pytest.raises(DataError) as caught:
         conditional.model.sample(3, where=where)
     assert str(caught.value) == words
 
 
-def test_other_misuse_is_told(conditional: Conditional, gaussian_run: Any) -> None:
+def test_other_misuse_is_told(conditional: RunOfFolder, gaussian_run: Any) -> None:
     with pytest.raises(DataError, match="The column 'sex' is a condition: fix it with --where sex=VALUE"):
         conditional.model.sample(3, given={"sex": "F"})
     with pytest.raises(DataError, match="The model has no conditions, so that nothing can be drawn where sex=F"):
@@ -174,7 +154,7 @@ def test_other_misuse_is_told(conditional: Conditional, gaussian_run: Any) -> No
         conditional.model.score(table(9).drop(columns="sex"))
 
 
-def test_commands_read_and_write_conditions(conditional: Conditional) -> None:
+def test_commands_read_and_write_conditions(conditional: RunOfFolder) -> None:
     source = conditional.path("rows.csv")
     for command in ("encode", "score", "reconstruct"):
         result = conditional(command, source, "-o", conditional.path("out.csv"))
@@ -210,13 +190,13 @@ def test_cells_are_read_from_words() -> None:
         read_cells("where", ["a=1,a=2"], ["a"])
 
 
-def test_a_run_ends_with_its_report_and_pictures(conditional: Conditional) -> None:
+def test_a_run_ends_with_its_report_and_pictures(conditional: RunOfFolder) -> None:
     names = {path.stem for path in (conditional.run.run_dir / "figures").glob("*.png")}
     assert {"marginals", "correlations", "worst_columns", "codes"} <= names
     assert (conditional.run.run_dir / "report.html").is_file()
 
 
-def test_a_checkpoint_and_safetensors_hold_the_conditions(conditional: Conditional, tmp_path: Path) -> None:
+def test_a_checkpoint_and_safetensors_hold_the_conditions(conditional: RunOfFolder, tmp_path: Path) -> None:
     model = conditional.model
     record = conditional.run.record["config"]["condition"]
     assert record["columns"] == [["sex", "object", ["F", "M"]], ["batch", "int64"]]
@@ -245,7 +225,7 @@ def test_a_run_is_gone_on_with_only_on_the_same_conditions(train: Callable[..., 
         train(tmp_path / "run", *words, "trainer.max_epochs=3", "resume=true")
 
 
-def test_a_loader_yields_rows_with_their_conditions(conditional: Conditional) -> None:
+def test_a_loader_yields_rows_with_their_conditions(conditional: RunOfFolder) -> None:
     model, rows = conditional.model, table(64)
     array = rows.assign(sex=(rows["sex"] == "M").astype(float)).to_numpy(dtype=float)
     expected = model.model_units(rows)
@@ -253,7 +233,7 @@ def test_a_loader_yields_rows_with_their_conditions(conditional: Conditional) ->
         assert part is found is None or torch.equal(found, part)
 
 
-def test_the_size_of_a_condition_is_no_setting(capsys: pytest.CaptureFixture[str], conditional: Conditional) -> None:
+def test_the_size_of_a_condition_is_no_setting(capsys: pytest.CaptureFixture[str], conditional: RunOfFolder) -> None:
     words = ["data=table", f"data.path={conditional.path('rows.csv')}", "data.condition=[sex]"]
     assert "There is no setting model.condition_size." in refused(capsys, *words, "model.condition_size=3")
 

@@ -1,7 +1,6 @@
 """A run whose counts have an exposure: from the file to scores, draws and imputed cells."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
-from tests.runs.commands import refused
+from tests.runs.commands import RunOfFolder, refused
 from vae_lightning import load
 from vae_lightning.cli.main import main
 from vae_lightning.errors import ConfigError, DataError
 from vae_lightning.export.export import export
-from vae_lightning.inference.model import VAEModel
 
 RATES, SLOPES = np.array([0.5, 2.0, 5.0, 20.0]), np.array([0.6, -0.5, 0.3, 0.6])
 NAMES = ["a", "b", "c", "d"]
@@ -41,22 +39,6 @@ def true_nll(rows: pd.DataFrame) -> np.ndarray:
     return -np.logaddexp.reduce(log_px + weights[:, None])
 
 
-@dataclass(frozen=True)
-class Exposed:
-    run: Any
-    folder: Path
-
-    @property
-    def model(self) -> VAEModel:
-        return load(self.run.run_dir)
-
-    def __call__(self, *words: str) -> Result:
-        return CliRunner().invoke(main, [words[0], str(self.run.run_dir), *words[1:]])
-
-    def path(self, name: str) -> str:
-        return str(self.folder / name)
-
-
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exposed")
@@ -72,13 +54,13 @@ def words_for(files: Path, *more: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def exposed(train: Callable[..., Any], files: Path) -> Exposed:
+def exposed(train: Callable[..., Any], files: Path) -> RunOfFolder:
     words = words_for(files, "data.exposure=time", "likelihood=poisson", "callbacks.figures=", "report=true")
-    return Exposed(train(files / "run", *words), files)
+    return RunOfFolder(train(files / "run", *words), files)
 
 
 def test_known_rates_are_found_and_rows_without_their_exposure_cost_more(
-    exposed: Exposed, train: Callable[..., Any], files: Path
+    exposed: RunOfFolder, train: Callable[..., Any], files: Path
 ) -> None:
     test = pd.read_csv(files / "test.csv")
     found = exposed.run.summary["test"]
@@ -92,7 +74,7 @@ def test_known_rates_are_found_and_rows_without_their_exposure_cost_more(
     assert "told no condition" not in found["control_words"]
 
 
-def test_counts_are_proportional_to_the_exposure_of_their_row(exposed: Exposed) -> None:
+def test_counts_are_proportional_to_the_exposure_of_their_row(exposed: RunOfFolder) -> None:
     model = exposed.model
     for time in (0.25, 8.0):
         rows, real = model.sample(6000, seed=0, where={"time": time}), table(6000, 5, time)
@@ -108,7 +90,7 @@ def test_counts_are_proportional_to_the_exposure_of_their_row(exposed: Exposed) 
     np.testing.assert_allclose(rows[NAMES].mean(), table(6000, 6)[NAMES].mean(), rtol=0.12)
 
 
-def test_a_row_is_scored_and_filled_for_its_own_exposure(exposed: Exposed) -> None:
+def test_a_row_is_scored_and_filled_for_its_own_exposure(exposed: RunOfFolder) -> None:
     model, rows = exposed.model, table(200, 7)
     np.testing.assert_allclose(-model.log_prob(rows, 500).mean(), true_nll(rows).mean(), atol=0.1)
     longer = rows.assign(time=10 * rows["time"])
@@ -137,12 +119,12 @@ def test_a_row_is_scored_and_filled_for_its_own_exposure(exposed: Exposed) -> No
         (lambda model: model.sample(3, given={"time": 2}), "is a condition: fix it with --where time=VALUE"),
     ],
 )
-def test_rows_without_a_usable_exposure_are_refused(exposed: Exposed, call: Callable[..., Any], words: str) -> None:
+def test_rows_without_a_usable_exposure_are_refused(exposed: RunOfFolder, call: Callable[..., Any], words: str) -> None:
     with pytest.raises(DataError, match=words):
         call(exposed.model)
 
 
-def test_commands_read_and_write_exposures(exposed: Exposed) -> None:
+def test_commands_read_and_write_exposures(exposed: RunOfFolder) -> None:
     source = exposed.path("test.csv")
     for command in ("encode", "score", "reconstruct", "impute"):
         result = exposed(command, source, "-o", exposed.path("out.csv"))

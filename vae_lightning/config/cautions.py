@@ -38,7 +38,7 @@ def _sum_as_exposure(dataset: Dataset) -> Notice | None:
     """An exposure that is the sum of what is modelled: over all counts p(x | sum of x) does not add up to one."""
     if dataset.exposure is None or dataset.train.condition is None:
         return None
-    exposure = dataset.train.condition[:, [column.name for column in dataset.condition_columns].index(dataset.exposure)]
+    exposure = dataset.train.condition[:, dataset.exposure_place]
     if not np.allclose(np.nansum(dataset.train.x.astype(np.float64), axis=1), exposure):
         return None
     return Notice(

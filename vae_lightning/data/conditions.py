@@ -87,7 +87,7 @@ class Conditions(ExactBuffers):
         if dataset.train.condition is None:
             return None
         columns, values = dataset.condition_columns, dataset.train.condition.astype(np.float64)
-        exposure = None if dataset.exposure is None else [column.name for column in columns].index(dataset.exposure)
+        exposure = dataset.exposure_place
         known = [None if j == exposure else _find_known(column, values[:, j]) for j, column in enumerate(columns)]
         combinations, counts = np.unique(values, axis=0, return_counts=True)
         if len(combinations) > MOST_COMBINATIONS:

@@ -82,6 +82,11 @@ class Dataset:
     condition_places: tuple[int, ...] = ()
     exposure: str | None = None
 
+    @property
+    def exposure_place(self) -> int | None:
+        """Which of the condition columns is the exposure; None where there is none."""
+        return None if self.exposure is None else [one.name for one in self.condition_columns].index(self.exposure)
+
     def as_given(self, part: str) -> np.ndarray:
         """Rows (N, C + J) of a part as users have them: with the conditions at their places."""
         rows: Rows = getattr(self, part)

@@ -115,9 +115,9 @@ def _look(dataset: Dataset, index: int) -> Seen:
 
 def _find_exposure(dataset: Dataset, index: int) -> np.ndarray | None:
     """The exposures of the training and validation rows that have a value in a column, their mean 1."""
-    if dataset.exposure is None:
+    place = dataset.exposure_place
+    if place is None:
         return None
-    place = [column.name for column in dataset.condition_columns].index(dataset.exposure)
     parts = (part for part in (dataset.train, dataset.valid) if part.condition is not None)
     exposure = np.concatenate([part.condition[~np.isnan(part.x[:, index]), place] for part in parts])  # type: ignore[index]
     return exposure / exposure.mean()

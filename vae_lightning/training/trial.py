@@ -1,6 +1,7 @@
 """A short trial of two starts that are the same linear model but differ in how much of a row z tells."""
 
 import copy
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -85,7 +86,7 @@ def _train(vae: VAE, loader: BatchLoader, num_steps: int) -> None:
     scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, num_steps)
     vae.train()
     objective, weights = ELBO(), Weights()
-    for batch in _batches(loader, num_steps):
+    for batch in itertools.islice(_batches(loader), num_steps):
         optimizer.zero_grad()
         statistics = differentiate(vae, objective, batch, vae.noise(1, batch.num_rows), weights)
         if statistics.fitted is not None:
@@ -94,15 +95,11 @@ def _train(vae: VAE, loader: BatchLoader, num_steps: int) -> None:
         scheduler.step()
 
 
-def _batches(loader: BatchLoader, num_steps: int) -> Iterator[Batch]:
-    epoch = 0
-    while num_steps > 0:
+def _batches(loader: BatchLoader) -> Iterator[Batch]:
+    """Epoch after epoch, without end."""
+    for epoch in itertools.count():
         loader.set_epoch(epoch)
-        for batch in loader:
-            if num_steps > 0:
-                yield batch
-            num_steps -= 1
-        epoch += 1
+        yield from loader
 
 
 def _mean(values: Tensor) -> float:
